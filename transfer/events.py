@@ -1,0 +1,136 @@
+"""What a training says while it runs: plain records that travel as JSON lines.
+
+In the order in which they come: WeightsChosen, DatasetReady, CacheProgress…, CacheFilled, then for
+each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone, and at the end RunSaved.
+"""
+
+from dataclasses import asdict, dataclass
+
+from transfer.errors import TransferError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsChosen:
+    """Where the body comes from and why: `weights` is hub, bundled, random or file:NAME."""
+
+    weights: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReady:
+    """The images that take part, and what the defaults made of the settings left open."""
+
+    source: str
+    classes: list[str]
+    images: dict[str, int]
+    skipped: list[dict[str, str]]
+    settings: dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheProgress:
+    """`done` of `total` images have been read or have passed the frozen part of the body."""
+
+    stage: str
+    done: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheFilled:
+    """Features of all images are on disk."""
+
+    images: int
+    megabytes: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseStarted:
+    """`trainable` of `parameters` parameters learn in this phase; `learns` names the parts."""
+
+    phase: str
+    epochs: int
+    trainable: int
+    parameters: int
+    learns: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchDone:
+    """Within an epoch; sent at most a few times a second."""
+
+    phase: str
+    epoch: int
+    done: int
+    total: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochDone:
+    """Losses are mean cross-entropies in nats; accuracies are shares; validation is held out.
+
+    Epoch 0 of fine-tune is the state that warm-up left. `drift` is each unfrozen part's distance
+    from where it began, relative to its norm there.
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    loss: float | None
+    validation_loss: float
+    validation_accuracy: float
+    best: bool
+    seconds: float
+    seconds_left: float
+    drift: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseDone:
+    """`epochs` were trained, `best_epoch` is kept; `ended` is why it stopped."""
+
+    phase: str
+    epochs: int
+    best_epoch: int
+    accuracy: float
+    seconds: float
+    ended: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSaved:
+    """The last event: the run is complete on disk, `result` is what `train --json` prints."""
+
+    run: str
+    result: dict
+
+
+Event = (
+    WeightsChosen
+    | DatasetReady
+    | CacheProgress
+    | CacheFilled
+    | PhaseStarted
+    | BatchDone
+    | EpochDone
+    | PhaseDone
+    | RunSaved
+)
+KINDS = {kind.__name__: kind for kind in Event.__args__}
+
+
+def to_json(event: Event) -> dict:
+    return {"event": type(event).__name__} | asdict(event)
+
+
+def from_json(data: dict) -> Event:
+    """Raises TransferError on a record that is no event."""
+    fields = {key: value for key, value in data.items() if key != "event"}
+    try:
+        return KINDS[data["event"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise TransferError(f"expected an event, found something else ({error})") from None

@@ -1,0 +1,101 @@
+"""The one image loader: whatever a person has → an upright RGB picture with 8 bits a channel."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from transfer.errors import ImageError
+
+MAX_PIXELS = 100_000_000
+Picture = Image.Image | np.ndarray | bytes | str | Path
+
+
+def load_image(picture: Picture) -> Image.Image:
+    """Open a file, its bytes, an array or a PIL image as an upright PIL image in mode RGB.
+
+    EXIF rotation is applied, 16-bit and float greys are scaled to 8 bits, palettes, CMYK and
+    grey become RGB, and what is transparent shows white. Of several frames the first is taken.
+    Arrays are uint8 (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(picture)
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"expected at most {MAX_PIXELS // 1_000_000} million pixels, found "
+                    f"{image.width} x {image.height}; make the image smaller"
+                )
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise ImageError("there is no such file; check its name") from None
+    except IsADirectoryError:
+        raise ImageError("this is a folder; name the image files in it") from None
+    except PermissionError:
+        raise ImageError("the file may not be read; check its permissions") from None
+    except UnidentifiedImageError:
+        raise ImageError(_not_an_image(picture)) from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
+        ) from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError) as error:
+        raise ImageError(f"the picture is damaged ({_reason(error)}); save it anew") from None
+
+
+def _open(picture: Picture) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, np.ndarray):
+        return Image.fromarray(picture)
+    if isinstance(picture, bytes):
+        return Image.open(io.BytesIO(picture))
+    return Image.open(picture)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_grey_to_8_bits(np.asarray(image)))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """(H, W) integers of 16 bits, or floats of 0…1 or 0…255 → uint8 (H, W)."""
+    fractions = np.issubdtype(grey.dtype, np.floating) and np.nanmax(grey, initial=0) <= 1
+    grey = np.nan_to_num(grey.astype(np.float32))
+    if fractions:
+        grey = grey * 255
+    elif grey.max(initial=0) > 255:
+        grey = grey / 257
+    return np.clip(np.round(grey), 0, 255).astype(np.uint8)
+
+
+def _not_an_image(picture: Picture) -> str:
+    if isinstance(picture, bytes):
+        head, size = picture[:512], len(picture)
+    else:
+        with open(picture, "rb") as file:
+            head = file.read(512)
+            size = len(head)
+    if size == 0:
+        return "the file is empty; save it anew"
+    if b"<svg" in head.lower():
+        return "this is an SVG drawing; save it as PNG first"
+    if head.lstrip()[:1] == b"<":
+        return "this is a web page, not an image; download the image itself"
+    if head[4:8] == b"ftyp":
+        return "HEIC and AVIF pictures need a plugin here; save it as JPEG first"
+    return "this is no image that can be read; save it as JPEG or PNG"
+
+
+def _reason(error: Exception) -> str:
+    """Pillow's own words, unless they might hold a path or an address in memory."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text if len(text) < 80 and "/" not in text and "0x" not in text else "cannot be decoded"

@@ -1,0 +1,52 @@
+"""Feature extraction: a linear classifier fitted on the frozen body's features."""
+
+import numpy as np
+import torch
+
+from transfer.features import Cached
+from transfer.network import Head
+
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+MAX_ITERATIONS = 1000
+
+
+def fit_linear(head: Head, features: dict[str, Cached], seed: int) -> float:
+    """Fit scikit-learn's logistic regression and put it into a head without hidden layers.
+
+    Its C is the one that does best on validation, the smaller of equals. Plain views only: they
+    are what an upload looks like. Returns the accuracy on validation.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = pooled(head, features["train"]), features["train"].labels.numpy()
+    head.standardise(x)
+    x = standardised(head, x)
+    held_out = standardised(head, pooled(head, features["validation"]))
+    wanted = features["validation"].labels.numpy()
+    best_accuracy, best = -1.0, None
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, random_state=seed)
+        accuracy = model.fit(x, y).score(held_out, wanted)
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, model
+    _copy_into(head.layers[-1], best)
+    return float(best_accuracy)
+
+
+def pooled(head: Head, cached: Cached) -> torch.Tensor:
+    """The plain views as the head pools them, float32 (M, width)."""
+    return torch.cat([head.pool(cached.inputs[0, rows]) for rows in cached.rows.split(256)])
+
+
+def standardised(head: Head, x: torch.Tensor) -> np.ndarray:
+    return ((x - head.mean) * head.scale).numpy()
+
+
+@torch.no_grad()
+def _copy_into(layer: torch.nn.Linear, model) -> None:
+    """With two classes scikit-learn has one row, the difference of the two logits."""
+    weight, bias = model.coef_, model.intercept_
+    if len(weight) == 1:
+        weight, bias = np.vstack([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+    layer.weight.copy_(torch.from_numpy(weight))
+    layer.bias.copy_(torch.from_numpy(bias))

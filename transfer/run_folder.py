@@ -1,0 +1,189 @@
+"""A run on disk: JSON and safetensors, versioned, whole or absent."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from transfer.errors import RunError, SettingsError
+from transfer.network import Network, build_network
+from transfer.settings import TrainingSettings
+from transfer.transform import Transform
+from transfer.weights import find_body_again
+
+FORMAT_VERSION = 1
+RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished training: `record` is run.json, `report` is report.json."""
+
+    path: Path
+    record: dict
+    report: dict
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.record["classes"])
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images."""
+        return self.report["accuracy"]
+
+    @property
+    def settings(self) -> TrainingSettings:
+        return TrainingSettings.from_json(self.record["settings"])
+
+    @property
+    def transform(self) -> Transform:
+        return Transform.from_json(self.record["transform"])
+
+
+class RunBuilder:
+    """A run that is being made: `checkpoint/` while unfinished, complete once run.json is there.
+
+    Used as a context: what is not finished when it closes is removed.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+        self.checkpoint = self.path / CHECKPOINT
+        self.finished = False
+
+    def __enter__(self) -> "RunBuilder":
+        """Raises RunError when the folder cannot be made or holds something already."""
+        try:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise RunError(
+                    f"expected a new or empty folder to write the run to, found {self.path.name!r} "
+                    "with something in it; choose another name or remove it"
+                )
+            self._made = not self.path.exists()
+            self.checkpoint.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"the run folder {self.path.name!r} cannot be made ({error.strerror}); "
+                "choose another place"
+            ) from None
+        return self
+
+    def __exit__(self, *_) -> None:
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        if not self.finished:
+            for name in (RECORD, TENSORS, REPORT):
+                (self.path / name).unlink(missing_ok=True)
+            if self._made:
+                shutil.rmtree(self.path, ignore_errors=True)
+
+    def finish(self, record: dict, report: dict, tensors: dict[str, torch.Tensor]) -> Run:
+        """Write everything, run.json last: it is what makes a folder a run."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(tensors, self.checkpoint / TENSORS)
+        record = {"format_version": FORMAT_VERSION} | record
+        for name, data in ((REPORT, report), (RECORD, record)):
+            (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
+        for name in (TENSORS, REPORT, RECORD):
+            (self.checkpoint / name).replace(self.path / name)
+        self.finished = True
+        return Run(path=self.path, record=record, report=report)
+
+
+def changed_tensors(network: Network, body: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The head's tensors and those of the body that are no longer bit-identical to `body`."""
+    return {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if name not in body or not torch.equal(tensor.cpu(), body[name])
+    }
+
+
+def read_run(path: str | Path) -> Run:
+    """Raises RunError when something is missing, cut or of another version."""
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise RunError(f"expected a run folder, found none called {path.name!r}; check its name")
+    if not (path / RECORD).exists():
+        raise RunError(
+            f"expected a finished run in {path.name!r}, found no {RECORD}; train into it first"
+        )
+    record, report = (_read_json(path / name) for name in (RECORD, REPORT))
+    version = record.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RunError(
+            f"expected a run of format {FORMAT_VERSION}, found {version!r}; "
+            "use the version of this package that made it, or train again"
+        )
+    for name, kind in (("settings", dict), ("classes", list), ("transform", dict), ("body", dict)):
+        if not isinstance(record.get(name), kind):
+            raise RunError(f"expected {name!r} in {RECORD} of the run, found none; train again")
+    if not isinstance(report.get("accuracy"), int | float):
+        raise RunError(f"expected an accuracy in {REPORT} of the run, found none; train again")
+    return Run(path=path, record=record, report=report)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"the run's {path.name} is missing; train again") from None
+    except (OSError, ValueError):
+        raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
+    if not isinstance(data, dict):
+        raise RunError(f"expected a record in the run's {path.name}; train again")
+    return data
+
+
+def read_network(run: Run) -> Network:
+    """The network as it was saved: base body, changed tensors and head, float32, in eval mode.
+
+    Raises RunError or WeightsError, naming what does not fit.
+    """
+    try:
+        settings, transform = run.settings, run.transform
+        body = find_body_again(run.record["body"], settings.architecture, settings.seed)
+    except (SettingsError, KeyError, AttributeError) as error:
+        raise RunError(f"the run's {RECORD} is damaged ({error}); train again") from None
+    network = build_network(
+        body=body.tensors,
+        architecture=settings.architecture,
+        head=settings.head,
+        image_size=transform.image_size,
+        classes=len(run.classes),
+        seed=settings.seed,
+    )
+    _load_changed(network, _read_tensors(run.path / TENSORS), set(body.tensors))
+    return network.eval()
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"the run's {path.name} is missing; train again") from None
+    except (SafetensorError, OSError, ValueError):
+        raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
+
+
+def _load_changed(network: Network, tensors: dict[str, torch.Tensor], in_body: set[str]) -> None:
+    expected = network.state_dict()
+    for name in tensors.keys() - expected.keys():
+        raise RunError(f"expected no tensor {name} in the run, found one; train again")
+    for name, own in expected.items():
+        found = tensors.get(name)
+        if found is None and name not in in_body:
+            raise RunError(f"expected the tensor {name} in the run's {TENSORS}, found none")
+        if found is not None and found.shape != own.shape:
+            raise RunError(
+                f"expected {name} with shape {tuple(own.shape)} in the run's {TENSORS}, found "
+                f"{tuple(found.shape)}; train again"
+            )
+    network.load_state_dict(expected | tensors)

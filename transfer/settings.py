@@ -1,0 +1,187 @@
+"""What a training is told: frozen records, validated when made, JSON both ways.
+
+A field left at None means "choose it from the data": `TrainingSettings.suited_to` does so in one
+place, and what it chose stands in the run.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from transfer.errors import SettingsError
+
+BLOCKS = ("block1", "block2", "block3", "block4", "block5")
+UNFREEZE = (*BLOCKS, "none")
+METHODS = ("finetune", "features")
+POOLINGS = ("avg", "flatten")
+ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
+
+
+def _one_of(name: str, value, allowed: tuple) -> None:
+    if value not in allowed:
+        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
+
+
+def _number(name: str, value, low, high, *, whole: bool = False) -> None:
+    kinds = int if whole else (int, float)
+    fits = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+    if not fits:
+        kind = "a whole number" if whole else "a number"
+        raise SettingsError(f"{name} must be {kind} from {low} to {high}, found {value!r}")
+
+
+def _optional(check, name: str, value, *args, **kwargs) -> None:
+    if value is not None:
+        check(name, value, *args, **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """The shape of what replaces VGG16's fully-connected layers."""
+
+    pooling: str = "avg"
+    hidden: tuple[int, ...] = (256,)
+    dropout: float = 0.5
+
+    def __post_init__(self):
+        _one_of("head pooling", self.pooling, POOLINGS)
+        if len(self.hidden) > 2:
+            raise SettingsError(f"head hidden takes at most 2 layers, found {len(self.hidden)}")
+        for width in self.hidden:
+            _number("head hidden width", width, 1, 4096, whole=True)
+        _number("head dropout", self.dropout, 0, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSettings:
+    """How one phase learns. `learning_rate` is the peak of a warmed-up cosine over all steps."""
+
+    epochs: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+
+    def check(self, phase: str) -> None:
+        _optional(_number, f"{phase} epochs", self.epochs, 0, 10_000, whole=True)
+        _optional(_number, f"{phase} learning rate", self.learning_rate, 1e-9, 10)
+        _optional(_number, f"{phase} weight decay", self.weight_decay, 0, 1)
+        _optional(_number, f"{phase} batch size", self.batch_size, 1, 65_536, whole=True)
+        _optional(_number, f"{phase} patience", self.patience, 1, 10_000, whole=True)
+
+    def filled(self, **defaults) -> "PhaseSettings":
+        """The same phase, with each None replaced by its default."""
+        return replace(self, **{k: v for k, v in defaults.items() if getattr(self, k) is None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a glance at the training images tells: `side` is the median shorter side in pixels."""
+
+    train_images: int
+    side: int
+    grey: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Everything that decides what a training does with a source."""
+
+    method: str = "finetune"
+    weights: str = "auto"
+    architecture: str = "vgg16"
+    image_size: int | None = None
+    unfreeze: str = "block5"
+    head: HeadSettings = field(default_factory=HeadSettings)
+    warm_up: PhaseSettings = field(default_factory=PhaseSettings)
+    fine_tune: PhaseSettings = field(default_factory=PhaseSettings)
+    views: int | None = None
+    target_accuracy: float | None = None
+    seed: int = 0
+    limit_per_class: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    config: str | None = None
+
+    def __post_init__(self):
+        _one_of("method", self.method, METHODS)
+        _one_of("unfreeze", self.unfreeze, UNFREEZE)
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _optional(_number, "image size", self.image_size, 32, 512, whole=True)
+        _optional(_number, "views", self.views, 1, 100, whole=True)
+        _optional(_number, "target accuracy", self.target_accuracy, 0, 1)
+        _optional(_number, "limit per class", self.limit_per_class, 1, 10_000_000, whole=True)
+        _number("seed", self.seed, 0, 2**31 - 1, whole=True)
+        self.warm_up.check("warm-up")
+        self.fine_tune.check("fine-tune")
+
+    @classmethod
+    def from_options(
+        cls,
+        *,
+        head_epochs: int | None = None,
+        finetune_epochs: int | None = None,
+        head_lr: float | None = None,
+        finetune_lr: float | None = None,
+        optimizer: str | None = None,
+        **options,
+    ) -> "TrainingSettings":
+        """From the flat names of the command line and of `transfer.train`."""
+        known = {f.name for f in fields(cls)}
+        for name in options:
+            if name not in known:
+                raise SettingsError(f"expected a known setting, found {name!r}; see --help")
+        warm_up = PhaseSettings(epochs=head_epochs, learning_rate=head_lr, optimizer=optimizer)
+        fine_tune = PhaseSettings(
+            epochs=finetune_epochs, learning_rate=finetune_lr, optimizer=optimizer
+        )
+        return cls(**{"warm_up": warm_up, "fine_tune": fine_tune} | options)
+
+    def suited_to(self, look: "Look", weights: str, *, fast_device: bool) -> "TrainingSettings":
+        """The same settings, with everything left open chosen from the data.
+
+        Small data gets more epochs and more views of each image, because it is the number of steps
+        that a cold head needs; large data brings its steps along. The rates do not depend on size.
+        """
+        small, medium = look.train_images <= 2_000, look.train_images <= 20_000
+        if look.grey or look.side <= 64:
+            image_size = 64  # nothing more to see: drawings, scans, thumbnails
+        elif weights == "bundled":
+            image_size = 112  # that body grew up on 64 px
+        else:
+            image_size = 224 if fast_device or small else 160
+        # a mirrored letter or digit means something else, and grey pictures are mostly such
+        views = 1 if look.grey else 4 if small else 2 if medium else 1
+        return replace(
+            self,
+            image_size=self.image_size or image_size,
+            views=self.views or views,
+            warm_up=self.warm_up.filled(
+                epochs=40 if small else 20 if medium else 10,
+                learning_rate=1e-3,
+                optimizer="adamw",
+                weight_decay=0.01,
+                batch_size=32 if small else 128,
+                patience=15,
+            ),
+            fine_tune=self.fine_tune.filled(
+                epochs=8 if small else 5 if medium else 3,
+                learning_rate=1e-4,
+                optimizer="adamw",
+                weight_decay=0.05,
+                batch_size=32,
+                patience=4,
+            ),
+        )
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "TrainingSettings":
+        """Raises SettingsError on unknown fields or values that do not fit."""
+        try:
+            head = HeadSettings(**data["head"] | {"hidden": tuple(data["head"]["hidden"])})
+            phases = {name: PhaseSettings(**data[name]) for name in ("warm_up", "fine_tune")}
+            return cls(**data | {"head": head} | phases)
+        except (TypeError, KeyError) as error:
+            raise SettingsError(f"these settings cannot be read ({error}); train again") from None

@@ -1,0 +1,88 @@
+"""Source → labelled images: what the user names becomes train, validation and test splits."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from transfer.errors import ImageError, SourceError
+from transfer.image import load_image
+from transfer.settings import Look, TrainingSettings
+from transfer.source.digits import open_digits
+from transfer.source.folder import open_folder
+from transfer.source.hub import open_hub
+from transfer.source.labelled import LabelledImages, Problem, Split
+from transfer.source.split import limit_per_class, with_all_splits
+
+__all__ = ["LabelledImages", "Problem", "Split", "glance", "inspect", "open_source", "read_source"]
+
+
+def open_source(source: str, settings: TrainingSettings) -> LabelledImages:
+    """Find the source and give it all three splits. Raises SourceError."""
+    images = read_source(source, settings)
+    if settings.limit_per_class:
+        images = limit_per_class(images, settings.limit_per_class, settings.seed)
+    return with_all_splits(images, settings.seed)
+
+
+def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
+    """The source as it stands, with the splits that it has. Raises SourceError.
+
+    `digits`, a folder, or a Hub id; a local folder wins over a Hub id of the same name unless
+    `hub:` stands before it.
+    """
+    source = str(source).strip()
+    if source == "digits":
+        return open_digits()
+    if not source.startswith("hub:") and Path(source).expanduser().exists():
+        return open_folder(Path(source).expanduser())
+    name = source.removeprefix("hub:")
+    if source.startswith("hub:") or _looks_like_hub_id(name):
+        return open_hub(
+            name,
+            config=settings.config,
+            image_column=settings.image_column,
+            label_column=settings.label_column,
+        )
+    raise SourceError(
+        f"expected `digits`, a folder or a Hub id like user/name, found {Path(source).name!r}, "
+        "which is not here; check the spelling"
+    )
+
+
+def _looks_like_hub_id(name: str) -> bool:
+    parts = name.split("/")
+    plain = all(part and part.strip(".~") == part and " " not in part for part in parts)
+    return plain and "\\" not in name and len(parts) == 2
+
+
+def inspect(images: LabelledImages) -> LabelledImages:
+    """The same images with every file that cannot be read told among the problems."""
+    problems = []
+    for split in images.splits.values():
+        for i, name in enumerate(split.names):
+            try:
+                load_image(split.read(i))
+            except ImageError as error:
+                problems.append(Problem(where=name, why=str(error)))
+    return images.with_splits(images.splits, *problems)
+
+
+def glance(images: LabelledImages, at_most: int = 32) -> Look:
+    """Look at a few training images, evenly spread, to see what kind of pictures they are."""
+    train = images.splits["train"]
+    seen = []
+    for i in np.linspace(0, len(train) - 1, min(at_most, len(train))).astype(int):
+        try:
+            seen.append(load_image(train.read(int(i))))
+        except ImageError:
+            continue
+    if not seen:
+        raise SourceError("expected images that can be read, found none; run inspect to see why")
+    side = int(np.median([min(image.size) for image in seen]))
+    return Look(train_images=len(train), side=side, grey=all(_is_grey(image) for image in seen))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = (np.asarray(band, dtype=np.int16) for band in image.split())
+    return bool(np.abs(red - green).max() <= 8 and np.abs(green - blue).max() <= 8)

@@ -1,0 +1,257 @@
+"""One epoch loop on Accelerate that serves both phases.
+
+It never knows whether a batch is pixels or cached features: the module takes what the cache holds.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from transfer.errors import SettingsError
+from transfer.events import BatchDone, EpochDone, Event, PhaseDone
+from transfer.features import Cached
+from transfer.settings import PhaseSettings
+
+SECONDS_BETWEEN_BATCH_EVENTS = 0.2
+IMAGES_A_VALIDATION_BATCH = 128
+LARGEST_GRADIENT_NORM = 1.0
+WARMED_UP_SHARE = 0.1
+
+
+def make_accelerator(seed: int) -> Accelerator:
+    """Device and precision from the hardware, or as `accelerate launch` says; seeds everything."""
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+        accelerator = Accelerator()
+    else:
+        accelerator = Accelerator(mixed_precision="bf16" if _has_bf16() else "no")
+    set_seed(seed)
+    return accelerator
+
+
+def _has_bf16() -> bool:
+    """Whether the processor or GPU computes in bfloat16 itself; elsewhere it is emulated, slowly."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available():
+        return False
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+
+
+def make_optimizer(name: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
+    """Any optimizer of timm's registry, by name. Raises SettingsError."""
+    check_optimizer(name)
+    from timm.optim import create_optimizer_v2
+
+    rate = max(group["lr"] for group in groups)
+    try:
+        return create_optimizer_v2(groups, opt=name.lower(), lr=rate, weight_decay=weight_decay)
+    except (TypeError, RuntimeError, AssertionError, ImportError, ModuleNotFoundError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingsError(
+            f"optimizer {name!r} cannot be used here ({reason}); choose adamw"
+        ) from None
+
+
+def check_optimizer(name: str) -> None:
+    """Raises SettingsError when timm knows no optimizer of this name."""
+    import difflib
+
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if name.lower() not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=3) or ["adamw", "sgd", "rmsprop"]
+        raise SettingsError(f"expected an optimizer of timm, found {name!r}; try {', '.join(near)}")
+
+
+@dataclass
+class _Best:
+    """The kept epoch: highest validation accuracy, then lowest loss."""
+
+    score: tuple[float, float]
+    epoch: int
+    state: dict[str, torch.Tensor]
+
+
+def run_phase(
+    name: str,
+    accelerator: Accelerator,
+    module: nn.Module,
+    groups: list[dict],
+    data: dict[str, Cached],
+    settings: PhaseSettings,
+    *,
+    seed: int,
+    target_accuracy: float | None,
+    should_stop: Callable[[], bool],
+    drift: Callable[[], dict[str, float]],
+) -> Iterator[Event]:
+    """Train `groups` of `module` on data["train"] and keep the epoch that validates best.
+
+    The state at the start stands as epoch 0, so a phase never ends below where it began. It ends
+    at the epoch limit, after `patience` epochs without a better one, at the target accuracy, or
+    within one batch of `should_stop`. Yields BatchDone and EpochDone, then PhaseDone.
+    """
+    started = time.monotonic()
+    loader = _loader(data["train"], settings.batch_size, accelerator, seed)
+    validation = _loader(data["validation"], IMAGES_A_VALIDATION_BATCH, accelerator)
+    optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
+    trained, optimizer, loader, validation = accelerator.prepare(
+        module, optimizer, loader, validation
+    )
+    schedule = _schedule(optimizer, settings.epochs * len(loader))
+    loss, accuracy = validate(accelerator, trained, validation)
+    best = _Best(score=(accuracy, -loss), epoch=0, state=_copy(module))
+    ended, epoch, step = "", 0, 0
+    yield _epoch_done(name, 0, settings, None, (loss, accuracy), best, started, 0.0, drift())
+    ended = _reason_to_end(0, settings, best, target_accuracy)
+    while not ended:
+        epoch += 1
+        epoch_started, total_loss, told = time.monotonic(), 0.0, 0.0
+        _train_mode(module)
+        for batch, (inputs, labels) in enumerate(loader, 1):
+            schedule.step_update(step)
+            batch_loss = _step(accelerator, trained, optimizer, inputs, labels)
+            step += 1
+            total_loss += batch_loss
+            if not math.isfinite(batch_loss):
+                ended = "the loss was no longer finite; try a smaller learning rate"
+                break
+            if should_stop():
+                ended = "stopped"
+                break
+            if time.monotonic() - told > SECONDS_BETWEEN_BATCH_EVENTS:
+                told = time.monotonic()
+                left = _seconds_left(step, settings.epochs * len(loader), started)
+                yield BatchDone(
+                    phase=name, epoch=epoch, done=batch, total=len(loader), seconds_left=left
+                )
+        loss, accuracy = validate(accelerator, trained, validation)
+        if (accuracy, -loss) >= best.score:
+            best = _Best(score=(accuracy, -loss), epoch=epoch, state=_copy(module))
+        left = _seconds_left(step, settings.epochs * len(loader), started)
+        train_loss = total_loss / batch
+        yield _epoch_done(
+            name, epoch, settings, train_loss, (loss, accuracy), best, epoch_started, left, drift()
+        )
+        ended = ended or _reason_to_end(epoch, settings, best, target_accuracy)
+    module.load_state_dict(best.state)
+    yield PhaseDone(
+        phase=name,
+        epochs=epoch,
+        best_epoch=best.epoch,
+        accuracy=best.score[0],
+        seconds=time.monotonic() - started,
+        ended=ended,
+    )
+    accelerator.free_memory()
+
+
+def _loader(data: Cached, batch_size: int, accelerator: Accelerator, seed: int | None = None):
+    """Whole batches by row; the images are shared among the processes. A seed means shuffled."""
+    order = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(
+        data,
+        batch_size=max(1, batch_size // accelerator.num_processes),
+        shuffle=seed is not None,
+        generator=order,
+        collate_fn=_as_it_is,
+    )
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _schedule(optimizer, steps: int):
+    """Linear warm-up over a tenth of the steps, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    from timm.scheduler import CosineLRScheduler
+
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=max(steps, 1),
+        warmup_t=int(WARMED_UP_SHARE * steps),
+        warmup_prefix=False,
+        t_in_epochs=False,
+    )
+
+
+def _step(accelerator: Accelerator, trained, optimizer, inputs, labels) -> float:
+    """One update; returns the batch's mean cross-entropy in nats."""
+    with accelerator.autocast():
+        logits = trained(inputs)
+    loss = cross_entropy(logits.float(), labels)
+    accelerator.backward(loss)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+@torch.no_grad()
+def validate(accelerator: Accelerator, trained: nn.Module, loader) -> tuple[float, float]:
+    """(mean cross-entropy in nats, share of right answers) over all images of all processes."""
+    trained.eval()
+    losses, hits = [], []
+    for inputs, labels in loader:
+        with accelerator.autocast():
+            logits = trained(inputs).float()
+        loss, hit = cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels
+        loss, hit = accelerator.gather_for_metrics((loss, hit))
+        losses.append(loss)
+        hits.append(hit)
+    return torch.cat(losses).mean().item(), torch.cat(hits).float().mean().item()
+
+
+def _train_mode(module: nn.Module) -> None:
+    """Train mode for what learns; frozen layers stay in eval mode."""
+    for child in module.modules():
+        own = list(child.parameters())
+        child.training = not own or any(p.requires_grad for p in own)
+
+
+def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _reason_to_end(epoch: int, settings: PhaseSettings, best: _Best, target: float | None) -> str:
+    """Why the phase ends here, or nothing."""
+    if target is not None and best.score[0] >= target:
+        return f"target accuracy {target:g} reached on validation"
+    if epoch >= settings.epochs:
+        return "epoch limit"
+    if epoch - best.epoch >= settings.patience:
+        return f"no better epoch in {settings.patience}"
+    return ""
+
+
+def _seconds_left(step: int, steps: int, started: float) -> float:
+    return (time.monotonic() - started) / max(step, 1) * (steps - step)
+
+
+def _epoch_done(
+    name, epoch, settings, loss, validated, best: _Best, started, left, drift
+) -> EpochDone:
+    return EpochDone(
+        phase=name,
+        epoch=epoch,
+        epochs=settings.epochs,
+        loss=loss,
+        validation_loss=validated[0],
+        validation_accuracy=validated[1],
+        best=best.epoch == epoch,
+        seconds=time.monotonic() - started,
+        seconds_left=left,
+        drift=drift,
+    )

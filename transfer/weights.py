@@ -1,0 +1,256 @@
+"""Where the body comes from, and saying so."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from transfer import hub
+from transfer.errors import WeightsError
+
+BUNDLED = Path(__file__).parent / "bodies" / "vgg16-tiny-imagenet.safetensors"
+HUB_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """Tensors `features.*`, float32, and what is known of them.
+
+    `weights` is `hub`, `bundled`, `random` or `file:NAME`; `reason` says in a sentence why these;
+    `sha256` is of the tensors themselves, whatever file they came in.
+    """
+
+    weights: str
+    reason: str
+    tensors: dict[str, torch.Tensor]
+    sha256: str
+    revision: str | None = None
+
+    def identity(self) -> dict:
+        """What a run needs to find this body again."""
+        return {"weights": self.weights, "sha256": self.sha256, "revision": self.revision}
+
+
+def find_body(weights: str, architecture: str, seed: int) -> Body:
+    """The body that the user asked for by name. Raises WeightsError.
+
+    `auto` takes the local Hub cache, else the Hub if it answers in time, else the bundled body.
+    """
+    if weights == "auto":
+        return _auto(architecture)
+    if weights == "hub":
+        return _from_hub(architecture, "asked for")
+    if weights == "bundled":
+        return _bundled(architecture, "asked for")
+    if weights == "random":
+        return _random(architecture, seed)
+    return _from_file(Path(weights).expanduser(), architecture)
+
+
+def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
+    """The body that a run was trained on, checked by hash. Raises WeightsError."""
+    weights, sha256 = identity["weights"], identity["sha256"]
+    if weights == "hub":
+        body = _from_hub(architecture, "as trained", identity.get("revision"))
+    elif weights.startswith("file:"):
+        body = _kept(weights, sha256, architecture)
+    else:
+        body = find_body(weights, architecture, seed)
+    if body.sha256 != sha256:
+        raise WeightsError(
+            f"expected the body {weights} with sha256 {sha256[:12]}…, found {body.sha256[:12]}…; "
+            "use the version of this package that trained the run, or train again"
+        )
+    return body
+
+
+def build_body(architecture: str) -> nn.Sequential:
+    """timm's `features` alone, holding no memory yet: (N, 3, S, S) → (N, 512, S/32, S/32).
+
+    timm's `num_classes=0` would keep the 4096-wide `pre_logits`, which is old head, not body.
+    """
+    import timm
+
+    with torch.device("meta"):
+        return timm.create_model(architecture).features
+
+
+def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.Sequential:
+    """Put `features.*` tensors into a body made by `build_body`. Raises WeightsError."""
+    for name, empty in features.state_dict().items():
+        found = tensors.get(f"features.{name}")
+        if found is None:
+            raise WeightsError(
+                f"expected the tensor features.{name} of this VGG, found none; choose a file with "
+                "timm's or torchvision's names"
+            )
+        if found.shape != empty.shape:
+            raise WeightsError(
+                f"expected features.{name} with shape {tuple(empty.shape)}, found "
+                f"{tuple(found.shape)}; choose a file of the same VGG, without batch norm"
+            )
+    state = {
+        name: tensors[f"features.{name}"].detach().to(torch.float32, copy=True)
+        for name in features.state_dict()
+    }
+    features.load_state_dict(state, assign=True)
+    return features
+
+
+def cache_folder() -> Path:
+    """`TRANSFER_CACHE`, else `transfer-vgg16` in the user's cache folder."""
+    if named := os.environ.get("TRANSFER_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "transfer-vgg16"
+
+
+def _auto(architecture: str) -> Body:
+    if cached := _hub_file(architecture, local_only=True):
+        return _read_hub(*cached, architecture, "found in the local Hub cache")
+    try:
+        return _from_hub(architecture, "the Hub answered")
+    except WeightsError as error:
+        if architecture != "vgg16":
+            raise
+        return _bundled(architecture, f"ImageNet's body is not at hand ({error})")
+
+
+def _from_hub(architecture: str, reason: str, revision: str | None = None) -> Body:
+    from huggingface_hub import HfApi
+
+    repository = _repository(architecture)
+    if cached := _hub_file(architecture, local_only=True, revision=revision):
+        return _read_hub(*cached, architecture, f"{reason}; found in the local Hub cache")
+    try:
+        info = hub.ask(
+            lambda: HfApi().model_info(repository, revision=revision, timeout=hub.ANSWER_SECONDS)
+        )
+        found = _hub_file(architecture, revision=info.sha)
+    except Exception as error:
+        raise hub.explain(error, "model", repository, WeightsError) from None
+    return _read_hub(*found, architecture, f"{reason}; downloaded")
+
+
+def _repository(architecture: str) -> str:
+    return f"timm/{architecture}.tv_in1k"
+
+
+def _hub_file(
+    architecture: str, *, revision: str | None = None, local_only: bool = False
+) -> tuple[Path, str] | None:
+    """(file, revision) from the Hub's own cache, or downloaded into it; None if local_only fails."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        path = hf_hub_download(
+            _repository(architecture), HUB_FILE, revision=revision, local_files_only=local_only
+        )
+    except LocalEntryNotFoundError:
+        if local_only:
+            return None
+        raise
+    return Path(path), Path(path).parent.name
+
+
+def _read_hub(path: Path, revision: str, architecture: str, reason: str) -> Body:
+    return _body("hub", reason, _read(path), architecture, revision=revision)
+
+
+def _bundled(architecture: str, reason: str) -> Body:
+    if architecture != "vgg16":
+        raise WeightsError(f"expected vgg16 for the bundled body, found {architecture}; use random")
+    return _body("bundled", reason, _read(BUNDLED), architecture)
+
+
+def _random(architecture: str, seed: int) -> Body:
+    """He initialisation (He et al. 2015) as timm's VGG has it, zero biases."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, empty in build_body(architecture).state_dict().items():
+        tensor = torch.zeros(empty.shape)
+        if tensor.ndim == 4:
+            fan_out = tensor.shape[0] * tensor.shape[2] * tensor.shape[3]
+            tensor.normal_(0, (2 / fan_out) ** 0.5, generator=generator)
+        tensors[f"features.{name}"] = tensor
+    return _body("random", "asked for: it has learned nothing yet", tensors, architecture)
+
+
+def _from_file(path: Path, architecture: str) -> Body:
+    if not path.is_file():
+        raise WeightsError(
+            "expected weights auto, hub, bundled, random or a file (.safetensors, .pth), found "
+            f"{path.name!r}, which is not here; check its name"
+        )
+    body = _body(f"file:{path.name}", "asked for", _read(path), architecture)
+    _keep(body)
+    return body
+
+
+def _kept_path(sha256: str) -> Path:
+    return cache_folder() / "bodies" / f"{sha256}.safetensors"
+
+
+def _keep(body: Body) -> None:
+    """Runs hold only what they changed, so a body from a file stays at hand after the file goes."""
+    from safetensors.torch import save_file
+
+    target = _kept_path(body.sha256)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}.part")
+        save_file(body.tensors, part)
+        part.replace(target)
+
+
+def _kept(weights: str, sha256: str, architecture: str) -> Body:
+    path = _kept_path(sha256)
+    if not path.is_file():
+        raise WeightsError(
+            f"expected the body {weights} (sha256 {sha256[:12]}…) in this machine's cache, found "
+            "none; train once with that file as --weights, or set TRANSFER_CACHE"
+        )
+    return _body(weights, "as trained", _read(path), architecture)
+
+
+def _body(weights: str, reason: str, tensors: dict, architecture: str, **known) -> Body:
+    features = load_body(build_body(architecture), tensors)
+    body = {f"features.{name}": tensor for name, tensor in features.state_dict().items()}
+    return Body(weights=weights, reason=reason, tensors=body, sha256=tensors_hash(body), **known)
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes and float32 bytes, by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(memoryview(tensor.numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """safetensors, or a state dict of tensors alone; nothing in the file is ever run."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    advice = "download it again, or choose a .safetensors or .pth file of tensors"
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError):
+        raise WeightsError(f"the weights {path.name!r} are cut or no such file; {advice}") from None
+    except Exception:
+        raise WeightsError(
+            f"{path.name!r} holds more than tensors, so it is not read; {advice}"
+        ) from None
+    if not isinstance(tensors, dict) or not all(
+        isinstance(t, torch.Tensor) for t in tensors.values()
+    ):
+        raise WeightsError(f"expected tensors by name in {path.name!r}, found none; {advice}")
+    return tensors
