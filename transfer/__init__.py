@@ -1,1 +1,33 @@
-"""Transfer learning for images: VGG16 from timm, fine-tuned in two visible phases."""
+"""Transfer learning for images: VGG16 from timm, fine-tuned in two visible phases.
+
+run = transfer.train("photos/", out="runs/photos")
+classifier = transfer.load("runs/photos")
+classifier.classify("photo.jpg", top=5)
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "TransferError": "errors",
+    "TrainingSettings": "settings",
+    "LabelledImages": "source",
+    "train": "recipe",
+    "training_events": "recipe",
+    "Run": "run_folder",
+    "load": "classifier",
+    "Classifier": "classifier",
+    "Prediction": "classifier",
+    "evaluate": "classifier",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    """Names come on first use, so that importing the package does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'transfer' has no attribute {name!r}")
+    return getattr(import_module(f"transfer.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

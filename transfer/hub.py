@@ -32,7 +32,9 @@ def ask(call: Callable[[], Answer], seconds: float = ANSWER_SECONDS) -> Answer:
     thread.start()
     thread.join(seconds)
     if error:
-        raise HubSilent from error[0] if is_silence(error[0]) else error[0]
+        if is_silence(error[0]):
+            raise HubSilent from error[0]
+        raise error[0]
     if not result:
         raise HubSilent
     return result[0]
@@ -62,14 +64,20 @@ def explain(error: BaseException, kind: str, name: str, refuse: type[TransferErr
     if isinstance(error, TransferError):
         return error
     if is_silence(error):
-        return refuse(f"the Hub does not answer, so the {kind} {name!r} cannot be fetched; check the "
-                      "connection, or use what is on this machine")  # fmt: skip
+        return refuse(
+            f"the Hub does not answer, so the {kind} {name!r} cannot be fetched; check the "
+            "connection, or use what is on this machine"
+        )
     if isinstance(error, GatedRepoError):
-        return refuse(f"the {kind} {name!r} asks for its terms to be accepted first; open its page "
-                      "on the Hub, accept, then sign in with `hf auth login`")  # fmt: skip
+        return refuse(
+            f"the {kind} {name!r} asks for its terms to be accepted first; open its page on the "
+            "Hub, accept them, then sign in with `hf auth login`"
+        )
     if isinstance(error, (RepositoryNotFoundError, HFValidationError, RevisionNotFoundError)):
-        return refuse(f"expected a {kind} on the Hub, found none called {name!r}; check the "
-                      "spelling, or sign in with `hf auth login` if it is private")  # fmt: skip
+        return refuse(
+            f"expected a {kind} on the Hub, found none called {name!r}; check the spelling, or "
+            "sign in with `hf auth login` if it is private"
+        )
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
         advice = "sign in anew" if status in (401, 403) else "wait a minute and try again"

@@ -81,7 +81,7 @@ def _not_an_image(picture: Picture) -> str:
     if isinstance(picture, bytes):
         head, size = picture[:512], len(picture)
     else:
-        with open(picture, "rb") as file:
+        with Path(picture).open("rb") as file:
             head = file.read(512)
             size = len(head)
     if size == 0:

@@ -114,7 +114,7 @@ class Network(nn.Module):
         return learning
 
     def drift_from_now(self, names: list[str]) -> Callable[[], dict[str, float]]:
-        """How far the named parts are from where they are now: |w - w₀| / |w₀| over their weights."""
+        """How far the weights of the named parts have moved since this call: |w - w₀| / |w₀|."""
         parts = {name: part for name, part in self.parts() if name in names}
         began = {name: _flat(part).clone() for name, part in parts.items()}
 

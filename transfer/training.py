@@ -38,7 +38,7 @@ def make_accelerator(seed: int) -> Accelerator:
 
 
 def _has_bf16() -> bool:
-    """Whether the processor or GPU computes in bfloat16 itself; elsewhere it is emulated, slowly."""
+    """Whether the hardware computes in bfloat16 itself; elsewhere it is emulated, slowly."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available():
@@ -174,7 +174,7 @@ def _as_it_is(batch):
 
 
 def _schedule(optimizer, steps: int):
-    """Linear warm-up over a tenth of the steps, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    """Linear warm-up over a tenth of the steps, then a cosine (Loshchilov & Hutter 2017)."""
     from timm.scheduler import CosineLRScheduler
 
     return CosineLRScheduler(

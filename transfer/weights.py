@@ -142,7 +142,7 @@ def _repository(architecture: str) -> str:
 def _hub_file(
     architecture: str, *, revision: str | None = None, local_only: bool = False
 ) -> tuple[Path, str] | None:
-    """(file, revision) from the Hub's own cache, or downloaded into it; None if local_only fails."""
+    """(file, revision) in the Hub's own cache, downloaded unless local_only; None if not there."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

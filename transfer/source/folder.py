@@ -10,7 +10,7 @@ from transfer.source.labelled import LabelledImages, Problem, Split
 from transfer.source.split import split_called
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jfif .png .gif .webp .bmp .tif .tiff .ppm .pgm .heic .avif".split()
+    f".{name}" for name in "jpg jpeg jfif png gif webp bmp tif tiff ppm pgm heic avif".split(" ")
 )
 
 

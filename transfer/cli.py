@@ -1,0 +1,223 @@
+"""The command line. Results go to stdout, everything else to stderr."""
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transfer.errors import SettingsError, TransferError
+
+# typer exports one kind of usage error; its parent is all of them
+UsageError = typer.BadParameter.__base__
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fine-tune VGG16 on your images in two phases, and classify with the result.",
+)
+
+Source = Annotated[str, typer.Argument(help="`digits`, a folder, or a Hub id like user/name.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+ImageColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of images.")]
+LabelColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of labels.")]
+Config = Annotated[str | None, typer.Option(help="A Hub data set's config.")]
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 a clear error, 2 wrong usage, 130 interrupted."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        status = app(standalone_mode=False)
+    except UsageError as error:
+        status = _complain(error.format_message(), 2)
+    except SettingsError as error:
+        status = _complain(error, 2)
+    except TransferError as error:
+        status = _complain(error, 1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _complain("interrupted; nothing was kept", 130)
+    except BrokenPipeError:
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: object, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+@app.command()
+def inspect(
+    source: Source,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a source holds: splits, classes, and files that cannot be read."""
+    from transfer.settings import TrainingSettings
+    from transfer.source import inspect as check
+    from transfer.source import read_source
+
+    settings = TrainingSettings(image_column=image_column, label_column=label_column, config=config)
+    images = check(read_source(source, settings))
+    found = {
+        "source": images.source,
+        "revision": images.revision,
+        "splits": images.counts(),
+        "classes": images.class_counts(),
+        "image_column": images.image_column,
+        "label_column": images.label_column,
+        "problems": [{"where": p.where, "why": p.why} for p in images.problems],
+    }
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{images.source} (revision {images.revision})")
+    for title in ("splits", "classes"):
+        print(f"{title}: " + ", ".join(f"{name} {n}" for name, n in found[title].items()))
+    for problem in images.problems:
+        print(f"problem: {problem.where}: {problem.why}")
+
+
+@app.command()
+def train(
+    source: Source,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="A new folder for the run.")],
+    method: Annotated[str, typer.Option(help="finetune or features.")] = "finetune",
+    weights: Annotated[
+        str, typer.Option(help="auto, hub, bundled, random, or a .safetensors or .pth file.")
+    ] = "auto",
+    image_size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    unfreeze: Annotated[str, typer.Option(help="block1 … block5, or none.")] = "block5",
+    head_epochs: Annotated[int | None, typer.Option(help="At most, in warm-up.")] = None,
+    finetune_epochs: Annotated[int | None, typer.Option(help="At most, in fine-tune.")] = None,
+    head_lr: Annotated[float | None, typer.Option(help="Learning rate of warm-up.")] = None,
+    finetune_lr: Annotated[float | None, typer.Option(help="Of fine-tune.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Any of timm's, by name.")] = None,
+    target_accuracy: Annotated[
+        float | None, typer.Option(help="Stop once validation reaches it (0 to 1).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For splits, head and order.")] = 0,
+    limit_per_class: Annotated[
+        int | None, typer.Option(help="At most so many images a class and split.")
+    ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a head on the frozen body, then unfreeze upper blocks and go on gently."""
+    from transfer.progress import Progress
+
+    options = {k: v for k, v in locals().items() if k not in ("Progress", "source", "as_json")}
+    progress = Progress()
+    progress.say("loading torch and timm")
+    from transfer.recipe import training_events
+
+    saved = None
+    for saved in training_events(source, **options):
+        progress.tell(saved)
+    if as_json:
+        print(json.dumps(saved.result))
+
+
+@app.command()
+def classify(
+    run: RunFolder,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    as_json: AsJson = False,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table instead.")
+    ] = None,
+) -> None:
+    """Say what is on pictures: one line a file, in order; exits 1 if one could not be read."""
+    from transfer.classifier import load
+    from transfer.errors import ImageError
+
+    if as_json and csv_file:
+        raise SettingsError("expected one of --json and --csv, found both; choose one")
+    classifier = load(run)
+    rows, failed = [], False
+    for path in paths:
+        try:
+            predictions = classifier.classify(path, top)
+        except ImageError as error:
+            failed = True
+            rows.append((path, [], str(error)))
+        else:
+            rows.append((path, predictions, ""))
+        if not csv_file:
+            _print_classified(*rows.pop(), as_json)
+    if csv_file:
+        _write_csv(csv_file, rows, min(top, len(classifier.classes)))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_classified(path: Path, predictions: list, error: str, as_json: bool) -> None:
+    if as_json:
+        found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
+        print(json.dumps({"path": str(path)} | ({"error": error} if error else found)), flush=True)
+    elif error:
+        print(f"error: {path}: {error}", file=sys.stderr)
+    else:
+        print(f"{path}: " + ", ".join(f"{p.label} {p.score:.1%}" for p in predictions), flush=True)
+
+
+def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
+    columns = [f"{name}_{i}" for i in range(1, top + 1) for name in ("label", "score")]
+    try:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", *columns, "error"])
+            for path, predictions, error in rows:
+                cells = [cell for p in predictions for cell in (p.label, f"{p.score:.6f}")]
+                cells += [""] * (len(columns) - len(cells))
+                writer.writerow([path, *cells, error])
+    except OSError as error:
+        raise TransferError(
+            f"the table {target.name!r} cannot be written ({error.strerror}); choose another place"
+        ) from None
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    source: Source,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run on one split of a source."""
+    from transfer.classifier import evaluate as judge
+    from transfer.classifier import load
+
+    report = judge(load(run), source, split)
+    if as_json:
+        print(json.dumps(report))
+        return
+    low, high = report["interval"]
+    print(
+        f"accuracy {report['accuracy']:.4f} ({low:.3f} to {high:.3f} with 95 % confidence) "
+        f"on {report['images']} images"
+    )
+    for row in report["classes"]:
+        print(
+            f"{row['label']}: precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
+            f"F1 {row['f1']:.3f}, support {row['support']}"
+        )
+    for mistake in report["mistakes"][:10]:
+        print(
+            f"mistake: {mistake['name']}: {mistake['label']} taken for "
+            f"{mistake['predicted']} ({mistake['score']:.1%})"
+        )
+    for problem in report["skipped"]:
+        print(f"skipped: {problem['where']}: {problem['why']}", file=sys.stderr)

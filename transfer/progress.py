@@ -1,0 +1,94 @@
+"""Events → lines for a person at a terminal."""
+
+import sys
+import time
+from typing import TextIO
+
+from transfer import events
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Says on stderr what a training does: a moving line on a terminal, plain lines in a log."""
+
+    def __init__(self, out: TextIO | None = None):
+        self.out = out or sys.stderr
+        self.moving = self.out.isatty()
+        self.last = 0.0
+        self.open_line = False
+
+    def tell(self, event: events.Event) -> None:
+        text = describe(event)
+        passing = isinstance(event, events.CacheProgress | events.BatchDone)
+        if not passing:
+            self.say(text)
+        elif self.moving:
+            self._move(text)
+        elif time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            self.say(text)
+
+    def _move(self, text: str) -> None:
+        self.out.write(f"\r\x1b[K{text}")
+        self.out.flush()
+        self.open_line = True
+
+    def say(self, text: str) -> None:
+        self.out.write(("\r\x1b[K" if self.open_line else "") + text + "\n")
+        self.out.flush()
+        self.open_line = False
+
+
+def describe(event: events.Event) -> str:
+    """One line about an event."""
+    match event:
+        case events.WeightsChosen():
+            return f"body: {event.weights} ({event.reason})"
+        case events.DatasetReady():
+            counts = ", ".join(f"{n} {name}" for name, n in event.images.items())
+            skipped = f", {len(event.skipped)} told or skipped" if event.skipped else ""
+            return f"data: {event.source}, {len(event.classes)} classes, {counts}{skipped}"
+        case events.CacheProgress():
+            rate = event.done / max(event.seconds, 1e-9)
+            left = duration((event.total - event.done) / max(rate, 1e-9))
+            return f"{event.stage}: {event.done}/{event.total}, {rate:.0f} a second, {left} left"
+        case events.CacheFilled():
+            took = duration(event.seconds)
+            return f"cached: {event.images} images, {event.megabytes:.0f} MB in {took}"
+        case events.PhaseStarted():
+            learns = f"{event.trainable:,} of {event.parameters:,} parameters learn"
+            return f"{event.phase}: {learns} ({', '.join(event.learns)})"
+        case events.BatchDone():
+            left = duration(event.seconds_left)
+            return (
+                f"{event.phase} epoch {event.epoch}: batch {event.done}/{event.total}, "
+                f"at most {left} left"
+            )
+        case events.EpochDone():
+            loss = "" if event.loss is None else f"loss {event.loss:.4f}, "
+            best = " (best)" if event.best else ""
+            return (
+                f"{event.phase} epoch {event.epoch}/{event.epochs}: {loss}validation loss "
+                f"{event.validation_loss:.4f}, accuracy {event.validation_accuracy:.4f}{best}, "
+                f"at most {duration(event.seconds_left)} left"
+            )
+        case events.PhaseDone():
+            return (
+                f"{event.phase} done: validation accuracy {event.accuracy:.4f} from epoch "
+                f"{event.best_epoch}, {duration(event.seconds)}; {event.ended}"
+            )
+        case events.RunSaved():
+            low, high = event.result["accuracy_interval"]
+            return (
+                f"saved: {event.run}; test accuracy {event.result['accuracy']:.4f} "
+                f"({low:.3f} to {high:.3f} with 95 % confidence)"
+            )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
