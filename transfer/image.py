@@ -5,12 +5,21 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from transfer.errors import ImageError
 
 MAX_PIXELS = 100_000_000
 Picture = Image.Image | np.ndarray | bytes | str | Path
+TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(picture: Picture) -> Image.Image:
@@ -29,7 +38,11 @@ def load_image(picture: Picture) -> Image.Image:
                     f"expected at most {MAX_PIXELS // 1_000_000} million pixels, found "
                     f"{image.width} x {image.height}; make the image smaller"
                 )
-            return _to_rgb(ImageOps.exif_transpose(image))
+            if 0 in image.size:
+                raise ImageError("expected a picture, found one without pixels; save it anew")
+            return _to_rgb(_upright(image))
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError("there is no such file; check its name") from None
     except IsADirectoryError:
@@ -42,7 +55,7 @@ def load_image(picture: Picture) -> Image.Image:
         raise ImageError(
             f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
         ) from None
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError) as error:
+    except Exception as error:  # each of Pillow's decoders fails in its own way
         raise ImageError(f"the picture is damaged ({_reason(error)}); save it anew") from None
 
 
@@ -50,10 +63,32 @@ def _open(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, np.ndarray):
-        return Image.fromarray(picture)
+        return _from_array(picture)
     if isinstance(picture, bytes):
         return Image.open(io.BytesIO(picture))
-    return Image.open(picture)
+    if isinstance(picture, (str, Path)):
+        return Image.open(picture)
+    raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    try:
+        return Image.fromarray(array)
+    except (TypeError, ValueError):
+        raise ImageError(
+            f"expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), found {array.dtype} "
+            f"{array.shape}; convert it first"
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; a broken EXIF block is no reason to lose the picture."""
+    image.load()  # so that what fails below is not the picture itself
+    try:
+        turn = TO_UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -90,12 +125,13 @@ def _not_an_image(picture: Picture) -> str:
         return "this is an SVG drawing; save it as PNG first"
     if head.lstrip()[:1] == b"<":
         return "this is a web page, not an image; download the image itself"
-    if head[4:8] == b"ftyp":
-        return "HEIC and AVIF pictures need a plugin here; save it as JPEG first"
+    if head[4:8] == b"ftyp" and head[8:12] != b"avif":
+        return "this is a HEIC picture or a film, which is not read here; save it as JPEG first"
     return "this is no image that can be read; save it as JPEG or PNG"
 
 
 def _reason(error: Exception) -> str:
     """Pillow's own words, unless they might hold a path or an address in memory."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if len(text) < 80 and "/" not in text and "0x" not in text else "cannot be decoded"
+    plain = len(text) < 80 and not any(sign in text for sign in ("/", "\\", "0x"))
+    return text if plain else "cannot be decoded"

@@ -9,6 +9,8 @@ from transfer.settings import BLOCKS, HeadSettings
 from transfer.transform import Transform
 from transfer.weights import build_body, load_body
 
+SPREAD_FLOOR = 0.3
+
 
 def original_head_parameters(architecture: str) -> int:
     """What the new head replaces: timm's `pre_logits` and `head` for ImageNet's 1,000 classes."""
@@ -55,7 +57,7 @@ class Head(nn.Module):
         A channel that hardly varies would be blown up to noise, so the spread has a floor.
         """
         spread = pooled.std(dim=0, correction=0)
-        floor = max(0.01 * spread.mean().item(), 1e-6)
+        floor = max(SPREAD_FLOOR * spread.mean().item(), 1e-6)
         self.mean.copy_(pooled.mean(dim=0))
         self.scale.copy_(1 / spread.clamp(min=floor))
 

@@ -4,14 +4,16 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from transfer.errors import RunError, SettingsError
-from transfer.network import Network, build_network
 from transfer.settings import TrainingSettings
 from transfer.transform import Transform
-from transfer.weights import find_body_again
+
+if TYPE_CHECKING:
+    import torch
+
+    from transfer.network import Network
 
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
@@ -79,7 +81,7 @@ class RunBuilder:
             if self._made:
                 shutil.rmtree(self.path, ignore_errors=True)
 
-    def finish(self, record: dict, report: dict, tensors: dict[str, torch.Tensor]) -> Run:
+    def finish(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> Run:
         """Write everything, run.json last: it is what makes a folder a run."""
         from safetensors.torch import save_file
 
@@ -94,8 +96,12 @@ class RunBuilder:
         return Run(path=self.path, record=record, report=report)
 
 
-def changed_tensors(network: Network, body: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def changed_tensors(
+    network: "Network", body: dict[str, "torch.Tensor"]
+) -> dict[str, "torch.Tensor"]:
     """The head's tensors and those of the body that are no longer bit-identical to `body`."""
+    import torch
+
     return {
         name: tensor
         for name, tensor in network.state_dict().items()
@@ -139,11 +145,14 @@ def _read_json(path: Path) -> dict:
     return data
 
 
-def read_network(run: Run) -> Network:
+def read_network(run: Run) -> "Network":
     """The network as it was saved: base body, changed tensors and head, float32, in eval mode.
 
     Raises RunError or WeightsError, naming what does not fit.
     """
+    from transfer.network import build_network
+    from transfer.weights import find_body_again
+
     try:
         settings, transform = run.settings, run.transform
         body = find_body_again(run.record["body"], settings.architecture, settings.seed)
@@ -161,7 +170,7 @@ def read_network(run: Run) -> Network:
     return network.eval()
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -173,7 +182,9 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
 
 
-def _load_changed(network: Network, tensors: dict[str, torch.Tensor], in_body: set[str]) -> None:
+def _load_changed(
+    network: "Network", tensors: dict[str, "torch.Tensor"], in_body: set[str]
+) -> None:
     expected = network.state_dict()
     for name in tensors.keys() - expected.keys():
         raise RunError(f"expected no tensor {name} in the run, found one; train again")

@@ -37,12 +37,12 @@ def _optional(check, name: str, value, *args, **kwargs) -> None:
 class HeadSettings:
     """The shape of what replaces VGG16's fully-connected layers."""
 
-    pooling: str = "avg"
+    pooling: str | None = None
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
 
     def __post_init__(self):
-        _one_of("head pooling", self.pooling, POOLINGS)
+        _optional(_one_of, "head pooling", self.pooling, POOLINGS)
         if len(self.hidden) > 2:
             raise SettingsError(f"head hidden takes at most 2 layers, found {len(self.hidden)}")
         for width in self.hidden:
@@ -149,11 +149,15 @@ class TrainingSettings:
             image_size = 112  # that body grew up on 64 px
         else:
             image_size = 224 if fast_device or small else 160
+        image_size = self.image_size or image_size
+        # a map of 2 x 2 still tells where things are; a larger one is only more to learn by heart
+        pooling = self.head.pooling or ("flatten" if image_size < 96 else "avg")
         # a mirrored letter or digit means something else, and grey pictures are mostly such
         views = 1 if look.grey else 4 if small else 2 if medium else 1
         return replace(
             self,
-            image_size=self.image_size or image_size,
+            image_size=image_size,
+            head=replace(self.head, pooling=pooling),
             views=self.views or views,
             warm_up=self.warm_up.filled(
                 epochs=40 if small else 20 if medium else 10,

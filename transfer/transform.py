@@ -59,11 +59,15 @@ class Transform:
     def from_json(cls, data: dict) -> "Transform":
         """Raises RunError when the record does not describe a transform."""
         try:
+            mean_red, mean_green, mean_blue = (float(v) for v in data["mean"])
+            std_red, std_green, std_blue = (float(v) for v in data["std"])
+            if int(data["image_size"]) < 1 or min(std_red, std_green, std_blue) <= 0:
+                raise ValueError("image_size and std must be above 0")
             return cls(
                 image_size=int(data["image_size"]),
-                mean=tuple(float(v) for v in data["mean"]),
-                std=tuple(float(v) for v in data["std"]),
-                interpolation=str(Image.Resampling[data["interpolation"].upper()].name.lower()),
+                mean=(mean_red, mean_green, mean_blue),
+                std=(std_red, std_green, std_blue),
+                interpolation=Image.Resampling[data["interpolation"].upper()].name.lower(),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the run's transform cannot be read ({error}); train again") from None

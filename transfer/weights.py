@@ -47,7 +47,7 @@ def find_body(weights: str, architecture: str, seed: int) -> Body:
         return _bundled(architecture, "asked for")
     if weights == "random":
         return _random(architecture, seed)
-    return _from_file(Path(weights).expanduser(), architecture)
+    return _from_file(weights, architecture)
 
 
 def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
@@ -84,8 +84,8 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
         found = tensors.get(f"features.{name}")
         if found is None:
             raise WeightsError(
-                f"expected the tensor features.{name} of this VGG, found none; choose a file with "
-                "timm's or torchvision's names"
+                f"expected the tensor features.{name} of this VGG, found none; choose a file of "
+                "the same VGG, without batch norm, with timm's or torchvision's names"
             )
         if found.shape != empty.shape:
             raise WeightsError(
@@ -126,10 +126,11 @@ def _from_hub(architecture: str, reason: str, revision: str | None = None) -> Bo
     if cached := _hub_file(architecture, local_only=True, revision=revision):
         return _read_hub(*cached, architecture, f"{reason}; found in the local Hub cache")
     try:
-        info = hub.ask(
+        hub.ask(
             lambda: HfApi().model_info(repository, revision=revision, timeout=hub.ANSWER_SECONDS)
         )
-        found = _hub_file(architecture, revision=info.sha)
+        # by branch, not by commit: only so is it found in the cache again without the Hub
+        found = _hub_file(architecture, revision=revision)
     except Exception as error:
         raise hub.explain(error, "model", repository, WeightsError) from None
     return _read_hub(*found, architecture, f"{reason}; downloaded")
@@ -180,11 +181,16 @@ def _random(architecture: str, seed: int) -> Body:
     return _body("random", "asked for: it has learned nothing yet", tensors, architecture)
 
 
-def _from_file(path: Path, architecture: str) -> Body:
-    if not path.is_file():
+def _from_file(weights: str, architecture: str) -> Body:
+    try:
+        path = Path(weights).expanduser()
+        found = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long for a name, or of an unknown user
+        found = False
+    if not found:
         raise WeightsError(
             "expected weights auto, hub, bundled, random or a file (.safetensors, .pth), found "
-            f"{path.name!r}, which is not here; check its name"
+            f"{Path(weights).name[:80]!r}, which is not here; check its name"
         )
     body = _body(f"file:{path.name}", "asked for", _read(path), architecture)
     _keep(body)
@@ -239,13 +245,16 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     advice = "download it again, or choose a .safetensors or .pth file of tensors"
+    cut = WeightsError(f"the weights {path.name!r} are cut or no such file; {advice}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError):
-        raise WeightsError(f"the weights {path.name!r} are cut or no such file; {advice}") from None
+        raise cut from None
     except Exception:
+        if not _is_pickle(path):
+            raise cut from None
         raise WeightsError(
             f"{path.name!r} holds more than tensors, so it is not read; {advice}"
         ) from None
@@ -254,3 +263,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise WeightsError(f"expected tensors by name in {path.name!r}, found none; {advice}")
     return tensors
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether it begins as torch's files do, zipped or not."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

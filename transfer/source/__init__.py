@@ -34,8 +34,8 @@ def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
     source = str(source).strip()
     if source == "digits":
         return open_digits()
-    if not source.startswith("hub:") and Path(source).expanduser().exists():
-        return open_folder(Path(source).expanduser())
+    if not source.startswith("hub:") and (path := _path(source)):
+        return open_folder(path)
     name = source.removeprefix("hub:")
     if source.startswith("hub:") or _looks_like_hub_id(name):
         return open_hub(
@@ -44,10 +44,20 @@ def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
             image_column=settings.image_column,
             label_column=settings.label_column,
         )
+    found = Path(source).name[:80]
     raise SourceError(
-        f"expected `digits`, a folder or a Hub id like user/name, found {Path(source).name!r}, "
-        "which is not here; check the spelling"
+        f"expected `digits`, a folder or a Hub id like user/name, found {found!r}, which is not "
+        "here; check the spelling"
     )
+
+
+def _path(name: str) -> Path | None:
+    """What stands there, or None; an empty name does not mean the folder that one is in."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a name, or of an unknown user
+        return None
 
 
 def _looks_like_hub_id(name: str) -> bool:

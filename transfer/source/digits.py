@@ -1,7 +1,9 @@
 """scikit-learn's 1,797 handwritten digits, which come with the library and need no download."""
 
 import numpy as np
+from PIL import Image, ImageOps
 
+from transfer.errors import ImageError
 from transfer.source.labelled import LabelledImages, Split
 
 
@@ -25,3 +27,22 @@ def open_digits() -> LabelledImages:
         image_column="images",
         label_column="target",
     )
+
+
+def as_digit(drawing: Image.Image) -> np.ndarray:
+    """A dark drawing on white, any size, RGB → uint8 (8, 8) like the digits: bright on black.
+
+    Cut out, fitted into the frame with its proportions kept, and averaged over cells, as the
+    digits were made from scans of 32 x 32. Raises ImageError when nothing is drawn.
+    """
+    ink = ImageOps.invert(drawing.convert("L"))
+    box = ink.point(lambda value: 255 if value > 64 else 0).getbbox()
+    if box is None:
+        raise ImageError("expected a drawing, found an empty canvas; draw one large digit")
+    cut = ink.crop(box)
+    scale = 32 / max(cut.size)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    frame = Image.new("L", (32, 32))
+    fitted = cut.resize(size, Image.Resampling.BOX)
+    frame.paste(fitted, ((32 - size[0]) // 2, (32 - size[1]) // 2))
+    return np.asarray(frame.resize((8, 8), Image.Resampling.BOX))

@@ -1,6 +1,7 @@
 """A folder of class folders, or of train/ validation/ test/ that hold class folders."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,8 @@ def _classes(parent: Path, top: Path, problems: list[Problem]) -> dict[str, list
             where = path.relative_to(top).as_posix()
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 problems.append(Problem(where=where, why="not named as an image"))
+            elif not path.is_file():
+                problems.append(Problem(where=where, why="not a file, or a link to nothing"))
             elif not path.resolve().is_relative_to(root):
                 problems.append(Problem(where=where, why="a link that leaves the folder"))
             else:
@@ -109,6 +112,6 @@ def _revision(folder: Path, listing: dict[str, dict[str, list[Path]]]) -> str:
     for found in listing.values():
         for path in (path for files in found.values() for path in files):
             stat = path.stat()
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            name = os.fsencode(path.relative_to(folder))  # a name need not be Unicode
+            digest.update(name + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -18,11 +18,9 @@ def open_hub(
     label_column: str | None = None,
 ) -> LabelledImages:
     """Pinned to the revision that the Hub names now. Raises SourceError."""
-    from huggingface_hub import HfApi
-
     try:
-        info = hub.ask(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
-        tables = _load(info.id, config, info.sha)
+        name, revision = _pin(name)
+        tables = _load(name, config, revision)
     except Exception as error:
         raise hub.explain(error, "data set", name, SourceError) from None
     features = next(iter(tables.values())).features
@@ -32,8 +30,8 @@ def open_hub(
     classes, labels = _labels(tables, label_column)
     splits = _splits(tables, labels, image_column, problems)
     return LabelledImages(
-        source=f"hub:{info.id}" + (f" ({config})" if config else ""),
-        revision=info.sha,
+        source=f"hub:{name}" + (f" ({config})" if config else ""),
+        revision=revision,
         classes=classes,
         splits=splits,
         image_column=image_column,
@@ -42,22 +40,49 @@ def open_hub(
     )
 
 
-def _load(name: str, config: str | None, revision: str) -> dict:
-    from datasets import get_dataset_config_names, load_dataset
+def _pin(name: str) -> tuple[str, str]:
+    """(id, revision) as the Hub names them now; the Hub's own errors, or HubSilent."""
+    from huggingface_hub import HfApi
 
+    info = hub.ask(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
+    if info.gated:  # it is listed for everyone, its files are not
+        hub.ask(lambda: HfApi().auth_check(info.id, repo_type="dataset"))
+    return info.id, info.sha
+
+
+def _load(name: str, config: str | None, revision: str) -> dict:
+    """Split → table, downloaded."""
+    from datasets import load_dataset
+
+    # hf:// keeps a local folder of the same name from being taken instead
+    address = f"hf://datasets/{name}"
     try:
-        # hf:// keeps a local folder of the same name from being taken instead
-        return dict(load_dataset(f"hf://datasets/{name}@{revision}", config))
-    except ValueError as error:
-        if "onfig" not in str(error):
-            raise SourceError(
-                f"the data set {name!r} holds nothing that `datasets` can read without running "
-                "its code; choose one in Parquet or as an image folder"
-            ) from None
-        names = ", ".join(get_dataset_config_names(name, revision=revision)[:20])
-        raise SourceError(
-            f"expected one of the configs of {name!r} ({names}), found {config}; pass --config"
-        ) from None
+        return dict(load_dataset(address, config, revision=revision))
+    except Exception as error:
+        raise _load_error(error, address, config, revision) from error
+
+
+def _load_error(error: Exception, address: str, config: str | None, revision: str) -> Exception:
+    """What `datasets` means by an error of its many kinds."""
+    from datasets import get_dataset_config_names
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetGenerationError
+
+    name = address.removeprefix("hf://datasets/")
+    if isinstance(error, ValueError) and "onfig" in str(error):
+        names = ", ".join(get_dataset_config_names(address, revision=revision)[:20])
+        return SourceError(
+            f"expected one of the configs of {name!r} ({names}), found {config or 'none'}; "
+            "pass --config"
+        )
+    nothing = (ValueError, EmptyDatasetError, DataFilesNotFoundError, DatasetGenerationError)
+    if isinstance(error, nothing) or "Dataset scripts" in str(error):
+        return SourceError(
+            f"the data set {name!r} holds nothing that `datasets` can read without running its "
+            "code; choose one in Parquet or as an image folder"
+        )
+    # a bare FileNotFoundError is its word for a Hub that fails halfway
+    return hub.HubSilent() if type(error) is FileNotFoundError else error
 
 
 def _image_column(features, wanted: str | None) -> str:
@@ -104,32 +129,33 @@ def _label_column(tables, wanted: str | None, image_column: str, problems: list[
 
 def _labels(tables, column: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """(class names, split → int64 (N,) with -1 where there is no label)."""
-    from datasets import ClassLabel
-
-    feature = next(iter(tables.values())).features[column]
     values = {name: table.data.column(column).to_pylist() for name, table in tables.items()}
-    if isinstance(feature, ClassLabel):
-        classes = tuple(feature.names)
-        codes = {i: i for i in range(len(classes))}
-    else:
-        found = {value for rows in values.values() for value in rows if value is not None}
-        if any(isinstance(value, (list, dict)) for rows in values.values() for value in rows[:1]):
-            raise SourceError(
-                f"expected one label an image in column {column!r}, found lists of them; "
-                "choose another with --label-column"
-            )
-        ordered = sorted(found)
-        classes = tuple(str(value) for value in ordered)
-        codes = {value: i for i, value in enumerate(ordered)}
-    if len(classes) > MAX_CLASSES:
+    codes = _codes(next(iter(tables.values())).features[column], values, column)
+    if len(codes) > MAX_CLASSES:
         raise SourceError(
-            f"expected at most {MAX_CLASSES} classes in column {column!r}, found {len(classes)}; "
+            f"expected at most {MAX_CLASSES} classes in column {column!r}, found {len(codes)}; "
             "choose another with --label-column"
         )
-    return classes, {
-        name: np.array([codes.get(value, -1) for value in rows], dtype=np.int64)
-        for name, rows in values.items()
+    names = tuple(str(name) for _, name in codes.values())
+    return names, {
+        split: np.array([codes[v][0] if v in codes else -1 for v in rows], dtype=np.int64)
+        for split, rows in values.items()
     }
+
+
+def _codes(feature, values: dict[str, list], column: str) -> dict:
+    """Stored value → (label, name), in label order."""
+    from datasets import ClassLabel
+
+    if isinstance(feature, ClassLabel):
+        return {i: (i, name) for i, name in enumerate(feature.names)}
+    stored = [value for rows in values.values() for value in rows if value is not None]
+    if any(isinstance(value, (list, dict)) for value in stored):
+        raise SourceError(
+            f"expected one label an image in column {column!r}, found lists of them; "
+            "choose another with --label-column"
+        )
+    return {value: (i, value) for i, value in enumerate(sorted(set(stored)))}
 
 
 def _splits(tables, labels, image_column: str, problems: list[Problem]) -> dict[str, Split]:
