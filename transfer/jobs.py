@@ -5,6 +5,7 @@ gradio nor torch.
 """
 
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -145,9 +146,10 @@ class Jobs:
                 worker.kill()
 
     def _spawn(self) -> subprocess.Popen:
+        path = (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))
         return subprocess.Popen(
             self.command,
-            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

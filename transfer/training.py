@@ -25,6 +25,7 @@ SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
 LARGEST_GRADIENT_NORM = 1.0
 WARMED_UP_SHARE = 0.1
+LABEL_SMOOTHING = 0.1
 
 
 def make_accelerator(seed: int) -> Accelerator:
@@ -74,13 +75,25 @@ def check_optimizer(name: str) -> None:
         raise SettingsError(f"expected an optimizer of timm, found {name!r}; try {', '.join(near)}")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Best:
-    """The kept epoch: highest validation accuracy, then lowest loss."""
+    """The kept epoch: not less accurate on validation than the phase's start, then of least loss.
 
-    score: tuple[float, float]
-    epoch: int
+    Loss decides because it is far less noisy than accuracy on the few images of a small set.
+    """
+
+    start_accuracy: float
+    score: tuple[float, float] = (-1.0, 0.0)
+    accuracy: float = 0.0
+    epoch: int = 0
     state: dict[str, torch.Tensor]
+
+    def offer(self, epoch: int, loss: float, accuracy: float, module: nn.Module, wanted: bool):
+        """Keep this epoch if it is better, or if it is `wanted` whatever its loss."""
+        score = (min(accuracy, self.start_accuracy), -loss)
+        if score > self.score or wanted:
+            self.score, self.accuracy, self.epoch = score, accuracy, epoch
+            self.state = _copy(module)
 
 
 def run_phase(
@@ -96,7 +109,7 @@ def run_phase(
     should_stop: Callable[[], bool],
     drift: Callable[[], dict[str, float]],
 ) -> Iterator[Event]:
-    """Train `groups` of `module` on data["train"] and keep the epoch that validates best.
+    """Train `groups` of `module` on data["train"] and keep the best epoch (see `_Best`).
 
     The state at the start stands as epoch 0, so a phase never ends below where it began. It ends
     at the epoch limit, after `patience` epochs without a better one, at the target accuracy, or
@@ -111,10 +124,11 @@ def run_phase(
     )
     schedule = _schedule(optimizer, settings.epochs * len(loader))
     loss, accuracy = validate(accelerator, trained, validation)
-    best = _Best(score=(accuracy, -loss), epoch=0, state=_copy(module))
-    ended, epoch, step = "", 0, 0
+    best = _Best(start_accuracy=accuracy, state={})
+    best.offer(0, loss, accuracy, module, wanted=False)
+    epoch, step = 0, 0
     yield _epoch_done(name, 0, settings, None, (loss, accuracy), best, started, 0.0, drift())
-    ended = _reason_to_end(0, settings, best, target_accuracy)
+    ended = _reason_to_end(0, accuracy, settings, best, target_accuracy)
     while not ended:
         epoch += 1
         epoch_started, total_loss, told = time.monotonic(), 0.0, 0.0
@@ -137,20 +151,20 @@ def run_phase(
                     phase=name, epoch=epoch, done=batch, total=len(loader), seconds_left=left
                 )
         loss, accuracy = validate(accelerator, trained, validation)
-        if (accuracy, -loss) >= best.score:
-            best = _Best(score=(accuracy, -loss), epoch=epoch, state=_copy(module))
+        reached = target_accuracy is not None and accuracy >= target_accuracy
+        best.offer(epoch, loss, accuracy, module, wanted=reached)
         left = _seconds_left(step, settings.epochs * len(loader), started)
         train_loss = total_loss / batch
         yield _epoch_done(
             name, epoch, settings, train_loss, (loss, accuracy), best, epoch_started, left, drift()
         )
-        ended = ended or _reason_to_end(epoch, settings, best, target_accuracy)
+        ended = ended or _reason_to_end(epoch, accuracy, settings, best, target_accuracy)
     module.load_state_dict(best.state)
     yield PhaseDone(
         phase=name,
         epochs=epoch,
         best_epoch=best.epoch,
-        accuracy=best.score[0],
+        accuracy=best.accuracy,
         seconds=time.monotonic() - started,
         ended=ended,
     )
@@ -187,10 +201,10 @@ def _schedule(optimizer, steps: int):
 
 
 def _step(accelerator: Accelerator, trained, optimizer, inputs, labels) -> float:
-    """One update; returns the batch's mean cross-entropy in nats."""
+    """One update; returns the batch's mean cross-entropy in nats, of smoothed labels."""
     with accelerator.autocast():
         logits = trained(inputs)
-    loss = cross_entropy(logits.float(), labels)
+    loss = cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
     accelerator.backward(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
@@ -225,9 +239,11 @@ def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _reason_to_end(epoch: int, settings: PhaseSettings, best: _Best, target: float | None) -> str:
+def _reason_to_end(
+    epoch: int, accuracy: float, settings: PhaseSettings, best: _Best, target: float | None
+) -> str:
     """Why the phase ends here, or nothing."""
-    if target is not None and best.score[0] >= target:
+    if target is not None and accuracy >= target:
         return f"target accuracy {target:g} reached on validation"
     if epoch >= settings.epochs:
         return "epoch limit"

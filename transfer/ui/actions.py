@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
 from transfer import source as sources
 from transfer.errors import JobError, TransferError
@@ -15,7 +16,7 @@ from transfer.jobs import Job, Jobs
 from transfer.run_folder import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.source.digits import as_digit
-from transfer.ui.charts import bars, charts
+from transfer.ui.charts import bars, charts, thumbnails
 from transfer.ui.report import report
 from transfer.ui.status import job_status
 
@@ -45,19 +46,19 @@ class Actions:
         self.shared = shared
 
     def show_source(self, source: str):
-        """(summary, samples) of a source; a source that cannot be used is told in the summary."""
+        """What a source holds, with samples, or in a sentence why it cannot be used."""
         try:
             images = sources.open_source(self._allowed(source), TrainingSettings())
         except TransferError as error:
-            return f'<p class="warning">{escape(str(error))}</p>', gr.Gallery(visible=False)
+            return f'<p class="warning">{escape(str(error))}</p>'
         counts = ", ".join(f"{n} {name}" for name, n in images.counts().items())
         told = "".join(f"<li>{escape(p.where)}: {escape(p.why)}</li>" for p in images.problems[:10])
-        summary = (
+        return (
             f"<p><b>{len(images.classes)} classes, {sum(images.counts().values())} images</b> "
             f"({counts})</p>{bars(images.class_counts())}"
             + (f'<ul class="warning">{told}</ul>' if told else "")
+            + thumbnails(_samples(images))
         )
-        return summary, gr.Gallery(value=_samples(images), visible=True)
 
     def start(self, visitor: str, source: str, method: str, unfreeze: str, *advanced):
         """Queue a training for this visitor; what `watched` shows until it is watched."""
@@ -180,26 +181,18 @@ def _filled(advanced: tuple) -> dict:
 
 
 def _samples(images: sources.LabelledImages) -> list[tuple]:
-    """A few training images of each class in turn, with their class names."""
+    """(picture, class name) of a few training images of each class in turn."""
     train, chosen = images.splits["train"], []
     a_class = max(1, SAMPLES // len(images.classes))
     for label in range(len(images.classes)):
-        chosen += [i for i in range(len(train)) if train.labels[i] == label][:a_class]
+        chosen += list(np.flatnonzero(train.labels == label)[:a_class])
     shown = []
     for i in chosen[:SAMPLES]:
         try:
-            image = load_image(train.read(i))
+            shown.append((load_image(train.read(int(i))), images.classes[train.labels[i]]))
         except TransferError:
             continue
-        image.thumbnail((256, 256))
-        shown.append((_enlarged(image), images.classes[train.labels[i]]))
     return shown
-
-
-def _enlarged(image):
-    """Tiny pictures a whole number of times larger, so that their pixels can be seen."""
-    times = max(1, 96 // max(image.size))
-    return image.resize((image.width * times, image.height * times), 0)
 
 
 @lru_cache(maxsize=4)

@@ -32,6 +32,8 @@ def theme() -> gr.themes.Base:
     ).set(
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
+        block_title_background_fill="none",
+        block_title_padding="0",
         block_label_text_color="*neutral_700",
         block_title_text_color="*neutral_700",
         button_primary_background_fill="*primary_600",
@@ -77,13 +79,9 @@ def _data_tab(actions: Actions, tabs: gr.Tabs, shared: bool) -> gr.Dropdown:
             scale=4,
         )
         show = gr.Button("Show images", scale=1, min_width=140)
-    summary = gr.HTML(label="What the source holds", min_height=60)
-    samples = gr.Gallery(
-        label="Samples", columns=6, height="auto", object_fit="contain", show_label=False,
-        buttons=[], interactive=False, visible=False,
-    )  # fmt: skip
+    summary = gr.HTML()
     onward = gr.Button("Train on these", variant="primary")
-    show.click(actions.show_source, source, [summary, samples], **PRIVATE)
+    show.click(actions.show_source, source, summary, **PRIVATE)
     onward.click(lambda: gr.Tabs(selected="train"), None, tabs, **PRIVATE)
     return source
 

@@ -1,0 +1,52 @@
+import os
+import tempfile
+
+import pytest
+
+from tests.hub_server import HubServer
+
+HUB = pytest.StashKey[HubServer]()
+HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
+ELSEWHERE = (
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "HF_HUB_CACHE",
+    "HF_DATASETS_CACHE",
+    "HF_TOKEN",
+)
+
+
+def pytest_configure(config):
+    """The Hub of all tests is a server of ours: its clients read their settings when imported."""
+    config.stash[HUB] = HubServer()
+    config.stash[HOME] = tempfile.TemporaryDirectory(prefix="transfer-tests-")
+    for name in ELSEWHERE:
+        os.environ.pop(name, None)
+    os.environ |= {
+        "HF_ENDPOINT": config.stash[HUB].endpoint,
+        "HF_HOME": config.stash[HOME].name,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def pytest_unconfigure(config):
+    config.stash[HUB].stop()
+    config.stash[HOME].cleanup()
+
+
+@pytest.fixture
+def hub(pytestconfig):
+    """The Hub that `huggingface_hub` and `datasets` talk to; it holds what a test adds."""
+    server = pytestconfig.stash[HUB]
+    server.requests.clear()
+    return server
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own, empty."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("TRANSFER_CACHE", str(folder))
+    return folder

@@ -1,0 +1,237 @@
+"""A Hub on loopback that the real `huggingface_hub` and `datasets` talk to through HF_ENDPOINT."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+API = re.compile(
+    r"/api/(?P<kind>datasets|models)/(?P<id>[^/]+(?:/[^/]+)?)"
+    r"(?:/(?P<verb>revision|tree|paths-info)/(?P<revision>[^/]+)/?(?P<path>.*)|/auth-check)?"
+)
+FILE = re.compile(
+    r"/(?P<kind>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """`gated` is "" for an open one, "files" as the Hub has it, or "all" for the metadata too."""
+
+    kind: str
+    id: str
+    files: dict[str, bytes]
+    gated: str = ""
+
+    @property
+    def sha(self) -> str:
+        """A made-up commit: 40 hexadecimal digits that change with the files."""
+        digest = hashlib.sha1(self.id.encode())
+        for name in sorted(self.files):
+            digest.update(name.encode() + _etag(self.files[name]).encode())
+        return digest.hexdigest()
+
+
+class HubServer:
+    """Serves the repositories added to it.
+
+    `mood` is well, busy (503), halfway (503 for files alone) or silent (takes, never answers).
+    HTTP/1.0, so that no connection outlives its answer and a stopped server is gone at once.
+    """
+
+    def __init__(self):
+        self.repositories: dict[tuple[str, str], Repository] = {}
+        self.requests: list[str] = []
+        self.mood = "well"
+        self.awake = threading.Event()
+        self.port = 0
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        self.server.daemon_threads = True
+        self.server.block_on_close = False
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.awake.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def add(self, kind: str, name: str, files: dict[str, bytes], gated: str = "") -> Repository:
+        """Put up a repository; `kind` is datasets or models."""
+        repository = Repository(kind=kind, id=name, files=files, gated=gated)
+        self.repositories[kind, name] = repository
+        return repository
+
+    @contextmanager
+    def in_mood(self, mood: str) -> Iterator[None]:
+        self.mood = mood
+        self.awake.clear()
+        try:
+            yield
+        finally:
+            self.mood = "well"
+            self.awake.set()
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Nobody listens at the endpoint."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def find(self, kind: str, name: str) -> Repository | None:
+        """By id, or by a bare name as the Hub's oldest repositories have it."""
+        for (its_kind, its_id), repository in self.repositories.items():
+            if its_kind == kind and name in (its_id, its_id.split("/")[1]):
+                return repository
+        return None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        hub = self
+
+        class Handler(_Handler):
+            def answer(self) -> None:
+                hub.requests.append(f"{self.command} {self.path}")
+                if hub.mood == "silent":
+                    hub.awake.wait(60)
+                elif hub.mood == "busy" or (hub.mood == "halfway" and "/resolve/" in self.path):
+                    self.send(503, b"Service Unavailable")
+                else:
+                    self.serve(hub)
+
+            do_GET = do_HEAD = do_POST = answer
+
+        return Handler
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        """Quiet: `HubServer.requests` keeps what was asked."""
+
+    def serve(self, hub: HubServer) -> None:
+        path = self.path.split("?")[0]
+        if found := API.fullmatch(path):
+            self.serve_api(hub.find(found["kind"], found["id"]), found)
+        elif found := FILE.fullmatch(path):
+            kind = "datasets" if found["kind"] else "models"
+            self.serve_file(hub.find(kind, found["id"]), found)
+        else:
+            self.refuse(404, "EntryNotFound")
+
+    def serve_api(self, repository: Repository | None, asked: re.Match) -> None:
+        if repository is None:
+            self.refuse(404, "RepoNotFound")
+        elif repository.gated == "all" or (repository.gated and "/auth-check" in self.path):
+            self.refuse(403, "GatedRepo")
+        elif asked["verb"] and asked["revision"] not in ("main", repository.sha):
+            self.refuse(404, "RevisionNotFound")
+        elif asked["verb"] in (None, "revision"):
+            self.send_json(_info(repository))
+        elif asked["verb"] == "paths-info":
+            self.send_json(_paths_info(repository, self.asked_paths()))
+        elif entries := _tree(repository, asked["path"], "recursive=true" in self.path.lower()):
+            self.send_json(entries)
+        else:
+            self.refuse(404, "EntryNotFound")
+
+    def serve_file(self, repository: Repository | None, asked: re.Match) -> None:
+        if repository is None:
+            self.refuse(404, "RepoNotFound")
+        elif repository.gated:
+            self.refuse(403, "GatedRepo")
+        elif asked["revision"] not in ("main", repository.sha):
+            self.refuse(404, "RevisionNotFound")
+        elif asked["path"] not in repository.files:
+            self.refuse(404, "EntryNotFound", {"X-Repo-Commit": repository.sha})
+        else:
+            self.send_range(repository.files[asked["path"]], repository.sha)
+
+    def send_range(self, data: bytes, commit: str) -> None:
+        headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if wanted is None:
+            self.send(200, data, headers)
+            return
+        start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
+        self.send(206, data[start : end + 1], headers)
+
+    def asked_paths(self) -> list[str]:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        return json.loads(body)["paths"]
+
+    def refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
+        self.send(status, code.encode(), {"X-Error-Code": code} | (headers or {}))
+
+    def send_json(self, value) -> None:
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(data))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+def _info(repository: Repository) -> dict:
+    return {
+        "_id": "0" * 24,
+        "id": repository.id,
+        "sha": repository.sha,
+        "private": False,
+        "gated": "auto" if repository.gated else False,
+        "disabled": False,
+        "tags": [],
+        "downloads": 0,
+        "likes": 0,
+        "siblings": [{"rfilename": name} for name in sorted(repository.files)],
+    }
+
+
+def _file(name: str, data: bytes) -> dict:
+    return {"type": "file", "path": name, "size": len(data), "oid": _etag(data)}
+
+
+def _folder(name: str) -> dict:
+    return {"type": "directory", "path": name, "size": 0, "oid": _etag(name.encode())}
+
+
+def _folders(repository: Repository) -> set[str]:
+    parts = [name.split("/") for name in repository.files]
+    return {"/".join(names[:n]) for names in parts for n in range(1, len(names))}
+
+
+def _tree(repository: Repository, path: str, recursive: bool) -> list[dict]:
+    entries = [_folder(name) for name in sorted(_folders(repository))]
+    entries += [_file(name, data) for name, data in sorted(repository.files.items())]
+    inside = f"{path}/" if path else ""
+    return [
+        entry
+        for entry in entries
+        if entry["path"].startswith(inside)
+        and (recursive or "/" not in entry["path"].removeprefix(inside))
+    ]
+
+
+def _paths_info(repository: Repository, paths: list[str]) -> list[dict]:
+    found = [_file(path, repository.files[path]) for path in paths if path in repository.files]
+    return found + [_folder(path) for path in paths if path in _folders(repository)]

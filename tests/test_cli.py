@@ -1,0 +1,154 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.tiny import draw_classes
+from transfer import cli
+
+TINY = ["--weights", "bundled", "--image-size", "32", "--limit-per-class", "6"]
+SHORT = ["--head-epochs", "2", "--finetune-epochs", "1"]
+
+
+def run(capsys, monkeypatch, *arguments):
+    """(status, stdout, stderr) of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["transfer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(source, run, what --json printed, stderr) of one small training of the real VGG16."""
+    folder = tmp_path_factory.mktemp("cli")
+    source = draw_classes(folder / "source")
+    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(folder / "run")]
+    done = subprocess.run(
+        [*command, *TINY, *SHORT, "--json"], capture_output=True, text=True, check=True
+    )
+    return source, folder / "run", json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_train_prints_the_contract_as_its_last_line(trained):
+    _, run_folder, result, told = trained
+    assert result["run"] == str(run_folder)
+    assert result["weights"] == "bundled"
+    assert [phase["name"] for phase in result["phases"]] == [
+        "cache",
+        "features",
+        "warm-up",
+        "fine-tune",
+    ]
+    assert result["original_head_parameters"] == 123_642_856 > 50 * result["head_parameters"]
+    assert 0 <= result["accuracy_interval"][0] <= result["accuracy"]
+    assert result["accuracy"] <= result["accuracy_interval"][1] <= 1
+    assert result["peak_rss_bytes"] > 100e6
+    assert "warm-up epoch 1/2" in told
+    assert "left" in told
+
+
+def test_classify_prints_one_object_a_line_and_exits_1_on_a_bad_file(trained, capsys, monkeypatch):
+    source, run_folder, _, _ = trained
+    photo = next(source.rglob("*.png"))
+    bad = source.parent / "notes.jpg"
+    bad.write_text("no picture")
+    status, out, _ = run(capsys, monkeypatch, "classify", run_folder, photo, bad, "--json")
+    good, failed = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert good["path"] == str(photo)
+    assert sum(p["score"] for p in good["predictions"]) == pytest.approx(1, abs=1e-5)
+    assert failed["path"] == str(bad)
+    assert "no image" in failed["error"]
+
+
+def test_classify_writes_a_table(trained, capsys, monkeypatch, tmp_path):
+    source, run_folder, _, _ = trained
+    photos = sorted(source.rglob("*.png"))[:3]
+    table = tmp_path / "table.csv"
+    status, out, _ = run(
+        capsys, monkeypatch, "classify", run_folder, *photos, "--top", "1", "--csv", table
+    )
+    rows = list(csv.DictReader(table.open()))
+    assert (status, out) == (0, "")
+    assert [row["path"] for row in rows] == [str(photo) for photo in photos]
+    assert all(0 < float(row["score_1"]) <= 1 and row["label_1"] for row in rows)
+
+
+def test_evaluate_gives_the_accuracy_of_the_report(trained, capsys, monkeypatch):
+    source, run_folder, result, _ = trained
+    status, out, _ = run(capsys, monkeypatch, "evaluate", run_folder, source, "--json")
+    assert status == 0
+    assert json.loads(out)["accuracy"] == result["accuracy"]
+
+
+def test_inspect_tells_counts_and_problems(trained, capsys, monkeypatch, tmp_path):
+    source = draw_classes(tmp_path / "source")
+    broken = next(source.rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:60])
+    status, out, _ = run(capsys, monkeypatch, "inspect", source, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert sum(found["splits"].values()) == sum(found["classes"].values())
+    assert [problem["where"] for problem in found["problems"]] == [
+        broken.relative_to(source).as_posix()
+    ]
+
+
+BAD = {
+    "no command": ([], 2),
+    "unknown command": (["paint"], 2),
+    "no out": (["train", "digits"], 2),
+    "no number": (["train", "digits", "--out", "R", "--seed", "x"], 2),
+    "missing folder": (["train", "nowhere", "--out", "R"], 1),
+    "missing folder of a path": (["train", "./no/where/", "--out", "R"], 1),
+    "unknown id": (["train", "nobody/nothing", "--out", "R"], 1),
+    "unknown optimizer": (["train", "digits", "--out", "R", "--optimizer", "adamz"], 2),
+    "unknown block": (["train", "digits", "--out", "R", "--unfreeze", "block9"], 2),
+    "unknown method": (["train", "digits", "--out", "R", "--method", "magic"], 2),
+    "image size": (["train", "digits", "--out", "R", "--image-size", "7"], 2),
+    "target": (["train", "digits", "--out", "R", "--target-accuracy", "90"], 2),
+    "weights": (["train", "digits", "--out", "R", "--weights", "gone.safetensors"], 1),
+    "no run": (["classify", "nowhere", "photo.jpg"], 1),
+    "inspect nothing": (["inspect", "nowhere"], 1),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_clear_line(case, capsys, monkeypatch, tmp_path, hub):
+    arguments, wanted = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, monkeypatch, *arguments)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert (status, out) == (wanted, "")
+    assert len(errors) == 1
+    assert "Traceback" not in err
+    assert str(tmp_path) not in err
+    assert not (tmp_path / "R").exists()
+
+
+def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
+    source = draw_classes(tmp_path / "source", each=40)
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--weights", "bundled", "--finetune-epochs", "500", "--image-size", "64"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stderr:
+        if "warm-up epoch 2" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert not out.exists()

@@ -1,0 +1,95 @@
+import dataclasses
+import json
+
+import pytest
+
+from transfer import events
+from transfer.errors import TransferError
+
+EXAMPLES = [
+    events.WeightsChosen(weights="bundled", reason="asked for"),
+    events.DatasetReady(
+        source="digits",
+        classes=["0", "1"],
+        images={"train": 8, "validation": 2, "test": 2},
+        skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
+        settings={"seed": 0, "head": {"hidden": [256]}},
+    ),
+    events.CacheProgress(stage="features", done=64, total=128, seconds=2.0),
+    events.CacheFilled(images=128, megabytes=12.5, seconds=4.0),
+    events.PhaseStarted(
+        phase="warm-up", epochs=3, trainable=131_842, parameters=14_846_530, learns=["head"]
+    ),
+    events.BatchDone(phase="fine-tune", epoch=1, done=2, total=8, seconds_left=600.0),
+    events.EpochDone(
+        phase="fine-tune",
+        epoch=1,
+        epochs=8,
+        loss=0.25,
+        validation_loss=0.5,
+        validation_accuracy=0.875,
+        best=True,
+        seconds=3.0,
+        seconds_left=21.0,
+        drift={"block5": 0.01},
+    ),
+    events.EpochDone(
+        phase="fine-tune",
+        epoch=0,
+        epochs=8,
+        loss=None,
+        validation_loss=0.5,
+        validation_accuracy=0.75,
+        best=False,
+        seconds=3.0,
+        seconds_left=24.0,
+        drift={},
+    ),
+    events.PhaseDone(
+        phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="all epochs"
+    ),
+    events.RunSaved(
+        run="runs/digits", result={"accuracy": 0.9375, "accuracy_interval": [0.9, 0.96]}
+    ),
+]
+
+
+def kind(event) -> str:
+    return type(event).__name__
+
+
+def test_there_is_an_example_of_every_event():
+    found = {
+        value
+        for value in vars(events).values()
+        if isinstance(value, type) and dataclasses.is_dataclass(value)
+    }
+    assert {type(event) for event in EXAMPLES} == found == set(events.KINDS.values())
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=kind)
+def test_json_both_ways(event):
+    line = json.dumps(events.to_json(event))
+    assert json.loads(line)["event"] == kind(event)
+    assert events.from_json(json.loads(line)) == event
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"event": "Nonsense"},
+        {"event": "WeightsChosen", "weights": "hub"},
+        {"event": "WeightsChosen", "weights": "hub", "reason": "", "colour": "red"},
+    ],
+    ids=["nothing", "unknown kind", "missing field", "unknown field"],
+)
+def test_a_record_that_is_no_event_is_refused(data):
+    with pytest.raises(TransferError, match="expected an event"):
+        events.from_json(data)
+
+
+def test_the_docstring_tells_the_order_of_all_events():
+    names = [name for name in events.KINDS if name in events.__doc__.replace("CacheProgress…", "")]
+    assert set(names) | {"CacheProgress"} == set(events.KINDS)
+    assert all(event.__doc__ for event in events.KINDS.values())

@@ -1,0 +1,101 @@
+import time
+
+import pytest
+
+from transfer.errors import SourceError, WeightsError
+from transfer.hub import HubSilent, ask, explain, is_silence
+
+
+def with_status(kind, status: int):
+    """An error of the Hub's clients as an answer of this status makes it."""
+    from huggingface_hub.utils import httpx
+
+    request = httpx.Request("GET", "http://127.0.0.1/api/models/user/name?token=secret")
+    return kind("wrong\nin many lines", response=httpx.Response(status, request=request))
+
+
+def errors() -> dict[str, Exception]:
+    from huggingface_hub import errors
+
+    return {
+        "gated": with_status(errors.GatedRepoError, 403),
+        "unknown": with_status(errors.RepositoryNotFoundError, 404),
+        "revision": with_status(errors.RevisionNotFoundError, 404),
+        "spelling": errors.HFValidationError("no such id"),
+        "token": with_status(errors.HfHubHTTPError, 401),
+        "many": with_status(errors.HfHubHTTPError, 429),
+        "busy": with_status(errors.HfHubHTTPError, 503),
+        "offline": errors.OfflineModeIsEnabled("offline"),
+        "cache": errors.LocalEntryNotFoundError("not in the cache"),
+        "reset": ConnectionResetError(104, "reset"),
+        "other": KeyError("secret"),
+    }
+
+
+def test_an_answer_in_time_is_handed_on():
+    assert ask(lambda: 7) == 7
+    assert ask(lambda: None) is None
+
+
+def test_a_late_answer_is_silence():
+    started = time.monotonic()
+    with pytest.raises(HubSilent):
+        ask(lambda: time.sleep(5), seconds=0.1)
+    assert time.monotonic() - started < 2
+
+
+def test_what_goes_wrong_is_raised_here():
+    def fail():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        ask(fail)
+
+
+def test_nobody_there_is_silence():
+    def fail():
+        raise ConnectionRefusedError
+
+    with pytest.raises(HubSilent):
+        ask(fail)
+
+
+def test_what_counts_as_silence():
+    from huggingface_hub.utils import httpx
+
+    silent = {name for name, error in errors().items() if is_silence(error)}
+    assert silent == {"busy", "offline", "cache", "reset"}
+    assert is_silence(httpx.ConnectError("refused")) and is_silence(httpx.ReadTimeout("slow"))
+    assert is_silence(HubSilent())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gated", "terms to be accepted"),
+        ("unknown", "found none called"),
+        ("revision", "found none called"),
+        ("spelling", "found none called"),
+        ("token", "status 401); sign in anew"),
+        ("many", "status 429); wait a minute"),
+        ("busy", "does not answer"),
+        ("offline", "does not answer"),
+        ("cache", "does not answer"),
+        ("reset", "does not answer"),
+        ("other", "KeyError"),
+    ],
+)
+def test_each_failure_is_one_line_that_names_what_was_asked_for(name, words):
+    message = explain(errors()[name], "data set", "user/name", SourceError)
+    assert isinstance(message, SourceError)
+    assert words in str(message) and "data set" in str(message) and "'user/name'" in str(message)
+    assert "\n" not in str(message) and "secret" not in str(message) and "http" not in str(message)
+
+
+def test_the_error_is_of_the_kind_asked_for():
+    assert isinstance(explain(KeyError(), "model", "a/b", WeightsError), WeightsError)
+
+
+def test_what_is_already_told_stays_as_it_is():
+    told = SourceError("expected a cat")
+    assert explain(told, "model", "a/b", WeightsError) is told

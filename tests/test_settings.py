@@ -1,0 +1,196 @@
+import dataclasses
+import json
+
+import pytest
+
+from transfer.errors import SettingsError
+from transfer.settings import HeadSettings, Look, PhaseSettings, TrainingSettings
+
+
+def photos(**change) -> Look:
+    return Look(**{"train_images": 240, "side": 300, "grey": False} | change)
+
+
+def suited(settings: TrainingSettings | None = None, **look) -> TrainingSettings:
+    return (settings or TrainingSettings()).suited_to(photos(**look), "hub", fast_device=False)
+
+
+BAD = [
+    ({"method": "magic"}, ("method", "finetune", "features", "'magic'")),
+    ({"unfreeze": "block9"}, ("unfreeze", "block1", "none", "'block9'")),
+    ({"architecture": "resnet50"}, ("architecture", "vgg16", "'resnet50'")),
+    ({"image_size": 16}, ("image size", "32", "512", "16")),
+    ({"image_size": 64.5}, ("image size", "whole", "64.5")),
+    ({"views": 0}, ("views", "1", "100", "0")),
+    ({"target_accuracy": 1.5}, ("target accuracy", "0", "1", "1.5")),
+    ({"target_accuracy": float("nan")}, ("target accuracy", "nan")),
+    ({"limit_per_class": 0}, ("limit per class", "1", "0")),
+    ({"seed": -1}, ("seed", "0", "-1")),
+    ({"seed": True}, ("seed", "whole", "True")),
+    ({"warm_up": PhaseSettings(epochs=-1)}, ("warm-up epochs", "0", "-1")),
+    ({"fine_tune": PhaseSettings(epochs=-1)}, ("fine-tune epochs", "0", "-1")),
+    ({"warm_up": PhaseSettings(learning_rate=0)}, ("warm-up learning rate", "1e-09", "0")),
+    ({"fine_tune": PhaseSettings(batch_size=0)}, ("fine-tune batch size", "1", "0")),
+    ({"warm_up": PhaseSettings(weight_decay=-0.1)}, ("warm-up weight decay", "-0.1")),
+    ({"warm_up": PhaseSettings(patience=0)}, ("warm-up patience", "0")),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=lambda value: str(value)[:40])
+def test_a_bad_value_names_field_range_and_value(change, words):
+    with pytest.raises(SettingsError) as caught:
+        TrainingSettings(**change)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pooling": "max"}, ("head pooling", "avg", "flatten", "'max'")),
+        ({"hidden": (1, 2, 3)}, ("at most 2", "found 3")),
+        ({"hidden": (0,)}, ("head hidden width", "1", "4096", "0")),
+        ({"dropout": 1.0}, ("head dropout", "0.95", "1.0")),
+    ],
+    ids=str,
+)
+def test_a_bad_head_names_field_range_and_value(change, words):
+    with pytest.raises(SettingsError) as caught:
+        HeadSettings(**change)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_ends_of_a_range_are_allowed():
+    for change in ({"image_size": 32}, {"image_size": 512}, {"target_accuracy": 1}, {"seed": 0}):
+        TrainingSettings(**change)
+    HeadSettings(hidden=(), dropout=0)
+    HeadSettings(hidden=(4096, 1), dropout=0.95)
+
+
+def test_settings_cannot_be_changed_after_their_check():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainingSettings().seed = -1
+
+
+def test_flat_options_find_their_phase():
+    settings = TrainingSettings.from_options(
+        head_epochs=3,
+        finetune_epochs=4,
+        head_lr=0.5,
+        finetune_lr=0.25,
+        optimizer="lamb",
+        method="features",
+        seed=7,
+    )
+    assert settings.warm_up == PhaseSettings(epochs=3, learning_rate=0.5, optimizer="lamb")
+    assert settings.fine_tune == PhaseSettings(epochs=4, learning_rate=0.25, optimizer="lamb")
+    assert (settings.method, settings.seed) == ("features", 7)
+
+
+def test_whole_phases_may_be_given_too():
+    phase = PhaseSettings(patience=9)
+    assert TrainingSettings.from_options(warm_up=phase).warm_up == phase
+
+
+def test_an_unknown_option_is_named():
+    with pytest.raises(SettingsError, match="'epoch'"):
+        TrainingSettings.from_options(epoch=3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainingSettings(),
+        TrainingSettings(
+            method="features",
+            weights="random",
+            architecture="vgg11",
+            image_size=64,
+            unfreeze="block4",
+            head=HeadSettings(pooling="flatten", hidden=(128, 64), dropout=0.1),
+            warm_up=PhaseSettings(epochs=1, learning_rate=1e-2, optimizer="sgd"),
+            fine_tune=PhaseSettings(weight_decay=0.1, batch_size=8, patience=2),
+            views=3,
+            target_accuracy=0.9,
+            seed=5,
+            limit_per_class=10,
+            image_column="img",
+            label_column="kind",
+            config="small",
+        ),
+    ],
+    ids=["defaults", "all set"],
+)
+def test_json_both_ways(settings):
+    assert TrainingSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.pop("head"),
+        lambda data: data["head"].pop("hidden"),
+        lambda data: data.update(colour="red"),
+        lambda data: data.update(image_size=1),
+        lambda data: data["warm_up"].update(epochs="many"),
+        lambda data: data.update(fine_tune=None),
+    ],
+    ids=["no head", "no widths", "unknown field", "out of range", "wrong kind", "no phase"],
+)
+def test_a_record_that_does_not_fit_is_refused(damage):
+    data = TrainingSettings().to_json()
+    damage(data)
+    with pytest.raises(SettingsError):
+        TrainingSettings.from_json(json.loads(json.dumps(data)))
+
+
+def test_everything_left_open_is_chosen_from_the_data():
+    settings = suited()
+    assert settings.image_size and settings.views
+    for phase in (settings.warm_up, settings.fine_tune):
+        assert None not in dataclasses.asdict(phase).values()
+
+
+def test_what_was_said_is_kept():
+    said = TrainingSettings(
+        image_size=96, views=2, warm_up=PhaseSettings(epochs=0, learning_rate=0.3, patience=3)
+    )
+    settings = suited(said)
+    assert (settings.image_size, settings.views) == (96, 2)
+    warm_up = settings.warm_up
+    assert (warm_up.epochs, warm_up.learning_rate, warm_up.patience) == (0, 0.3, 3)
+
+
+def test_small_and_grey_pictures_are_not_blown_up():
+    large = suited().image_size
+    assert suited(side=32).image_size < large
+    assert suited(grey=True).image_size < large
+
+
+def test_the_bundled_body_gets_smaller_pictures_than_imagenet_body():
+    bundled = TrainingSettings().suited_to(photos(), "bundled", fast_device=False)
+    assert bundled.image_size < suited().image_size
+
+
+def test_a_fast_device_gets_large_pictures_for_large_data_too():
+    look = photos(train_images=100_000)
+    slow, fast = (
+        TrainingSettings().suited_to(look, "hub", fast_device=quick) for quick in (False, True)
+    )
+    assert slow.image_size < fast.image_size
+
+
+def test_little_data_gets_more_epochs_and_views():
+    sizes = (200, 10_000, 1_000_000)
+    little, medium, much = (suited(train_images=n) for n in sizes)
+    assert little.warm_up.epochs > medium.warm_up.epochs > much.warm_up.epochs
+    assert little.fine_tune.epochs > medium.fine_tune.epochs > much.fine_tune.epochs
+    assert little.views > medium.views > much.views == 1
+
+
+def test_letters_are_not_mirrored():
+    assert suited(grey=True).views == 1
+
+
+def test_fine_tuning_moves_the_filters_less_than_warm_up_the_head():
+    settings = suited()
+    assert settings.fine_tune.learning_rate < settings.warm_up.learning_rate

@@ -1,0 +1,312 @@
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.tiny import SIDE, drained, held, tiny_network
+from transfer.errors import SettingsError
+from transfer.events import BatchDone, EpochDone, PhaseDone
+from transfer.network import Network, Stage
+from transfer.settings import BLOCKS, PhaseSettings
+from transfer.training import check_optimizer, make_accelerator, make_optimizer, run_phase
+from transfer.transform import Transform
+
+TRANSFORM = Transform(image_size=SIDE)
+PHASE = PhaseSettings(
+    epochs=2,
+    learning_rate=1e-2,
+    optimizer="adamw",
+    weight_decay=0.05,
+    batch_size=8,
+    patience=10,
+)
+
+
+def features(images: int = 24, seed: int = 0, strength: float = 3.0) -> torch.Tensor:
+    """What a body could give for 2 classes in turn, easily told apart, float32 (1, N, 512, 1, 1)."""
+    noise = torch.randn(images, 512, generator=torch.Generator().manual_seed(seed))
+    noise[::2, :16] += strength
+    noise[1::2, 16:32] += strength
+    return noise.reshape(1, images, 512, 1, 1)
+
+
+def labels(images: int = 24) -> torch.Tensor:
+    return torch.arange(images) % 2
+
+
+def easy() -> dict:
+    return {"train": held(features(), labels()), "validation": held(features(12, 1), labels(12))}
+
+
+def contrary() -> dict:
+    """Whatever is learned here is wrong on validation."""
+    return easy() | {"validation": held(features(12, 1), 1 - labels(12))}
+
+
+def pixels() -> dict:
+    draw = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 255, (1, 12, 3, SIDE, SIDE), dtype=torch.uint8, generator=draw)
+    return {"train": held(inputs, labels(12)), "validation": held(inputs, labels(12))}
+
+
+def phase(
+    network: Network,
+    data: dict,
+    settings: PhaseSettings = PHASE,
+    *,
+    layers: torch.nn.Module | None = None,
+    unfreeze: str = "none",
+    target: float | None = None,
+    should_stop=lambda: False,
+    seed: int = 0,
+):
+    """(epochs, PhaseDone) of a phase on the head, or on the given layers."""
+    accelerator = make_accelerator(seed)
+    learns = network.freeze_below(unfreeze)
+    events, _ = drained(
+        run_phase(
+            "warm-up",
+            accelerator,
+            Stage(layers or network.head, TRANSFORM),
+            network.trainable_groups(settings.learning_rate),
+            data,
+            settings,
+            seed=seed,
+            target_accuracy=target,
+            should_stop=should_stop,
+            drift=network.drift_from_now(learns),
+        )
+    )
+    assert isinstance(events[-1], PhaseDone)
+    return [event for event in events if isinstance(event, EpochDone)], events[-1]
+
+
+def state(network: Network) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(network.state_dict())
+
+
+def moved(network: Network, before: dict[str, torch.Tensor]) -> set[str]:
+    """The parts of which a tensor is no longer bit-identical."""
+    own = {name: part.state_dict() for name, part in network.parts()}
+    return {
+        part
+        for part, tensors in own.items()
+        for key, tensor in tensors.items()
+        if not torch.equal(tensor, before[f"{'head' if part == 'head' else 'features'}.{key}"])
+    }
+
+
+def test_a_warm_up_leaves_every_tensor_of_the_body_bit_identical():
+    network = tiny_network(classes=2)
+    before = state(network)
+    phase(network, pixels(), layers=network, unfreeze="none")
+    assert moved(network, before) == {"head"}
+
+
+@pytest.mark.parametrize("block", ["block5", "block3"])
+def test_a_fine_tune_moves_the_unfrozen_blocks_and_leaves_the_others_bit_identical(block):
+    network = tiny_network(classes=2)
+    before = state(network)
+    settings = replace(PHASE, learning_rate=1e-5)
+    epochs, done = phase(network, pixels(), settings, layers=network, unfreeze=block)
+    learning = {*BLOCKS[BLOCKS.index(block) :], "head"}
+    assert done.best_epoch > 0
+    assert moved(network, before) == learning
+    assert set(epochs[-1].drift) == learning
+    assert all(drift > 0 for drift in epochs[-1].drift.values())
+
+
+def test_frozen_layers_stay_in_eval_mode_while_what_learns_trains():
+    network, modes = tiny_network(classes=2), set()
+    watched = {"block1": network.features[0], "block5": network.features[16], "drop": network.head}
+    for name, layer in watched.items():
+        layer.register_forward_hook(
+            lambda module, *_, name=name: modes.add((name, module.training, torch.is_grad_enabled()))
+        )
+    phase(network, pixels(), replace(PHASE, epochs=1), layers=network, unfreeze="block5")
+    assert {(n, t) for n, t, learns in modes if learns} == {
+        ("block1", False),
+        ("block5", True),
+        ("drop", True),
+    }
+    assert not any(training for _, training, learns in modes if not learns)
+
+
+def test_the_same_seed_gives_the_same_curve_and_bit_identical_tensors():
+    def curve(seed):
+        network = tiny_network(classes=2)
+        epochs, _ = phase(network, easy(), seed=seed)
+        return [(e.loss, e.validation_loss) for e in epochs], network.head.state_dict()
+
+    first, tensors = curve(0)
+    again, same = curve(0)
+    other, _ = curve(1)
+    assert first == again
+    assert all(torch.equal(tensors[name], same[name]) for name in tensors)
+    assert first != other
+
+
+def test_epoch_0_is_the_state_before_and_the_best_epoch_is_kept():
+    network = tiny_network(classes=2)
+    epochs, done = phase(network, easy(), replace(PHASE, epochs=4))
+    assert [e.epoch for e in epochs] == [0, 1, 2, 3, 4]
+    assert epochs[0].loss is None and epochs[0].drift == {"head": 0.0}
+    kept = epochs[done.best_epoch]
+    best = max(epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
+    assert kept == best and done.accuracy == kept.validation_accuracy
+    assert done.ended == "epoch limit" and done.epochs == 4
+
+
+def test_a_phase_never_ends_below_its_start():
+    network = tiny_network(classes=2)
+    phase(network, easy(), replace(PHASE, epochs=4))
+    before = state(network)
+    accuracy = easy()["validation"]
+    wrong_on_train = easy() | {"train": held(features(), 1 - labels())}
+    epochs, done = phase(network, wrong_on_train, replace(PHASE, epochs=6))
+    assert len(accuracy) == 12 and epochs[0].validation_accuracy == 1.0
+    assert min(e.validation_accuracy for e in epochs) < 1.0
+    assert done.best_epoch == 0 and done.accuracy == 1.0
+    assert moved(network, before) == set()
+
+
+def test_a_phase_ends_when_its_patience_does():
+    network = tiny_network(classes=2)
+    epochs, done = phase(network, contrary(), replace(PHASE, epochs=50, patience=2))
+    assert done.ended == "no better epoch in 2"
+    assert done.epochs == done.best_epoch + 2 == epochs[-1].epoch < 50
+
+
+def test_the_target_accuracy_ends_the_phase_and_says_so():
+    network = tiny_network(classes=2)
+    epochs, done = phase(network, easy(), replace(PHASE, epochs=60), target=0.9)
+    assert done.ended == "target accuracy 0.9 reached on validation"
+    assert done.accuracy >= 0.9
+    assert done.epochs == epochs[-1].epoch < 60
+    assert all(e.validation_accuracy < 0.9 for e in epochs[:-1])
+
+
+def test_no_epochs_means_the_state_as_it_was():
+    network = tiny_network(classes=2)
+    before = state(network)
+    epochs, done = phase(network, easy(), replace(PHASE, epochs=0))
+    assert len(epochs) == 1 and done.epochs == 0
+    assert moved(network, before) == set()
+
+
+def test_should_stop_ends_within_a_batch_and_keeps_the_best():
+    network, asked = tiny_network(classes=2), []
+
+    def at_the_eighth_batch():
+        asked.append(None)
+        return len(asked) >= 8
+
+    before = state(network)
+    epochs, done = phase(network, contrary(), should_stop=at_the_eighth_batch)
+    assert len(asked) == 6, "three batches an epoch, two epochs: not stopped yet"
+    assert done.ended == "epoch limit"
+    network.load_state_dict(before)
+    asked.clear()
+    settings = replace(PHASE, epochs=50, patience=50)
+    epochs, done = phase(network, contrary(), settings, should_stop=at_the_eighth_batch)
+    assert len(asked) == 8 and done.ended == "stopped"
+    assert done.epochs == 3 == epochs[-1].epoch
+    assert done.best_epoch < 3
+    best = max(epochs, key=lambda e: (e.validation_accuracy, -e.validation_loss))
+    assert done.accuracy == best.validation_accuracy and done.best_epoch == best.epoch
+
+
+def test_a_stop_after_a_good_batch_keeps_what_it_learned():
+    network = tiny_network(classes=2)
+    epochs, done = phase(network, easy(), should_stop=lambda: True)
+    assert done.ended == "stopped" and done.best_epoch == 1
+    assert epochs[1].validation_loss < epochs[0].validation_loss
+
+
+@pytest.mark.parametrize("contrived", [False, True], ids=["plain", "numbers-look-better"])
+def test_a_loss_that_is_no_longer_finite_ends_the_phase_with_finite_weights(contrived):
+    network, data = tiny_network(classes=2), easy()
+    if contrived:  # a network of NaN answers class 0, which is always right here
+        with torch.no_grad():
+            network.head.layers[-1].bias.copy_(torch.tensor([-100.0, 100.0]))
+        data["validation"] = held(features(12, 1), torch.zeros(12, dtype=torch.int64))
+    settings = replace(PHASE, optimizer="sgd", learning_rate=1e38, epochs=5)
+    _, done = phase(network, data, settings)
+    assert done.ended == "the loss was no longer finite; try a smaller learning rate"
+    assert math.isfinite(done.accuracy)
+    assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.1), ("rmsprop", 1e-3), ("AdamW", 1e-2)])
+def test_timm_s_optimizers_learn_by_name(name, rate):
+    network = tiny_network(classes=2)
+    settings = replace(PHASE, optimizer=name, learning_rate=rate, epochs=8)
+    epochs, done = phase(network, easy(), settings)
+    assert done.accuracy == 1.0
+    assert epochs[-1].loss < 0.5 * epochs[1].loss
+
+
+@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd")])
+def test_an_unknown_optimizer_is_answered_with_near_names(name, near):
+    with pytest.raises(SettingsError) as caught:
+        check_optimizer(name)
+    assert repr(name) in str(caught.value)
+    assert near in str(caught.value).split("; try ")[1].split(", ")
+
+
+def test_an_unlike_name_is_answered_with_usual_ones():
+    with pytest.raises(SettingsError, match="try adamw, sgd, rmsprop"):
+        check_optimizer("zzzzzzzz")
+
+
+def test_an_optimizer_keeps_each_group_s_rate_and_spares_biases():
+    network = tiny_network()
+    network.freeze_below("block5")
+    groups = network.trainable_groups(1e-2, body_rate=0.1)
+    optimizer = make_optimizer("adamw", groups, 0.05)
+    found = [
+        (group["lr"], group["weight_decay"], group["params"][0].ndim)
+        for group in optimizer.param_groups
+    ]
+    assert found == [(1e-2, 0.05, 2), (1e-2, 0.0, 1), (1e-3, 0.05, 4), (1e-3, 0.0, 1)]
+
+
+def test_the_rate_warms_up_and_falls_to_nothing(monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def noted(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    phase(tiny_network(classes=2), easy(), replace(PHASE, epochs=10))
+    assert len(rates) == 30
+    assert rates[0] < rates[1] < rates[2]
+    assert max(rates) == pytest.approx(1e-2, rel=0.05)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_batches_are_told_at_most_a_few_times_a_second():
+    network = tiny_network(classes=2)
+    network.freeze_below("none")
+    events, _ = drained(
+        run_phase(
+            "warm-up",
+            make_accelerator(0),
+            Stage(network.head, TRANSFORM),
+            network.trainable_groups(1e-3),
+            easy(),
+            replace(PHASE, batch_size=1, epochs=1),
+            seed=0,
+            target_accuracy=None,
+            should_stop=lambda: False,
+            drift=lambda: {},
+        )
+    )
+    told = [event for event in events if isinstance(event, BatchDone)]
+    assert 1 <= len(told) < 24
+    assert all(event.total == 24 and event.seconds_left >= 0 for event in told)
