@@ -66,8 +66,9 @@ def training_events(
     settings = TrainingSettings.from_options(**options)
     for phase in (settings.warm_up, settings.fine_tune):
         check_optimizer(phase.optimizer or "adamw")
-    with RunBuilder(out) as builder:
-        training = yield from _load(str(source), settings, builder)
+    accelerator = make_accelerator(settings.seed)
+    with RunBuilder(out, writes=accelerator.is_main_process) as builder:
+        training = yield from _load(str(source), settings, builder, accelerator)
         yield from _cache(training)
         yield from _fit_linear(training)
         if settings.method == "finetune":
@@ -100,12 +101,12 @@ class _Training:
         return Stage(torch.nn.Sequential(*layers), self.transform)
 
 
-def _load(source: str, settings: TrainingSettings, builder: RunBuilder):
+def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelerator: Accelerator):
     record = Record()
     images = open_source(source, settings)
     body = find_body(settings.weights, settings.architecture, settings.seed)
     yield WeightsChosen(weights=body.weights, reason=body.reason)
-    accelerator = make_accelerator(settings.seed)
+    accelerator.wait_for_everyone()  # until then the run folder may not be there
     fast_device = accelerator.device.type != "cpu"
     settings = settings.suited_to(glance(images), body.weights, fast_device=fast_device)
     if settings.method == "features":
@@ -304,5 +305,6 @@ def _save(training: _Training):
     }
     tensors = changed_tensors(network, training.body.tensors)
     run = training.builder.finish(written, report, tensors)
+    training.accelerator.wait_for_everyone()
     yield RunSaved(run=str(run.path), result=result)
     return run

@@ -48,16 +48,23 @@ class Run:
 class RunBuilder:
     """A run that is being made: `checkpoint/` while unfinished, complete once run.json is there.
 
-    Used as a context: what is not finished when it closes is removed.
+    Used as a context: what is not finished when it closes is removed. Of the processes of a
+    distributed training one `writes`, the others share its folder and leave it as it is.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, writes: bool = True):
         self.path = Path(path).expanduser()
         self.checkpoint = self.path / CHECKPOINT
+        self.writes = writes
         self.finished = False
 
     def __enter__(self) -> "RunBuilder":
         """Raises RunError when the folder cannot be made or holds something already."""
+        if self.writes:
+            self._make()
+        return self
+
+    def _make(self) -> None:
         try:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise RunError(
@@ -71,9 +78,10 @@ class RunBuilder:
                 f"the run folder {self.path.name!r} cannot be made ({error.strerror}); "
                 "choose another place"
             ) from None
-        return self
 
     def __exit__(self, *_) -> None:
+        if not self.writes:
+            return
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         if not self.finished:
             for name in (RECORD, TENSORS, REPORT):
@@ -83,17 +91,21 @@ class RunBuilder:
 
     def finish(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> Run:
         """Write everything, run.json last: it is what makes a folder a run."""
+        record = {"format_version": FORMAT_VERSION} | record
+        if self.writes:
+            self._write(record, report, tensors)
+        return Run(path=self.path, record=record, report=report)
+
+    def _write(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> None:
         from safetensors.torch import save_file
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(tensors, self.checkpoint / TENSORS)
-        record = {"format_version": FORMAT_VERSION} | record
         for name, data in ((REPORT, report), (RECORD, record)):
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
         for name in (TENSORS, REPORT, RECORD):
             (self.checkpoint / name).replace(self.path / name)
         self.finished = True
-        return Run(path=self.path, record=record, report=report)
 
 
 def changed_tensors(

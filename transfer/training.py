@@ -112,8 +112,9 @@ def run_phase(
     """Train `groups` of `module` on data["train"] and keep the best epoch (see `_Best`).
 
     The state at the start stands as epoch 0, so a phase never ends below where it began. It ends
-    at the epoch limit, after `patience` epochs without a better one, at the target accuracy, or
-    within one batch of `should_stop`. Yields BatchDone and EpochDone, then PhaseDone.
+    at the epoch limit, after `patience` epochs without a better one, at the target accuracy, at a
+    loss that is not finite, or within one batch of `should_stop`. Yields BatchDone and EpochDone,
+    then PhaseDone.
     """
     started = time.monotonic()
     loader = _loader(data["train"], settings.batch_size, accelerator, seed)
@@ -139,7 +140,6 @@ def run_phase(
             step += 1
             total_loss += batch_loss
             if not math.isfinite(batch_loss):
-                ended = "the loss was no longer finite; try a smaller learning rate"
                 break
             if should_stop():
                 ended = "stopped"
@@ -151,6 +151,9 @@ def run_phase(
                     phase=name, epoch=epoch, done=batch, total=len(loader), seconds_left=left
                 )
         loss, accuracy = validate(accelerator, trained, validation)
+        if not math.isfinite(total_loss + loss):
+            ended = "the loss was no longer finite; try a smaller learning rate"
+            break
         reached = target_accuracy is not None and accuracy >= target_accuracy
         best.offer(epoch, loss, accuracy, module, wanted=reached)
         left = _seconds_left(step, settings.epochs * len(loader), started)
@@ -201,7 +204,7 @@ def _schedule(optimizer, steps: int):
 
 
 def _step(accelerator: Accelerator, trained, optimizer, inputs, labels) -> float:
-    """One update; returns the batch's mean cross-entropy in nats, of smoothed labels."""
+    """One update; returns the mean cross-entropy of all processes' batches, of smoothed labels."""
     with accelerator.autocast():
         logits = trained(inputs)
     loss = cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
@@ -210,7 +213,7 @@ def _step(accelerator: Accelerator, trained, optimizer, inputs, labels) -> float
     accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
     optimizer.step()
     optimizer.zero_grad()
-    return loss.item()
+    return accelerator.reduce(loss.detach(), "mean").item()
 
 
 @torch.no_grad()

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from tests.tiny import held, tiny_network
+from transfer.linear import STRENGTHS, fit_linear, pooled, standardised
+
+
+def split(classes: int, images: int = 30, seed: int = 0, views: int = 1):
+    """Features of `classes` kinds in turn, float32 (V, N, 512, 2, 2), told apart by a few channels."""
+    kinds = torch.arange(images) % classes
+    noise = torch.randn(views, images, 512, 2, 2, generator=torch.Generator().manual_seed(seed))
+    for kind in range(classes):
+        noise[:, kinds == kind, 8 * kind : 8 * kind + 8] += 4
+    return held(noise, kinds, random_views=views > 1)
+
+
+def linear_head(classes: int):
+    return tiny_network(classes=classes, hidden=(), dropout=0.0).head
+
+
+def scores(head, cached) -> np.ndarray:
+    with torch.no_grad():
+        return head(cached.inputs[0]).softmax(1).numpy()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_head_answers_as_scikit_learn_does(classes):
+    head = linear_head(classes)
+    data = {"train": split(classes), "validation": split(classes, 12, seed=1)}
+    assert fit_linear(head, data, seed=0) == 1.0
+    x = standardised(head, pooled(head, data["train"]))
+    model = LogisticRegression(C=STRENGTHS[0], max_iter=1000, random_state=0)
+    model.fit(x, data["train"].labels.numpy())
+    new = split(classes, 9, seed=2)
+    wanted = model.predict_proba(standardised(head, pooled(head, new)))
+    assert np.allclose(scores(head, new), wanted, atol=1e-5)
+
+
+def test_the_strength_that_validates_best_is_taken(monkeypatch):
+    def score(model, *_):
+        return {1e-2: 0.75, 1e-1: 0.75}.get(model.C, 0.5)
+
+    monkeypatch.setattr(LogisticRegression, "score", score)
+    head, data = linear_head(3), {"train": split(3), "validation": split(3, 12, seed=1)}
+    assert fit_linear(head, data, seed=0) == 0.75
+    x, y = standardised(head, pooled(head, data["train"])), data["train"].labels.numpy()
+    model = LogisticRegression(C=1e-2, max_iter=1000, random_state=0).fit(x, y)
+    assert np.allclose(head.layers[-1].weight.detach().numpy(), model.coef_, atol=1e-6)
+
+
+def test_only_plain_views_and_readable_rows_are_fitted():
+    data = {"train": split(3, views=3), "validation": split(3, 12, seed=1)}
+    plain = linear_head(3)
+    fit_linear(plain, data, seed=0)
+    inputs = data["train"].inputs.clone()
+    inputs[1:] = 1e6
+    padded = torch.cat([torch.full_like(inputs[:, :1], 1e6), inputs], dim=1)
+    rows = torch.arange(1, padded.shape[1])
+    spoilt = held(padded, data["train"].labels, rows=rows, random_views=True)
+    head = linear_head(3)
+    fit_linear(head, data | {"train": spoilt}, seed=0)
+    assert torch.allclose(head.layers[-1].weight, plain.layers[-1].weight, atol=1e-6)
+
+
+def test_the_head_is_standardised_by_the_training_features():
+    head = linear_head(3)
+    data = {"train": split(3), "validation": split(3, 12, seed=1)}
+    fit_linear(head, data, seed=0)
+    assert torch.allclose(head.mean, data["train"].inputs[0].mean(dim=(0, 2, 3)), atol=1e-5)
+
+
+def test_features_of_half_precision_are_pooled_in_full():
+    head = linear_head(3)
+    cached = split(3)
+    half = held(cached.inputs.bfloat16(), cached.labels)
+    assert pooled(head, half).dtype == torch.float32
+    assert torch.allclose(pooled(head, half), half.inputs[0].float().mean(dim=(2, 3)))
