@@ -1,5 +1,7 @@
 import os
+import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +52,32 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFER_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory):
+    """A folder of three classes with ten pictures each; not to be changed."""
+    from tests.tiny import draw_classes
+
+    return draw_classes(tmp_path_factory.mktemp("stripes") / "stripes", each=10)
+
+
+@pytest.fixture(scope="session")
+def training(stripes, tmp_path_factory):
+    """(events, run) of one tiny training on `stripes`, shared by all; not to be changed."""
+    from tests.tiny import TINY, drained
+    from transfer.recipe import training_events
+
+    out = tmp_path_factory.mktemp("runs") / "stripes"
+    return drained(training_events(str(stripes), out=out, **TINY))
+
+
+@pytest.fixture(scope="session")
+def run(training):
+    return training[1]
+
+
+@pytest.fixture
+def copied_run(run, tmp_path):
+    """A copy of `run` that a test may break."""
+    return Path(shutil.copytree(run.path, tmp_path / "copy"))

@@ -138,11 +138,13 @@ def _draw_seven(page) -> None:
     box = canvas.bounding_box()
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+        """Page coordinates of a place on the square in the middle, each -1…1."""
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        return middle[0] + 110 * x, middle[1] + 110 * y
 
-    page.mouse.move(*at(0.32, 0.2))
+    page.mouse.move(*at(-0.6, -0.8))
     page.mouse.down()
-    page.mouse.move(*at(0.68, 0.2), steps=12)
-    page.mouse.move(*at(0.45, 0.8), steps=20)
+    page.mouse.move(*at(0.6, -0.8), steps=12)
+    page.mouse.move(*at(-0.2, 0.9), steps=20)
     page.mouse.up()
     time.sleep(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from transfer.errors import ImageError, RunError, SettingsError
+from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.evaluation import make_report
 from transfer.image import Picture
 from transfer.network import Network
@@ -87,6 +87,10 @@ def evaluate(
         else:
             labels.append(to_label[chosen.labels[i]])
             names.append(name)
+    if not scores:
+        raise SourceError(
+            f"expected images in {split} that can be read, found none; run inspect to see why"
+        )
     report = make_report(np.array(scores), np.array(labels), tuple(names), classifier.classes)
     return report | {"source": source, "split": split, "skipped": skipped}
 

@@ -11,14 +11,14 @@ IMAGES_A_BATCH = 32
 CONFIDENCE = 0.95
 
 
-@torch.inference_mode()
 def predict(module: nn.Module, cached: Cached, device: torch.device | str = "cpu") -> np.ndarray:
     """Scores float32 (M, classes), rows summing to 1, of the plain views, in full precision."""
-    module = module.to(device).eval()
-    scores = [
-        module(cached.inputs[0, rows].to(device)).float().softmax(dim=1).cpu()
-        for rows in cached.rows.split(IMAGES_A_BATCH)
-    ]
+    module = module.to(device).eval()  # not in inference mode, or it could never learn again
+    with torch.inference_mode():
+        scores = [
+            module(cached.inputs[0, rows].to(device)).float().softmax(dim=1).cpu()
+            for rows in cached.rows.split(IMAGES_A_BATCH)
+        ]
     return torch.cat(scores).numpy()
 
 

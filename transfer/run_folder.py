@@ -97,10 +97,11 @@ class RunBuilder:
         return Run(path=self.path, record=record, report=report)
 
     def _write(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, self.checkpoint / TENSORS)
+        # not save_file, which keeps the file from everybody but its owner
+        (self.checkpoint / TENSORS).write_bytes(save(tensors))
         for name, data in ((REPORT, report), (RECORD, record)):
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
         for name in (TENSORS, REPORT, RECORD):

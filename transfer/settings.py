@@ -39,7 +39,7 @@ class HeadSettings:
 
     pooling: str | None = None
     hidden: tuple[int, ...] = (256,)
-    dropout: float = 0.5
+    dropout: float = 0.7
 
     def __post_init__(self):
         _optional(_one_of, "head pooling", self.pooling, POOLINGS)
@@ -168,12 +168,12 @@ class TrainingSettings:
                 patience=15,
             ),
             fine_tune=self.fine_tune.filled(
-                epochs=8 if small else 5 if medium else 3,
+                epochs=12 if small else 6 if medium else 3,
                 learning_rate=1e-4,
                 optimizer="adamw",
                 weight_decay=0.05,
                 batch_size=32,
-                patience=4,
+                patience=8,
             ),
         )
 

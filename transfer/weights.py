@@ -203,13 +203,13 @@ def _kept_path(sha256: str) -> Path:
 
 def _keep(body: Body) -> None:
     """Runs hold only what they changed, so a body from a file stays at hand after the file goes."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = _kept_path(body.sha256)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}.part")
-        save_file(body.tensors, part)
+        part.write_bytes(save(body.tensors))
         part.replace(target)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from transfer.errors import SourceError
 from transfer.source.labelled import SPLITS, LabelledImages, Split
 
-VALIDATION_SHARE = 0.2
+VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 SPLIT_NAMES = {
     "train": ("train", "training"),

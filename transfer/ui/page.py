@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 import gradio as gr
+from PIL import Image
 
 from transfer.jobs import Jobs
 from transfer.settings import UNFREEZE
@@ -33,6 +34,8 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
         block_title_background_fill="none",
+        block_label_background_fill="*neutral_100",
+        block_label_background_fill_dark="*neutral_800",
         block_title_padding="0",
         block_label_text_color="*neutral_700",
         block_title_text_color="*neutral_700",
@@ -157,7 +160,10 @@ def _try_tab(actions: Actions, visitor: gr.BrowserState, watched: list) -> None:
                     height=300,
                 )
             with gr.Tab("Draw a digit"):
+                white = Image.new("RGB", (280, 280), "white")
                 drawing = gr.Sketchpad(
+                    # a background, for without one the brush waits to be chosen
+                    value={"background": white, "layers": [], "composite": white},
                     type="pil",
                     label="Draw one large digit",
                     height=340,
