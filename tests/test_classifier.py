@@ -78,10 +78,11 @@ def test_the_training_s_own_test_images_give_the_report_again(classifier, run, s
     assert [m["name"] for m in report["mistakes"]] == [m["name"] for m in run.report["mistakes"]]
 
 
-@pytest.mark.parametrize(("split", "images"), [("train", 18), ("validation", 6)])
-def test_any_split_can_be_evaluated(classifier, stripes, split, images):
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_any_split_can_be_evaluated(classifier, run, stripes, split):
     report = transfer.evaluate(classifier, str(stripes), split)
-    assert report["images"] == images == sum(c["support"] for c in report["classes"])
+    assert report["images"] == run.record["result"]["images"][split]
+    assert report["split"] == split
 
 
 def test_a_split_that_is_none_is_answered_with_those_that_are(classifier, stripes):
@@ -97,7 +98,8 @@ def test_classes_are_matched_by_name_not_by_place(classifier, tmp_path):
         for number in range(10):
             picture(kind, number).save(folder / f"{number}.png")
     report = transfer.evaluate(classifier, str(tmp_path / "two"), "train")
-    assert [c["support"] for c in report["classes"]] == [6, 0, 6]
+    across, down, spots = (c["support"] for c in report["classes"])
+    assert across == spots > 0 == down
     assert len(report["confusion"]) == 3 and sum(report["confusion"][1]) == 0
 
 

@@ -49,7 +49,13 @@ EXAMPLES = [
         phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="all epochs"
     ),
     events.RunSaved(
-        run="runs/digits", result={"accuracy": 0.9375, "accuracy_interval": [0.9, 0.96]}
+        run="runs/digits",
+        result={
+            "accuracy": 0.9375,
+            "accuracy_interval": [0.9, 0.96],
+            "head_parameters": 133_898,
+            "original_head_parameters": 123_642_856,
+        },
     ),
 ]
 

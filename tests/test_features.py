@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import SIDE, draw_classes, drained, held, tiny_network
+from tests.tiny import SIDE, drained, draw_classes, held, tiny_network
 from transfer import features
 from transfer.errors import SourceError
 from transfer.features import cache_features, cache_pixels, check_disk, choose_cut, compute_dtype

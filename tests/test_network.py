@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -107,9 +109,7 @@ def test_a_head_of_any_shape_gives_a_logit_a_class(pooling, width, hidden):
     network = tiny_network(classes=4, side=64, pooling=pooling, hidden=hidden)
     assert network(noise(3, 3, 64, 64)).shape == (3, 4)
     widths = [width, *hidden, 4]
-    assert parameter_count(network.head) == sum(
-        (a + 1) * b for a, b in zip(widths, widths[1:], strict=False)
-    )
+    assert parameter_count(network.head) == sum((a + 1) * b for a, b in pairwise(widths))
     assert len(network.head.mean) == len(network.head.scale) == width
 
 

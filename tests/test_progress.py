@@ -40,7 +40,7 @@ def test_every_event_is_described_in_one_line(event):
         (EXAMPLES[5], ("fine-tune", "epoch 1", "2/8", "10 min")),
         (EXAMPLES[6], ("epoch 1/8", "loss 0.2500", "loss 0.5000", "0.8750", "best", "21 s")),
         (EXAMPLES[8], ("warm-up", "0.7500", "epoch 2", "all epochs")),
-        (EXAMPLES[9], ("runs/digits", "0.9375", "0.900 to 0.960")),
+        (EXAMPLES[9], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
     ],
     ids=lambda value: kind(value) if not isinstance(value, tuple) else "",
 )

@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 import transfer
-from tests.tiny import CLASSES, TINY, draw_classes, drained, tiny_body
+from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body
 from transfer import events
 from transfer.errors import RunError, SettingsError, SourceError, WeightsError
 from transfer.recipe import training_events
 from transfer.run_folder import Run, read_network, read_run
+from transfer.settings import TrainingSettings
+from transfer.source import open_source
 
 QUICK = TINY | {"head_epochs": 1, "finetune_epochs": 1, "views": 1}
 CONTRACT = {
@@ -92,11 +94,12 @@ def test_each_phase_says_what_learns(training):
     assert fine.parameters == warm.parameters > fine.trainable
 
 
-def test_what_was_chosen_is_told_and_kept(training):
+def test_what_was_chosen_is_told_and_kept(training, stripes):
     told, run = training
     ready = next(event for event in told if isinstance(event, events.DatasetReady))
     assert ready.classes == list(CLASSES)
-    assert ready.images == {"train": 18, "validation": 6, "test": 6}
+    counts = open_source(str(stripes), TrainingSettings()).counts()
+    assert ready.images == counts and sum(counts.values()) == 36
     assert ready.settings["warm_up"]["optimizer"] == "adamw"
     assert json.loads(json.dumps(ready.settings)) == read_run(run.path).record["settings"]
 
@@ -104,7 +107,9 @@ def test_what_was_chosen_is_told_and_kept(training):
 def test_all_stages_are_judged_on_the_same_test_images(run):
     stages = run.report["stages"]
     assert list(stages) == ["features", "warm-up", "fine-tune"]
-    assert {stage["images"] for stage in stages.values()} == {6}
+    assert {stage["images"] for stage in stages.values()} == {
+        run.record["result"]["images"]["test"]
+    }
     assert stages["fine-tune"]["accuracy"] == run.accuracy
 
 
@@ -112,7 +117,8 @@ def test_the_result_has_the_keys_and_types_that_scripts_rely_on(training):
     result = training[0][-1].result
     assert {key: type(result[key]) for key in CONTRACT} == CONTRACT
     assert set(result) - set(CONTRACT) <= {"weights_reason"}
-    assert result["images"] == {"train": 18, "validation": 6, "test": 6, "skipped": 0}
+    assert list(result["images"]) == ["train", "validation", "test", "skipped"]
+    assert sum(result["images"].values()) == 36 and result["images"]["skipped"] == 0
     assert result["classes"] == list(CLASSES)
     assert result["weights"] == "random"
     low, high = result["accuracy_interval"]
@@ -312,5 +318,5 @@ def test_processes_that_train_together_make_one_run(stripes, tmp_path, launcher)
     assert {accuracy for _, _, accuracy, _ in told} == {run.accuracy}
     assert all(there for *_, there in told)
     assert {path.name for path in tmp_path.iterdir()} <= {"script.py", "run", "cache"}
-    assert sum(run.record["result"]["images"].values()) == 30
+    assert sum(run.record["result"]["images"].values()) == 36
     assert transfer.load(run).classify(stripes / "down" / "0.png")

@@ -83,7 +83,8 @@ def test_scores_after_loading_are_those_before_saving(run, stripes):
     network, transform = read_network(run), run.transform
     assert not network.training
     split = open_source(str(stripes), run.settings).splits["test"]
-    pixels = torch.stack([torch.from_numpy(transform.pixels(split.read(i))) for i in range(6)])
+    shown = [transform.pixels(split.read(i)) for i in range(len(split))]
+    pixels = torch.from_numpy(np.stack(shown))
     with torch.no_grad():
         scores = network(transform.normalise(pixels)).softmax(1).numpy()
     right = scores.argmax(1) == split.labels
@@ -103,6 +104,7 @@ def test_a_network_that_is_saved_and_loaded_scores_the_same(run, tmp_path):
     with RunBuilder(tmp_path / "new") as builder:
         tensors = changed_tensors(network, tiny_body().tensors)
         saved = builder.finish(run.record, run.report, tensors)
+        assert names(tmp_path / "new") == FILES
     with torch.no_grad():
         wanted = network(pixels).softmax(1)
         assert not torch.allclose(read_network(run)(pixels).softmax(1), wanted, atol=1e-3)
@@ -175,7 +177,9 @@ def test_a_report_without_accuracy_is_refused(copied_run):
 
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(copied_run):
-    edit_tensors(copied_run, lambda t: t.update({"features.18.weight": torch.zeros(512, 256, 3, 3)}))
+    edit_tensors(
+        copied_run, lambda t: t.update({"features.18.weight": torch.zeros(512, 256, 3, 3)})
+    )
     text = refusal(copied_run)
     for words in ("features.18.weight", "(512, 512, 3, 3)", "(512, 256, 3, 3)"):
         assert words in text

@@ -26,7 +26,7 @@ PHASE = PhaseSettings(
 
 
 def features(images: int = 24, seed: int = 0, strength: float = 8.0) -> torch.Tensor:
-    """What a body could give for 2 classes in turn, easily told apart, float32 (1, N, 512, 1, 1)."""
+    """What a body could give for 2 classes in turn, easily told apart: (1, N, 512, 1, 1)."""
     noise = torch.randn(images, 512, generator=torch.Generator().manual_seed(seed))
     noise[::2, :16] += strength
     noise[1::2, 16:32] += strength
@@ -58,20 +58,20 @@ def phase(
     data: dict,
     settings: PhaseSettings = PHASE,
     *,
-    layers: torch.nn.Module | None = None,
+    module: Stage | None = None,
     unfreeze: str = "none",
     target: float | None = None,
     should_stop=lambda: False,
     seed: int = 0,
 ):
-    """(epochs, PhaseDone) of a phase on the head, or on the given layers."""
+    """(epochs, PhaseDone) of a phase on the head, or on the given module."""
     accelerator = make_accelerator(seed)
     learns = network.freeze_below(unfreeze)
     events, _ = drained(
         run_phase(
             "warm-up",
             accelerator,
-            Stage(layers or network.head, TRANSFORM),
+            module or Stage(network.head, TRANSFORM),
             network.trainable_groups(settings.learning_rate),
             data,
             settings,
@@ -110,7 +110,7 @@ def test_a_warm_up_leaves_every_tensor_of_the_body_bit_identical():
     network = tiny_network(classes=2)
     before = state(network)
     settings = replace(PHASE, learning_rate=1e-4)
-    _, done = phase(network, pixels(), settings, layers=network, unfreeze="none")
+    _, done = phase(network, pixels(), settings, module=Stage(network, TRANSFORM), unfreeze="none")
     assert done.best_epoch > 0
     assert moved(network, before) == {"head"}
 
@@ -120,7 +120,9 @@ def test_a_fine_tune_moves_the_unfrozen_blocks_and_leaves_the_others_bit_identic
     network = tiny_network(classes=2)
     before = state(network)
     settings = replace(PHASE, learning_rate=1e-6, epochs=1)
-    epochs, done = phase(network, pixels(), settings, layers=network, unfreeze=block)
+    epochs, done = phase(
+        network, pixels(), settings, module=Stage(network, TRANSFORM), unfreeze=block
+    )
     learning = {*BLOCKS[BLOCKS.index(block) :], "head"}
     assert done.best_epoch > 0
     assert moved(network, before) == learning
@@ -133,9 +135,17 @@ def test_frozen_layers_stay_in_eval_mode_while_what_learns_trains():
     watched = {"block1": network.features[0], "block5": network.features[16], "drop": network.head}
     for name, layer in watched.items():
         layer.register_forward_hook(
-            lambda module, *_, name=name: modes.add((name, module.training, torch.is_grad_enabled()))
+            lambda module, *_, name=name: modes.add(
+                (name, module.training, torch.is_grad_enabled())
+            )
         )
-    phase(network, pixels(), replace(PHASE, epochs=1), layers=network, unfreeze="block5")
+    phase(
+        network,
+        pixels(),
+        replace(PHASE, epochs=1),
+        module=Stage(network, TRANSFORM),
+        unfreeze="block5",
+    )
     assert {(n, t) for n, t, learns in modes if learns} == {
         ("block1", False),
         ("block5", True),
@@ -194,6 +204,16 @@ def test_the_target_accuracy_ends_the_phase_and_says_so():
     assert done.accuracy >= 0.9
     assert done.epochs == epochs[-1].epoch < 60
     assert all(e.validation_accuracy < 0.9 for e in epochs[:-1])
+
+
+@torch.no_grad()
+def test_after_a_phase_the_module_computes_in_full_precision_again():
+    """`phase` leaves it to autocast while it trains."""
+    network = tiny_network(classes=2)
+    module = Stage(network.head, TRANSFORM)
+    with torch.enable_grad():
+        phase(network, easy(), module=module)
+    assert torch.equal(module(features()[0]), network.head.eval()(features()[0]))
 
 
 def test_no_epochs_means_the_state_as_it_was():

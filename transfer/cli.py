@@ -119,14 +119,17 @@ def train(
 
     options = {k: v for k, v in locals().items() if k not in ("Progress", "source", "as_json")}
     progress = Progress()
-    progress.say("loading torch and timm")
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch` one
+    if speaks:
+        progress.say("loading torch and timm")
     from transfer.recipe import training_events
 
-    saved = None
-    for saved in training_events(source, **options):
-        progress.tell(saved)
-    if as_json:
-        print(json.dumps(saved.result))
+    event = None
+    for event in training_events(source, **options):
+        if speaks:
+            progress.tell(event)
+    if as_json and speaks:
+        print(json.dumps(event.result))
 
 
 @app.command()

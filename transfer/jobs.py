@@ -8,20 +8,25 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer import events
 from transfer.errors import JobError, TransferError
+from transfer.run_folder import RECORD
 from transfer.settings import TrainingSettings
 
 MAX_QUEUED = 8
 OUT_OF_MEMORY_STATUS = -9
+SECONDS_TO_END = 5
+SECONDS_TO_CLEAR_AWAY = 5
 WORKER = (sys.executable, "-m", "transfer.worker")
 LIVE = ("queued", "loading", "caching", "features", "warm-up", "fine-tune", "evaluating")
 ENDED = ("done", "stopped", "failed")
@@ -65,13 +70,15 @@ class Jobs:
         self._spare: subprocess.Popen | None = None
         self._worker: subprocess.Popen | None = None
         self._closed = False
-        threading.Thread(target=self._run_queue, daemon=True, name="jobs").start()
+        self._follower = threading.Thread(target=self._run_queue, daemon=True, name="jobs")
+        self._follower.start()
 
     def keep_warm(self) -> None:
         """Have a worker with everything imported at hand."""
         with self._changed:
-            if not self._closed and (self._spare is None or self._spare.poll() is not None):
-                self._spare = self._spawn()
+            if not self._closed and not _lives(self._spare):
+                with suppress(OSError):  # a job that finds none says so
+                    self._spare = self._spawn()
 
     def start(self, source: str, options: dict, owner: str = "") -> Job:
         """Queue a training. Raises SettingsError for bad options, JobError when it must wait.
@@ -137,13 +144,14 @@ class Jobs:
             self._changed.notify_all()
             workers = [w for w in (self._worker, self._spare) if w is not None]
         for worker in workers:
-            if worker.stdin:
+            with suppress(OSError):  # it has died with something unread
                 worker.stdin.close()
         for worker in workers:
             try:
-                worker.wait(timeout=5)
+                worker.wait(timeout=SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 worker.kill()
+        self._follower.join(timeout=SECONDS_TO_CLEAR_AWAY)
 
     def _spawn(self) -> subprocess.Popen:
         path = (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))
@@ -163,33 +171,41 @@ class Jobs:
                 if self._closed:
                     return
                 job = self._queue.popleft()
-                worker, self._spare = self._spare or self._spawn(), None
-                self._worker = worker
-                job.started = time.time()
-                self._change(job, state="loading")
+                try:
+                    worker = self._hand_over(job)
+                except OSError as error:
+                    self._change(job, state="failed", error=_why_it_did_not_start(error))
+                    continue
             self._follow(job, worker)
-            with self._changed:
-                self._worker = None
             self.keep_warm()
 
-    def _follow(self, job: Job, worker: subprocess.Popen) -> None:
-        """Hand the job to the worker and take in what it says until it ends."""
-        out = str(job.out.absolute())
-        order = {"source": job.source, "out": out, "options": job.options}
+    def _hand_over(self, job: Job) -> subprocess.Popen:
+        """Give the job to a worker; the lock is held, so that a `stop` cannot come before it."""
+        order = {"source": job.source, "out": str(job.out.absolute()), "options": job.options}
+        worker = self._spare if _lives(self._spare) else self._spawn()
+        self._worker, self._spare = worker, None
+        job.started = time.time()
+        self._change(job, state="loading")
         _send(worker, json.dumps(order))
-        if job.stopping:
-            _send(worker, "stop")
+        return worker
+
+    def _follow(self, job: Job, worker: subprocess.Popen) -> None:
+        """Take in what the worker says until it ends, and clear away what it left unfinished."""
         for line in worker.stdout:
             try:
                 self._hear(job, json.loads(line))
             except (ValueError, TransferError):
                 continue
         status = worker.wait()
+        with self._changed:
+            self._worker = None
+        if not (job.out / RECORD).exists():
+            shutil.rmtree(job.out, ignore_errors=True)
         if job.live:
             self._change(job, state="failed", error=_why_it_died(status))
 
-    def _hear(self, job: Job, message: dict) -> None:
-        if "ready" in message:
+    def _hear(self, job: Job, message) -> None:
+        if not isinstance(message, dict) or "ready" in message:
             return
         if "error" in message:
             self._change(job, state="failed", error=str(message["error"]))
@@ -233,6 +249,10 @@ def _state_after(event: events.Event) -> str | None:
     return None
 
 
+def _lives(worker: subprocess.Popen | None) -> bool:
+    return worker is not None and worker.poll() is None
+
+
 def _send(worker: subprocess.Popen, line: str) -> None:
     try:
         worker.stdin.write(line + "\n")
@@ -247,3 +267,7 @@ def _why_it_died(status: int) -> str:
             "the training was killed, most likely for want of memory; choose a smaller image size"
         )
     return f"the training's process ended unexpectedly (status {status}); start it again"
+
+
+def _why_it_did_not_start(error: OSError) -> str:
+    return f"no process could be started for the training ({error.strerror}); try again later"

@@ -82,7 +82,9 @@ def describe(event: events.Event) -> str:
             low, high = event.result["accuracy_interval"]
             return (
                 f"saved: {event.run}; test accuracy {event.result['accuracy']:.4f} "
-                f"({low:.3f} to {high:.3f} with 95 % confidence)"
+                f"({low:.3f} to {high:.3f} with 95 % confidence), head of "
+                f"{event.result['head_parameters']:,} parameters in place of "
+                f"{event.result['original_head_parameters']:,}"
             )
 
 

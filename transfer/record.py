@@ -51,6 +51,7 @@ class Record:
         """What stands in report.json."""
         return make_report(self.scores, labels, names, images.classes) | {
             "stages": self.stages,
+            "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "skipped": [asdict(problem) for problem in images.problems],
         }
 

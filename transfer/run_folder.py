@@ -106,6 +106,7 @@ class RunBuilder:
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
         for name in (TENSORS, REPORT, RECORD):
             (self.checkpoint / name).replace(self.path / name)
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.finished = True
 
 

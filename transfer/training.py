@@ -163,6 +163,8 @@ def run_phase(
         )
         ended = ended or _reason_to_end(epoch, accuracy, settings, best, target_accuracy)
     module.load_state_dict(best.state)
+    # what `prepare` put around it would let it compute in low precision for good
+    accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     yield PhaseDone(
         phase=name,
         epochs=epoch,

@@ -1,4 +1,4 @@
-"""What each step bought: body features only, after warm-up, after fine-tune, on the same test images.
+"""What each step bought on the same test images: features only, warm-up, fine-tune.
 
     python -m examples.benchmarks.steps SOURCE... --out steps.json
 
