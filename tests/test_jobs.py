@@ -201,6 +201,13 @@ def test_an_error_is_the_job_s_own_sentence(running):
     assert (job.state, job.error) == ("failed", "expected images, found none")
 
 
+def test_a_job_that_has_ended_cannot_be_stopped(running):
+    job = ended(running.start("error", {}))
+    version = job.version
+    running.stop(job.id)
+    assert (job.state, job.stopping, job.version) == ("failed", False, version)
+
+
 def test_lines_that_are_no_events_change_nothing(running):
     job = ended(running.start("junk", {}))
     assert job.state == "done" and len(job.history) == 7
@@ -218,13 +225,21 @@ def test_a_job_in_the_queue_just_goes(running, notes):
     assert "good" not in notes.read_text()
 
 
-def test_stopping_a_training_asks_its_worker_once_and_keeps_the_run(running, notes):
+def test_stopping_a_training_asks_its_worker_once_and_keeps_the_run(monkeypatch, running):
+    send, sent = jobs._send, []
+
+    def noted(worker, line):
+        sent.append(line)
+        send(worker, line)
+
+    monkeypatch.setattr(jobs, "_send", noted)
     job = learns(running.start("slow", {}))
     running.stop(job.id)
     running.stop(job.id)
     assert job.stopping
     assert ended(job).state == "done"
-    assert notes.read_text().count("stop") == 1
+    running.stop(job.id)
+    assert sent[1:] == ["stop"]
 
 
 def test_a_training_that_was_stopped_before_it_learned_keeps_nothing(running):

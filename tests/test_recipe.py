@@ -5,12 +5,13 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import transfer
-from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body
+from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body, tiny_network
 from transfer import events
 from transfer.errors import RunError, SettingsError, SourceError, WeightsError
 from transfer.recipe import training_events
@@ -154,6 +155,15 @@ def test_fine_tune_begins_where_warm_up_ended(training):
     assert fine.validation_loss == pytest.approx(warm[kept.best_epoch].validation_loss, rel=0.02)
 
 
+@torch.no_grad()
+def test_the_head_is_put_on_the_footing_of_the_training_images(run, stripes):
+    train = open_source(str(stripes), run.settings).splits["train"]
+    pixels = np.stack([run.transform.pixels(train.read(i)) for i in range(len(train))])
+    features = tiny_network().features(run.transform.normalise(torch.from_numpy(pixels)))
+    found, wanted = read_network(run).head.mean, features.flatten(1).mean(0)
+    assert (found - wanted).norm() < 0.01 * wanted.norm()
+
+
 def test_the_same_seed_trains_the_same_network(stripes, run, tmp_path):
     again = transfer.train(str(stripes), out=tmp_path / "again", **TINY)
     first, second = (read_network(read_run(r.path)).state_dict() for r in (run, again))
@@ -166,6 +176,7 @@ def test_feature_extraction_makes_a_run_like_any_other(stripes, tmp_path):
     assert phases(told) == ["features"]
     assert body_tensors(run) == set()
     assert list(run.report["stages"]) == ["features"]
+    assert run.settings.unfreeze == "none" and run.settings.head.hidden == ()
     assert told[-1].result["head_parameters"] == 512 * 3 + 3
     classifier = transfer.load(tmp_path / "run")
     assert len(classifier.classify(stripes / "down" / "0.png")) == 3

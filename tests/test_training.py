@@ -11,7 +11,13 @@ from transfer.errors import SettingsError
 from transfer.events import BatchDone, EpochDone, PhaseDone
 from transfer.network import Network, Stage
 from transfer.settings import BLOCKS, PhaseSettings
-from transfer.training import check_optimizer, make_accelerator, make_optimizer, run_phase
+from transfer.training import (
+    LABEL_SMOOTHING,
+    check_optimizer,
+    make_accelerator,
+    make_optimizer,
+    run_phase,
+)
 from transfer.transform import Transform
 
 TRANSFORM = Transform(image_size=SIDE)
@@ -107,9 +113,9 @@ def kept_of(epochs: list[EpochDone]) -> EpochDone:
 
 
 def test_a_warm_up_leaves_every_tensor_of_the_body_bit_identical():
-    network = tiny_network(classes=2)
+    network = tiny_network(classes=2, dropout=0.0)
     before = state(network)
-    settings = replace(PHASE, learning_rate=1e-4)
+    settings = replace(PHASE, learning_rate=1e-3)
     _, done = phase(network, pixels(), settings, module=Stage(network, TRANSFORM), unfreeze="none")
     assert done.best_epoch > 0
     assert moved(network, before) == {"head"}
@@ -117,9 +123,9 @@ def test_a_warm_up_leaves_every_tensor_of_the_body_bit_identical():
 
 @pytest.mark.parametrize("block", ["block5", "block4"])
 def test_a_fine_tune_moves_the_unfrozen_blocks_and_leaves_the_others_bit_identical(block):
-    network = tiny_network(classes=2)
+    network = tiny_network(classes=2, dropout=0.0)
     before = state(network)
-    settings = replace(PHASE, learning_rate=1e-6, epochs=1)
+    settings = replace(PHASE, learning_rate=1e-5, epochs=1)
     epochs, done = phase(
         network, pixels(), settings, module=Stage(network, TRANSFORM), unfreeze=block
     )
@@ -303,6 +309,13 @@ def test_an_unlike_name_is_answered_with_usual_ones():
         check_optimizer("zzzzzzzz")
 
 
+def test_an_optimizer_that_does_not_fit_is_answered_in_a_line():
+    network = tiny_network()
+    groups = network.trainable_groups(1e-3)
+    with pytest.raises(SettingsError, match=r"'adahessian' cannot be used here .*choose adamw"):
+        make_optimizer("adahessian", groups, 0.0)
+
+
 def test_an_optimizer_keeps_each_group_s_rate_and_spares_biases():
     network = tiny_network()
     network.freeze_below("block5")
@@ -330,6 +343,32 @@ def test_the_rate_warms_up_and_falls_to_nothing(monkeypatch):
     assert max(rates) == pytest.approx(1e-2, rel=0.05)
     assert rates[3:] == sorted(rates[3:], reverse=True)
     assert rates[-1] < 1e-4
+
+
+def test_each_epoch_takes_every_image_once_in_an_order_of_its_own():
+    seen = []
+
+    def noted(_, inputs, __):
+        if torch.is_grad_enabled():
+            seen.extend(inputs[0][:, 0, 0, 0].tolist())
+
+    network = tiny_network(classes=2)
+    network.head.register_forward_hook(noted)
+    phase(network, easy())
+    first, second, stored = seen[:24], seen[24:], features()[0, :, 0, 0, 0].tolist()
+    assert sorted(first) == sorted(second) == sorted(stored)
+    assert first != second and stored not in (first, second)
+
+
+def test_what_is_learned_are_smoothed_labels():
+    """So that being right without any doubt is not what it strives for."""
+    network = tiny_network(classes=2, hidden=(), dropout=0.0)
+    with torch.no_grad():
+        network.head.layers[-1].weight.zero_()
+        network.head.layers[-1].bias.copy_(torch.tensor([-3.0, 3.0]))
+    data = easy() | {"train": held(features(), torch.ones(24, dtype=torch.int64))}
+    epochs, _ = phase(network, data, replace(PHASE, epochs=1, batch_size=24))
+    assert epochs[1].loss == pytest.approx(6 * LABEL_SMOOTHING / 2, abs=0.01)
 
 
 def test_batches_are_told_at_most_a_few_times_a_second():

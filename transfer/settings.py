@@ -169,11 +169,11 @@ class TrainingSettings:
             ),
             fine_tune=self.fine_tune.filled(
                 epochs=12 if small else 6 if medium else 3,
-                learning_rate=5e-5,
+                learning_rate=1e-4,
                 optimizer="adamw",
                 weight_decay=0.05,
                 batch_size=32,
-                patience=6,
+                patience=10,
             ),
         )
 

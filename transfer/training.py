@@ -55,7 +55,10 @@ def make_optimizer(name: str, groups: list[dict], weight_decay: float) -> torch.
 
     rate = max(group["lr"] for group in groups)
     try:
-        return create_optimizer_v2(groups, opt=name.lower(), lr=rate, weight_decay=weight_decay)
+        made = create_optimizer_v2(groups, opt=name.lower(), lr=rate, weight_decay=weight_decay)
+        if getattr(made, "is_second_order", False):
+            raise RuntimeError("it needs second derivatives")
+        return made
     except (TypeError, RuntimeError, AssertionError, ImportError, ModuleNotFoundError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingsError(
