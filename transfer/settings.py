@@ -143,8 +143,10 @@ class TrainingSettings:
         that a cold head needs; large data brings its steps along. The rates do not depend on size.
         """
         small, medium = look.train_images <= 2_000, look.train_images <= 20_000
-        if look.grey or look.side <= 64:
-            image_size = 64  # nothing more to see: drawings, scans, thumbnails
+        if look.grey:
+            image_size = 64  # drawings, letters, scans
+        elif look.side <= 64:
+            image_size = 80  # thumbnails: nothing more to see
         elif weights == "bundled":
             image_size = 112  # that body grew up on 64 px
         else:
