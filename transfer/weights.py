@@ -165,6 +165,7 @@ def _read_hub(path: Path, revision: str, architecture: str, reason: str) -> Body
 def _bundled(architecture: str, reason: str) -> Body:
     if architecture != "vgg16":
         raise WeightsError(f"expected vgg16 for the bundled body, found {architecture}; use random")
+    reason = f"{reason}; a small stand-in for ImageNet's, which would do better"
     return _body("bundled", reason, _read(BUNDLED), architecture)
 
 
