@@ -77,7 +77,7 @@ def test_a_hub_set_without_validation_gets_one(hub):
     labels = [0, 1] * 10
     hub.add("datasets", "mine/one", {"train.parquet": parquet(labels, classes=["x", "y"])})
     images = open_source("mine/one", SETTINGS)
-    assert images.counts() == {"train": 12, "validation": 4, "test": 4}
+    assert images.counts() == {"train": 14, "validation": 2, "test": 4}
 
 
 @pytest.mark.parametrize(
