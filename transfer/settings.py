@@ -39,7 +39,7 @@ class HeadSettings:
 
     pooling: str | None = None
     hidden: tuple[int, ...] = (256,)
-    dropout: float = 0.7
+    dropout: float | None = None
 
     def __post_init__(self):
         _optional(_one_of, "head pooling", self.pooling, POOLINGS)
@@ -47,7 +47,7 @@ class HeadSettings:
             raise SettingsError(f"head hidden takes at most 2 layers, found {len(self.hidden)}")
         for width in self.hidden:
             _number("head hidden width", width, 1, 4096, whole=True)
-        _number("head dropout", self.dropout, 0, 0.95)
+        _optional(_number, "head dropout", self.dropout, 0, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +154,15 @@ class TrainingSettings:
         image_size = self.image_size or image_size
         # a map of 2 x 2 still tells where things are; a larger one is only more to learn by heart
         pooling = self.head.pooling or ("flatten" if image_size < 96 else "avg")
+        dropout = self.head.dropout
+        if dropout is None:
+            dropout = 0.5 if look.grey else 0.7
         # a mirrored letter or digit means something else, and grey pictures are mostly such
         views = 1 if look.grey else 4 if small else 2 if medium else 1
         return replace(
             self,
             image_size=image_size,
-            head=replace(self.head, pooling=pooling),
+            head=replace(self.head, pooling=pooling, dropout=dropout),
             views=self.views or views,
             warm_up=self.warm_up.filled(
                 epochs=40 if small else 20 if medium else 10,
