@@ -83,11 +83,12 @@ class Actions:
         seen = None
         while True:
             job = self.jobs.newest_of(visitor)
+            live = job is not None and job.live  # before it is shown, so that its end is shown too
             now = (job.id, job.version, self.jobs.position(job)) if job else None
             if job is None or now != seen:
                 seen = now
                 yield self._shown(job)
-            if job is None or not job.live:
+            if not live:
                 return
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
