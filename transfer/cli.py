@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +97,12 @@ def train(
         str, typer.Option(help="auto, hub, bundled, random, or a .safetensors or .pth file.")
     ] = "auto",
     image_size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    head: Annotated[
+        str, typer.Option(help="auto tries several; or one like avg-256 or flatten-256-128.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, bf16, fp16 or fp32; auto: what the hardware does best.")
+    ] = "auto",
     unfreeze: Annotated[str, typer.Option(help="block1 … block5, or none.")] = "block5",
     head_epochs: Annotated[int | None, typer.Option(help="At most, in warm-up.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="At most, in fine-tune.")] = None,
@@ -164,6 +171,36 @@ def classify(
         _write_csv(csv_file, rows, min(top, len(classifier.classes)))
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept features.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is kept of images that trainings have seen, where, and how large it is."""
+    from transfer.store import open_store
+
+    store = open_store()
+    removed, busy = store.clear() if clear else (0, 0)
+    found = {
+        "folder": str(store.folder),
+        "bytes": store.bytes,
+        "limit_bytes": store.limit,
+        "entries": [entry.described() for entry in reversed(store.entries())],
+    }
+    if clear:
+        found["removed_bytes"] = removed
+    if as_json:
+        print(json.dumps(found))
+        return
+    if clear:
+        left = f"; {busy} are being filled and stay" if busy else ""
+        print(f"removed {removed / 1e6:.0f} MB{left}")
+    print(f"{store.folder}: {store.bytes / 1e6:.0f} of at most {store.limit / 1e6:.0f} MB")
+    for entry in found["entries"]:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["used"]))
+        print(f"{entry['bytes'] / 1e6:8.0f} MB  {used}  {entry['what']}")
 
 
 def _print_classified(path: Path, predictions: list, error: str, as_json: bool) -> None:

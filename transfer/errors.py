@@ -5,6 +5,7 @@
     ├── SourceError     a source cannot be found, opened or learned from
     ├── ImageError      a file is no picture that can be read
     ├── WeightsError    a body cannot be found or does not fit
+    ├── CacheError      the cache cannot be written or has no room
     ├── RunError        a run folder is missing, incomplete or of another kind
     └── JobError        a training in the background cannot start or was lost
 
@@ -33,6 +34,10 @@ class ImageError(TransferError):
 
 class WeightsError(TransferError):
     """A body cannot be found, downloaded or fitted into the network."""
+
+
+class CacheError(TransferError):
+    """The cache of pixels and features cannot be written, or has no room for what is needed."""
 
 
 class RunError(TransferError):

@@ -1,7 +1,8 @@
 """What a training says while it runs: plain records that travel as JSON lines.
 
-In the order in which they come: WeightsChosen, DatasetReady, CacheProgress…, CacheFilled, then for
-each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone, and at the end RunSaved.
+In the order in which they come: WeightsChosen, DatasetReady, Estimated, CacheProgress…,
+CacheFilled, then for each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone, with HeadTried…,
+HeadChosen before warm-up where heads are tried, and at the end RunSaved.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ class WeightsChosen:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReady:
-    """The images that take part, and what the defaults made of the settings left open."""
+    """The images found, and what the defaults made of the settings left open."""
 
     source: str
     classes: list[str]
@@ -29,8 +30,19 @@ class DatasetReady:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimated:
+    """Phase → the seconds it will take at most, measured on a few images before it starts.
+
+    `kept` says in a sentence what is kept of every image, and why.
+    """
+
+    seconds: dict[str, float]
+    kept: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CacheProgress:
-    """`done` of `total` images have been read or have passed the frozen part of the body."""
+    """`done` of `total` views of images have passed the frozen part of the body."""
 
     stage: str
     done: int
@@ -40,11 +52,40 @@ class CacheProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheFilled:
-    """Features of all images are on disk."""
+    """Features of all images are on disk; `computed` views of them were not there before.
 
-    images: int
+    `images` are those that take part, by split; `skipped` is everything that does not.
+    """
+
+    images: dict[str, int]
+    skipped: list[dict[str, str]]
+    computed: int
     megabytes: float
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTried:
+    """One head, warmed up on cached features for a short while and judged on validation."""
+
+    head: str
+    dropout: float
+    learning_rate: float
+    optimizer: str
+    parameters: int
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadChosen:
+    """`head` goes on to warm-up; `tried` has one row a head, as HeadTried, and `chosen`."""
+
+    head: str
+    tried: list[dict]
+    seconds: float
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +132,10 @@ class EpochDone:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseDone:
-    """`epochs` were trained, `best_epoch` is kept; `ended` is why it stopped."""
+    """`epochs` were trained, `best_epoch` is kept; `ended` is why it stopped.
+
+    `accuracy` and `loss`, where there is one, are the kept epoch's on validation.
+    """
 
     phase: str
     epochs: int
@@ -99,6 +143,7 @@ class PhaseDone:
     accuracy: float
     seconds: float
     ended: str
+    loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +157,19 @@ class RunSaved:
 Event = (
     WeightsChosen
     | DatasetReady
+    | Estimated
     | CacheProgress
     | CacheFilled
+    | HeadTried
+    | HeadChosen
     | PhaseStarted
     | BatchDone
     | EpochDone
     | PhaseDone
     | RunSaved
 )
+# what is only worth showing until the next event comes
+PASSING = (CacheProgress, BatchDone, HeadTried)
 KINDS = {kind.__name__: kind for kind in Event.__args__}
 
 

@@ -22,8 +22,11 @@ TO_UPRIGHT = {
 }
 
 
-def load_image(picture: Picture) -> Image.Image:
+def load_image(picture: Picture, side: int | None = None) -> Image.Image:
     """Open a file, its bytes, an array or a PIL image as an upright PIL image in mode RGB.
+
+    Where `side` is given, a JPEG of which both sides are at least twice that is decoded at half,
+    a quarter or an eighth of its size, which is several times quicker; never below `side`.
 
     EXIF rotation is applied, 16-bit and float greys are scaled to 8 bits, palettes, CMYK and
     grey become RGB, and what is transparent shows white. Of several frames the first is taken.
@@ -40,6 +43,8 @@ def load_image(picture: Picture) -> Image.Image:
                 )
             if 0 in image.size:
                 raise ImageError("expected a picture, found one without pixels; save it anew")
+            if side:
+                image.draft(None, (side, side))
             return _to_rgb(_upright(image))
     except ImageError:
         raise

@@ -215,7 +215,7 @@ class Jobs:
             self._take(job, events.from_json(message))
 
     def _take(self, job: Job, event: events.Event) -> None:
-        if isinstance(event, events.CacheProgress | events.BatchDone):
+        if isinstance(event, events.PASSING):
             job.passing = event
         else:
             job.passing = None

@@ -1,5 +1,7 @@
 """Feature extraction: a linear classifier fitted on the frozen body's features."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from transfer.network import Head
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 MAX_ITERATIONS = 1000
 TOLERANCE = 1e-3
+IMAGES_A_BATCH = 256
 
 
 def fit_linear(head: Head, features: dict[str, Cached], seed: int) -> float:
@@ -19,10 +22,9 @@ def fit_linear(head: Head, features: dict[str, Cached], seed: int) -> float:
     """
     from sklearn.linear_model import LogisticRegression
 
-    x, y = pooled(head, features["train"]), features["train"].labels.numpy()
-    head.standardise(x)
-    x = standardised(head, x)
-    held_out = standardised(head, pooled(head, features["validation"]))
+    head.standardise(pooled(head, features["train"]))
+    x, y = standardised(head, features["train"]), features["train"].labels.numpy()
+    held_out = standardised(head, features["validation"])
     wanted = features["validation"].labels.numpy()
     best_accuracy = -1.0
     # from strong to weak regularisation, each begun where the one before ended
@@ -37,13 +39,17 @@ def fit_linear(head: Head, features: dict[str, Cached], seed: int) -> float:
     return float(best_accuracy)
 
 
-def pooled(head: Head, cached: Cached) -> torch.Tensor:
-    """The plain views as the head pools them, float32 (M, width)."""
-    return torch.cat([head.pool(cached.inputs[0, rows]) for rows in cached.rows.split(256)])
+def pooled(head: Head, cached: Cached) -> Iterator[torch.Tensor]:
+    """The plain views as the head pools them, batches of float32 (N, width)."""
+    for rows in cached.rows.split(IMAGES_A_BATCH):
+        yield head.pool(cached.inputs[0, rows])
 
 
-def standardised(head: Head, x: torch.Tensor) -> np.ndarray:
-    return ((x - head.mean) * head.scale).numpy()
+def standardised(head: Head, cached: Cached) -> np.ndarray:
+    """Float32 (M, width), as the head's layers see the plain views."""
+    return np.concatenate(
+        [((batch - head.mean) * head.scale).numpy() for batch in pooled(head, cached)]
+    )
 
 
 @torch.no_grad()

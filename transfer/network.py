@@ -1,6 +1,6 @@
 """VGG16 cut in two: a body of five conv blocks, and a new head on top of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
@@ -48,17 +48,27 @@ class Head(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Float (N, C, H, W) from the body → logits float (N, classes)."""
-        return self.layers((self.pool(features) - self.mean) * self.scale)
+        return self.scores(self.pool(features))
+
+    def scores(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Pooled float32 (N, width) → logits float (N, classes)."""
+        return self.layers((pooled - self.mean) * self.scale)
 
     @torch.no_grad()
-    def standardise(self, pooled: torch.Tensor) -> None:
-        """Take mean and scale from pooled training features, float32 (N, width).
+    def standardise(self, pooled: Iterable[torch.Tensor]) -> None:
+        """Take mean and scale from batches of pooled training features, float32 (N, width).
 
         A channel that hardly varies would be blown up to noise, so the spread has a floor.
         """
-        spread = pooled.std(dim=0, correction=0)
+        total, squares, images = 0.0, 0.0, 0
+        for batch in pooled:
+            batch = batch.double()
+            total, squares = total + batch.sum(0), squares + batch.square().sum(0)
+            images += len(batch)
+        mean = total / images
+        spread = (squares / images - mean.square()).clamp(min=0).sqrt()
         floor = max(SPREAD_FLOOR * spread.mean().item(), 1e-6)
-        self.mean.copy_(pooled.mean(dim=0))
+        self.mean.copy_(mean)
         self.scale.copy_(1 / spread.clamp(min=floor))
 
 
@@ -165,11 +175,10 @@ class Stage(nn.Module):
         self.transform = transform
 
     def forward(self, stored: torch.Tensor) -> torch.Tensor:
-        if stored.dtype == torch.uint8:
-            return self.layers(self.transform.normalise(stored))
+        inputs = self.transform.normalise(stored) if stored.dtype == torch.uint8 else stored
         if not torch.is_autocast_enabled(stored.device.type):
-            stored = stored.float()
-        return self.layers(stored.contiguous(memory_format=torch.channels_last))
+            inputs = inputs.to(next(self.parameters()).dtype)
+        return self.layers(inputs.contiguous(memory_format=torch.channels_last))
 
 
 def build_network(
@@ -185,11 +194,18 @@ def build_network(
     Raises WeightsError when a tensor is missing or has another shape.
     """
     features = load_body(build_body(architecture), body)
+    new_head = build_head(features, head, image_size, classes, seed)
+    return Network(features, new_head).to(memory_format=torch.channels_last).eval()
+
+
+def build_head(
+    features: nn.Sequential, head: HeadSettings, image_size: int, classes: int, seed: int
+) -> Head:
+    """A head on top of the body `features`, randomly initialised by the seed."""
     channels = [layer.out_channels for layer in features if isinstance(layer, nn.Conv2d)][-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        new_head = Head(head, channels, image_size // 32, classes)
-    return Network(features, new_head).to(memory_format=torch.channels_last).eval()
+        return Head(head, channels, image_size // 32, classes)
 
 
 def parameter_count(module: nn.Module, *, trainable: bool = False) -> int:

@@ -20,7 +20,7 @@ class Progress:
 
     def tell(self, event: events.Event) -> None:
         text = describe(event)
-        passing = isinstance(event, events.CacheProgress | events.BatchDone)
+        passing = isinstance(event, events.PASSING)
         if not passing:
             self.say(text)
         elif self.moving:
@@ -53,9 +53,20 @@ def describe(event: events.Event) -> str:
             rate = event.done / max(event.seconds, 1e-9)
             left = duration((event.total - event.done) / max(rate, 1e-9))
             return f"{event.stage}: {event.done}/{event.total}, {rate:.0f} a second, {left} left"
+        case events.Estimated():
+            parts = [f"{name} {duration(seconds)}" for name, seconds in event.seconds.items()]
+            return f"this will take about {', '.join(parts)}; {event.kept}"
         case events.CacheFilled():
-            took = duration(event.seconds)
-            return f"cached: {event.images} images, {event.megabytes:.0f} MB in {took}"
+            images, skipped = sum(event.images.values()), len(event.skipped)
+            told = f", {skipped} told or skipped" if skipped else ""
+            how = f"in {duration(event.seconds)}" if event.computed else "found in the cache"
+            return f"features: {images} images{told}, {event.megabytes:.0f} MB, {how}"
+        case events.HeadTried():
+            return f"head {_head(vars(event))}: validation loss {event.validation_loss:.4f}"
+        case events.HeadChosen():
+            tried = f"{len(event.tried)} heads tried in {duration(event.seconds)}"
+            chosen = next(row for row in event.tried if row["chosen"])
+            return f"{tried}: {_head(chosen)} is taken, {event.why}"
         case events.PhaseStarted():
             learns = f"{event.trainable:,} of {event.parameters:,} parameters learn"
             return f"{event.phase}: {learns} ({', '.join(event.learns)})"
@@ -86,6 +97,13 @@ def describe(event: events.Event) -> str:
                 f"{event.result['head_parameters']:,} parameters in place of "
                 f"{event.result['original_head_parameters']:,}"
             )
+
+
+def _head(row: dict) -> str:
+    return (
+        f"{row['head']} (dropout {row['dropout']:g}, {row['optimizer']} at "
+        f"{row['learning_rate']:g})"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,26 @@ from transfer.events import (
     CacheFilled,
     DatasetReady,
     EpochDone,
+    Estimated,
     Event,
+    HeadChosen,
     PhaseDone,
     PhaseStarted,
     RunSaved,
     WeightsChosen,
 )
-from transfer.features import Cached, cache_features, cache_pixels, check_disk, choose_cut
+from transfer.features import Cached
+from transfer.filling import cache_levels, passes_left
 from transfer.linear import fit_linear, pooled
-from transfer.network import Network, Stage, build_network, original_head_parameters
+from transfer.network import Network, Stage, build_head, build_network, original_head_parameters
 from transfer.network import parameter_count as count
+from transfer.plan import Plan, cache_seconds, make_plan, phase_seconds
 from transfer.record import Record, image_counts, library_versions
 from transfer.run_folder import Run, RunBuilder, changed_tensors
+from transfer.search import Candidate, try_heads
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.source import LabelledImages, glance, open_source
+from transfer.store import Store, open_store
 from transfer.training import check_optimizer, make_accelerator, run_phase
 from transfer.transform import Transform
 from transfer.weights import Body, find_body
@@ -66,12 +73,15 @@ def training_events(
     settings = TrainingSettings.from_options(**options)
     for phase in (settings.warm_up, settings.fine_tune):
         check_optimizer(phase.optimizer or "adamw")
-    accelerator = make_accelerator(settings.seed)
+    accelerator = make_accelerator(settings.seed, settings.precision)
     with RunBuilder(out, writes=accelerator.is_main_process) as builder:
         training = yield from _load(str(source), settings, builder, accelerator)
+        yield from _plan(training)
         yield from _cache(training)
         yield from _fit_linear(training)
         if settings.method == "finetune":
+            if settings.try_heads:
+                yield from _choose_head(training)
             yield from _warm_up(training, should_stop)
             if settings.unfreeze != "none" and not should_stop():
                 yield from _fine_tune(training, should_stop)
@@ -82,19 +92,24 @@ def training_events(
 class _Training:
     """What the steps hand to each other.
 
-    `cut` is the block whose input is cached at the border: below it the network never runs again.
+    `asked` are the settings as they came, `settings` what was made of them. `border` is what is
+    kept where the lowest unfrozen block begins, `features` what leaves the body. `reached` is the
+    loss and accuracy on validation that the network has at present.
     """
 
     builder: RunBuilder
+    store: Store
     accelerator: Accelerator
+    asked: TrainingSettings
     settings: TrainingSettings
     body: Body
     images: LabelledImages
     network: Network
     transform: Transform
-    cut: str = "none"
+    plan: Plan | None = None
     border: dict[str, Cached] = field(default_factory=dict)
     features: dict[str, Cached] = field(default_factory=dict)
+    reached: tuple[float, float] | None = None
     record: Record = field(default_factory=Record)
 
     def stage(self, *layers: torch.nn.Module) -> Stage:
@@ -108,12 +123,15 @@ def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelera
     yield WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # until then the run folder may not be there
     fast_device = accelerator.device.type != "cpu"
-    settings = settings.suited_to(glance(images), body.weights, fast_device=fast_device)
+    asked = settings
+    settings = asked.suited_to(glance(images), body.weights, fast_device=fast_device)
     if settings.method == "features":
         settings = replace(settings, head=LINEAR_HEAD, unfreeze="none", views=1)
     return _Training(
         builder=builder,
+        store=open_store(),
         accelerator=accelerator,
+        asked=asked,
         settings=settings,
         body=body,
         images=images,
@@ -134,64 +152,80 @@ def _build(settings: TrainingSettings, body: Body, images: LabelledImages) -> Ne
     )
 
 
+def _plan(training: _Training) -> Iterator[Event]:
+    """Choose what is kept of every image, and say how long all of it will take."""
+    settings, images, network = training.settings, training.images, training.network
+    yield DatasetReady(
+        source=images.source,
+        classes=list(images.classes),
+        images=images.counts(),
+        skipped=[vars(problem) for problem in images.problems],
+        settings=settings.to_json(),
+    )
+    training.plan = plan = make_plan(
+        network,
+        training.body.sha256,
+        training.transform,
+        settings,
+        images,
+        training.store,
+        training.accelerator,
+    )
+    device = training.accelerator.device
+    seconds = {"cache": cache_seconds(plan, images, training.store, device)}
+    yield Estimated(seconds=seconds | _phase_seconds(training), kept=plan.why)
+
+
+def _phase_seconds(training: _Training) -> dict[str, float]:
+    """Phase → seconds it will take at most, with the head as it is now."""
+    settings, plan = training.settings, training.plan
+    if settings.method == "features":
+        return {}
+    phases = {"warm-up": (settings.warm_up, "none", "none")}
+    if settings.unfreeze != "none":
+        phases["fine-tune"] = (settings.fine_tune, settings.unfreeze, plan.cut)
+    return {
+        name: phase_seconds(
+            training.network,
+            plan.level(block),
+            phase,
+            unfreeze,
+            training.images.counts(),
+            training.transform,
+            training.accelerator,
+        )
+        for name, (phase, unfreeze, block) in phases.items()
+    }
+
+
 def _cache(training: _Training) -> Iterator[Event]:
-    """Read every image once, then run once over it what stays frozen."""
-    started = time.monotonic()
-    pixels = yield from _read_pixels(training)
-    settings, network = training.settings, training.network
-    training.cut = choose_cut(network, settings.unfreeze, pixels, training.builder.checkpoint)
-    prefix, rest = network.prefix(training.cut), network.tail(training.cut)
-    training.border = yield from _through(training, pixels, prefix, "border")
-    training.features = yield from _through(training, training.border, rest, "features")
-    levels = (pixels, training.border, training.features)
-    megabytes = sum({id(c.inputs): c.megabytes for x in levels for c in x.values()}.values())
+    """Run what stays frozen once over every image, unless an earlier training has done so."""
+    started, images, plan = time.monotonic(), training.images, training.plan
+    computed = sum(passes_left(images, plan.spec, training.store).values())
+    cached, problems = yield from cache_levels(
+        images, plan.spec, training.store, training.accelerator, plan.rows_a_batch
+    )
+    training.border, training.features = cached[plan.cut], cached["none"]
+    training.images = images = images.with_splits(images.splits, *problems)
+    _check_classes(training)
     training.record.add_cache(time.monotonic() - started)
     yield CacheFilled(
-        images=sum(map(len, pixels.values())),
-        megabytes=megabytes,
+        images={name: len(split) for name, split in training.features.items()},
+        skipped=[vars(problem) for problem in images.problems],
+        computed=computed,
+        megabytes=plan.spec.bytes(images.counts()) / 1e6,
         seconds=time.monotonic() - started,
     )
 
 
-def _read_pixels(training: _Training):
-    settings, images, folder = training.settings, training.images, training.builder.checkpoint
-    bytes_an_image = 3 * settings.image_size**2
-    check_disk(folder, sum(images.counts().values()) * settings.views * bytes_an_image)
-    pixels, problems = yield from cache_pixels(
-        images.splits,
-        training.transform,
-        settings.views,
-        settings.seed,
-        folder,
-        training.accelerator,
-    )
-    training.images = images = images.with_splits(images.splits, *problems)
-    left = np.bincount(pixels["train"].labels, minlength=len(images.classes))
+def _check_classes(training: _Training) -> None:
+    classes = training.images.classes
+    left = np.bincount(training.features["train"].labels, minlength=len(classes))
     if (left == 0).any():
-        name = images.classes[int(left.argmin())]
         raise SourceError(
-            f"expected images to train on in every class, found none that can be read in {name!r}; "
-            "add images, or run inspect to see why"
+            "expected images to train on in every class, found none that can be read in "
+            f"{classes[int(left.argmin())]!r}; add images, or run inspect to see why"
         )
-    yield DatasetReady(
-        source=images.source,
-        classes=list(images.classes),
-        images={name: len(cached) for name, cached in pixels.items()},
-        skipped=[vars(problem) for problem in images.problems],
-        settings=settings.to_json(),
-    )
-    return pixels
-
-
-def _through(training: _Training, cached: dict[str, Cached], layers, stage: str):
-    """Features behind `layers`, or what was cached already where there is no layer between."""
-    if len(layers) == 0:
-        return cached
-    return (
-        yield from cache_features(
-            cached, training.stage(layers), stage, training.builder.checkpoint, training.accelerator
-        )
-    )
 
 
 def _fit_linear(training: _Training) -> Iterator[Event]:
@@ -222,14 +256,63 @@ def _fit_linear(training: _Training) -> Iterator[Event]:
     yield done
 
 
+def _choose_head(training: _Training) -> Iterator[Event]:
+    """Try heads on the cached features and go on with the best, judged on validation."""
+    settings, warm_up, network = training.settings, training.settings.warm_up, training.network
+    make_head = partial(
+        build_head,
+        network.features,
+        image_size=settings.image_size,
+        classes=len(training.images.classes),
+        seed=settings.seed,
+    )
+    first = Candidate(
+        head=settings.head,
+        learning_rate=warm_up.learning_rate,
+        optimizer=warm_up.optimizer,
+        weight_decay=warm_up.weight_decay,
+        epochs=warm_up.epochs,
+    )
+    asked = training.asked.warm_up
+    open_optimizer = asked.optimizer is None
+    open_rate = asked.learning_rate is None
+    best = yield from _recorded(
+        training,
+        try_heads(
+            first,
+            training.features,
+            make_head,
+            seed=settings.seed,
+            rates=open_rate,
+            optimizers=open_rate and open_optimizer,
+        ),
+    )
+    learns = replace(warm_up, learning_rate=best.learning_rate, optimizer=best.optimizer)
+    training.settings = replace(settings, head=best.head, warm_up=learns)
+    if best != first:
+        network.head = make_head(best.head).to(training.accelerator.device)
+        yield Estimated(seconds=_phase_seconds(training), kept=training.plan.why)
+
+
+def _recorded(training: _Training, trials):
+    """The same events; the table of heads goes into the report."""
+    while True:
+        try:
+            event = next(trials)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, HeadChosen):
+            training.record.heads = event.tried
+        yield event
+
+
 def _warm_up(training: _Training, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """The body is frozen, so that a cold head's gradients cannot wreck it; the head learns."""
     network, rate = training.network, training.settings.warm_up.learning_rate
     network.head.standardise(pooled(network.head, training.features["train"]))
     learns = network.freeze_below("none")
     groups = network.trainable_groups(rate)
-    module = training.stage(network.head)
-    yield from _learn(training, "warm-up", module, training.features, learns, groups, should_stop)
+    yield from _learn(training, "warm-up", "none", learns, groups, should_stop)
 
 
 def _fine_tune(training: _Training, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -237,18 +320,20 @@ def _fine_tune(training: _Training, should_stop: Callable[[], bool]) -> Iterator
     network, rate = training.network, training.settings.fine_tune.learning_rate
     learns = network.freeze_below(training.settings.unfreeze)
     groups = network.trainable_groups(rate, BLOCK5_RATE, RATE_DECAY_A_BLOCK)
-    module = training.stage(network.tail(training.cut), network.head)
-    yield from _learn(training, "fine-tune", module, training.border, learns, groups, should_stop)
+    yield from _learn(training, "fine-tune", training.plan.cut, learns, groups, should_stop)
 
 
-def _learn(training, name, module, data, learns, groups, should_stop) -> Iterator[Event]:
-    settings = training.settings
+def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event]:
+    """One phase, on what is kept of the images where `block` begins."""
+    settings, network, plan = training.settings, training.network, training.plan
     phase = settings.warm_up if name == "warm-up" else settings.fine_tune
+    data = training.features if block == "none" else training.border
+    module = training.stage(network.tail(block), network.head)
     yield PhaseStarted(
         phase=name,
         epochs=phase.epochs,
-        trainable=count(training.network, trainable=True),
-        parameters=count(training.network),
+        trainable=count(network, trainable=True),
+        parameters=count(network),
         learns=learns,
     )
     curve = []
@@ -262,11 +347,14 @@ def _learn(training, name, module, data, learns, groups, should_stop) -> Iterato
         seed=settings.seed,
         target_accuracy=settings.target_accuracy,
         should_stop=should_stop,
-        drift=training.network.drift_from_now(learns),
+        drift=network.drift_from_now(learns),
+        at_once=plan.at_once(block, training.accelerator.device),
+        start=training.reached,
     ):
         if isinstance(event, EpochDone):
             curve.append(event)
         elif isinstance(event, PhaseDone):
+            training.reached = (event.loss, event.accuracy)
             _judge(training, event, curve, module, data["test"])
         yield event
 

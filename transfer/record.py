@@ -17,10 +17,12 @@ LIBRARIES = ("torch", "timm", "accelerate", "datasets", "huggingface-hub", "scik
 
 @dataclass(kw_only=True)
 class Record:
-    """Grows phase by phase. `scores` are those of the last phase that the run keeps."""
+    """Grows phase by phase. `scores` are those of the last phase that the run keeps, `heads` the
+    table of those that were tried."""
 
     phases: list[dict] = field(default_factory=list)
     stages: dict[str, dict] = field(default_factory=dict)
+    heads: list[dict] = field(default_factory=list)
     scores: np.ndarray | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -52,6 +54,7 @@ class Record:
         return make_report(self.scores, labels, names, images.classes) | {
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
+            "heads": self.heads,
             "skipped": [asdict(problem) for problem in images.problems],
         }
 

@@ -11,6 +11,7 @@ from transfer.errors import SettingsError
 BLOCKS = ("block1", "block2", "block3", "block4", "block5")
 UNFREEZE = (*BLOCKS, "none")
 METHODS = ("finetune", "features")
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 POOLINGS = ("avg", "flatten")
 ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
 
@@ -49,10 +50,29 @@ class HeadSettings:
             _number("head hidden width", width, 1, 4096, whole=True)
         _optional(_number, "head dropout", self.dropout, 0, 0.95)
 
+    @classmethod
+    def named(cls, name: str) -> "HeadSettings":
+        """From pooling and widths, as in `avg`, `flatten-256` or `avg-256-128`."""
+        pooling, *widths = str(name).split("-")
+        if pooling not in POOLINGS or not all(width.isdecimal() for width in widths):
+            raise SettingsError(
+                f"head must be auto, or avg or flatten with up to two widths, like flatten-256 or "
+                f"avg-256-128, found {name!r}"
+            )
+        return cls(pooling=pooling, hidden=tuple(int(width) for width in widths))
+
+    @property
+    def name(self) -> str:
+        return "-".join([self.pooling or "auto", *map(str, self.hidden)])
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
-    """How one phase learns. `learning_rate` is the peak of a warmed-up cosine over all steps."""
+    """How one phase learns. `learning_rate` is the peak of a warmed-up cosine over all steps.
+
+    Without `patience` all epochs are trained: the cosine then comes to its end, and how long it
+    takes can be said before.
+    """
 
     epochs: int | None = None
     learning_rate: float | None = None
@@ -92,10 +112,12 @@ class TrainingSettings:
     image_size: int | None = None
     unfreeze: str = "block5"
     head: HeadSettings = field(default_factory=HeadSettings)
+    try_heads: bool = True
     warm_up: PhaseSettings = field(default_factory=PhaseSettings)
     fine_tune: PhaseSettings = field(default_factory=PhaseSettings)
     views: int | None = None
     target_accuracy: float | None = None
+    precision: str = "auto"
     seed: int = 0
     limit_per_class: int | None = None
     image_column: str | None = None
@@ -106,6 +128,7 @@ class TrainingSettings:
         _one_of("method", self.method, METHODS)
         _one_of("unfreeze", self.unfreeze, UNFREEZE)
         _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("precision", self.precision, PRECISIONS)
         _optional(_number, "image size", self.image_size, 32, 512, whole=True)
         _optional(_number, "views", self.views, 1, 100, whole=True)
         _optional(_number, "target accuracy", self.target_accuracy, 0, 1)
@@ -123,9 +146,13 @@ class TrainingSettings:
         head_lr: float | None = None,
         finetune_lr: float | None = None,
         optimizer: str | None = None,
+        head: "str | HeadSettings" = "auto",
         **options,
     ) -> "TrainingSettings":
-        """From the flat names of the command line and of `transfer.train`."""
+        """From the flat names of the command line and of `transfer.train`.
+
+        `head` is `auto` (several are tried on cached features), a name or HeadSettings.
+        """
         known = {f.name for f in fields(cls)}
         for name in options:
             if name not in known:
@@ -134,6 +161,9 @@ class TrainingSettings:
         fine_tune = PhaseSettings(
             epochs=finetune_epochs, learning_rate=finetune_lr, optimizer=optimizer
         )
+        if head != "auto":
+            options["head"] = head if isinstance(head, HeadSettings) else HeadSettings.named(head)
+            options["try_heads"] = False
         return cls(**{"warm_up": warm_up, "fine_tune": fine_tune} | options)
 
     def suited_to(self, look: "Look", weights: str, *, fast_device: bool) -> "TrainingSettings":
@@ -170,7 +200,6 @@ class TrainingSettings:
                 optimizer="adamw",
                 weight_decay=0.01,
                 batch_size=32 if small else 128,
-                patience=15,
             ),
             fine_tune=self.fine_tune.filled(
                 epochs=12 if small else 6 if medium else 3,
@@ -178,7 +207,6 @@ class TrainingSettings:
                 optimizer="adamw",
                 weight_decay=0.05,
                 batch_size=32,
-                patience=10,
             ),
         )
 

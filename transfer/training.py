@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from transfer.errors import SettingsError
+from transfer.errors import SettingsError, TransferError
 from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features import Cached
+from transfer.hardware import choose_precision
 from transfer.settings import PhaseSettings
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
@@ -26,26 +28,20 @@ IMAGES_A_VALIDATION_BATCH = 128
 LARGEST_GRADIENT_NORM = 1.0
 WARMED_UP_SHARE = 0.1
 LABEL_SMOOTHING = 0.1
+FUSED = ("adam", "adamw")
 
 
-def make_accelerator(seed: int) -> Accelerator:
-    """Device and precision from the hardware, or as `accelerate launch` says; seeds everything."""
-    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
+    """Device and arithmetic from the hardware, or as `accelerate launch` says; seeds everything.
+
+    `precision` is auto, bf16, fp16 or fp32; see `choose_precision`.
+    """
+    if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         accelerator = Accelerator()
     else:
-        accelerator = Accelerator(mixed_precision="bf16" if _has_bf16() else "no")
+        accelerator = Accelerator(mixed_precision=choose_precision(precision))
     set_seed(seed)
     return accelerator
-
-
-def _has_bf16() -> bool:
-    """Whether the hardware computes in bfloat16 itself; elsewhere it is emulated, slowly."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available():
-        return False
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
 
 
 def make_optimizer(name: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
@@ -54,8 +50,11 @@ def make_optimizer(name: str, groups: list[dict], weight_decay: float) -> torch.
     from timm.optim import create_optimizer_v2
 
     rate = max(group["lr"] for group in groups)
+    fused = {"fused": True} if name.lower() in FUSED else {}  # the same steps, several times sooner
     try:
-        made = create_optimizer_v2(groups, opt=name.lower(), lr=rate, weight_decay=weight_decay)
+        made = create_optimizer_v2(
+            groups, opt=name.lower(), lr=rate, weight_decay=weight_decay, **fused
+        )
         if getattr(made, "is_second_order", False):
             raise RuntimeError("it needs second derivatives")
         return made
@@ -111,23 +110,27 @@ def run_phase(
     target_accuracy: float | None,
     should_stop: Callable[[], bool],
     drift: Callable[[], dict[str, float]],
+    at_once: int = IMAGES_A_VALIDATION_BATCH,
+    start: tuple[float, float] | None = None,
 ) -> Iterator[Event]:
     """Train `groups` of `module` on data["train"] and keep the best epoch (see `_Best`).
 
-    The state at the start stands as epoch 0, so a phase never ends below where it began. It ends
-    at the epoch limit, after `patience` epochs without a better one, at the target accuracy, at a
-    loss that is not finite, or within one batch of `should_stop`. Yields BatchDone and EpochDone,
-    then PhaseDone.
+    The state at the start stands as epoch 0, so a phase never ends below where it began; `start`
+    is its (loss, accuracy) on validation where they are known already. It ends at the epoch limit,
+    after `patience` epochs without a better one, at the target accuracy, at a loss that is not
+    finite, or within one batch of `should_stop`. At most `at_once` images are in memory; a larger
+    batch adds up the gradients of its parts. Yields BatchDone and EpochDone, then PhaseDone.
     """
     started = time.monotonic()
     loader = _loader(data["train"], settings.batch_size, accelerator, seed)
-    validation = _loader(data["validation"], IMAGES_A_VALIDATION_BATCH, accelerator)
+    validation = _loader(data["validation"], min(at_once, IMAGES_A_VALIDATION_BATCH), accelerator)
     optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
     trained, optimizer, loader, validation = accelerator.prepare(
         module, optimizer, loader, validation
     )
-    schedule = _schedule(optimizer, settings.epochs * len(loader))
-    loss, accuracy = validate(accelerator, trained, validation)
+    schedule = make_schedule(optimizer, settings.epochs * len(loader))
+    update = _Update(accelerator, trained, optimizer, at_once)
+    loss, accuracy = start or validate(accelerator, trained, validation)
     best = _Best(start_accuracy=accuracy, state={})
     best.offer(0, loss, accuracy, module, wanted=False)
     epoch, step = 0, 0
@@ -139,7 +142,7 @@ def run_phase(
         _train_mode(module)
         for batch, (inputs, labels) in enumerate(loader, 1):
             schedule.step_update(step)
-            batch_loss = _step(accelerator, trained, optimizer, inputs, labels)
+            batch_loss = update(inputs, labels)
             step += 1
             total_loss += batch_loss
             if not math.isfinite(batch_loss):
@@ -172,6 +175,7 @@ def run_phase(
         phase=name,
         epochs=epoch,
         best_epoch=best.epoch,
+        loss=-best.score[1],
         accuracy=best.accuracy,
         seconds=time.monotonic() - started,
         ended=ended,
@@ -195,7 +199,7 @@ def _as_it_is(batch):
     return batch
 
 
-def _schedule(optimizer, steps: int):
+def make_schedule(optimizer, steps: int):
     """Linear warm-up over a tenth of the steps, then a cosine (Loshchilov & Hutter 2017)."""
     from timm.scheduler import CosineLRScheduler
 
@@ -208,17 +212,85 @@ def _schedule(optimizer, steps: int):
     )
 
 
-def _step(accelerator: Accelerator, trained, optimizer, inputs, labels) -> float:
-    """One update; returns the mean cross-entropy of all processes' batches, of smoothed labels."""
-    with accelerator.autocast():
-        logits = trained(inputs)
-    loss = cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
-    accelerator.backward(loss)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
-    optimizer.step()
-    optimizer.zero_grad()
-    return accelerator.reduce(loss.detach(), "mean").item()
+@dataclass
+class _Update:
+    """One step of the optimizer, on a batch in parts of at most `at_once` images."""
+
+    accelerator: Accelerator
+    trained: nn.Module
+    optimizer: torch.optim.Optimizer
+    at_once: int
+
+    def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """The mean cross-entropy of all processes' batches, of smoothed labels.
+
+        Where memory runs out the parts are halved and the batch begins anew. Raises TransferError
+        when it does not hold a single image.
+        """
+        while True:
+            try:
+                loss = self._gradients(inputs, labels)
+                break
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+            if self.at_once == 1:
+                raise TransferError(
+                    "expected memory for a single image at least, found less; choose a smaller "
+                    "--image-size, or unfreeze fewer blocks"
+                )
+            self.at_once = max(1, min(self.at_once, len(labels)) // 2)
+            self.optimizer.zero_grad()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self.accelerator.reduce(loss, "mean").item()
+
+    def _gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=labels.device)
+        parts = zip(inputs.split(self.at_once), labels.split(self.at_once), strict=True)
+        for part, wanted in parts:
+            with self.accelerator.autocast():
+                logits = self.trained(part).float()
+            loss = cross_entropy(logits, wanted, label_smoothing=LABEL_SMOOTHING)
+            loss = loss * (len(wanted) / len(labels))
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+
+def seconds_a_step(
+    accelerator: Accelerator,
+    module: nn.Module,
+    groups: list[dict],
+    settings: PhaseSettings,
+    inputs: torch.Tensor,
+) -> tuple[float, float, float]:
+    """Measured seconds of (one update, one validation) of a batch like `inputs`, and of what comes
+    between two epochs. Changes the module.
+    """
+    optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
+    trained, optimizer = accelerator.prepare(module, optimizer)
+    update = _Update(accelerator, trained, optimizer, len(inputs))
+    inputs = inputs.to(accelerator.device)
+    labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)
+    _train_mode(module)
+    step = _quickest(lambda: update(inputs, labels))
+    forward = _quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
+    between = _quickest(lambda: _copy(module))
+    accelerator.free_memory()
+    return step, forward, between
+
+
+def _quickest(action: Callable) -> float:
+    """Seconds of the quicker of two times, after a first one that is slower for good reasons."""
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        action()
+        seconds.append(time.monotonic() - started)
+    return min(seconds[1:])
 
 
 @torch.no_grad()
@@ -255,7 +327,7 @@ def _reason_to_end(
         return f"target accuracy {target:g} reached on validation"
     if epoch >= settings.epochs:
         return "epoch limit"
-    if epoch - best.epoch >= settings.patience:
+    if settings.patience and epoch - best.epoch >= settings.patience:
         return f"no better epoch in {settings.patience}"
     return ""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+DETAIL = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,11 @@ class Transform:
 
     def pixels(self, picture: Picture) -> np.ndarray:
         """Any picture → uint8 (3, image_size, image_size), 0…255. Raises ImageError."""
-        return self.resized(load_image(picture))
+        return self.resized(self.load(picture))
+
+    def load(self, picture: Picture) -> Image.Image:
+        """Any picture → upright RGB, not much larger than needed. Raises ImageError."""
+        return load_image(picture, side=DETAIL * self.image_size)
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """An RGB image of any size → uint8 (3, image_size, image_size), 0…255."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from transfer import hub
 from transfer.errors import WeightsError
+from transfer.store import cache_folder
 
 BUNDLED = Path(__file__).parent / "bodies" / "vgg16-tiny-imagenet.safetensors"
 HUB_FILE = "model.safetensors"
@@ -98,14 +99,6 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
     }
     features.load_state_dict(state, assign=True)
     return features
-
-
-def cache_folder() -> Path:
-    """`TRANSFER_CACHE`, else `transfer-vgg16` in the user's cache folder."""
-    if named := os.environ.get("TRANSFER_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "transfer-vgg16"
 
 
 def _auto(architecture: str) -> Body:

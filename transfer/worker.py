@@ -60,7 +60,7 @@ def _train(order: dict, lines: TextIO, stop: threading.Event) -> None:
                 if stop.is_set() and before_learning:
                     _say(lines, {"stopped": True})
                     return
-                passing = isinstance(event, events.CacheProgress | events.BatchDone)
+                passing = isinstance(event, events.PASSING)
                 if not passing or time.monotonic() - told > SECONDS_BETWEEN_PASSING_EVENTS:
                     told = time.monotonic()
                     _say(lines, events.to_json(event))

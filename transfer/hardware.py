@@ -1,0 +1,86 @@
+"""What this machine has: memory, and which arithmetic is fast and right on it."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from torch import nn
+
+VALUES_A_BATCH = 16_000_000
+BYTES_A_VALUE = 4
+LARGEST_SHARE_OF_MEMORY = 0.125
+CGROUP = Path("/sys/fs/cgroup")
+FASTER_BY = 0.9
+CLOSE = 0.03
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+
+
+def choose_precision(wanted: str) -> str:
+    """Accelerate's name (bf16, fp16 or no) for `wanted`: auto, bf16, fp16 or fp32.
+
+    `auto` is bf16 where the hardware computes in it and a quick check shows that it is faster and
+    near enough, else fp16 with loss scaling on GPUs with tensor cores, else fp32.
+    """
+    if wanted != "auto":
+        return "no" if wanted == "fp32" else wanted
+    if torch.cuda.is_available():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "fp16" if torch.cuda.get_device_capability() >= (7, 0) else "no"
+    if torch.backends.mps.is_available():
+        return "no"
+    has = torch.cpu.get_capabilities()
+    computes = has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16")
+    return "bf16" if computes and _pays(torch.bfloat16) else "no"
+
+
+@torch.inference_mode()
+def _pays(dtype: torch.dtype) -> bool:
+    """Whether a convolution as VGG's is faster in `dtype` and gives nearly the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
+        images = torch.randn(8, 128, 28, 28).contiguous(memory_format=torch.channels_last)
+    exact, exact_seconds = _timed(layer, images)
+    low, low_seconds = _timed(layer.to(dtype), images.to(dtype))
+    off = (low.float() - exact).norm() / exact.norm()
+    return bool(off < CLOSE) and low_seconds < FASTER_BY * exact_seconds
+
+
+def _timed(layer: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """(what the layer gives, seconds of the quickest of a few times)."""
+    result, seconds = layer(images), []
+    for _ in range(4):
+        started = time.perf_counter()
+        layer(images)
+        seconds.append(time.perf_counter() - started)
+    return result, min(seconds)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could be taken now; a container's own limit counts."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((CGROUP / "memory.max").read_text())
+        return min(free, limit - int((CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):  # no such limit
+        return free
+
+
+def images_a_batch(values_an_image: int, device: torch.device, at_most: int) -> int:
+    """How many images go through at once, from the values of their largest layer.
+
+    A processor gains nothing from more than a few megabytes of them; a GPU is filled in part.
+    """
+    fitting = LARGEST_SHARE_OF_MEMORY * free_memory(device) / BYTES_A_VALUE
+    values = min(fitting, VALUES_A_BATCH) if device.type == "cpu" else fitting
+    return max(1, min(at_most, int(values // values_an_image)))
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

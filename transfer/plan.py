@@ -1,0 +1,206 @@
+"""What a training is about to do: what it keeps of every image, and how long it will take."""
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from transfer.features import CacheSpec, Level
+from transfer.filling import passes_left, seconds_a_pass
+from transfer.hardware import DTYPES, free_memory, images_a_batch
+from transfer.network import Network, Stage
+from transfer.settings import PhaseSettings, TrainingSettings
+from transfer.source import LabelledImages
+from transfer.store import Store
+from transfer.training import seconds_a_step
+from transfer.transform import Transform
+
+IMAGES_A_PASS = 64
+IMAGES_A_STEP = 128
+TRIAL_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`cut` is the block whose input is kept: below it the network never runs again; `why` says
+    so in a sentence. `rows_a_batch` images pass the frozen layers at once."""
+
+    spec: CacheSpec
+    cut: str
+    why: str
+    rows_a_batch: int
+
+    def level(self, block: str) -> Level:
+        return next(level for level in self.spec.levels if level.block == block)
+
+    def at_once(self, block: str, device: torch.device) -> int:
+        """How many images may be learned from at once, from where `block` begins."""
+        return images_a_batch(widest(self.level(block)), device, IMAGES_A_STEP)
+
+
+def widest(level: Level) -> int:
+    """Values of one image in the widest layer above this level.
+
+    A block's first convolution at most doubles what enters it; block1's makes 64 of 3.
+    """
+    values = math.prod(level.row_shape)
+    return 64 * values // 3 if level.block == "block1" else 2 * values
+
+
+def make_plan(
+    network: Network,
+    body: str,
+    transform: Transform,
+    settings: TrainingSettings,
+    images: LabelledImages,
+    store: Store,
+    accelerator: Accelerator,
+) -> Plan:
+    """`body` is the body's hash."""
+
+    def spec(cut: str) -> CacheSpec:
+        return CacheSpec(
+            transform=transform,
+            views=settings.views,
+            seed=settings.seed,
+            body=body,
+            dtype=DTYPES[accelerator.mixed_precision],
+            levels=_levels(network, cut, transform),
+        )
+
+    cut, why = choose_cut(
+        settings.unfreeze,
+        needed=lambda cut: spec(cut).bytes(images.counts()),
+        limit=store.limit,
+        memory=free_memory(torch.device("cpu")),
+        faster_from_disk=lambda needed: _faster_from_disk(
+            needed / max(1, settings.views * sum(images.counts().values())),
+            spec(settings.unfreeze),
+            images,
+            store,
+            accelerator.device,
+        ),
+    )
+    chosen = spec(cut)
+    passes = images_a_batch(widest(chosen.levels[0]), accelerator.device, IMAGES_A_PASS)
+    return Plan(spec=chosen, cut=cut, why=why, rows_a_batch=max(1, passes // settings.views))
+
+
+def _levels(network: Network, cut: str, transform: Transform) -> tuple[Level, ...]:
+    """Pixels, what enters `cut`, and what leaves the body; each is kept but needless pixels."""
+    side = transform.image_size
+    levels = [Level(block="block1", row_shape=(3, side, side), kept=cut == "block1")]
+    if cut not in ("block1", "none"):
+        levels.append(
+            Level(
+                block=cut,
+                row_shape=network.border_shape(cut, side),
+                stage=Stage(network.prefix(cut), transform),
+            )
+        )
+    rest = network.prefix("none") if cut == "none" else network.tail(cut)
+    shape = network.border_shape("none", side)
+    return (*levels, Level(block="none", row_shape=shape, stage=Stage(rest, transform)))
+
+
+def choose_cut(
+    unfreeze: str,
+    needed: Callable[[str], int],
+    limit: int,
+    memory: int,
+    faster_from_disk: Callable[[int], bool],
+) -> tuple[str, str]:
+    """(the block whose input is kept, why): the lowest unfrozen one, unless that does not pay.
+
+    What enters a low block is many times larger than the pixels. Pixels are kept instead, and the
+    frozen blocks run anew in each epoch, where `needed(block)` bytes are more than `limit`, or
+    more than `memory` on a disk from which they come slower than they are computed.
+    """
+    size = needed(unfreeze)
+    what = "the body's output" if unfreeze == "none" else f"what enters {unfreeze}"
+    kept = f"{what} is kept ({_size(size)})"
+    if unfreeze == "block1":
+        return "block1", f"pixels are kept ({_size(size)}), for every block learns"
+    pixels = f"pixels are kept ({_size(needed('block1'))}): {what} would take {_size(size)}"
+    if size > limit:
+        return "block1", f"{pixels}, more than the cache may hold ({_size(limit)})"
+    if size > memory and not faster_from_disk(size):
+        return "block1", f"{pixels}, more than the free memory, on a disk slower than computing it"
+    return unfreeze, kept
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _faster_from_disk(
+    bytes_a_pass: float,
+    spec: CacheSpec,
+    images: LabelledImages,
+    store: Store,
+    device: torch.device,
+) -> bool:
+    computed = seconds_a_pass(images, spec, store, "train", device)
+    return bytes_a_pass / _disk_bytes_a_second(store.folder) < computed
+
+
+def _disk_bytes_a_second(folder: Path) -> float:
+    """How fast a file reaches the disk."""
+    trial, started = folder / f"trial-{os.getpid()}", time.monotonic()
+    try:
+        with trial.open("wb") as file:
+            file.write(os.urandom(TRIAL_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        trial.unlink(missing_ok=True)
+    return TRIAL_BYTES / (time.monotonic() - started)
+
+
+def cache_seconds(plan: Plan, images: LabelledImages, store: Store, device: torch.device) -> float:
+    """What filling the cache will take, from a few images of each kind; 0 where it is full."""
+    seconds = 0.0
+    left = passes_left(images, plan.spec, store)
+    left["train"] += left.pop("validation")
+    for split, passes in left.items():
+        if passes:
+            seconds += passes * seconds_a_pass(images, plan.spec, store, split, device)
+    return seconds
+
+
+def phase_seconds(
+    network: Network,
+    level: Level,
+    settings: PhaseSettings,
+    unfreeze: str,
+    counts: dict[str, int],
+    transform: Transform,
+    accelerator: Accelerator,
+) -> float:
+    """What all epochs of a phase will take at most, from a few steps on random numbers.
+
+    `level` is what the phase learns from; the network is copied and stays as it is.
+    """
+    network = copy.deepcopy(network)
+    network.freeze_below(unfreeze)
+    module = Stage(torch.nn.Sequential(network.tail(level.block), network.head), transform)
+    images = images_a_batch(widest(level), accelerator.device, settings.batch_size)
+    dtype = torch.uint8 if level.stage is None else DTYPES[accelerator.mixed_precision]
+    with torch.random.fork_rng():
+        inputs = 255 * torch.rand(images, *level.row_shape)
+        step, forward, between = seconds_a_step(
+            accelerator,
+            module,
+            network.trainable_groups(settings.learning_rate),
+            settings,
+            inputs.to(dtype),
+        )
+    an_image = {"train": step / images, "validation": forward / images}
+    an_epoch = sum(seconds * counts[split] for split, seconds in an_image.items())
+    return settings.epochs * (an_epoch / accelerator.num_processes + between)
