@@ -10,14 +10,12 @@ is then folded into the convolutions, so that what is written is a plain VGG's `
 import hashlib
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import timm
 import torch
 import typer
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from safetensors.torch import save
 from timm.optim import create_optimizer_v2
 from torch import nn
@@ -28,18 +26,21 @@ from torchvision.transforms import v2
 
 from transfer.cli import Config, ImageColumn, LabelColumn, Source
 from transfer.errors import TransferError
-from transfer.features import Cached, cache_pixels, check_disk
+from transfer.features import Cached, CacheSpec, Level
+from transfer.filling import cache_levels
 from transfer.network import Stage
 from transfer.record import library_versions
 from transfer.settings import TrainingSettings
 from transfer.source import LabelledImages, read_source
 from transfer.source.split import limit_per_class, with_all_splits
+from transfer.store import open_store
 from transfer.training import make_accelerator
 from transfer.transform import Transform
 
 SMALLEST_CROP = 0.5
 LARGEST_DIFFERENCE = 1e-3
 IMAGES_A_VALIDATION_BATCH = 64
+IMAGES_A_READING = 256
 READING = ("architecture", "seed", "limit_per_class", "image_column", "label_column", "config")
 CARD = """---
 library_name: timm
@@ -69,16 +70,15 @@ def train_body(images: LabelledImages, out: Path, options: dict) -> dict:
     """
     accelerator = make_accelerator(options["seed"])
     transform = Transform(image_size=max(options["sizes"]))
-    with TemporaryDirectory(dir=out.parent) as folder:
-        pixels = read_pixels(images, transform, folder, accelerator)
-        body = build_bn_body(options["architecture"])
-        stage = make_stage(body, len(images.classes), transform)
-        train(stage, pixels["train"], options, accelerator)
-        plain = fold(body.cpu().eval())
-        difference = folding_difference(body, plain, transform, pixels["validation"])
-        sha256 = write(plain, out) if accelerator.is_main_process else None
-        written = nn.Sequential(plain.half().float(), *stage.layers[1:])
-        top1, top5 = judge(Stage(written, transform), pixels["validation"], accelerator)
+    pixels = read_pixels(images, transform, accelerator)
+    body = build_bn_body(options["architecture"])
+    stage = make_stage(body, len(images.classes), transform)
+    train(stage, pixels["train"], options, accelerator)
+    plain = fold(body.cpu().eval())
+    difference = folding_difference(body, plain, transform, pixels["validation"])
+    sha256 = write(plain, out) if accelerator.is_main_process else None
+    written = nn.Sequential(plain.half().float(), *stage.layers[1:])
+    top1, top5 = judge(Stage(written, transform), pixels["validation"], accelerator)
     counts = {name: len(cached) for name, cached in pixels.items()}
     return counts | {"difference": difference, "top1": top1, "top5": top5, "sha256": sha256}
 
@@ -94,16 +94,18 @@ def open_images(source: str, settings: TrainingSettings) -> LabelledImages:
     return images.with_splits({name: images.splits[name] for name in ("train", "validation")})
 
 
-def read_pixels(images: LabelledImages, transform: Transform, folder: str, accelerator):
-    """Each image once: split → Cached of uint8 (1, N, 3, S, S) on disk, for all processes."""
-    shared = Path(broadcast_object_list([folder])[0])
-    check_disk(shared, sum(images.counts().values()) * 3 * transform.image_size**2)
-    reading = cache_pixels(images.splits, transform, 1, 0, shared, accelerator)
+def read_pixels(images: LabelledImages, transform: Transform, accelerator: Accelerator):
+    """Each image once: split → Cached of uint8 (1, N, 3, S, S) in the cache, for all processes."""
+    pixels = Level(block="block1", row_shape=(3, transform.image_size, transform.image_size))
+    spec = CacheSpec(
+        transform=transform, views=1, seed=0, body="", dtype=torch.float32, levels=(pixels,)
+    )
+    filling = cache_levels(images, spec, open_store(), accelerator, IMAGES_A_READING)
     while True:
         try:
-            next(reading)
+            next(filling)
         except StopIteration as end:
-            return end.value[0]
+            return end.value[0]["block1"]
 
 
 def build_bn_body(architecture: str) -> nn.Sequential:

@@ -6,6 +6,16 @@ import pytest
 from transfer import events
 from transfer.errors import TransferError
 
+TRIED = {
+    "head": "flatten-256",
+    "dropout": 0.7,
+    "learning_rate": 1e-3,
+    "optimizer": "adamw",
+    "parameters": 133_898,
+    "validation_loss": 0.25,
+    "validation_accuracy": 0.9375,
+    "seconds": 0.5,
+}
 EXAMPLES = [
     events.WeightsChosen(weights="bundled", reason="asked for"),
     events.DatasetReady(
@@ -16,7 +26,13 @@ EXAMPLES = [
         settings={"seed": 0, "head": {"hidden": [256]}},
     ),
     events.CacheProgress(stage="features", done=64, total=128, seconds=2.0),
-    events.CacheFilled(images=128, megabytes=12.5, seconds=4.0),
+    events.CacheFilled(
+        images={"train": 100, "validation": 12, "test": 16},
+        skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
+        computed=228,
+        megabytes=12.5,
+        seconds=4.0,
+    ),
     events.PhaseStarted(
         phase="warm-up", epochs=3, trainable=131_842, parameters=14_846_530, learns=["head"]
     ),
@@ -47,6 +63,17 @@ EXAMPLES = [
     ),
     events.PhaseDone(
         phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="all epochs"
+    ),
+    events.HeadTried(**TRIED),
+    events.HeadChosen(
+        head="avg-256",
+        tried=[TRIED | {"chosen": False}, TRIED | {"head": "avg", "chosen": True}],
+        seconds=8.0,
+        why="its loss on validation was lower by more than chance",
+    ),
+    events.Estimated(
+        seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},
+        kept="what enters block5 is kept (52 MB)",
     ),
     events.RunSaved(
         run="runs/digits",

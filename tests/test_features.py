@@ -1,168 +1,303 @@
 import dataclasses
-import shutil
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny import SIDE, drained, draw_classes, held, tiny_network
+from tests.tiny import SIDE, held, tiny_network
 from transfer import features
-from transfer.errors import SourceError
-from transfer.features import cache_features, cache_pixels, check_disk, choose_cut, compute_dtype
+from transfer.features import NUMPY, Cached, CacheSpec, Level, Mapped, name_of
 from transfer.network import Stage
-from transfer.settings import TrainingSettings
-from transfer.source import open_source
-from transfer.training import make_accelerator
+from transfer.source import LabelledImages, Split
+from transfer.store import Entry, open_store
 from transfer.transform import Transform
 
 TRANSFORM = Transform(image_size=SIDE)
-DAMAGED = "down/3.png"
+PIXELS = Level(block="block1", row_shape=(3, SIDE, SIDE))
+BLOCK5 = Level(
+    block="block5",
+    row_shape=(512, 2, 2),
+    stage=Stage(tiny_network().prefix("block5"), TRANSFORM),
+)
+SPEC = CacheSpec(
+    transform=TRANSFORM,
+    views=3,
+    seed=0,
+    body="ab" * 32,
+    dtype=torch.bfloat16,
+    levels=(PIXELS, BLOCK5),
+)
+SMAPS = Path("/proc/self/smaps")
+DTYPES = [torch.uint8, torch.bfloat16, torch.float16, torch.float32]
 
 
-@pytest.fixture(scope="module")
-def accelerator():
-    return make_accelerator(0)
+def split(rows: int = 6) -> Split:
+    names = tuple(f"{row}.png" for row in range(rows))
+    return Split(labels=np.arange(rows) % 2, names=names, read=lambda i: names[i])
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Twenty-four pictures, one of which cannot be read."""
-    folder = draw_classes(tmp_path_factory.mktemp("images") / "stripes")
-    (folder / DAMAGED).write_bytes(b"<html>gone</html>")
-    return open_source(str(folder), TrainingSettings())
+IMAGES = LabelledImages(
+    source="photos",
+    revision="1",
+    classes=("cat", "dog"),
+    splits={"train": split(), "validation": split(2), "test": split(3)},
+)
 
 
-@pytest.fixture
-def pixels(images, accelerator, tmp_path):
-    return read(images, accelerator, tmp_path)[1][0]
+def entry_of(values: torch.Tensor) -> Entry:
+    """A whole entry that holds these values (V, N, …)."""
+    entry = open_store().entry({"values": "any"}, tuple(values.shape), name_of(values.dtype))
+    entry.start()
+    plain = values.view(torch.int16) if values.dtype == torch.bfloat16 else values
+    entry.write(list(range(values.shape[1])), plain.numpy(), {})
+    entry.flush()
+    entry.finish()
+    return entry
 
 
-def read(images, accelerator, folder, views=3, seed=0):
-    """(events, (split → Cached, problems))."""
-    return drained(cache_pixels(images.splits, TRANSFORM, views, seed, folder, accelerator))
+def some(dtype: torch.dtype, shape=(3, 40, 2, 5)) -> torch.Tensor:
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return (255 * noise).to(dtype)
 
 
-def owner(images) -> str:
-    return next(name for name, split in images.splits.items() if DAMAGED in split.names)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_mapped_is_what_a_tensor_in_memory_gives(dtype):
+    values = some(dtype)
+    mapped = Mapped(entry_of(values))
+    assert (mapped.shape, mapped.dtype, len(mapped)) == (values.shape, dtype, 3)
+    rows = torch.tensor([7, 0, 39, 7])
+    for views in (0, 2, torch.tensor([2, 0, 1, 1])):
+        taken = mapped[views, rows]
+        assert taken.dtype == dtype and torch.equal(taken, values[views, rows])
+    assert torch.equal(mapped[1, [5, 6]], values[1, 5:7])
 
 
-def test_view_0_is_the_plain_picture_and_the_others_differ(images, pixels):
-    split, train = images.splits["train"], pixels["train"]
-    assert train.inputs.shape == (3, len(split), 3, SIDE, SIDE)
-    assert train.inputs.dtype == torch.uint8
-    for row in train.rows.tolist():
-        views = train.inputs[:, row]
-        assert np.array_equal(views[0].numpy(), TRANSFORM.pixels(split.read(row)))
-        assert not torch.equal(views[1], views[0])
-        assert not torch.equal(views[2], views[1])
+def test_what_was_taken_is_a_copy():
+    values = some(torch.float32)
+    mapped = Mapped(entry_of(values))
+    taken = mapped[0, [1, 2]]
+    taken.zero_()
+    assert torch.equal(mapped[0, [1, 2]], values[0, 1:3])
 
 
-def test_only_training_images_have_more_than_the_plain_view(pixels):
-    assert {name: cached.views for name, cached in pixels.items()} == {
-        "train": 3,
-        "validation": 1,
-        "test": 1,
-    }
+def test_every_dtype_has_its_place_in_numpy():
+    for name, kind in NUMPY.items():
+        assert np.dtype(kind).itemsize == getattr(torch, name).itemsize
 
 
-def test_views_are_drawn_by_the_seed(images, pixels, accelerator, tmp_path):
-    again = read(images, accelerator, tmp_path / "again")[1][0]["train"].inputs
-    other = read(images, accelerator, tmp_path / "other", seed=1)[1][0]["train"].inputs
-    assert torch.equal(again, pixels["train"].inputs)
-    assert torch.equal(other[0], pixels["train"].inputs[0])
-    assert not torch.equal(other[1], pixels["train"].inputs[1])
+def resident(mapped: Mapped) -> int:
+    """Kilobytes of the mapping that stand in this process's memory."""
+    lines = SMAPS.read_text().splitlines()
+    start = f"{mapped._values.ctypes.data:x}-"
+    at = next(i for i, line in enumerate(lines) if line.startswith(start))
+    return int(next(line for line in lines[at:] if line.startswith("Rss:")).split()[1])
 
 
-def test_an_image_that_cannot_be_read_is_named_and_takes_no_part(images, accelerator, tmp_path):
-    _, (pixels, problems) = read(images, accelerator, tmp_path)
-    assert [problem.where for problem in problems] == [DAMAGED]
-    assert "web page" in problems[0].why
-    for name, split in images.splits.items():
-        cached = pixels[name]
-        wanted = [row for row, at in enumerate(split.names) if at != DAMAGED]
-        assert cached.rows.tolist() == wanted
-        assert cached.names == tuple(split.names[row] for row in wanted)
-        assert cached.labels.tolist() == split.labels[wanted].tolist()
-    assert len(pixels[owner(images)]) == len(images.splits[owner(images)]) - 1
-
-
-def test_a_split_that_cannot_be_read_at_all_is_refused(images, accelerator, tmp_path):
-    unreadable = dataclasses.replace(images.splits["test"], read=lambda i: b"")
-    broken = images.with_splits(images.splits | {"test": unreadable})
-    with pytest.raises(SourceError, match="found none; run inspect"):
-        read(broken, accelerator, tmp_path)
-
-
-def test_progress_is_told_image_by_image_up_to_the_last(images, accelerator, tmp_path):
-    events, _ = read(images, accelerator, tmp_path)
-    assert [event.done for event in events] == list(range(1, 25))
-    assert {event.total for event in events} == {24}
-
-
-@torch.no_grad()
-def test_cached_features_are_what_a_direct_forward_gives(pixels, accelerator, tmp_path):
-    layers = Stage(tiny_network().prefix("block4"), TRANSFORM)
-    events, found = drained(cache_features(pixels, layers, "border", tmp_path, accelerator))
-    images = sum(cached.views * len(cached) for cached in pixels.values())
-    assert events[-1].done == events[-1].total == images
-    for name, cached in found.items():
-        assert cached.inputs.shape[:2] == pixels[name].inputs.shape[:2]
-        assert torch.equal(cached.rows, pixels[name].rows)
-        for view in range(cached.views):
-            stored = pixels[name].inputs[view, cached.rows]
-            if name == "test":
-                wanted = layers(stored)
-            else:
-                with accelerator.autocast():
-                    wanted = layers(stored)
-            off = (cached.inputs[view, cached.rows].float() - wanted.float()).norm()
-            assert off < 0.01 * wanted.float().norm(), name
-
-
-@torch.no_grad()
-def test_test_images_keep_full_precision(pixels, accelerator, tmp_path):
-    layers = Stage(tiny_network().prefix("none"), TRANSFORM)
-    found = drained(cache_features(pixels, layers, "features", tmp_path, accelerator))[1]
-    assert found["test"].inputs.dtype == torch.float32
-    assert found["train"].inputs.dtype == compute_dtype(accelerator)
-    wanted = layers(pixels["test"].inputs[0, pixels["test"].rows])
-    assert torch.allclose(found["test"].inputs[0, found["test"].rows], wanted, atol=1e-5)
+@pytest.mark.skipif(not SMAPS.exists(), reason="only Linux says what is resident")
+@pytest.mark.parametrize("held_back", [False, True])
+def test_pages_are_given_back_and_values_stay_right(monkeypatch, held_back):
+    values = some(torch.float32, (1, 64, 16, 1024))
+    mapped = Mapped(entry_of(values))
+    monkeypatch.setattr(features, "BYTES_BEFORE_FORGETTING", 1e12 if held_back else 200_000)
+    largest = 0
+    for _ in range(2):
+        for row in range(0, 64, 2):
+            assert torch.equal(mapped[0, [row, row + 1]], values[0, row : row + 2])
+            if row % 16 == 14:
+                largest = max(largest, resident(mapped))
+    assert (largest > 4000) == held_back
 
 
 def test_a_batch_draws_its_views_only_where_they_are_random():
     views = torch.arange(4.0).reshape(4, 1, 1).expand(4, 50, 1)
     drawn, labels = held(views, range(50), random_views=True).__getitems__(list(range(50)))
     assert set(drawn.flatten().tolist()) == {0.0, 1.0, 2.0, 3.0}
-    plain, _ = held(views, range(50)).__getitems__([7, 3])
-    assert plain.flatten().tolist() == [0.0, 0.0]
     assert labels.tolist() == list(range(50))
+    plain, labels = held(views, range(50)).__getitems__([7, 3])
+    assert plain.flatten().tolist() == [0.0, 0.0]
+    assert labels.tolist() == [7, 3]
 
 
-def test_a_batch_is_taken_by_readable_row():
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_batch_is_taken_by_readable_row(on_disk):
     inputs = torch.arange(5.0).reshape(1, 5, 1)
-    cached = held(inputs, [10, 13], rows=torch.tensor([0, 3]))
+    rows = torch.tensor([0, 3])
+    cached = held(Mapped(entry_of(inputs)) if on_disk else inputs, [10, 13], rows=rows)
     taken, labels = cached.__getitems__([1, 0])
     assert taken.flatten().tolist() == [3.0, 0.0]
     assert labels.tolist() == [13, 10]
+    one, label = cached[1]
+    assert (one.tolist(), label.item(), len(cached)) == ([3.0], 13, 2)
 
 
-def free_disk(monkeypatch, size: int) -> None:
-    usage = shutil._ntuple_diskusage(size, 0, size)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda _: usage)
+def test_a_split_on_disk_draws_a_view_an_image():
+    values = some(torch.bfloat16)
+    rows = torch.arange(40)
+    cached = held(Mapped(entry_of(values)), rows, random_views=True)
+    drawn, _ = cached.__getitems__(rows.tolist())
+    which = [(values[:, row] == drawn[row]).all(dim=(1, 2)) for row in range(40)]
+    assert all(found.any() for found in which)
+    assert torch.stack(which).any(dim=0).all()
 
 
-@pytest.mark.parametrize(("spare", "cut"), [(1, "block3"), (0, "block1")])
-def test_features_that_would_fill_the_disk_are_not_cached(monkeypatch, tmp_path, spare, cut):
-    pixels = {"train": held(torch.zeros(2, 5, 3, SIDE, SIDE, dtype=torch.uint8), range(5))}
-    needed = 2 * 5 * (128 * 8 * 8) * 4
-    free_disk(monkeypatch, 2 * (needed + spare))
-    assert choose_cut(tiny_network(), "block3", pixels, tmp_path) == cut
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_split_knows_its_views_and_megabytes(dtype):
+    values = some(dtype, (2, 5, 100, 10))
+    for inputs in (values, Mapped(entry_of(values))):
+        cached = held(inputs, range(5))
+        assert cached.views == 2
+        assert cached.megabytes == 10_000 * dtype.itemsize / 1e6
 
 
-def test_too_little_disk_is_told_in_one_line(monkeypatch, tmp_path):
-    free_disk(monkeypatch, 1_500_000_000)
-    check_disk(tmp_path, 1_400_000_000)
-    with pytest.raises(SourceError) as caught:
-        check_disk(tmp_path, 3_000_000_000)
-    for words in ("expected 3.0 GB", "found 1.5 GB", "--limit-per-class", "--image-size"):
-        assert words in str(caught.value)
+def test_a_loader_takes_whole_batches():
+    cached = held(torch.arange(6.0).reshape(1, 6, 1), range(6))
+    assert isinstance(cached, Cached)
+    loader = torch.utils.data.DataLoader(cached, batch_size=4, collate_fn=lambda batch: batch)
+    assert [labels.tolist() for _, labels in loader] == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_training_images_alone_have_more_than_the_plain_view():
+    shapes = {name: SPEC.shape_of(name, BLOCK5, 7) for name in IMAGES.splits}
+    rest = (1, 7, 512, 2, 2)
+    assert shapes == {"train": (3, 7, 512, 2, 2), "validation": rest, "test": rest}
+
+
+def test_test_images_are_kept_in_full_precision_and_pixels_in_bytes():
+    dtypes = [SPEC.dtype_of(name, BLOCK5) for name in ("train", "validation", "test")]
+    assert dtypes == [torch.bfloat16, torch.bfloat16, torch.float32]
+    assert {SPEC.dtype_of(name, PIXELS) for name in IMAGES.splits} == {torch.uint8}
+
+
+@pytest.mark.parametrize("pixels_kept", [True, False])
+def test_the_bytes_foretold_are_the_bytes_on_disk(pixels_kept):
+    spec, store = replace(SPEC, levels=(replace(PIXELS, kept=pixels_kept), BLOCK5)), open_store()
+    for name, rows in IMAGES.counts().items():
+        for level in spec.levels:
+            if level.kept:
+                shape = spec.shape_of(name, level, rows)
+                dtype = name_of(spec.dtype_of(name, level))
+                store.entry(spec.key(IMAGES, name, level), shape, dtype).start()
+    assert spec.bytes(IMAGES.counts()) == store.bytes
+    on_disk = sum(file.stat().st_size for file in store.folder.rglob("data.bin"))
+    assert spec.bytes(IMAGES.counts()) == on_disk
+
+
+def key(
+    spec: CacheSpec = SPEC, images: LabelledImages = IMAGES, split: str = "train", level=BLOCK5
+) -> dict:
+    return spec.key(images, split, level)
+
+
+def names(change: Callable) -> LabelledImages:
+    splits = IMAGES.splits
+    changed = replace(splits["train"], names=change(splits["train"].names))
+    return IMAGES.with_splits(splits | {"train": changed})
+
+
+OTHERS = {
+    "source": key(images=replace(IMAGES, source="paintings")),
+    "revision": key(images=replace(IMAGES, revision="2")),
+    "image column": key(images=replace(IMAGES, image_column="picture")),
+    "split": key(images=IMAGES.with_splits({"dev": IMAGES.splits["train"]}), split="dev"),
+    "selection": key(images=names(lambda known: (*known[:-1], "new.png"))),
+    "one less": key(images=names(lambda known: known[:-1])),
+    "order": key(images=names(lambda known: known[::-1])),
+    "names joined": key(images=names(lambda known: (known[0] + known[1], *known[2:]))),
+    "image size": key(replace(SPEC, transform=replace(TRANSFORM, image_size=64))),
+    "mean": key(replace(SPEC, transform=replace(TRANSFORM, mean=(0.5, 0.5, 0.5)))),
+    "std": key(replace(SPEC, transform=replace(TRANSFORM, std=(0.5, 0.5, 0.5)))),
+    "interpolation": key(replace(SPEC, transform=replace(TRANSFORM, interpolation="bicubic"))),
+    "views": key(replace(SPEC, views=2)),
+    "seed": key(replace(SPEC, seed=1)),
+    "body": key(replace(SPEC, body="cd" * 32)),
+    "cut": key(level=replace(BLOCK5, block="none")),
+    "dtype": key(replace(SPEC, dtype=torch.float32)),
+    "pixels": key(level=PIXELS),
+}
+
+
+def path(key: dict):
+    return open_store().entry(key, (1, 1), "uint8").path
+
+
+@pytest.mark.parametrize("changed", OTHERS)
+def test_whatever_decides_a_number_changes_the_key(changed):
+    assert path(OTHERS[changed]) != path(key())
+
+
+def test_no_two_keys_are_the_same():
+    assert len({path(other) for other in OTHERS.values()}) == len(OTHERS)
+
+
+@pytest.mark.parametrize("library", ["PIL", "image.py", "transform.py", "filling.py"])
+def test_other_code_makes_another_key(monkeypatch, library):
+    before = key()
+    features._code.cache_clear()
+    if library == "PIL":
+        monkeypatch.setattr(features.PIL, "__version__", "0.0")
+    else:
+        read = features.Path.read_bytes
+        monkeypatch.setattr(
+            features.Path,
+            "read_bytes",
+            lambda path: read(path) + (b"#" if path.name == library else b""),
+        )
+    changed = key()
+    features._code.cache_clear()
+    assert changed != before and changed | {"code": before["code"]} == before
+    monkeypatch.undo()
+    assert key() == before
+
+
+def test_a_split_of_the_same_pictures_has_a_key_of_its_own():
+    plain = replace(SPEC, views=1)
+    images = IMAGES.with_splits(dict.fromkeys(("train", "validation"), split()))
+    assert key(plain, images) | {"split": "validation"} == key(plain, images, "validation")
+    assert path(key(plain, images)) != path(key(plain, images, "validation"))
+
+
+def test_labels_do_not_change_the_key():
+    train = IMAGES.splits["train"]
+    other = replace(train, labels=1 - train.labels)
+    renamed = replace(IMAGES, classes=("dog", "cat"), label_column="kind")
+    assert key(images=renamed.with_splits(IMAGES.splits | {"train": other})) == key()
+
+
+def test_other_splits_do_not_change_the_key():
+    assert key(images=IMAGES.with_splits(IMAGES.splits | {"test": split(9)})) == key()
+
+
+def test_the_seed_decides_nothing_where_there_is_only_the_plain_view():
+    seeded = replace(SPEC, seed=1)
+    assert key(seeded, split="test") == key(split="test")
+    assert key(replace(seeded, views=1)) == key(replace(SPEC, views=1))
+    assert key(seeded) != key()
+
+
+def test_pixels_do_not_depend_on_the_body_nor_on_the_arithmetic():
+    other = replace(SPEC, body="cd" * 32, dtype=torch.float32)
+    assert key(other, level=PIXELS) == key(level=PIXELS)
+    assert not {"body", "cut", "dtype"} & key(level=PIXELS).keys()
+
+
+def test_test_images_do_not_depend_on_the_arithmetic_of_training():
+    assert key(replace(SPEC, dtype=torch.float32), split="test") == key(split="test")
+
+
+def test_a_name_that_is_not_unicode_has_a_key():
+    odd = names(lambda known: ("caf\udce9.png", *known[1:]))
+    wanted = hashlib.sha256(
+        "\0".join(odd.splits["train"].names).encode("utf-8", "surrogateescape")
+    ).hexdigest()
+    assert key(images=odd)["selection"] == wanted
+    assert path(key(images=odd)) != path(key())
+
+
+def test_nothing_that_a_spec_or_transform_holds_is_missing_from_the_key():
+    held_by = {field.name for field in dataclasses.fields(CacheSpec)} - {"levels"}
+    assert held_by <= key().keys()
+    assert key()["transform"].keys() == {f.name for f in dataclasses.fields(Transform)}

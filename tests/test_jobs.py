@@ -15,6 +15,13 @@ from transfer import events, jobs
 from transfer.errors import JobError, SettingsError
 from transfer.jobs import MAX_QUEUED, Job, Jobs, run_name
 
+CACHED = {
+    "images": {"train": 1},
+    "skipped": [],
+    "computed": 1,
+    "megabytes": 0.1,
+    "seconds": 0.1,
+}
 FAKE = '''
 """A worker that does what the source's name says, and notes down what it is told."""
 import json, os, signal, sys, time
@@ -66,7 +73,9 @@ if kind == "early":
     say(stopped=True)
     sys.exit(0)
 say(event="CacheProgress", stage="reading images", done=1, total=2, seconds=0.1)
-say(event="CacheFilled", images=2, megabytes=0.1, seconds=0.2)
+say(event="CacheFilled", images={"train": 2}, skipped=[], computed=2, megabytes=0.1, seconds=0.2)
+tried = {"head": "avg", "dropout": 0.5, "learning_rate": 1e-3, "optimizer": "sgd", "parameters": 9}
+say(event="HeadTried", **tried, validation_loss=1.0, validation_accuracy=0.5, seconds=0.1)
 phase("warm-up")
 if kind == "slow":
     until_stopped()
@@ -149,6 +158,7 @@ def test_a_job_passes_from_queued_to_done(monkeypatch, tmp_path):
     assert seen == [
         "loading",
         "caching",
+        "heads",
         "warm-up",
         "evaluating",
         "fine-tune",
@@ -176,7 +186,7 @@ def test_progress_is_kept_only_while_it_is_new(running):
     running._take(job, events.CacheProgress(stage="x", done=1, total=2, seconds=0.1))
     assert isinstance(job.passing, events.CacheProgress) and job.state == "caching"
     before = job.version
-    running._take(job, events.CacheFilled(images=1, megabytes=0.1, seconds=0.1))
+    running._take(job, events.CacheFilled(**CACHED))
     assert job.passing is None and job.version == before + 1
 
 

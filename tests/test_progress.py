@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import pytest
@@ -7,7 +8,9 @@ from transfer import events, progress
 from transfer.progress import SECONDS_BETWEEN_LINES, Progress, describe, duration
 
 PASSING = events.BatchDone(phase="warm-up", epoch=1, done=1, total=9, seconds_left=5.0)
-STAYING = events.CacheFilled(images=3, megabytes=1.0, seconds=2.0)
+STAYING = events.CacheFilled(
+    images={"train": 3}, skipped=[], computed=3, megabytes=1.0, seconds=2.0
+)
 
 
 class Terminal(io.StringIO):
@@ -35,17 +38,25 @@ def test_every_event_is_described_in_one_line(event):
         (EXAMPLES[0], ("bundled", "asked for")),
         (EXAMPLES[1], ("digits", "2 classes", "8 train", "2 validation", "1 told or skipped")),
         (EXAMPLES[2], ("features", "64/128", "32 a second", "2 s left")),
-        (EXAMPLES[3], ("128 images", "12 MB", "4 s")),
+        (EXAMPLES[3], ("128 images", "1 told or skipped", "12 MB", "4 s")),
         (EXAMPLES[4], ("warm-up", "131,842 of 14,846,530", "head")),
         (EXAMPLES[5], ("fine-tune", "epoch 1", "2/8", "10 min")),
         (EXAMPLES[6], ("epoch 1/8", "loss 0.2500", "loss 0.5000", "0.8750", "best", "21 s")),
         (EXAMPLES[8], ("warm-up", "0.7500", "epoch 2", "all epochs")),
-        (EXAMPLES[9], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
+        (EXAMPLES[9], ("flatten-256", "dropout 0.7", "adamw at 0.001", "loss 0.2500")),
+        (EXAMPLES[10], ("2 heads tried in 8 s", "avg (dropout 0.7", "more than chance")),
+        (EXAMPLES[11], ("cache 12 s", "warm-up 3 s", "fine-tune 10 min", "enters block5 is kept")),
+        (EXAMPLES[12], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
     ],
     ids=lambda value: kind(value) if not isinstance(value, tuple) else "",
 )
 def test_a_line_tells_what_matters(event, words):
     assert all(word in describe(event) for word in words), describe(event)
+
+
+def test_a_cache_that_was_full_already_says_so():
+    again = dataclasses.replace(STAYING, computed=0)
+    assert "found in the cache" in describe(again) and "found" not in describe(STAYING)
 
 
 def test_before_the_first_epoch_there_is_no_training_loss():

@@ -66,12 +66,15 @@ def test_events_come_in_order(training):
     learned = ["PhaseStarted", "EpochDone", "PhaseDone"]
     assert kinds(whole) == [
         "WeightsChosen",
-        "CacheProgress",
         "DatasetReady",
+        "Estimated",
         "CacheProgress",
         "CacheFilled",
         "PhaseStarted",
         "PhaseDone",
+        "HeadTried",
+        "HeadChosen",
+        "Estimated",
         *learned,
         *learned,
         "RunSaved",
@@ -102,7 +105,15 @@ def test_what_was_chosen_is_told_and_kept(training, stripes):
     counts = open_source(str(stripes), TrainingSettings()).counts()
     assert ready.images == counts and sum(counts.values()) == 36
     assert ready.settings["warm_up"]["optimizer"] == "adamw"
-    assert json.loads(json.dumps(ready.settings)) == read_run(run.path).record["settings"]
+    settings = read_run(run.path).record["settings"]
+    chosen = next(event for event in told if isinstance(event, events.HeadChosen))
+    row = next(row for row in chosen.tried if row["chosen"])
+    assert TrainingSettings.from_json(settings).head.name == row["head"] == chosen.head
+    assert settings["head"]["dropout"] == row["dropout"]
+    assert settings["warm_up"]["learning_rate"] == row["learning_rate"]
+    searched = {"head": settings["head"], "warm_up": settings["warm_up"]}
+    assert json.loads(json.dumps(ready.settings)) | searched == settings
+    assert run.report["heads"] == chosen.tried
 
 
 def test_all_stages_are_judged_on_the_same_test_images(run):
@@ -205,7 +216,7 @@ def test_the_whole_body_can_be_unfrozen(stripes, tmp_path):
 
 
 def test_a_cache_of_pixels_alone_trains_as_well(stripes, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("transfer.recipe.choose_cut", lambda *_: "block1")
+    monkeypatch.setattr("transfer.plan.choose_cut", lambda *_, **__: ("block1", "no room"))
     told, other = drained(training_events(str(stripes), out=tmp_path / "run", **TINY))
     block5 = {"features.16.weight", "features.16.bias", "features.18.weight", "features.18.bias"}
     assert body_tensors(other) <= block5
@@ -269,7 +280,9 @@ def test_an_image_that_cannot_be_read_is_told_everywhere(tmp_path):
     told, run = drained(training_events(str(folder), out=tmp_path / "run", **options))
     skipped = [{"where": "down/2.png", "why": "the file is empty; save it anew"}]
     ready = next(event for event in told if isinstance(event, events.DatasetReady))
-    assert ready.skipped == run.report["skipped"] == skipped
+    filled = next(event for event in told if isinstance(event, events.CacheFilled))
+    assert ready.skipped == []
+    assert filled.skipped == run.report["skipped"] == skipped
     images = told[-1].result["images"]
     assert images["skipped"] == 1 and sum(images.values()) == 18
 

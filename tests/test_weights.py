@@ -11,7 +11,6 @@ from transfer.weights import (
     BUNDLED,
     Body,
     build_body,
-    cache_folder,
     find_body,
     find_body_again,
     load_body,
@@ -265,16 +264,6 @@ def test_random_is_found_again_by_its_seed_and_not_by_another(vgg11):
     identity = find_body("random", "vgg11", 3).identity()
     assert same(find_body_again(identity, "vgg11", 3).tensors, vgg11)
     assert "expected the body random" in refusal(find_body_again, identity, "vgg11", 4)
-
-
-def test_the_cache_folder(tmp_path, monkeypatch):
-    assert cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("TRANSFER_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "transfer-vgg16"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "transfer-vgg16"
 
 
 def served(hub, tensors, name: str = VGG11):

@@ -28,7 +28,16 @@ OUT_OF_MEMORY_STATUS = -9
 SECONDS_TO_END = 5
 SECONDS_TO_CLEAR_AWAY = 5
 WORKER = (sys.executable, "-m", "transfer.worker")
-LIVE = ("queued", "loading", "caching", "features", "warm-up", "fine-tune", "evaluating")
+LIVE = (
+    "queued",
+    "loading",
+    "caching",
+    "features",
+    "heads",
+    "warm-up",
+    "fine-tune",
+    "evaluating",
+)
 ENDED = ("done", "stopped", "failed")
 
 
@@ -240,6 +249,8 @@ def _state_after(event: events.Event) -> str | None:
     match event:
         case events.CacheProgress():
             return "caching"
+        case events.HeadTried():
+            return "heads"
         case events.PhaseStarted(phase=phase):
             return phase
         case events.PhaseDone():

@@ -1,9 +1,9 @@
 """Trying heads: on cached features each of them trains in about a second, so none is guessed.
 
 First shapes, then dropout, learning rate and optimizer of the best one. Another takes the place of
-the one before only if its loss on validation is lower by more than two standard errors of the
-difference, image by image: stricter than the one-standard-error rule (Breiman et al. 1984), for the
-best of many is lucky. Test images take no part.
+the one before only if its loss on validation is lower by more than chance: a paired t-test, image
+by image, its level shared among all that are tried at once (Bonferroni), for the best of many is
+lucky. Test images take no part.
 """
 
 import math
@@ -38,7 +38,7 @@ IMAGES_A_BATCH = 32
 MOST_TRAINING_VIEWS = 4_000
 MOST_VALIDATION_IMAGES = 1_000
 WIDEST = 8_192
-STANDARD_ERRORS = 2
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,12 @@ class _Trial:
     losses: torch.Tensor
     row: dict
 
-    def beats(self, other: "_Trial") -> bool:
-        gain = other.losses - self.losses
-        return gain.mean().item() > STANDARD_ERRORS * gain.std().item() / len(gain) ** 0.5
+    def beats(self, other: "_Trial", rivals: int) -> bool:
+        """Whether this, the best of `rivals`, is better than `other` by more than chance."""
+        from scipy.stats import ttest_rel
+
+        found = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
+        return bool(found.pvalue < LEVEL / rivals)
 
 
 def try_heads(
@@ -93,7 +96,7 @@ def try_heads(
             yield HeadTried(**tried[-1].row)
         trials += tried
         strongest = min(tried, key=lambda trial: trial.row["validation_loss"])
-        best = strongest if strongest.beats(best) else best
+        best = strongest if strongest.beats(best, len(tried)) else best
     yield HeadChosen(
         head=best.candidate.head.name,
         tried=[trial.row | {"chosen": trial is best} for trial in trials],

@@ -75,7 +75,7 @@ class Store:
         """Bytes: `TRANSFER_CACHE_GB`, else 20 GB or half of what the disk could give, if less."""
         if text := os.environ.get("TRANSFER_CACHE_GB"):
             try:
-                return _positive(float(text)) * 10**9
+                return int(_positive(float(text) * 10**9))
             except ValueError:
                 raise CacheError(
                     f"expected TRANSFER_CACHE_GB to be a number above 0, found {text[:20]!r}"
@@ -207,7 +207,7 @@ class Entry:
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:  # cut off while it was written
+            except ValueError:  # empty, or cut off while it was written
                 continue
             done[record["rows"]] = True
             bad |= {int(row): why for row, why in record["bad"].items()}
@@ -229,14 +229,17 @@ class Entry:
         """A row counts as done only once its bytes are on the disk. Raises CacheError."""
         with _told(), (self.path / DATA).open("r+b") as file:
             os.fsync(file.fileno())
-        lines = "".join(json.dumps(record) + "\n" for record in self._unsaved)
+        # each line begins with its newline, for the one before may have been cut off
+        lines = "".join("\n" + json.dumps(record) for record in self._unsaved)
         with _told(), (self.path / DONE).open("a", encoding="utf-8") as log:
             log.write(lines)
         self._unsaved, self._flushed = [], time.monotonic()
 
     def finish(self) -> None:
-        """Every row has been written: from now on the entry can be found."""
-        _, bad = self.done()
+        """From now on the entry can be found, if every row has been written."""
+        done, bad = self.done()
+        if not done.all():
+            return
         known = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "bad": bad}
         part = self.path / f"{WHOLE}.part"
         with _told():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
@@ -34,8 +35,10 @@ FUSED = ("adam", "adamw")
 def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
     """Device and arithmetic from the hardware, or as `accelerate launch` says; seeds everything.
 
-    `precision` is auto, bf16, fp16 or fp32; see `choose_precision`.
+    `precision` is auto, bf16, fp16 or fp32; see `choose_precision`. A process may train again in
+    another one.
     """
+    AcceleratorState._reset_state()
     if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         accelerator = Accelerator()
     else:

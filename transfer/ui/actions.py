@@ -34,6 +34,7 @@ ADVANCED = (
     "optimizer",
     "limit_per_class",
     "seed",
+    "head",
 )
 WHOLE_NUMBERS = ("image_size", "head_epochs", "finetune_epochs", "limit_per_class", "seed")
 

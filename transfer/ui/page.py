@@ -144,7 +144,13 @@ def _advanced() -> list:
         optimizer = gr.Textbox("", label="Optimizer", info="Any of timm's: adamw, sgd, rmsprop …")
         limit = gr.Number(None, label="Images a class", info="At most. Empty: all of them.")
         seed = gr.Number(0, label="Seed", info="Same seed, same result.", precision=0)
-    return [weights, *numbers, optimizer, limit, seed]
+    head = gr.Textbox(
+        "auto",
+        label="Head",
+        info="auto tries several on the cached features. Or pooling and widths of hidden layers: "
+        "avg, avg-256, flatten-256-128 …",
+    )
+    return [weights, *numbers, optimizer, limit, seed, head]
 
 
 def _try_tab(actions: Actions, visitor: gr.BrowserState, watched: list) -> None:

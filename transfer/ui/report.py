@@ -15,7 +15,8 @@ CONFUSION_AT_MOST = 20
 
 def report(run: Run) -> str:
     """Everything that evaluation said of the run, biggest question first."""
-    return f'<div class="report">{_stages(run)}{_sizes(run)}{_classes(run)}{_mistakes(run)}</div>'
+    parts = (_stages, _sizes, _heads, _classes, _mistakes)
+    return f'<div class="report">{"".join(part(run) for part in parts)}</div>'
 
 
 def _stages(run: Run) -> str:
@@ -39,6 +40,27 @@ def _sizes(run: Run) -> str:
         f"<p>Body: {escape(result['weights'])} ({escape(result['weights_reason'])}). The new head "
         f"has {result['head_parameters']:,} parameters, VGG16's own had "
         f"{result['original_head_parameters']:,}.{told}</p>"
+    )
+
+
+def _heads(run: Run) -> str:
+    """The heads that were tried, best first; the chosen one stands out."""
+    tried = sorted(run.report.get("heads", []), key=lambda row: row["validation_loss"])
+    if not tried:
+        return ""
+    rows = "".join(
+        f"<tr{' class=chosen' if row['chosen'] else ''}><td>{escape(row['head'])}</td>"
+        f"<td>{row['dropout']:g}</td><td>{escape(row['optimizer'])}</td>"
+        f"<td>{row['learning_rate']:g}</td><td>{row['parameters']:,}</td>"
+        f"<td>{row['validation_loss']:.3f}</td><td>{row['validation_accuracy']:.1%}</td></tr>"
+        for row in tried
+    )
+    names = ("head", "dropout", "optimizer", "rate", "parameters", "loss", "accuracy")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return (
+        f"<details><summary>The {len(tried)} heads that were tried, judged on validation"
+        f"</summary><table><tr>{head}</tr>{rows}</table><p>The one in bold was taken: another "
+        "takes its place only where its loss is lower by more than chance.</p></details>"
     )
 
 

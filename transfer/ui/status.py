@@ -12,6 +12,7 @@ HEADLINES = {
     "loading": "Loading torch and timm, opening the images",
     "caching": "Reading the images once, through what stays frozen",
     "features": "Feature extraction: a linear classifier on the frozen body",
+    "heads": "Trying heads on the features that are kept, each for a second or so",
     "warm-up": "Phase 1 of 2: warm-up. The body is frozen, the new head learns",
     "fine-tune": "Phase 2 of 2: fine-tune. Upper blocks learn too, gently",
     "evaluating": "Judging on test images that nothing was chosen by",
@@ -33,10 +34,23 @@ def job_status(job: Job | None, position: int = 0) -> str:
     parts = [f"<b>{escape(headline)}</b>", f"<p>{escape(_detail(job))}</p>"]
     if job.live:
         parts.append(_bar(job))
+        parts.append(_expected(job))
     parts.append(_network(job))
     return (
         f'<div class="status {job.state}" role="status" aria-live="polite">{"".join(parts)}</div>'
     )
+
+
+def _expected(job: Job) -> str:
+    """How long each phase takes at most, as measured before it began."""
+    seconds, kept = {}, ""
+    for event in job.history:
+        if isinstance(event, events.Estimated):
+            seconds, kept = seconds | event.seconds, event.kept
+    if not seconds:
+        return ""
+    parts = ", ".join(f"{name} {duration(s)}" for name, s in seconds.items())
+    return f'<p class="expected">Expected: {escape(parts)}; {escape(kept)}.</p>'
 
 
 def _detail(job: Job) -> str:
