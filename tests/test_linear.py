@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.tiny import held, tiny_network
+from transfer import linear
 from transfer.linear import STRENGTHS, fit_linear, pooled, standardised
 
 
@@ -30,11 +33,11 @@ def test_the_head_answers_as_scikit_learn_does(classes):
     head = linear_head(classes)
     data = {"train": split(classes), "validation": split(classes, 12, seed=1)}
     assert fit_linear(head, data, seed=0) == 1.0
-    x = standardised(head, pooled(head, data["train"]))
+    x = standardised(head, data["train"])
     model = LogisticRegression(C=STRENGTHS[0], max_iter=1000, random_state=0)
     model.fit(x, data["train"].labels.numpy())
     new = split(classes, 9, seed=2)
-    wanted = model.predict_proba(standardised(head, pooled(head, new)))
+    wanted = model.predict_proba(standardised(head, new))
     assert np.allclose(scores(head, new), wanted, atol=1e-3)
 
 
@@ -45,7 +48,7 @@ def test_the_strength_that_validates_best_is_taken(monkeypatch):
     monkeypatch.setattr(LogisticRegression, "score", score)
     head, data = linear_head(3), {"train": split(3), "validation": split(3, 12, seed=1)}
     assert fit_linear(head, data, seed=0) == 0.75
-    x, y = standardised(head, pooled(head, data["train"])), data["train"].labels.numpy()
+    x, y = standardised(head, data["train"]), data["train"].labels.numpy()
     model = LogisticRegression(C=1e-2, max_iter=1000, random_state=0).fit(x, y)
     off = head.layers[-1].weight.detach().numpy() - model.coef_
     assert np.linalg.norm(off) < 0.02 * np.linalg.norm(model.coef_)
@@ -76,5 +79,25 @@ def test_features_of_half_precision_are_pooled_in_full():
     head = linear_head(3)
     cached = split(3)
     half = held(cached.inputs.bfloat16(), cached.labels)
-    assert pooled(head, half).dtype == torch.float32
-    assert torch.allclose(pooled(head, half), half.inputs[0].float().mean(dim=(2, 3)))
+    (batch,) = pooled(head, half)
+    assert batch.dtype == torch.float32
+    assert torch.allclose(batch, half.inputs[0].float().mean(dim=(2, 3)))
+
+
+def test_features_are_pooled_in_batches_and_every_readable_row_once(monkeypatch):
+    monkeypatch.setattr(linear, "IMAGES_A_BATCH", 4)
+    cached = split(3, images=12, views=2)
+    rows = torch.tensor([11, 0, 5, 7, 3, 9, 2])
+    some = replace(cached, rows=rows, labels=cached.labels[rows])
+    batches = list(pooled(linear_head(3), some))
+    assert [len(batch) for batch in batches] == [4, 3]
+    assert torch.allclose(torch.cat(batches), cached.inputs[0, rows].mean(dim=(2, 3)))
+
+
+def test_the_size_of_the_batches_does_not_change_what_is_fitted(monkeypatch):
+    data = {"train": split(3), "validation": split(3, 12, seed=1)}
+    whole, parts = linear_head(3), linear_head(3)
+    fit_linear(whole, data, seed=0)
+    monkeypatch.setattr(linear, "IMAGES_A_BATCH", 7)
+    fit_linear(parts, data, seed=0)
+    assert np.allclose(scores(parts, data["train"]), scores(whole, data["train"]), atol=1e-4)

@@ -6,7 +6,13 @@ from torch import nn
 
 from tests.tiny import ARCHITECTURE, tiny_body, tiny_network
 from transfer.errors import WeightsError
-from transfer.network import Stage, build_network, original_head_parameters, parameter_count
+from transfer.network import (
+    Stage,
+    build_head,
+    build_network,
+    original_head_parameters,
+    parameter_count,
+)
 from transfer.settings import BLOCKS, UNFREEZE, HeadSettings
 from transfer.transform import Transform
 
@@ -127,10 +133,20 @@ def test_the_head_that_is_replaced_is_counted():
 def test_standardised_features_have_no_mean_and_unit_spread():
     head = tiny_network().head
     pooled = 7 + 3 * noise(200, 512)
-    head.standardise(pooled)
+    head.standardise([pooled])
     standard = (pooled - head.mean) * head.scale
     assert standard.mean(0).abs().max() < 1e-4
     assert standard.std(0, correction=0).sub(1).abs().max() < 1e-3
+
+
+def test_statistics_are_those_of_all_images_however_they_are_batched():
+    whole, parts = tiny_network().head, tiny_network().head
+    pooled = 100 + noise(50, 512)
+    whole.standardise([pooled])
+    parts.standardise(iter(pooled.split(32)))
+    assert torch.allclose(parts.mean, whole.mean)
+    assert torch.allclose(parts.scale, whole.scale)
+    assert torch.allclose(whole.scale, 1 / pooled.std(0, correction=0), rtol=1e-3)
 
 
 @pytest.mark.parametrize("constant", [slice(0, 1), slice(None)], ids=["one", "all"])
@@ -138,12 +154,30 @@ def test_a_channel_that_never_varies_is_not_blown_up(constant):
     head = tiny_network().head
     pooled = noise(20, 512)
     pooled[:, constant] = 4.0
-    head.standardise(pooled)
+    head.standardise([pooled])
     standard = (pooled + 1e-3 - head.mean) * head.scale
     assert torch.isfinite(standard).all()
     if constant == slice(0, 1):
         assert standard[:, 0].abs().max() < 0.01
     assert torch.isfinite(head(noise(2, 512, 1, 1))).all()
+
+
+@torch.no_grad()
+def test_a_head_alone_is_the_one_that_a_network_would_get():
+    network = tiny_network(side=64, pooling="flatten", hidden=(6, 5))
+    settings = HeadSettings(pooling="flatten", hidden=(6, 5), dropout=0.5)
+    head = build_head(network.features, settings, 64, 3, 0)
+    features = noise(2, 512, 2, 2)
+    assert torch.equal(head.eval()(features), network.head(features))
+
+
+@pytest.mark.parametrize("pooling", ["avg", "flatten"])
+@torch.no_grad()
+def test_a_head_scores_what_it_has_pooled(pooling):
+    head = tiny_network(side=64, pooling=pooling).head
+    features = noise(4, 512, 2, 2)
+    head.standardise([head.pool(noise(9, 512, 2, 2).exp())])
+    assert torch.equal(head.scores(head.pool(features)), head(features))
 
 
 def test_the_same_seed_draws_the_same_head_and_leaves_others_random_numbers_alone():

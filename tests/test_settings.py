@@ -4,11 +4,15 @@ import json
 import pytest
 
 from transfer.errors import SettingsError
-from transfer.settings import HeadSettings, Look, PhaseSettings, TrainingSettings
+from transfer.settings import PRECISIONS, HeadSettings, Look, PhaseSettings, TrainingSettings
 
 
 def photos(**change) -> Look:
     return Look(**{"train_images": 240, "side": 300, "grey": False} | change)
+
+
+def options(**flat) -> TrainingSettings:
+    return TrainingSettings.from_options(**flat)
 
 
 def suited(settings: TrainingSettings | None = None, **look) -> TrainingSettings:
@@ -33,6 +37,10 @@ BAD = [
     ({"fine_tune": PhaseSettings(batch_size=0)}, ("fine-tune batch size", "1", "0")),
     ({"warm_up": PhaseSettings(weight_decay=-0.1)}, ("warm-up weight decay", "-0.1")),
     ({"warm_up": PhaseSettings(patience=0)}, ("warm-up patience", "0")),
+    ({"fine_tune": PhaseSettings(patience=0)}, ("fine-tune patience", "1", "found 0")),
+    ({"fine_tune": PhaseSettings(patience=1.5)}, ("fine-tune patience", "whole", "1.5")),
+    ({"precision": "fp8"}, ("precision", "auto", "bf16", "fp16", "fp32", "'fp8'")),
+    ({"precision": None}, ("precision", "auto", "None")),
 ]
 
 
@@ -62,6 +70,8 @@ def test_a_bad_head_names_field_range_and_value(change, words):
 def test_the_ends_of_a_range_are_allowed():
     for change in ({"image_size": 32}, {"image_size": 512}, {"target_accuracy": 1}, {"seed": 0}):
         TrainingSettings(**change)
+    for precision in PRECISIONS:
+        TrainingSettings(precision=precision, fine_tune=PhaseSettings(patience=1))
     HeadSettings(hidden=(), dropout=0)
     HeadSettings(hidden=(4096, 1), dropout=0.95)
 
@@ -91,6 +101,65 @@ def test_whole_phases_may_be_given_too():
     assert TrainingSettings.from_options(warm_up=phase).warm_up == phase
 
 
+NAMED = {
+    "avg": HeadSettings(pooling="avg", hidden=()),
+    "flatten": HeadSettings(pooling="flatten", hidden=()),
+    "flatten-256": HeadSettings(pooling="flatten", hidden=(256,)),
+    "avg-256-128": HeadSettings(pooling="avg", hidden=(256, 128)),
+    "avg-1-4096": HeadSettings(pooling="avg", hidden=(1, 4096)),
+}
+NAMELESS = (
+    *("", "-", "avg-", "flatten-", "-256", "max", "max-3", "Avg", "avg256", "avg_256"),
+    *("avg--3", "avg-+3", "avg-3.5", "avg-1e2", "avg-1_0", "avg- 3", "avg-3 ", "avg-3\n", "avg-x"),
+    *("avg-²", "avg-③", "avg-½", "avg-٢٥٦", "avg-" + "9" * 5_000, "auto-256", None, 256),
+)
+OUT_OF_RANGE = {
+    "avg-0": ("head hidden width", "1", "4096", "found 0"),
+    "flatten-256-0": ("head hidden width", "found 0"),
+    "avg-4097": ("head hidden width", "found 4097"),
+    "avg-9999": ("head hidden width", "1", "4096", "found 9999"),
+    "avg-1-2-3": ("head hidden", "at most 2", "found 3"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_head_and_its_name_say_the_same(name):
+    assert HeadSettings.named(name) == NAMED[name]
+    assert NAMED[name].name == name
+
+
+def test_a_head_whose_pooling_is_left_open_says_so_in_its_name():
+    assert HeadSettings(hidden=(8, 4)).name == "auto-8-4"
+
+
+def test_a_width_written_in_another_way_gets_its_plain_name():
+    assert HeadSettings.named("avg-0256").name == "avg-256"
+
+
+@pytest.mark.parametrize("ask", [HeadSettings.named, lambda name: options(head=name)])
+@pytest.mark.parametrize("name", [*NAMELESS, *OUT_OF_RANGE], ids=repr)
+def test_a_bad_name_of_a_head_is_refused_in_one_line(ask, name):
+    with pytest.raises(SettingsError) as caught:
+        ask(name)
+    words = OUT_OF_RANGE.get(name, ("auto", "avg", "flatten-256", f"found {name!r}"))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_heads_are_tried_unless_one_is_asked_for():
+    assert options().try_heads
+    assert options(head="auto") == options() == TrainingSettings()
+    assert not options(try_heads=False).try_heads
+    for head in (*NAMED, HeadSettings(dropout=0.1), HeadSettings()):
+        assert not options(head=head).try_heads
+
+
+def test_the_head_that_is_asked_for_is_taken():
+    for name, wanted in NAMED.items():
+        assert options(head=name).head == options(head=wanted).head == wanted
+    assert suited(options(head="flatten-8")).head.name == "flatten-8"
+
+
 def test_an_unknown_option_is_named():
     with pytest.raises(SettingsError, match="'epoch'"):
         TrainingSettings.from_options(epoch=3)
@@ -111,6 +180,8 @@ def test_an_unknown_option_is_named():
             fine_tune=PhaseSettings(weight_decay=0.1, batch_size=8, patience=2),
             views=3,
             target_accuracy=0.9,
+            precision="fp16",
+            try_heads=False,
             seed=5,
             limit_per_class=10,
             image_column="img",
@@ -146,8 +217,23 @@ def test_a_record_that_does_not_fit_is_refused(damage):
 def test_everything_left_open_is_chosen_from_the_data():
     settings = suited()
     assert settings.image_size and settings.views
+    assert None not in dataclasses.asdict(settings.head).values()
     for phase in (settings.warm_up, settings.fine_tune):
-        assert None not in dataclasses.asdict(phase).values()
+        left_open = {name for name, value in dataclasses.asdict(phase).items() if value is None}
+        assert left_open == {"patience"}
+
+
+def test_without_patience_every_epoch_is_trained():
+    settings = suited(TrainingSettings(fine_tune=PhaseSettings(patience=2)))
+    assert (settings.warm_up.patience, settings.fine_tune.patience) == (None, 2)
+
+
+def test_a_head_that_is_left_open_suits_the_pictures():
+    small, large = suited(grey=True).head, suited().head
+    assert (small.pooling, large.pooling) == ("flatten", "avg")
+    assert small.dropout < large.dropout
+    said = HeadSettings(pooling="avg", hidden=(7,), dropout=0)
+    assert suited(TrainingSettings(head=said), grey=True).head == said
 
 
 def test_what_was_said_is_kept():

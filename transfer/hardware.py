@@ -73,8 +73,11 @@ def free_memory(device: torch.device) -> int:
     free = psutil.virtual_memory().available
     try:
         limit = int((CGROUP / "memory.max").read_text())
-        return min(free, limit - int((CGROUP / "memory.current").read_text()))
-    except (OSError, ValueError):  # no such limit
+        taken = int((CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        # what was read from files counts as taken there, and is given back when it is wanted
+        return min(free, limit - taken + int(stat["inactive_file"]) + int(stat["active_file"]))
+    except (OSError, ValueError, KeyError):  # no such limit
         return free
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from transfer.features import CacheSpec, Level
 from transfer.filling import passes_left, seconds_a_pass
@@ -17,7 +18,7 @@ from transfer.hardware import DTYPES, free_memory, images_a_batch
 from transfer.network import Network, Stage
 from transfer.settings import PhaseSettings, TrainingSettings
 from transfer.source import LabelledImages
-from transfer.store import Store
+from transfer.store import Store, told
 from transfer.training import seconds_a_step
 from transfer.transform import Transform
 
@@ -40,8 +41,9 @@ class Plan:
         return next(level for level in self.spec.levels if level.block == block)
 
     def at_once(self, block: str, device: torch.device) -> int:
-        """How many images may be learned from at once, from where `block` begins."""
-        return images_a_batch(widest(self.level(block)), device, IMAGES_A_STEP)
+        """How many images each process may learn from at once, from where `block` begins."""
+        fitting = images_a_batch(widest(self.level(block)), device, IMAGES_A_STEP)
+        return broadcast_object_list([fitting])[0]
 
 
 def widest(level: Level) -> int:
@@ -62,7 +64,8 @@ def make_plan(
     store: Store,
     accelerator: Accelerator,
 ) -> Plan:
-    """`body` is the body's hash."""
+    """`body` is the body's hash. Of several processes the main one decides for all."""
+    counts = images.counts()
 
     def spec(cut: str) -> CacheSpec:
         return CacheSpec(
@@ -76,20 +79,27 @@ def make_plan(
 
     cut, why = choose_cut(
         settings.unfreeze,
-        needed=lambda cut: spec(cut).bytes(images.counts()),
+        needed=lambda cut: spec(cut).bytes(counts),
         limit=store.limit,
         memory=free_memory(torch.device("cpu")),
         faster_from_disk=lambda needed: _faster_from_disk(
-            needed / max(1, settings.views * sum(images.counts().values())),
+            needed / _passes(spec(settings.unfreeze), counts),
             spec(settings.unfreeze),
             images,
             store,
             accelerator.device,
         ),
     )
-    chosen = spec(cut)
-    passes = images_a_batch(widest(chosen.levels[0]), accelerator.device, IMAGES_A_PASS)
-    return Plan(spec=chosen, cut=cut, why=why, rows_a_batch=max(1, passes // settings.views))
+    lowest = _levels(network, cut, transform)[0]
+    passes = images_a_batch(widest(lowest), accelerator.device, IMAGES_A_PASS)
+    rows = max(1, passes // settings.views)
+    cut, why, rows = broadcast_object_list([cut, why, rows])
+    return Plan(spec=spec(cut), cut=cut, why=why, rows_a_batch=rows)
+
+
+def _passes(spec: CacheSpec, counts: dict[str, int]) -> int:
+    """How many views of images there are."""
+    return max(1, sum(rows * spec.views_of(split) for split, rows in counts.items()))
 
 
 def _levels(network: Network, cut: str, transform: Transform) -> tuple[Level, ...]:
@@ -125,6 +135,8 @@ def choose_cut(
     size = needed(unfreeze)
     what = "the body's output" if unfreeze == "none" else f"what enters {unfreeze}"
     kept = f"{what} is kept ({_size(size)})"
+    if unfreeze == "none":  # pixels would come on top of it
+        return "none", kept
     if unfreeze == "block1":
         return "block1", f"pixels are kept ({_size(size)}), for every block learns"
     pixels = f"pixels are kept ({_size(needed('block1'))}): {what} would take {_size(size)}"
@@ -154,7 +166,7 @@ def _disk_bytes_a_second(folder: Path) -> float:
     """How fast a file reaches the disk."""
     trial, started = folder / f"trial-{os.getpid()}", time.monotonic()
     try:
-        with trial.open("wb") as file:
+        with told(), trial.open("wb") as file:
             file.write(os.urandom(TRIAL_BYTES))
             file.flush()
             os.fsync(file.fileno())

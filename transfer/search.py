@@ -8,6 +8,7 @@ lucky. Test images take no part.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,7 @@ IMAGES_A_BATCH = 32
 MOST_TRAINING_VIEWS = 4_000
 MOST_VALIDATION_IMAGES = 1_000
 WIDEST = 8_192
+DIVERGED = 1_000.0
 LEVEL = 0.05
 
 
@@ -64,7 +66,9 @@ class _Trial:
         """Whether this, the best of `rivals`, is better than `other` by more than chance."""
         from scipy.stats import ttest_rel
 
-        found = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of differences that are all the same, or one alone
+            found = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
         return bool(found.pvalue < LEVEL / rivals)
 
 
@@ -83,8 +87,8 @@ def try_heads(
     changed.
     """
     started = time.monotonic()
-    train = _sample(features["train"], MOST_TRAINING_VIEWS // features["train"].views)
-    held_out = _sample(features["validation"], MOST_VALIDATION_IMAGES)
+    train = _sample(features["train"], MOST_TRAINING_VIEWS // features["train"].views, seed)
+    held_out = _sample(features["validation"], MOST_VALIDATION_IMAGES, seed)
     rounds = [_shapes(features["train"].inputs.shape), _dropouts]
     rounds += [_rates] * rates + [_optimizers] * optimizers
     trials = [best := _try(first, make_head(first.head), train, held_out, seed)]
@@ -95,7 +99,7 @@ def try_heads(
             tried.append(_try(candidate, make_head(candidate.head), train, held_out, seed))
             yield HeadTried(**tried[-1].row)
         trials += tried
-        strongest = min(tried, key=lambda trial: trial.row["validation_loss"])
+        strongest = min(tried, key=lambda trial: trial.row["validation_loss"], default=best)
         best = strongest if strongest.beats(best, len(tried)) else best
     yield HeadChosen(
         head=best.candidate.head.name,
@@ -141,9 +145,9 @@ def _optimizers(best: Candidate) -> list[Candidate]:
     ]
 
 
-def _sample(cached: Cached, most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(features (V, M, C, H, W) in memory, labels (M,)), evenly spread over the images."""
-    at = np.unique(np.linspace(0, len(cached) - 1, min(most, len(cached))).astype(np.int64))
+def _sample(cached: Cached, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(features (V, M, C, H, W) in memory, labels (M,)) of at most so many images, by the seed."""
+    at = np.sort(np.random.default_rng(seed).permutation(len(cached))[:most])
     views = [cached.inputs[view, cached.rows[at]] for view in range(cached.views)]
     return torch.stack(views), cached.labels[at]
 
@@ -171,6 +175,7 @@ def _try(candidate: Candidate, head: Head, train: tuple, held_out: tuple, seed: 
                 optimizer.zero_grad()
             logits = _judged(head, held_x[0])
             losses = cross_entropy(logits, held_y, reduction="none")
+            losses = losses.nan_to_num(nan=DIVERGED, posinf=DIVERGED)
             if best is None or losses.mean() < best[0].mean():
                 best = losses, (logits.argmax(1) == held_y).float().mean().item()
     row = {

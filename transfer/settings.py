@@ -54,7 +54,8 @@ class HeadSettings:
     def named(cls, name: str) -> "HeadSettings":
         """From pooling and widths, as in `avg`, `flatten-256` or `avg-256-128`."""
         pooling, *widths = str(name).split("-")
-        if pooling not in POOLINGS or not all(width.isdecimal() for width in widths):
+        plain = all(w.isascii() and w.isdecimal() and len(w) <= 4 for w in widths)
+        if pooling not in POOLINGS or not plain:
             raise SettingsError(
                 f"head must be auto, or avg or flatten with up to two widths, like flatten-256 or "
                 f"avg-256-128, found {name!r}"

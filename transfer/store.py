@@ -193,7 +193,7 @@ class Entry:
         """Make the file, or keep the rows that somebody left who was killed."""
         if self.bytes != self.full_bytes:
             shutil.rmtree(self.path, ignore_errors=True)
-            with _told():
+            with told():
                 self.path.mkdir(exist_ok=True)
                 with (self.path / DATA).open("wb") as file:
                     file.truncate(self.full_bytes)
@@ -216,7 +216,7 @@ class Entry:
     def write(self, rows: list[int], values: np.ndarray, bad: dict[int, str]) -> None:
         """`values` (V, len(rows), …) in the entry's dtype. Raises CacheError on a full disk."""
         row_bytes = math.prod(self.shape[2:]) * itemsize(self.dtype)
-        with _told(), (self.path / DATA).open("r+b") as file:
+        with told(), (self.path / DATA).open("r+b") as file:
             for view, block in enumerate(values):
                 for start, stop in _runs(rows):
                     file.seek((view * self.shape[1] + rows[start]) * row_bytes)
@@ -227,11 +227,11 @@ class Entry:
 
     def flush(self) -> None:
         """A row counts as done only once its bytes are on the disk. Raises CacheError."""
-        with _told(), (self.path / DATA).open("r+b") as file:
+        with told(), (self.path / DATA).open("r+b") as file:
             os.fsync(file.fileno())
         # each line begins with its newline, for the one before may have been cut off
         lines = "".join("\n" + json.dumps(record) for record in self._unsaved)
-        with _told(), (self.path / DONE).open("a", encoding="utf-8") as log:
+        with told(), (self.path / DONE).open("a", encoding="utf-8") as log:
             log.write(lines)
         self._unsaved, self._flushed = [], time.monotonic()
 
@@ -242,7 +242,7 @@ class Entry:
             return
         known = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "bad": bad}
         part = self.path / f"{WHOLE}.part"
-        with _told():
+        with told():
             part.write_text(json.dumps(known), encoding="utf-8")
             part.replace(self.path / WHOLE)
 
@@ -257,7 +257,7 @@ class Entry:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """A full or lost disk in a sentence."""
     try:
         yield
