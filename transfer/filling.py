@@ -76,13 +76,15 @@ def cache_levels(
     progress = partial(_progress, total=total, started=time.monotonic())
     done, problems = 0, []
     cached: dict[str, dict[str, Cached]] = {level.block: {} for level in spec.levels if level.kept}
-    for name, split in images.splits.items():
-        fill = _Fill(images, name, spec, store)
+    fills = [_Fill(images, name, spec, store) for name in images.splits]
+    ours = tuple(entry for fill in fills for _, entry in fill.kept)
+    for fill in fills:
+        name, split = fill.name, fill.split
         with ExitStack() as locks:
             if accelerator.is_main_process:
                 for _ in fill.hold(locks):
                     yield progress("waiting for a training that computes the same", done)
-            for rows in fill.run(rows_a_batch, accelerator):
+            for rows in fill.run(rows_a_batch, accelerator, ours):
                 done += len(rows) * spec.views_of(name) * accelerator.num_processes
                 yield progress("reading images, through what stays frozen", done)
             bad = fill.bad_rows()
@@ -142,13 +144,14 @@ class _Fill:
                     yield
                     time.sleep(SECONDS_BETWEEN_LOOKS)
 
-    def run(self, rows_a_batch: int, accelerator: Accelerator) -> Iterator[list[int]]:
+    def run(self, rows_a_batch: int, accelerator: Accelerator, ours: tuple) -> Iterator[list[int]]:
         """Compute what is missing; yields the rows of each batch once they are written."""
+        accelerator.wait_for_everyone()  # the main process holds the locks
         wanted = self._wanted()
         accelerator.wait_for_everyone()  # all have looked before one of them begins
         if wanted:
             if accelerator.is_main_process:
-                self._start(wanted)
+                self._start(wanted, ours)
             accelerator.wait_for_everyone()
             yield from self._compute(wanted, rows_a_batch, accelerator)
             accelerator.wait_for_everyone()
@@ -161,9 +164,9 @@ class _Fill:
                 raise CacheError("the cache was changed while it was filled; train again")
             entry.touch()
 
-    def _start(self, wanted: dict[str, Entry]) -> None:
+    def _start(self, wanted: dict[str, Entry], ours: tuple) -> None:
         needed = sum(max(0, entry.full_bytes - entry.bytes) for entry in wanted.values())
-        self.store.make_room(needed, keep=tuple(entry for _, entry in self.kept))
+        self.store.make_room(needed, keep=ours)
         for entry in wanted.values():
             entry.start()
 
@@ -191,7 +194,8 @@ class _Fill:
         """(how to read a batch, the levels to compute, rows known to be bad): from the highest
         level that stands on disk below the lowest one that does not, else from the images."""
         levels, entries = list(self.spec.levels), {level.block: e for level, e in self.kept}
-        first = next(i for i, level in enumerate(levels) if level.block in wanted)
+        missing = [i for i, level in enumerate(levels) if level.block in wanted]
+        first, levels = missing[0], levels[: missing[-1] + 1]
         for i in reversed(range(first)):
             if (entry := entries.get(levels[i].block)) is not None:
                 read = partial(_read_kept, Mapped(entry))

@@ -88,7 +88,9 @@ class Store:
         with FileLock(self.folder / LOCKS / "room.lock"):
             kept = {entry.path for entry in keep}
             old = [entry for entry in self.entries() if entry.path not in kept]
-            while not self._fits(needed) and old:
+            spare, free = sum(entry.bytes for entry in old), shutil.disk_usage(self.folder).free
+            could = min(self.limit - self.bytes, free) + spare
+            while could >= needed and not self._fits(needed) and old:
                 old.pop(0).remove()
             if not self._fits(needed):
                 raise CacheError(

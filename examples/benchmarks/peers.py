@@ -4,10 +4,14 @@
     python -m examples.benchmarks.peers --out peers.json
 
 1,347 + 450 digits at 64 px, the bundled body, `--frozen` epochs of a new head over the frozen body,
-then `--unfrozen` epochs with more of it. fastai's `fine_tune` and this package's `train` run whole;
-fastai then unfreezes all blocks, this package block5 (and all of them for one epoch, to compare
-epochs); a plain PyTorch loop as tutorials write it and the transformers Trainer train the same head
-as this package, then block5. Every learner is run in a process of its own, one after the other.
+then `--unfrozen` epochs with more of it. fastai's `fine_tune` unfreezes all blocks, this package's
+`train` block5 (and all of them for one epoch, to compare epochs); a plain PyTorch loop as tutorials
+write it and the transformers Trainer train the same head as this package, then block5.
+
+Every learner runs in a process of its own, in turn, for `--rounds` rounds. This package trains whole
+each time. A peer's epochs take the same time one after the other, so only fastai trains whole, in
+the first round, for its accuracy; else a peer trains `--sample` epochs of either kind, and what its
+whole training takes is the sum of its median epochs.
 """
 
 import json
@@ -35,7 +39,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The JSON to write.")],
     frozen: Annotated[int, typer.Option(help="Epochs of the head alone.")] = 10,
     unfrozen: Annotated[int, typer.Option(help="Epochs with more of the body.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Runs of each learner.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Runs of each learner.")] = 3,
+    sample: Annotated[int, typer.Option(help="A peer's epochs of either kind.")] = 2,
     only: Annotated[list[str], typer.Option(help="Learners to run.")] = (
         "transfer",
         "transfer-all-blocks",
@@ -44,29 +49,52 @@ def main(
         "fastai",
     ),
 ) -> None:
-    rows = json.loads(out.read_text())["rows"] if out.exists() else []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         images = write_digits(Path(folder) / "digits")
-        for _ in range(repeats):
+        for round_ in range(rounds):
             for name in only:
-                epochs = (1, 1) if name == "transfer-all-blocks" else (frozen, unfrozen)
-                rows.append({"learner": name} | alone(LEARNERS[name], images, *epochs))
+                epochs = (frozen, unfrozen)
+                if name == "transfer-all-blocks":
+                    epochs = (1, 1)
+                elif name != "transfer" and (name, round_) != ("fastai", 0):
+                    epochs = (min(sample, frozen), min(sample, unfrozen))
+                whole = epochs == (frozen, unfrozen)
+                row = alone(LEARNERS[name], images, *epochs)
+                rows.append({"learner": name, "whole": whole} | row)
                 print(json.dumps(rows[-1]), flush=True)
-                found = {"machine": machine(), "rows": rows, "medians": medians(rows)}
+                medians = summary(rows, frozen, unfrozen)
+                found = {"machine": machine(), "medians": medians, "rows": rows}
                 out.write_text(json.dumps(found, indent=1))
+    print(json.dumps(medians, indent=1))
 
 
-def medians(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Learner → median over its runs of the whole, and of an epoch of either kind."""
+def summary(rows: list[dict], frozen: int, unfrozen: int) -> dict[str, dict]:
+    """Learner → medians in seconds: an epoch of either kind, all frozen ones, the whole.
+
+    What this package takes is measured whole; `times` is how many times longer a peer takes.
+    """
     found = {}
     for name in dict.fromkeys(row["learner"] for row in rows):
         mine = [row for row in rows if row["learner"] == name]
-        found[name] = {"runs": len(mine)} | {
-            "seconds": statistics.median(row["seconds"] for row in mine),
-            "seconds_frozen": statistics.median(row["seconds_frozen"] for row in mine),
-            "an_unfrozen_epoch": statistics.median(s for row in mine for s in row["unfrozen"]),
-            "accuracy": statistics.median(row["accuracy"] for row in mine),
+        a_frozen, an_unfrozen = (
+            statistics.median(seconds for row in mine for seconds in row[kind])
+            for kind in ("frozen", "unfrozen")
+        )
+        phases = {"frozen": frozen * a_frozen, "both": frozen * a_frozen + unfrozen * an_unfrozen}
+        if name.startswith("transfer"):
+            phases = {
+                "frozen": statistics.median(row["seconds_frozen"] for row in mine),
+                "both": statistics.median(row["seconds"] for row in mine),
+            }
+        accuracies = [row["accuracy"] for row in mine if row["whole"]]
+        found[name] = {"runs": len(mine), "a_frozen_epoch": a_frozen, **phases} | {
+            "an_unfrozen_epoch": an_unfrozen,
+            "accuracy": statistics.median(accuracies) if accuracies else None,
         }
+        if "transfer" in found and not name.startswith("transfer"):
+            ours = found["transfer"]
+            found[name]["times"] = {key: phases[key] / ours[key] for key in phases}
     return found
 
 
@@ -98,13 +126,12 @@ def transfer_in_two_phases(images: Path, frozen: int, unfrozen: int, unfreeze="b
     """The whole of `train` with an empty cache: loading, estimate, cache, phases, test, saving."""
     import os
 
-    import transfer
+    from transfer.recipe import train
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = folder
-        transfer.recipe  # noqa: B018 - imported before the clock starts, as the peers are
         started = time.monotonic()
-        run = transfer.train(
+        run = train(
             str(images),
             out=Path(folder) / "run",
             weights="bundled",
