@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote
 
 API = re.compile(
     r"/api/(?P<kind>datasets|models)/(?P<id>[^/]+(?:/[^/]+)?)"
@@ -18,14 +19,21 @@ FILE = re.compile(
 )
 
 
+FRIEND, STRANGER = "hf_friend", "hf_stranger"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """`gated` is "" for an open one, "files" as the Hub has it, or "all" for the metadata too."""
+    """`gated` is "" for an open one, "files" as the Hub has it, or "all" for the metadata too.
+
+    A private one and a gated one are there for whoever sends FRIEND as token.
+    """
 
     kind: str
     id: str
     files: dict[str, bytes]
     gated: str = ""
+    private: bool = False
 
     @property
     def sha(self) -> str:
@@ -39,13 +47,16 @@ class Repository:
 class HubServer:
     """Serves the repositories added to it.
 
-    `mood` is well, busy (503), halfway (503 for files alone) or silent (takes, never answers).
+    `mood` is well, busy (503), halfway (503 for files alone), silent (takes, never answers), or
+    tired (silent from the first data file on). `served` says how much of which file was sent.
     HTTP/1.0, so that no connection outlives its answer and a stopped server is gone at once.
     """
 
     def __init__(self):
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.moved: dict[str, str] = {}
         self.requests: list[str] = []
+        self.served: list[tuple[str, int]] = []
         self.mood = "well"
         self.awake = threading.Event()
         self.port = 0
@@ -67,9 +78,9 @@ class HubServer:
         self.server.shutdown()
         self.server.server_close()
 
-    def add(self, kind: str, name: str, files: dict[str, bytes], gated: str = "") -> Repository:
-        """Put up a repository; `kind` is datasets or models."""
-        repository = Repository(kind=kind, id=name, files=files, gated=gated)
+    def add(self, kind: str, name: str, files: dict[str, bytes], **more) -> Repository:
+        """Put up a repository; `kind` is datasets or models, `more` as Repository has it."""
+        repository = Repository(kind=kind, id=name, files=files, **more)
         self.repositories[kind, name] = repository
         return repository
 
@@ -105,9 +116,12 @@ class HubServer:
         class Handler(_Handler):
             def answer(self) -> None:
                 hub.requests.append(f"{self.command} {self.path}")
+                is_file = "/resolve/" in self.path
+                if hub.mood == "tired" and self.path.endswith((".parquet", ".png")):
+                    hub.mood = "silent"
                 if hub.mood == "silent":
                     hub.awake.wait(60)
-                elif hub.mood == "busy" or (hub.mood == "halfway" and "/resolve/" in self.path):
+                elif hub.mood == "busy" or (hub.mood == "halfway" and is_file):
                     self.send(503, b"Service Unavailable")
                 else:
                     self.serve(hub)
@@ -122,19 +136,41 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: `HubServer.requests` keeps what was asked."""
 
     def serve(self, hub: HubServer) -> None:
-        path = self.path.split("?")[0]
-        if found := API.fullmatch(path):
-            self.serve_api(hub.find(found["kind"], found["id"]), found)
-        elif found := FILE.fullmatch(path):
-            kind = "datasets" if found["kind"] else "models"
-            self.serve_file(hub.find(kind, found["id"]), found)
-        else:
+        path = unquote(self.path.split("?")[0])
+        found = API.fullmatch(path) or FILE.fullmatch(path)
+        if found is None:
             self.refuse(404, "EntryNotFound")
+        elif self.token not in (None, FRIEND, STRANGER):
+            self.refuse(401, "", {"X-Error-Message": "Invalid credentials in Authorization header"})
+        elif found["id"] in hub.moved:
+            new = self.path.replace(found["id"], hub.moved[found["id"]], 1)
+            self.send(307, b"", {"Location": new})
+        elif found.re is API:
+            self.serve_api(self.known(hub.find(found["kind"], found["id"])), found)
+        else:
+            kind = "datasets" if found["kind"] else "models"
+            self.serve_file(self.known(hub.find(kind, found["id"])), found, hub)
+
+    @property
+    def token(self) -> str | None:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
+
+    def known(self, repository: Repository | None) -> Repository | None:
+        """The repository, unless it is a secret from whoever asks."""
+        secret = repository and repository.private and self.token != FRIEND
+        return None if secret else repository
+
+    def unknown(self) -> None:
+        """To those who say who they are a repository is not there; the others might not see it."""
+        self.refuse(404 if self.token else 401, "RepoNotFound")
+
+    def is_shut(self, repository: Repository) -> bool:
+        return bool(repository.gated) and self.token != FRIEND
 
     def serve_api(self, repository: Repository | None, asked: re.Match) -> None:
         if repository is None:
-            self.refuse(404, "RepoNotFound")
-        elif repository.gated == "all" or (repository.gated and "/auth-check" in self.path):
+            self.unknown()
+        elif self.is_shut(repository) and (repository.gated == "all" or "/auth-check" in self.path):
             self.refuse(403, "GatedRepo")
         elif asked["verb"] and asked["revision"] not in ("main", repository.sha):
             self.refuse(404, "RevisionNotFound")
@@ -147,31 +183,32 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.refuse(404, "EntryNotFound")
 
-    def serve_file(self, repository: Repository | None, asked: re.Match) -> None:
+    def serve_file(self, repository: Repository | None, asked: re.Match, hub: HubServer) -> None:
         if repository is None:
-            self.refuse(404, "RepoNotFound")
-        elif repository.gated:
+            self.unknown()
+        elif self.is_shut(repository):
             self.refuse(403, "GatedRepo")
         elif asked["revision"] not in ("main", repository.sha):
             self.refuse(404, "RevisionNotFound")
         elif asked["path"] not in repository.files:
             self.refuse(404, "EntryNotFound", {"X-Repo-Commit": repository.sha})
         else:
-            self.send_range(repository.files[asked["path"]], repository.sha)
+            sent = self.send_range(repository.files[asked["path"]], repository.sha)
+            hub.served.append((asked["path"], sent))
 
-    def send_range(self, data: bytes, commit: str) -> None:
+    def send_range(self, data: bytes, commit: str) -> int:
+        """How many bytes went out."""
         headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if wanted is None:
-            self.send(200, data, headers)
-            return
+            return self.send(200, data, headers)
         start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
         headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
-        self.send(206, data[start : end + 1], headers)
+        return self.send(206, data[start : end + 1], headers)
 
     def asked_paths(self) -> list[str]:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        return json.loads(body)["paths"]
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        return parse_qs(body)["paths"]
 
     def refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         self.send(status, code.encode(), {"X-Error-Code": code} | (headers or {}))
@@ -179,13 +216,14 @@ class _Handler(BaseHTTPRequestHandler):
     def send_json(self, value) -> None:
         self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+    def send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> int:
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(data))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+        return 0 if self.command == "HEAD" else len(data)
 
 
 def _etag(data: bytes) -> str:
@@ -197,7 +235,7 @@ def _info(repository: Repository) -> dict:
         "_id": "0" * 24,
         "id": repository.id,
         "sha": repository.sha,
-        "private": False,
+        "private": repository.private,
         "gated": "auto" if repository.gated else False,
         "disabled": False,
         "tags": [],

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import draw_classes
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     "--no-sandbox",
@@ -92,7 +94,7 @@ def tab(page, name: str) -> None:
 def test_a_source_is_shown_and_the_page_fits(browser, page_address, width):
     page, strangers = open_page(browser, page_address, width)
     button(page, "Show images").click()
-    page.get_by_text("10 classes, 1797 images").wait_for()
+    page.get_by_text("10 classes, 1,797 images").wait_for()
     for name in ("Data", "Train", "Try it"):
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -103,6 +105,28 @@ def test_a_source_is_shown_and_the_page_fits(browser, page_address, width):
 def test_only_the_intended_endpoint_is_public(page_address):
     with urllib.request.urlopen(f"{page_address}/gradio_api/info") as answer:
         assert list(json.load(answer)["named_endpoints"]) == ["/classify"]
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path, width):
+    drawn = draw_classes(tmp_path, each=6, classes=("cat", "dog"))
+    page, strangers = open_page(browser, page_address, width)
+    page.get_by_role("button", name="Make your own classes").click()
+    for name in ("cat", "dog"):
+        page.get_by_label("New class").fill(name)
+        button(page, "Add class").click()
+        page.get_by_text(f"{name}: 0 photos, 5 more needed").wait_for()
+        chooser = page.locator("input[type=file][accept*='image']").first
+        chooser.set_input_files(sorted((drawn / name).iterdir()))
+        page.get_by_text(f"{name}: 6 photos").wait_for()
+    button(page, "Use these photos").click()
+    page.get_by_text("2 classes, 12 images").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.reload()
+    page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_text("dog: 6 photos").wait_for()
+    assert strangers == []
+    page.close()
 
 
 @pytest.mark.slow

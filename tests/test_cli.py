@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.hygiene.pictures import photo
 from tests.tiny import draw_classes
 from transfer import cli
 
@@ -88,17 +89,64 @@ def test_evaluate_gives_the_accuracy_of_the_report(trained, capsys, monkeypatch)
     assert json.loads(out)["accuracy"] == result["accuracy"]
 
 
-def test_inspect_tells_counts_and_problems(trained, capsys, monkeypatch, tmp_path):
-    source = draw_classes(tmp_path / "source")
-    broken = next(source.rglob("*.png"))
-    broken.write_bytes(broken.read_bytes()[:60])
-    status, out, _ = run(capsys, monkeypatch, "inspect", source, "--json")
+@pytest.fixture
+def spoiled(tmp_path):
+    """A folder with one broken file and a test picture that is trained on."""
+    for split, seed in (("train", 0), ("test", 50)):
+        for kind, name in enumerate(("cat", "dog")):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for number in range(6):
+                picture = photo(seed + 10 * kind + number)
+                picture.save(tmp_path / "pets" / split / name / f"{number}.png")
+    (tmp_path / "pets/train/dog/6.png").write_bytes(b"")
+    photo(3).resize((80, 60)).save(tmp_path / "pets/test/cat/9.jpg", quality=80)
+    return tmp_path / "pets"
+
+
+def test_inspect_tells_counts_and_problems(spoiled, capsys, monkeypatch):
+    status, out, err = run(capsys, monkeypatch, "inspect", spoiled, "--json")
     found = json.loads(out)
-    assert status == 0
-    assert sum(found["splits"].values()) == sum(found["classes"].values())
-    assert [problem["where"] for problem in found["problems"]] == [
-        broken.relative_to(source).as_posix()
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert found["source"] == str(spoiled) and len(found["revision"]) == 16
+    assert (found["image_column"], found["label_column"]) == (None, None)
+    assert found["splits"] == {"test": 13, "train": 13}
+    assert found["classes"] == {"cat": 13, "dog": 13}
+    assert found["problems"] == [
+        {"where": "train/dog/6.png", "why": "the file is empty; save it anew"},
+        {
+            "where": "train/cat/3.png",
+            "why": "nearly the same picture as test/cat/9.jpg, so the test would flatter",
+        },
     ]
+    assert {"counts", "sizes", "balance", "duplicates"} < set(found)
+    assert "looked at 26 images" in err
+
+
+def test_inspect_prints_a_table_and_what_is_wrong(spoiled, capsys, monkeypatch):
+    status, out, _ = run(capsys, monkeypatch, "inspect", spoiled)
+    shown = out.splitlines()
+    assert (status, len(shown)) == (0, 9)
+    assert shown[1:5] == [
+        "class  test  train",
+        "cat       7      6",
+        "dog       6      7",
+        "all      13     13",
+    ]
+    assert shown[7] == "problem: train/dog/6.png: the file is empty; save it anew"
+
+
+def test_inspect_prints_names_that_are_not_unicode(spoiled, capsys, monkeypatch):
+    broken = spoiled / "train/dog/6.png"
+    broken.rename(broken.with_name(os.fsdecode(b"caf\xe9.png")))
+    status, out, _ = run(capsys, monkeypatch, "inspect", spoiled)
+    assert status == 0 and r"train/dog/caf\udce9.png" in out
+
+
+def test_inspect_refuses_a_single_class(capsys, monkeypatch, tmp_path):
+    source = draw_classes(tmp_path / "source", classes=("across",))
+    status, out, err = run(capsys, monkeypatch, "inspect", source)
+    assert (status, out) == (1, "")
+    assert err == "error: expected at least 2 classes, found across; add images of another\n"
 
 
 BAD = {

@@ -19,7 +19,7 @@ from transfer import filling
 from transfer import store as store_module
 from transfer.errors import CacheError, SourceError
 from transfer.features import Cached, CacheSpec, Level, name_of
-from transfer.filling import cache_levels, in_parts, passes_left, read_ahead, seconds_a_pass
+from transfer.filling import cache_levels, in_parts, passes_left, seconds_a_pass
 from transfer.network import Stage
 from transfer.settings import TrainingSettings
 from transfer.source import LabelledImages, open_source
@@ -484,48 +484,6 @@ def test_what_halving_does_not_help_is_raised(room, message, sizes):
 @pytest.fixture
 def two_processors(monkeypatch):
     monkeypatch.setattr(filling, "processors", lambda: 2)
-
-
-def test_what_is_read_ahead_comes_in_order(two_processors):
-    def read(batch):
-        time.sleep(0.003 * (batch % 3 == 0))
-        return -batch
-
-    assert list(read_ahead(read, list(range(20)))) == [(n, -n) for n in range(20)]
-    assert list(read_ahead(read, [])) == []
-
-
-def test_a_little_is_read_ahead_and_nothing_more_once_closed(two_processors):
-    threads, begun, third = threading.active_count(), [], threading.Event()
-
-    def read(batch):
-        begun.append(batch)
-        if len(begun) == 3:
-            third.set()
-
-    ahead = read_ahead(read, list(range(20)))
-    assert begun == []
-    assert next(ahead) == (0, None)
-    assert third.wait(timeout=10)
-    time.sleep(0.02)
-    assert sorted(begun) == [0, 1, 2]
-    ahead.close()
-    assert len(begun) == 3 and threading.active_count() == threads
-
-
-def test_what_fails_while_it_is_read_ahead_is_raised_in_its_place(two_processors):
-    threads = threading.active_count()
-
-    def read(batch):
-        if batch == 3:
-            raise SourceError("gone")
-        return batch
-
-    ahead = read_ahead(read, list(range(20)))
-    assert [next(ahead)[0] for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(SourceError, match="gone"):
-        next(ahead)
-    assert threading.active_count() == threads
 
 
 def test_a_pass_is_measured_on_a_few_images_the_second_time(images, two_processors, monkeypatch):

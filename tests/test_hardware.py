@@ -1,5 +1,4 @@
 import math
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +12,6 @@ from transfer.hardware import (
     choose_precision,
     free_memory,
     images_a_batch,
-    processors,
 )
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -212,17 +210,3 @@ def test_a_processor_takes_a_few_megabytes_at_once_and_a_gpu_what_it_holds(monke
     with_memory(monkeypatch, 1000 * GB)
     assert images_a_batch(VALUES_A_BATCH // 3, CPU, at_most=50) == 3
     assert images_a_batch(VALUES_A_BATCH // 3, GPU, at_most=50) == 50
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not told on this system")
-def test_only_processors_that_this_process_may_use_count(monkeypatch):
-    assert processors() == len(os.sched_getaffinity(0))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 70} if not process else {})
-    assert processors() == 3
-
-
-@pytest.mark.parametrize(("told", "count"), [(7, 7), (None, 1)])
-def test_where_a_system_does_not_say_which_all_processors_count(monkeypatch, told, count):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: told)
-    assert processors() == count

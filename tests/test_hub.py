@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from transfer import hub
 from transfer.errors import SourceError, WeightsError
 from transfer.hub import HubSilent, ask, explain, is_silence
 
@@ -99,3 +100,48 @@ def test_the_error_is_of_the_kind_asked_for():
 def test_what_is_already_told_stays_as_it_is():
     told = SourceError("expected a cat")
     assert explain(told, "model", "a/b", WeightsError) is told
+
+
+@pytest.fixture
+def quick_looks(monkeypatch):
+    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.05)
+
+
+def nobody():
+    raise ConnectionRefusedError
+
+
+def test_a_long_download_is_waited_for_while_the_hub_answers(quick_looks):
+    looks = []
+    assert hub.watch(lambda: time.sleep(0.6) or 7, lambda: looks.append(1)) == 7
+    assert len(looks) > 3
+
+
+def test_a_refusal_is_an_answer_too(quick_looks):
+    def refuse():
+        raise KeyError
+
+    assert hub.watch(lambda: time.sleep(0.4) or 7, refuse) == 7
+
+
+@pytest.mark.parametrize("look", [nobody, lambda: time.sleep(5)], ids=["gone", "silent"])
+def test_a_download_from_a_hub_that_went_is_given_up(quick_looks, look):
+    started = time.monotonic()
+    with pytest.raises(HubSilent):
+        hub.watch(lambda: time.sleep(5), look)
+    assert 0.1 < time.monotonic() - started < 2
+
+
+def test_a_hub_that_comes_back_is_waited_for(quick_looks):
+    answers = iter([nobody, nobody, lambda: 1] * 10)
+    assert hub.watch(lambda: time.sleep(0.5) or 7, lambda: next(answers)()) == 7
+
+
+def test_what_a_download_raises_is_raised_here(quick_looks):
+    def fail():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        hub.watch(fail, nobody)
+    with pytest.raises(HubSilent):
+        hub.watch(nobody, lambda: None)

@@ -42,10 +42,11 @@ def test_the_head_answers_as_scikit_learn_does(classes):
 
 
 def test_the_strength_that_validates_best_is_taken(monkeypatch):
-    def score(model, *_):
-        return {1e-2: 0.75, 1e-1: 0.75}.get(model.C, 0.5)
+    def predict(model, _):
+        wrong = {1e-2: 3, 1e-1: 3}.get(model.C, 6)
+        return (np.arange(12) + (np.arange(12) < wrong)) % 3
 
-    monkeypatch.setattr(LogisticRegression, "score", score)
+    monkeypatch.setattr(LogisticRegression, "predict", predict)
     head, data = linear_head(3), {"train": split(3), "validation": split(3, 12, seed=1)}
     assert fit_linear(head, data, seed=0) == 0.75
     x, y = standardised(head, data["train"]), data["train"].labels.numpy()
@@ -101,3 +102,29 @@ def test_the_size_of_the_batches_does_not_change_what_is_fitted(monkeypatch):
     monkeypatch.setattr(linear, "IMAGES_A_BATCH", 7)
     fit_linear(parts, data, seed=0)
     assert np.allclose(scores(parts, data["train"]), scores(whole, data["train"]), atol=1e-4)
+
+
+def rare(images: int = 200, seed: int = 0):
+    """Two classes that overlap; the second has one image in ten."""
+    kinds = (torch.arange(images) % 10 == 0).long()
+    noise = torch.zeros(1, images, 512, 1, 1)
+    noise[0, :, 0, 0, 0] = torch.randn(images, generator=torch.Generator().manual_seed(seed))
+    noise[:, kinds == 1, 0] += 1.5
+    return held(noise, kinds)
+
+
+def test_balanced_a_rare_class_is_answered_more_often():
+    data, new = {"train": rare(), "validation": rare(seed=1)}, rare(400, seed=2)
+    answers = {}
+    for balanced in (False, True):
+        head = tiny_network(classes=2, hidden=(), dropout=0.0, side=32).head
+        fit_linear(head, data, seed=0, balanced=balanced)
+        answers[balanced] = scores(head, new).argmax(1).sum()
+    assert answers[True] > 2 * answers[False]
+
+
+def test_the_accuracy_told_counts_images_whatever_classes_weigh(monkeypatch):
+    monkeypatch.setattr(LogisticRegression, "predict", lambda model, x: np.zeros(len(x)))
+    head = tiny_network(classes=2, hidden=(), dropout=0.0, side=32).head
+    data = {"train": rare(), "validation": rare(seed=1)}
+    assert fit_linear(head, data, seed=0, balanced=True) == pytest.approx(0.9)

@@ -160,11 +160,14 @@ def planned(
     precision: str = "no",
     views: int = 2,
     network=None,
+    **options,
 ) -> Plan:
     settings = TrainingSettings(unfreeze=unfreeze, views=views, seed=7)
     accelerator = SimpleNamespace(mixed_precision=precision, device=CPU)
     network = network or tiny_network()
-    return make_plan(network, "ab" * 32, TRANSFORM, settings, images, open_store(), accelerator)
+    return make_plan(
+        network, "ab" * 32, TRANSFORM, settings, images, open_store(), accelerator, **options
+    )
 
 
 @pytest.fixture
@@ -218,7 +221,9 @@ def test_the_sentence_says_how_many_bytes_are_kept(room, precision, itemsize):
     made = planned(images, precision=precision)
     size = (17_000 * itemsize + 1000 * 4) * (512 * 2 * 2 + 512)
     assert made.spec.bytes(images.counts()) == size
-    assert made.why == f"what enters block5 is kept ({size / MB:.0f} MB)"
+    assert made.why == (
+        f"what enters block5 is kept ({size / MB:.0f} MB), in 2 views of every training image"
+    )
 
 
 def test_the_sentence_says_what_was_too_much_and_what_is_kept_instead(room, monkeypatch):
@@ -231,7 +236,8 @@ def test_the_sentence_says_what_was_too_much_and_what_is_kept_instead(room, monk
     assert kept == 18_000 * (3 * SIDE * SIDE + 4 * 512)
     assert made.why == (
         f"pixels are kept ({kept / MB:.0f} MB): what enters block5 would take "
-        f"{too_much / MB:.0f} MB, more than the cache may hold (150 MB)"
+        f"{too_much / MB:.0f} MB, more than the cache may hold (150 MB), in 2 views of every "
+        "training image"
     )
 
 
@@ -485,3 +491,24 @@ def test_a_training_takes_as_long_as_was_said_before(
 
 def test_nothing_is_less_than_the_body_s_output():
     assert chosen("none", limit=1, memory=1) == chosen("none")
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "fewer", "cut", "views"),
+    [
+        ("1", True, "block5", 8),
+        ("0.5", True, "block5", 4),
+        ("0.2", True, "block5", 1),
+        ("0.1", True, "block1", 1),
+        ("0.5", False, "block1", 8),
+    ],
+)
+def test_fewer_views_are_kept_where_more_do_not_fit(
+    room, monkeypatch, gigabytes, fewer, cut, views
+):
+    """A view of all is 80 MB, the other splits take 40 MB."""
+    images = unreadable(train=8000, validation=2000, test=2000)
+    monkeypatch.setenv("TRANSFER_CACHE_GB", gigabytes)
+    made = planned(images, views=8, fewer_views=fewer)
+    assert (made.cut, made.spec.views) == (cut, views)
+    assert (f"in {views} views" in made.why) == (views > 1)

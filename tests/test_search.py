@@ -171,7 +171,7 @@ def scripted(monkeypatch):
 
     def script(losses: Callable[[Candidate], torch.Tensor] = lambda _: PLAIN) -> None:
         monkeypatch.setattr(
-            search, "_try", lambda candidate, *_: trial(losses(candidate), candidate)
+            search, "_try", lambda candidate, *_, **__: trial(losses(candidate), candidate)
         )
 
     return script
@@ -393,7 +393,7 @@ def sampled(monkeypatch, train: Cached, validation: Cached) -> list[tuple]:
     """(features, labels) of training and of validation as the first head gets them."""
     given = []
 
-    def watch(candidate, head, train, held_out, seed):
+    def watch(candidate, head, train, held_out, **_):
         given.extend([train, held_out])
         return trial(PLAIN, candidate)
 
@@ -502,3 +502,23 @@ def test_a_head_learns_as_its_candidate_says(monkeypatch):
     events, _, _ = tried(noisy(), candidate(weight_decay=0.3), rates=True, optimizers=True)
     assert made == [(event.optimizer, event.learning_rate, 0.3) for event in events]
     assert len(set(made)) == 1 + 2 + 1
+
+
+def test_weighed_classes_count_in_every_loss():
+    labels = torch.arange(40) % 4 == 0
+    numbers = torch.randn(1, 40, CHANNELS, 1, 1, generator=torch.Generator().manual_seed(0))
+    data = {name: held(numbers, labels.long()) for name in ("train", "validation")}
+    losses = []
+    for weights in (None, torch.ones(2), torch.tensor([0.1, 3.7])):
+        trials = try_heads(
+            candidate("avg"),
+            data,
+            make_head,
+            seed=0,
+            rates=False,
+            optimizers=False,
+            class_weights=weights,
+        )
+        losses.append(next(trials).validation_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert abs(losses[2] - losses[0]) > 0.1

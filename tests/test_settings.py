@@ -280,3 +280,16 @@ def test_letters_are_not_mirrored():
 def test_fine_tuning_moves_the_filters_less_than_warm_up_the_head():
     settings = suited()
     assert settings.fine_tune.learning_rate < settings.warm_up.learning_rate
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_classes_are_weighed_where_they_are_uneven_unless_it_is_said(uneven, asked):
+    settings = TrainingSettings(class_weights=asked)
+    found = settings.suited_to(photos(uneven=uneven), "hub", fast_device=False)
+    assert found.class_weights == (uneven if asked is None else asked)
+
+
+def test_class_weights_are_on_or_off():
+    with pytest.raises(SettingsError, match="class weights must be one of True, False"):
+        TrainingSettings(class_weights="some")

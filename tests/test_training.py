@@ -14,6 +14,7 @@ from transfer.settings import BLOCKS, PhaseSettings
 from transfer.training import (
     LABEL_SMOOTHING,
     check_optimizer,
+    class_weights,
     make_accelerator,
     make_optimizer,
     run_phase,
@@ -69,6 +70,7 @@ def phase(
     target: float | None = None,
     should_stop=lambda: False,
     seed: int = 0,
+    **options,
 ):
     """(epochs, PhaseDone) of a phase on the head, or on the given module."""
     accelerator = make_accelerator(seed)
@@ -85,6 +87,7 @@ def phase(
             target_accuracy=target,
             should_stop=should_stop,
             drift=network.drift_from_now(learns),
+            **options,
         )
     )
     assert isinstance(events[-1], PhaseDone)
@@ -391,3 +394,53 @@ def test_batches_are_told_at_most_a_few_times_a_second():
     told = [event for event in events if isinstance(event, BatchDone)]
     assert 1 <= len(told) < 24
     assert all(event.total == 24 and event.seconds_left >= 0 for event in told)
+
+
+def test_classes_weigh_the_same_in_all_and_an_image_1_on_average():
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = class_weights(labels, 3)
+    for label in range(3):
+        assert weights[labels][labels == label].sum() == pytest.approx(10 / 3)
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+def uneven() -> dict:
+    """Features without any sign of the class, which is 0 in five of six images."""
+    labels = (torch.arange(24) % 6 == 0).long()
+    noise = torch.randn(1, 24, 512, 1, 1, generator=torch.Generator().manual_seed(0))
+    return {name: held(noise, labels) for name in ("train", "validation")}
+
+
+def test_where_nothing_is_known_weighed_classes_are_answered_alike():
+    data, answers = uneven(), {}
+    for weights in (None, class_weights(data["train"].labels, 2)):
+        network = tiny_network(classes=2, hidden=(), dropout=0.0)
+        with torch.no_grad():
+            network.head.scale.zero_()  # the bias alone decides
+        settings = replace(PHASE, epochs=40, learning_rate=0.1, batch_size=24, weight_decay=0)
+        phase(network, data, settings, class_weights=weights)
+        with torch.no_grad():
+            answers[weights is None] = network.head(data["train"].inputs[0, :1]).softmax(1)[0, 1]
+    assert answers[False] == pytest.approx(0.5, abs=0.05)
+    assert answers[True] < 0.3
+
+
+def test_equal_weights_are_the_same_as_none():
+    curves = [
+        phase(tiny_network(classes=2), easy(), class_weights=weights, at_once=at_once)[0]
+        for weights, at_once in ((None, 24), (torch.ones(2), 24), (torch.ones(2), 3))
+    ]
+    losses = [[epoch.validation_loss for epoch in epochs] for epochs in curves]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=0.2)
+
+
+def test_a_batch_in_parts_weighs_its_images_as_the_whole_does():
+    data, found = uneven(), []
+    weights = class_weights(data["train"].labels, 2)
+    for at_once in (24, 5):
+        network = tiny_network(classes=2, hidden=(), dropout=0.0)
+        settings = replace(PHASE, epochs=1, batch_size=24, optimizer="sgd", learning_rate=0.1)
+        epochs, _ = phase(network, data, settings, class_weights=weights, at_once=at_once)
+        found.append(epochs[1].loss)
+    assert found[0] == pytest.approx(found[1], rel=1e-3)

@@ -39,6 +39,18 @@ def said(monkeypatch, training, *, stopped: bool = False, stop=None) -> list[dic
     return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
+def test_what_takes_long_is_imported_before_there_is_a_job():
+    script = (
+        "import sys, transfer.worker as w; w.main(); "
+        "print(sorted(set(w.NEEDED) - set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == {"ready": True}
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_events_are_passed_on_line_by_line(monkeypatch):
     told = said(monkeypatch, [CHOSEN, PHASE, SAVED])
     assert [events.from_json(message) for message in told] == [CHOSEN, PHASE, SAVED]

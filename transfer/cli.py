@@ -62,30 +62,24 @@ def inspect(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a source holds: splits, classes, and files that cannot be read."""
+    """Say what a source holds, and what is wrong with it: files that cannot be read, classes with
+    few images, the same picture twice."""
+    from transfer.hygiene import described
+    from transfer.hygiene import inspect as look_at
+    from transfer.progress import Progress, duration
     from transfer.settings import TrainingSettings
-    from transfer.source import inspect as check
     from transfer.source import read_source
 
     settings = TrainingSettings(image_column=image_column, label_column=label_column, config=config)
-    images = check(read_source(source, settings))
-    found = {
-        "source": images.source,
-        "revision": images.revision,
-        "splits": images.counts(),
-        "classes": images.class_counts(),
-        "image_column": images.image_column,
-        "label_column": images.label_column,
-        "problems": [{"where": p.where, "why": p.why} for p in images.problems],
-    }
+    progress, started = Progress(), time.monotonic()
+    found = look_at(read_source(source, settings), progress.tell)
+    images = sum(found.splits.values())
+    progress.say(f"looked at {images} images in {duration(time.monotonic() - started)}")
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(found.to_json()))
         return
-    print(f"{images.source} (revision {images.revision})")
-    for title in ("splits", "classes"):
-        print(f"{title}: " + ", ".join(f"{name} {n}" for name, n in found[title].items()))
-    for problem in images.problems:
-        print(f"problem: {problem.where}: {problem.why}")
+    for line in described(found):
+        print(line)
 
 
 @app.command()
@@ -103,6 +97,9 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto, bf16, fp16 or fp32; auto: what the hardware does best.")
     ] = "auto",
+    class_weights: Annotated[
+        bool | None, typer.Option(help="Weigh all classes the same; left open: where uneven.")
+    ] = None,
     unfreeze: Annotated[str, typer.Option(help="block1 … block5, or none.")] = "block5",
     head_epochs: Annotated[int | None, typer.Option(help="At most, in warm-up.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="At most, in fine-tune.")] = None,
@@ -261,3 +258,21 @@ def evaluate(
         )
     for problem in report["skipped"]:
         print(f"skipped: {problem['where']}: {problem['why']}", file=sys.stderr)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    format: Annotated[str, typer.Option(help="timm, which transformers loads too.")] = "timm",
+) -> None:
+    """Write a run as a folder that timm and transformers load without this package."""
+    from transfer.export import export as write
+
+    folder = write(run, out, format)
+    print(folder)
+    for call in (
+        f'timm.create_model("local-dir:{folder}", pretrained=True)',
+        f'transformers.pipeline("image-classification", model="{folder}")',
+    ):
+        print(f"load it with {call}", file=sys.stderr)

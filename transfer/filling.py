@@ -7,9 +7,7 @@ and what a killed training left is gone on from.
 import copy
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
@@ -22,8 +20,8 @@ from filelock import Timeout
 from transfer.errors import CacheError, ImageError, SourceError
 from transfer.events import CacheProgress
 from transfer.features import Cached, CacheSpec, Level, Mapped, name_of
-from transfer.hardware import processors
 from transfer.network import Stage
+from transfer.reading import processors, read_ahead
 from transfer.source import LabelledImages, Problem, Split
 from transfer.store import Entry, Store
 from transfer.transform import augmented
@@ -248,23 +246,6 @@ def in_parts(stage: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 def _numbers(values: torch.Tensor) -> np.ndarray:
     values = values.cpu().contiguous()
     return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
-
-
-def read_ahead(read: Callable, batches: list) -> Iterator[tuple]:
-    """(batch, read(batch)) in order, read by threads while whoever asks is busy."""
-    with ThreadPoolExecutor(max_workers=processors()) as pool:
-        waiting: deque = deque()
-        try:
-            for batch in batches:
-                waiting.append((batch, pool.submit(read, batch)))
-                if len(waiting) > processors():
-                    batch, result = waiting.popleft()
-                    yield batch, result.result()
-            while waiting:
-                batch, result = waiting.popleft()
-                yield batch, result.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _labelled(inputs: Mapped, split: Split, bad: set[int]) -> Cached:

@@ -1,7 +1,6 @@
 """What this machine has: memory, and which arithmetic is fast and right on it."""
 
 import copy
-import os
 import time
 from functools import cache
 from pathlib import Path
@@ -89,8 +88,3 @@ def images_a_batch(values_an_image: int, device: torch.device, at_most: int) -> 
     fitting = LARGEST_SHARE_OF_MEMORY * free_memory(device) / BYTES_A_VALUE
     values = min(fitting, VALUES_A_BATCH) if device.type == "cpu" else fitting
     return max(1, min(at_most, int(values // values_an_image)))
-
-
-def processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

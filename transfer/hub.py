@@ -2,42 +2,84 @@
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from transfer.errors import TransferError
 
 Answer = TypeVar("Answer")
 ANSWER_SECONDS = 3.0
+LOOK_SECONDS = 10.0
+LOOKS_IN_VAIN = 3
 
 
 class HubSilent(Exception):
     """The Hub did not answer: no network, offline mode, a server error or a deadline passed."""
 
 
-def ask(call: Callable[[], Answer], seconds: float = ANSWER_SECONDS) -> Answer:
-    """What `call` returns, or what it raises, or HubSilent after `seconds`.
+class _Asked(Generic[Answer]):
+    """A call in a thread of its own, for the clients' own timeouts bound one read, not a whole.
 
-    The clients' own timeouts bound one read, not a whole answer, so the call gets a thread.
+    Nobody waits for a thread that was given up; it ends when its own timeouts let it.
     """
-    result: list[Answer] = []
-    error: list[BaseException] = []
 
-    def run() -> None:
+    def __init__(self, call: Callable[[], Answer]):
+        self._call = call
+        self._result: list[Answer] = []
+        self._error: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, daemon=True, name="hub")
+        self._thread.start()
+
+    def _run(self) -> None:
         try:
-            result.append(call())
+            self._result.append(self._call())
         except BaseException as caught:
-            error.append(caught)
+            self._error.append(caught)
 
-    thread = threading.Thread(target=run, daemon=True, name="hub")
-    thread.start()
-    thread.join(seconds)
-    if error:
-        if is_silence(error[0]):
-            raise HubSilent from error[0]
-        raise error[0]
-    if not result:
+    def done_within(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def answer(self) -> Answer:
+        """What the call returned or raised; HubSilent where that means that nobody is there."""
+        if self._error:
+            if is_silence(self._error[0]):
+                raise HubSilent from self._error[0]
+            raise self._error[0]
+        return self._result[0]
+
+
+def ask(call: Callable[[], Answer], seconds: float = ANSWER_SECONDS) -> Answer:
+    """What `call` returns, or what it raises, or HubSilent after `seconds`."""
+    asked = _Asked(call)
+    if not asked.done_within(seconds):
         raise HubSilent
-    return result[0]
+    return asked.answer()
+
+
+def watch(call: Callable[[], Answer], look: Callable[[], object]) -> Answer:
+    """What `call` returns, however long it takes while the Hub answers; HubSilent when it stops.
+
+    A download's length says nothing about the Hub, so `look` asks it something small every
+    LOOK_SECONDS. It is given up after LOOKS_IN_VAIN looks in a row without any answer.
+    """
+    asked = _Asked(call)
+    in_vain = 0
+    while not asked.done_within(LOOK_SECONDS):
+        in_vain = 0 if _answers(look) else in_vain + 1
+        if in_vain >= LOOKS_IN_VAIN and not asked.done_within(0):
+            raise HubSilent
+    return asked.answer()
+
+
+def _answers(look: Callable[[], object]) -> bool:
+    """Whether anything comes back, be it a refusal."""
+    try:
+        ask(look, LOOK_SECONDS)
+    except HubSilent:
+        return False
+    except Exception:
+        return True
+    return True
 
 
 def is_silence(error: BaseException) -> bool:

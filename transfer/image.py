@@ -8,8 +8,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from transfer.errors import ImageError
+from transfer.settings import LIMITS
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = LIMITS.pixels
 Picture = Image.Image | np.ndarray | bytes | str | Path
 TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -14,29 +14,38 @@ TOLERANCE = 1e-3
 IMAGES_A_BATCH = 256
 
 
-def fit_linear(head: Head, features: dict[str, Cached], seed: int) -> float:
+def fit_linear(
+    head: Head, features: dict[str, Cached], seed: int, *, balanced: bool = False
+) -> float:
     """Fit scikit-learn's logistic regression and put it into a head without hidden layers.
 
     Its C is the one that does best on validation, the smaller of equals. Plain views only: they
-    are what an upload looks like. Returns the accuracy on validation.
+    are what an upload looks like. `balanced`: every class weighs the same. Returns the accuracy on
+    validation.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.utils.class_weight import compute_sample_weight
 
     head.standardise(pooled(head, features["train"]))
     x, y = standardised(head, features["train"]), features["train"].labels.numpy()
     held_out = standardised(head, features["validation"])
     wanted = features["validation"].labels.numpy()
-    best_accuracy = -1.0
+    best_score, accuracy = -1.0, 0.0
+    weights = compute_sample_weight("balanced" if balanced else None, wanted)
     # from strong to weak regularisation, each begun where the one before ended
     model = LogisticRegression(
-        max_iter=MAX_ITERATIONS, tol=TOLERANCE, warm_start=True, random_state=seed
+        class_weight="balanced" if balanced else None,
+        max_iter=MAX_ITERATIONS,
+        tol=TOLERANCE,
+        warm_start=True,
+        random_state=seed,
     )
     for strength in STRENGTHS:
-        accuracy = model.set_params(C=strength).fit(x, y).score(held_out, wanted)
-        if accuracy > best_accuracy:
-            best_accuracy = accuracy
+        right = model.set_params(C=strength).fit(x, y).predict(held_out) == wanted
+        if (score := np.average(right, weights=weights)) > best_score:
+            best_score, accuracy = score, right.mean()
             _copy_into(head.layers[-1], model)
-    return float(best_accuracy)
+    return float(accuracy)
 
 
 def pooled(head: Head, cached: Cached) -> Iterator[torch.Tensor]:

@@ -63,20 +63,26 @@ def make_plan(
     images: LabelledImages,
     store: Store,
     accelerator: Accelerator,
+    *,
+    fewer_views: bool = False,
 ) -> Plan:
-    """`body` is the body's hash. Of several processes the main one decides for all."""
-    counts = images.counts()
+    """`body` is the body's hash; `fewer_views` than the settings' may be kept where it takes that
+    for what enters the lowest unfrozen block to fit. Of several processes the main one decides.
+    """
+    counts, views = images.counts(), settings.views
 
     def spec(cut: str) -> CacheSpec:
         return CacheSpec(
             transform=transform,
-            views=settings.views,
+            views=views,
             seed=settings.seed,
             body=body,
             dtype=DTYPES[accelerator.mixed_precision],
             levels=_levels(network, cut, transform),
         )
 
+    while fewer_views and views > 1 and spec(settings.unfreeze).bytes(counts) > store.limit:
+        views //= 2
     cut, why = choose_cut(
         settings.unfreeze,
         needed=lambda cut: spec(cut).bytes(counts),
@@ -92,8 +98,9 @@ def make_plan(
     )
     lowest = _levels(network, cut, transform)[0]
     passes = images_a_batch(widest(lowest), accelerator.device, IMAGES_A_PASS)
-    rows = max(1, passes // settings.views)
-    cut, why, rows = broadcast_object_list([cut, why, rows])
+    rows = max(1, passes // views)
+    why += f", in {views} views of every training image" if views > 1 else ""
+    cut, why, views, rows = broadcast_object_list([cut, why, views, rows])
     return Plan(spec=spec(cut), cut=cut, why=why, rows_a_batch=rows)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from transfer import events
@@ -48,7 +49,9 @@ def describe(event: events.Event) -> str:
         case events.DatasetReady():
             counts = ", ".join(f"{n} {name}" for name, n in event.images.items())
             skipped = f", {len(event.skipped)} told or skipped" if event.skipped else ""
-            return f"data: {event.source}, {len(event.classes)} classes, {counts}{skipped}"
+            path = Path(event.source)
+            source = path.name if path.is_absolute() else event.source
+            return f"data: {source}, {len(event.classes)} classes, {counts}{skipped}"
         case events.CacheProgress():
             rate = event.done / max(event.seconds, 1e-9)
             left = duration((event.total - event.done) / max(rate, 1e-9))

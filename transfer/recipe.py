@@ -37,7 +37,7 @@ from transfer.search import Candidate, try_heads
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.source import LabelledImages, glance, open_source
 from transfer.store import Store, open_store
-from transfer.training import check_optimizer, make_accelerator, run_phase
+from transfer.training import check_optimizer, class_weights, make_accelerator, run_phase
 from transfer.transform import Transform
 from transfer.weights import Body, find_body
 
@@ -112,6 +112,13 @@ class _Training:
     reached: tuple[float, float] | None = None
     record: Record = field(default_factory=Record)
 
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """What each class weighs in a loss, where they weigh differently."""
+        if not self.settings.class_weights:
+            return None
+        return class_weights(self.features["train"].labels, len(self.images.classes))
+
     def stage(self, *layers: torch.nn.Module) -> Stage:
         return Stage(torch.nn.Sequential(*layers), self.transform)
 
@@ -170,7 +177,9 @@ def _plan(training: _Training) -> Iterator[Event]:
         images,
         training.store,
         training.accelerator,
+        fewer_views=training.asked.views is None,
     )
+    training.settings = replace(settings, views=plan.spec.views)
     device = training.accelerator.device
     seconds = {"cache": cache_seconds(plan, images, training.store, device)}
     yield Estimated(seconds=seconds | _phase_seconds(training), kept=plan.why)
@@ -243,7 +252,8 @@ def _fit_linear(training: _Training) -> Iterator[Event]:
         parameters=count(network),
         learns=["head"],
     )
-    accuracy = fit_linear(head, training.features, training.settings.seed)
+    settings = training.settings
+    accuracy = fit_linear(head, training.features, settings.seed, balanced=settings.class_weights)
     done = PhaseDone(
         phase="features",
         epochs=0,
@@ -285,6 +295,7 @@ def _choose_head(training: _Training) -> Iterator[Event]:
             seed=settings.seed,
             rates=open_rate,
             optimizers=open_rate and open_optimizer,
+            class_weights=training.class_weights,
         ),
     )
     learns = replace(warm_up, learning_rate=best.learning_rate, optimizer=best.optimizer)
@@ -350,6 +361,7 @@ def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event
         drift=network.drift_from_now(learns),
         at_once=plan.at_once(block, training.accelerator.device),
         start=training.reached,
+        class_weights=training.class_weights,
     ):
         if isinstance(event, EpochDone):
             curve.append(event)

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -80,23 +81,25 @@ def try_heads(
     seed: int,
     rates: bool,
     optimizers: bool,
+    class_weights: torch.Tensor | None = None,
 ) -> Iterator[HeadTried | HeadChosen]:
     """Yields HeadTried…, HeadChosen; returns the best Candidate.
 
     `first` is taken unless another is better; `rates` and `optimizers` say whether those may be
-    changed.
+    changed. `class_weights` as in `run_phase`.
     """
     started = time.monotonic()
     train = _sample(features["train"], MOST_TRAINING_VIEWS // features["train"].views, seed)
     held_out = _sample(features["validation"], MOST_VALIDATION_IMAGES, seed)
     rounds = [_shapes(features["train"].inputs.shape), _dropouts]
     rounds += [_rates] * rates + [_optimizers] * optimizers
-    trials = [best := _try(first, make_head(first.head), train, held_out, seed)]
+    learn = partial(_try, train=train, held_out=held_out, seed=seed, class_weights=class_weights)
+    trials = [best := learn(first, make_head(first.head))]
     yield HeadTried(**best.row)
     for others in rounds:
         tried = []
         for candidate in others(best.candidate):
-            tried.append(_try(candidate, make_head(candidate.head), train, held_out, seed))
+            tried.append(learn(candidate, make_head(candidate.head)))
             yield HeadTried(**tried[-1].row)
         trials += tried
         strongest = min(tried, key=lambda trial: trial.row["validation_loss"], default=best)
@@ -152,7 +155,14 @@ def _sample(cached: Cached, most: int, seed: int) -> tuple[torch.Tensor, torch.T
     return torch.stack(views), cached.labels[at]
 
 
-def _try(candidate: Candidate, head: Head, train: tuple, held_out: tuple, seed: int) -> _Trial:
+def _try(
+    candidate: Candidate,
+    head: Head,
+    train: tuple,
+    held_out: tuple,
+    seed: int,
+    class_weights: torch.Tensor | None,
+) -> _Trial:
     """Warm up one head, shorter than it will be, and keep its best epoch's losses."""
     started = time.monotonic()
     x, y = _pooled(head, train[0]), train[1]
@@ -170,11 +180,13 @@ def _try(candidate: Candidate, head: Head, train: tuple, held_out: tuple, seed: 
             for batch, at in enumerate(torch.randperm(len(y)).split(IMAGES_A_BATCH)):
                 schedule.step_update(epoch * batches + batch)
                 logits = head.scores(x[torch.randint(len(x), at.shape), at])
-                cross_entropy(logits, y[at], label_smoothing=LABEL_SMOOTHING).backward()
+                cross_entropy(
+                    logits, y[at], class_weights, label_smoothing=LABEL_SMOOTHING
+                ).backward()
                 optimizer.step()
                 optimizer.zero_grad()
             logits = _judged(head, held_x[0])
-            losses = cross_entropy(logits, held_y, reduction="none")
+            losses = cross_entropy(logits, held_y, class_weights, reduction="none")
             losses = losses.nan_to_num(nan=DIVERGED, posinf=DIVERGED)
             if best is None or losses.mean() < best[0].mean():
                 best = losses, (logits.argmax(1) == held_y).float().mean().item()

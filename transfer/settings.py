@@ -18,7 +18,9 @@ ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
 
 def _one_of(name: str, value, allowed: tuple) -> None:
     if value not in allowed:
-        raise SettingsError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
+        raise SettingsError(
+            f"{name} must be one of {', '.join(map(str, allowed))}, found {value!r}"
+        )
 
 
 def _number(name: str, value, low, high, *, whole: bool = False) -> None:
@@ -32,6 +34,21 @@ def _number(name: str, value, low, high, *, whole: bool = False) -> None:
 def _optional(check, name: str, value, *args, **kwargs) -> None:
     if value is not None:
         check(name, value, *args, **kwargs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is read at most: of one picture its pixels and its bytes; of an archive how many files,
+    how many bytes once unpacked, and how many times its own size."""
+
+    pixels: int = 100_000_000
+    image_bytes: int = 200_000_000
+    archive_files: int = 200_000
+    archive_bytes: int = 50_000_000_000
+    archive_ratio: int = 200
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +113,13 @@ class PhaseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a glance at the training images tells: `side` is the median shorter side in pixels."""
+    """What a glance at the training images tells: `side` is the median shorter side in pixels,
+    `uneven` whether some classes have many times more images than others."""
 
     train_images: int
     side: int
     grey: bool
+    uneven: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +136,7 @@ class TrainingSettings:
     warm_up: PhaseSettings = field(default_factory=PhaseSettings)
     fine_tune: PhaseSettings = field(default_factory=PhaseSettings)
     views: int | None = None
+    class_weights: bool | None = None
     target_accuracy: float | None = None
     precision: str = "auto"
     seed: int = 0
@@ -134,6 +154,7 @@ class TrainingSettings:
         _optional(_number, "views", self.views, 1, 100, whole=True)
         _optional(_number, "target accuracy", self.target_accuracy, 0, 1)
         _optional(_number, "limit per class", self.limit_per_class, 1, 10_000_000, whole=True)
+        _optional(_one_of, "class weights", self.class_weights, (True, False))
         _number("seed", self.seed, 0, 2**31 - 1, whole=True)
         self.warm_up.check("warm-up")
         self.fine_tune.check("fine-tune")
@@ -195,6 +216,7 @@ class TrainingSettings:
             image_size=image_size,
             head=replace(self.head, pooling=pooling, dropout=dropout),
             views=self.views or views,
+            class_weights=look.uneven if self.class_weights is None else self.class_weights,
             warm_up=self.warm_up.filled(
                 epochs=40 if small else 20 if medium else 10,
                 learning_rate=1e-3,

@@ -8,10 +8,10 @@ then `--unfrozen` epochs with more of it. fastai's `fine_tune` unfreezes all blo
 `train` block5 (and all of them for one epoch, to compare epochs); a plain PyTorch loop as tutorials
 write it and the transformers Trainer train the same head as this package, then block5.
 
-Every learner runs in a process of its own, in turn, for `--rounds` rounds. This package trains whole
-each time. A peer's epochs take the same time one after the other, so only fastai trains whole, in
-the first round, for its accuracy; else a peer trains `--sample` epochs of either kind, and what its
-whole training takes is the sum of its median epochs.
+Every learner runs in a process of its own, in turn, for `--rounds` rounds. This package trains
+whole each time. A peer's epochs take the same time one after the other, so only fastai trains whole,
+in the first round, for its accuracy; else a peer trains `--sample` epochs of either kind, and what
+its whole training takes is the sum of its median epochs.
 """
 
 import json
@@ -19,6 +19,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -118,8 +119,8 @@ def write_digits(folder: Path) -> Path:
 
 def alone(learner, images: Path, frozen: int, unfrozen: int) -> dict:
     """Run in a new process, so that no learner finds another's threads or memory."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(learner, (images, frozen, unfrozen))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(learner, images, frozen, unfrozen).result()
 
 
 def transfer_in_two_phases(images: Path, frozen: int, unfrozen: int, unfreeze="block5") -> dict:

@@ -1,22 +1,19 @@
+import errno
 import io
+import stat
 import time
+from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from tests.hub_server import FRIEND, STRANGER
+from tests.source.hub_sets import plain
+from transfer import hub as asking
 from transfer.errors import SourceError
 from transfer.image import load_image
 from transfer.source.hub import open_hub
-
-CONFIGS = """---
-configs:
-- config_name: {}
-  data_files: a/*.parquet
-- config_name: {}
-  data_files: b/*.parquet
----
-"""
+from transfer.store import cache_folder
 
 
 def colours(labels) -> list[Image.Image]:
@@ -42,6 +39,7 @@ def refusal(name: str, **options) -> str:
         open_hub(name, **options)
     message = str(caught.value)
     assert "\n" not in message and "/tmp" not in message and "http" not in message
+    assert FRIEND not in message
     return message
 
 
@@ -49,215 +47,217 @@ def problems(images) -> str:
     return "; ".join(f"{problem.where}: {problem.why}" for problem in images.problems)
 
 
-def test_a_data_set_with_class_names(hub):
-    train, test = [0, 1, 1, 0, 1, 0], [1, 0]
-    repository = hub.add(
-        "datasets",
-        "someone/insects",
-        {
-            "data/train-00000-of-00001.parquet": parquet(train, classes=["wasp", "ant"]),
-            "data/test-00000-of-00001.parquet": parquet(test, classes=["wasp", "ant"]),
-        },
-    )
+@pytest.fixture
+def token(monkeypatch):
+    """Sign in as somebody, or as nobody."""
+
+    def sign_in(token: str | None) -> None:
+        if token is None:
+            monkeypatch.delenv("HF_TOKEN", raising=False)
+        else:
+            monkeypatch.setenv("HF_TOKEN", token)
+
+    return sign_in
+
+
+@pytest.fixture(params=["private", "gated"])
+def closed(request, hub):
+    """The name of a data set that only FRIEND may read."""
+    name = f"closed/{request.param}_{request.node.name.split('[')[0]}"
+    kind = {"private": True} if request.param == "private" else {"gated": "files"}
+    files = {"README.md": b"between us", "train.parquet": plain(0, 1, 1, 0)}
+    hub.add("datasets", name, files, **kind)
+    return name
+
+
+def test_images_keep_their_order_and_say_where_they_are_from(hub):
+    labels = [0, 1, 1, 0, 1, 0]
+    repository = hub.add("datasets", "someone/insects", {"train.parquet": plain(*labels)})
     images = open_hub("someone/insects")
-    assert images.source == "hub:someone/insects"
-    assert images.revision == repository.sha
-    assert images.classes == ("wasp", "ant")
+    assert (images.source, images.revision) == ("hub:someone/insects", repository.sha)
     assert (images.image_column, images.label_column) == ("image", "label")
-    assert images.counts() == {"train": 6, "test": 2}
-    assert images.splits["train"].labels.tolist() == train
-    assert images.splits["train"].labels.dtype == np.int64
-    assert images.splits["test"].labels.tolist() == test
-    assert images.problems == ()
-    for row in range(6):
-        assert load_image(images.splits["train"].read(row)).getpixel((0, 0)) == (10 * row, 0, 0)
+    assert images.splits["train"].labels.tolist() == labels
+    assert images.splits["train"].names[4] == "train row 4"
+    reds = [load_image(images.splits["train"].read(i)).getpixel((0, 0))[0] for i in range(6)]
+    assert reds == [0, 1, 2, 3, 4, 5]
 
 
-def test_string_labels_and_columns_of_any_name(hub):
-    kinds = ["zebra", "ant", "zebra", "ant", "bee", "bee"]
-    data = parquet(kinds, image="img", label="kind", file=[f"{i}.png" for i in range(6)])
-    hub.add("datasets", "someone/kinds", {"train.parquet": data})
-    images = open_hub("someone/kinds")
-    assert images.classes == ("ant", "bee", "zebra")
-    assert images.splits["train"].labels.tolist() == [2, 0, 2, 0, 1, 1]
-    assert (images.image_column, images.label_column) == ("img", "kind")
-    assert "column 'kind': taken as the label" in problems(images)
-    assert load_image(images.splits["train"].read(3)).getpixel((0, 0)) == (30, 0, 0)
+def test_a_row_keeps_its_number_where_others_are_left_out(hub):
+    hub.add("datasets", "someone/gaps", {"train.parquet": plain(0, -1, 1)})
+    split = open_hub("someone/gaps").splits["train"]
+    assert split.names == ("train row 0", "train row 2")
+    assert load_image(split.read(1)).getpixel((0, 0)) == (2, 0, 0)
 
 
-def test_labels_that_are_numbers_are_classes_in_their_order(hub):
-    hub.add("datasets", "someone/numbers", {"train.parquet": parquet([10, 2, 10, 2, 2, 10])})
-    images = open_hub("someone/numbers")
-    assert images.classes == ("2", "10")
-    assert images.splits["train"].labels.tolist() == [1, 0, 1, 0, 0, 1]
-
-
-def test_the_columns_may_be_named(hub):
-    data = parquet([0, 1, 0, 1], classes=["x", "y"], sex=["f", "m", "m", "m"])
-    hub.add("datasets", "someone/birds", {"train.parquet": data})
-    images = open_hub("someone/birds", label_column="sex")
-    assert (images.classes, images.label_column) == (("f", "m"), "sex")
-    assert images.splits["train"].labels.tolist() == [0, 1, 1, 1]
-    message = refusal("someone/birds", label_column="size")
-    assert "'size'" in message and "sex (Value)" in message and "--label-column" in message
-    message = refusal("someone/birds", image_column="label")
-    assert "'label'" in message and "image (Image)" in message and "--image-column" in message
-
-
-def test_a_set_without_validation_gets_no_split_here(hub):
-    hub.add("datasets", "someone/one", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
-    assert list(open_hub("someone/one").splits) == ["train"]
-
-
-def test_an_unlabelled_test_split_is_left_out_and_told(hub):
-    classes = ["x", "y"]
-    hub.add(
-        "datasets",
-        "someone/contest",
-        {
-            "data/train.parquet": parquet([0, 1, 1, 0], classes=classes),
-            "data/validation.parquet": parquet([0, -1, 1], classes=classes),
-            "data/test.parquet": parquet([-1, -1], classes=classes),
-        },
-    )
-    images = open_hub("someone/contest")
-    assert images.counts() == {"train": 4, "validation": 2}
-    assert "split 'test': not used: it has no labels" in problems(images)
-    assert "split 'validation': 1 rows without label" in problems(images)
-    last = load_image(images.splits["validation"].read(1))
-    assert last.getpixel((0, 0)) == (20, 0, 0)
-    assert images.splits["validation"].names[1] == "validation row 2"
-
-
-def test_a_folder_of_image_files_on_the_hub(hub):
-    def png(shade: int) -> bytes:
-        file = io.BytesIO()
-        Image.new("RGB", (8, 8), (shade, 0, 0)).save(file, "PNG")
-        return file.getvalue()
-
-    files = {f"train/{name}/{i}.png": png(i) for name in ("cat", "dog") for i in range(3)}
-    hub.add("datasets", "someone/pets", files)
-    images = open_hub("someone/pets")
-    assert images.class_counts() == {"cat": 3, "dog": 3}
-    shades = [load_image(images.splits["train"].read(i)).getpixel((0, 0))[0] for i in range(6)]
-    assert sorted(shades) == [0, 0, 1, 1, 2, 2]
+def test_a_config_is_named_in_the_source(hub):
+    card = b"---\nconfigs:\n- config_name: winter\n  data_files: w.parquet\n---\n"
+    hub.add("datasets", "someone/seasons", {"README.md": card, "w.parquet": plain(0, 1)})
+    assert open_hub("someone/seasons", config="winter").source == "hub:someone/seasons (winter)"
 
 
 def test_a_new_revision_is_seen(hub):
-    first = hub.add("datasets", "someone/new", {"train.parquet": parquet([0, 1, 1])})
-    assert open_hub("someone/new", label_column="label").revision == first.sha
-    second = hub.add("datasets", "someone/new", {"train.parquet": parquet([0, 1, 1, 0])})
-    images = open_hub("someone/new", label_column="label")
+    first = hub.add("datasets", "someone/new", {"train.parquet": plain(0, 1, 1)})
+    assert open_hub("someone/new").revision == first.sha
+    second = hub.add("datasets", "someone/new", {"train.parquet": plain(0, 1, 1, 0)})
+    images = open_hub("someone/new")
     assert images.revision == second.sha != first.sha
     assert images.counts() == {"train": 4}
 
 
-def test_a_bare_name_finds_its_owner(hub):
-    hub.add("datasets", "someone/old", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
-    assert open_hub("old").source == "hub:someone/old"
+def test_an_older_revision_on_this_machine_does_not_stand_in_for_a_broken_one(hub):
+    hub.add("datasets", "someone/worse", {"train.parquet": plain(0, 1, 1)})
+    open_hub("someone/worse")
+    hub.add("datasets", "someone/worse", {"README.md": b"all gone"})
+    assert "holds nothing" in refusal("someone/worse")
+
+
+def test_one_word_finds_its_owner(hub):
+    hub.add("datasets", "someone/old", {"train.parquet": plain(0, 1)})
+    images = open_hub("old")
+    assert images.source == "hub:someone/old" and images.problems == ()
+    assert open_hub("old", limit_per_class=5).source == "hub:someone/old"
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_renamed_set_is_found_and_told(hub, limit):
+    hub.add("datasets", "someone/after", {"train.parquet": plain(0, 1)})
+    hub.moved["someone/before"] = "someone/after"
+    images = open_hub("someone/before", limit_per_class=limit)
+    assert images.source == "hub:someone/after"
+    assert problems(images) == "hub:someone/before: it is now called 'someone/after'"
 
 
 def test_a_local_folder_of_the_same_name_is_not_taken(hub, tmp_path, monkeypatch):
-    hub.add("datasets", "someone/same", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
+    hub.add("datasets", "someone/same", {"train.parquet": plain(0, 1)})
     (tmp_path / "someone/same").mkdir(parents=True)
     (tmp_path / "someone/same/train.csv").write_text("a,b\n1,2\n")
     monkeypatch.chdir(tmp_path)
-    assert open_hub("someone/same").classes == ("x", "y")
+    assert open_hub("someone/same").classes == ("wasp", "ant")
 
 
-def test_two_configs_are_listed(hub):
-    files = {
-        "README.md": CONFIGS.format("summer", "winter").encode(),
-        "a/train.parquet": parquet([0, 1], classes=["x", "y"]),
-        "b/train.parquet": parquet([0, 1, 1, 1], classes=["x", "y"]),
-    }
-    hub.add("datasets", "someone/two", files)
-    message = refusal("someone/two")
-    assert "(summer, winter), found none" in message and "--config" in message
-    assert "found autumn" in refusal("someone/two", config="autumn")
-    images = open_hub("someone/two", config="winter")
-    assert images.source == "hub:someone/two (winter)"
-    assert images.counts() == {"train": 4}
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ({"README.md": b"hello"}, "holds nothing"),
-        ({}, "holds nothing"),
-        ({"script.py": b"raise SystemExit(3)"}, "without running its code"),
-        ({"train.parquet": b"PAR1 this is nothing PAR1"}, "holds nothing"),
-        ({"train.csv": b"a,b\n1,2\n3,4\n"}, "expected a column of images"),
-    ],
-    ids=["only a card", "empty", "script", "broken", "no images"],
-)
-def test_a_data_set_that_cannot_be_learned_from(hub, files, words):
-    name = next(iter(files), "nothing").split(".")[0].lower()
-    hub.add("datasets", f"useless/{name}", files)
-    assert words in refusal(f"useless/{name}")
-
-
-def test_an_image_without_any_label(hub):
-    import datasets
-
-    table = datasets.Dataset.from_dict({"image": colours(range(4))})
-    file = io.BytesIO()
-    table.cast_column("image", datasets.Image()).to_parquet(file)
-    hub.add("datasets", "someone/views", {"train.parquet": file.getvalue()})
-    assert "expected a column of labels, found image (Image)" in refusal("someone/views")
-
-
-def test_too_many_classes_are_refused(hub):
-    data = parquet([f"name {i}" for i in range(1001)])
-    hub.add("datasets", "someone/names", {"train.parquet": data})
-    message = refusal("someone/names", label_column="label")
-    assert "at most 1000 classes in column 'label', found 1001" in message
-
-
-def test_rows_without_a_label_are_left_out(hub):
-    data = parquet(["a", None, "b", "a"], label="kind")
-    hub.add("datasets", "someone/gaps", {"train.parquet": data})
-    images = open_hub("someone/gaps", label_column="kind")
-    assert images.splits["train"].labels.tolist() == [0, 1, 0]
-    assert load_image(images.splits["train"].read(1)).getpixel((0, 0)) == (20, 0, 0)
-
-
-def test_lists_of_labels_are_refused(hub):
-    data = parquet([[0, 1], [1], [0], [1]], label="tags")
-    hub.add("datasets", "someone/tags", {"train.parquet": data})
-    assert "lists" in refusal("someone/tags", label_column="tags")
-
-
-@pytest.mark.parametrize("gated", ["all", "files"])
-def test_a_gated_set_says_that_its_terms_come_first(hub, gated):
-    hub.add("datasets", f"gated/{gated}", {"train.parquet": b""}, gated=gated)
-    message = refusal(f"gated/{gated}")
-    assert "terms" in message and "hf auth login" in message and f"gated/{gated}" in message
-
-
-@pytest.mark.parametrize("name", ["someone/nothing", "no such name", "a/b/c"])
-def test_an_unknown_set_is_told(hub, name):
+@pytest.mark.parametrize("name", ["someone/nothing", "nothing", "no such name", "a/b/c"])
+def test_an_unknown_set_is_told(hub, name, token):
+    assert f"found none called '{name}'" in refusal(name)
+    token(FRIEND)
     assert f"found none called '{name}'" in refusal(name)
 
 
+def test_a_token_that_is_not_valid_is_told(hub, token):
+    hub.add("datasets", "someone/open", {"train.parquet": plain(0, 1)})
+    token("hf_expired")
+    message = refusal("someone/open")
+    assert "status 401" in message and "sign in anew" in message and "hf_expired" not in message
+
+
+@pytest.mark.parametrize("gated", ["all", "files"])
+def test_a_gated_set_says_that_its_terms_come_first(hub, gated, token):
+    hub.add("datasets", f"gated/{gated}", {"train.parquet": plain(0, 1)}, gated=gated)
+    for who in (None, STRANGER):
+        token(who)
+        message = refusal(f"gated/{gated}")
+        assert "terms" in message and "hf auth login" in message and f"gated/{gated}" in message
+
+
+def test_a_private_set_says_that_one_may_have_to_sign_in(hub, token):
+    hub.add("datasets", "secret/one", {"train.parquet": plain(0, 1)}, private=True)
+    for who in (None, STRANGER):
+        token(who)
+        message = refusal("secret/one")
+        assert "found none called 'secret/one'" in message and "hf auth login" in message
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_nobody_else_reads_what_a_friend_has_loaded(closed, token, limit):
+    token(FRIEND)
+    images = open_hub(closed, limit_per_class=limit)
+    assert images.class_counts() == {"wasp": 2, "ant": 2}
+    assert [load_image(images.splits["train"].read(i)).size for i in range(4)] == [(8, 8)] * 4
+    for who in (None, STRANGER):
+        token(who)
+        refusal(closed, limit_per_class=limit)
+    token(FRIEND)
+    assert open_hub(closed, limit_per_class=limit).class_counts() == {"wasp": 2, "ant": 2}
+
+
+def test_a_friend_may_come_after_a_refusal(closed, token):
+    token(None)
+    refusal(closed)
+    token(FRIEND)
+    assert open_hub(closed).counts() == {"train": 4}
+
+
+def test_without_the_hub_nothing_closed_is_read(hub, closed, token):
+    token(FRIEND)
+    open_hub(closed, limit_per_class=5)
+    with hub.gone():
+        assert "does not answer" in refusal(closed, limit_per_class=5)
+
+
+def test_of_a_closed_set_nothing_lies_where_others_of_the_machine_look(closed, token):
+    from huggingface_hub import constants
+
+    token(FRIEND)
+    open_hub(closed)
+    for folder in ("taken", "private"):
+        assert stat.S_IMODE((cache_folder() / folder).stat().st_mode) == 0o700
+    kept = [path for path in (cache_folder() / "taken").rglob("*") if path.is_file()]
+    assert len(kept) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in kept} == {0o700}
+    shared = Path(constants.HF_HOME)
+    name = closed.split("/")[1]
+    for path in shared.rglob("*"):
+        if path.is_file() and name in str(path) and ".locks" not in path.parts:
+            assert not path.read_bytes().startswith((b"PAR1", b"\x89PNG")), path
+    card = shared / "hub" / f"datasets--closed--{name}"
+    assert stat.S_IMODE(card.stat().st_mode) == 0o700
+    assert not list((shared / "datasets").glob(f"*{name}*"))
+
+
+@pytest.mark.parametrize("limit", [None, 5])
 @pytest.mark.parametrize("mood", ["busy", "silent"])
-def test_a_hub_that_does_not_answer_is_told_soon(hub, mood):
-    hub.add("datasets", "someone/there", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
+def test_a_hub_that_does_not_answer_is_told_soon(hub, mood, limit):
+    hub.add("datasets", "someone/there", {"train.parquet": plain(0, 1)})
     started = time.monotonic()
     with hub.in_mood(mood):
-        assert "does not answer" in refusal("someone/there")
+        assert "does not answer" in refusal("someone/there", limit_per_class=limit)
     assert time.monotonic() - started < 5
 
 
-def test_a_hub_that_is_not_there_is_told_soon(hub):
+@pytest.mark.parametrize("name", ["someone/there", "mnist"])
+def test_a_hub_that_is_not_there_is_told_soon(hub, name):
     started = time.monotonic()
     with hub.gone():
-        assert "does not answer" in refusal("someone/there")
+        message = refusal(name)
+    assert "does not answer" in message and "check the connection" in message
     assert time.monotonic() - started < 5
 
 
-def test_a_hub_that_fails_halfway_is_told(hub, monkeypatch):
-    hub.add("datasets", "someone/half", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_hub_that_fails_halfway_is_told(hub, monkeypatch, limit):
+    hub.add("datasets", "someone/half", {"train.parquet": plain(0, 1)})
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the client's own retries
     with hub.in_mood("halfway"):
-        assert "does not answer" in refusal("someone/half")
+        assert "does not answer" in refusal("someone/half", limit_per_class=limit)
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_hub_that_falls_silent_halfway_is_given_up(hub, monkeypatch, limit):
+    monkeypatch.setattr(asking, "LOOK_SECONDS", 0.3)
+    hub.add("datasets", f"someone/tired{limit}", {"train.parquet": plain(0, 1)})
+    started = time.monotonic()
+    with hub.in_mood("tired"):
+        assert "does not answer" in refusal(f"someone/tired{limit}", limit_per_class=limit)
+    assert time.monotonic() - started < 10
+
+
+def test_a_full_disk_is_told(hub, monkeypatch):
+    import datasets
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    hub.add("datasets", "someone/huge", {"train.parquet": plain(0, 1)})
+    monkeypatch.setattr(datasets.DatasetBuilder, "download_and_prepare", full)
+    message = refusal("someone/huge")
+    assert "expected room on the disk" in message and "--limit-per-class" in message

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transfer.source.labelled import LabelledImages, Problem, Split
+from transfer.source.labelled import LabelledImages, Problem, Split, uneven
 
 
 def numbered(labels) -> Split:
@@ -50,3 +50,11 @@ def test_new_splits_keep_what_was_told_and_add_to_it():
 def test_what_a_source_holds_cannot_be_changed_by_accident():
     with pytest.raises(AttributeError):
         labelled(train=[0]).revision = "2"
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [([5, 5], False), ([5, 14], False), ([5, 15], True), ([20, 5, 5], True), ([0, 1], True)],
+)
+def test_classes_are_uneven_from_three_times_the_images(counts, found):
+    assert uneven(np.array(counts)) is found

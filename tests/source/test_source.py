@@ -8,7 +8,7 @@ from tests.source.test_folder import draw
 from tests.source.test_hub import parquet
 from transfer.errors import SourceError
 from transfer.settings import TrainingSettings
-from transfer.source import LabelledImages, Split, glance, inspect, open_source, read_source
+from transfer.source import LabelledImages, Split, glance, open_source, read_source
 
 SETTINGS = TrainingSettings()
 
@@ -99,13 +99,6 @@ def test_what_is_neither_here_nor_a_hub_id_is_refused_without_asking(hub, source
         read_source(source, SETTINGS)
     assert "\n" not in str(caught.value)
     assert hub.requests == []
-
-
-def test_inspect_tells_every_picture_that_cannot_be_read():
-    images = inspect(of_pictures(png(4, 4, "red"), b"", png(4, 4, "red")[:50], png(4, 4, "red")))
-    assert [problem.where for problem in images.problems] == ["picture 1", "picture 2"]
-    assert "empty" in images.problems[0].why
-    assert images.counts() == {"train": 4}
 
 
 def test_a_glance_sees_the_median_shorter_side_and_the_colour():

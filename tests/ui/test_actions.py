@@ -36,22 +36,22 @@ def idle(runs):
 
 
 def test_a_source_is_shown_with_its_classes_and_samples(idle, tmp_path):
-    page = idle.show_source(str(draw_classes(tmp_path / "shapes")))
+    page = idle.show_source(ME, str(draw_classes(tmp_path / "shapes")))
     assert "3 classes, 24 images" in page
     assert page.count("<img") == 12
     assert str(tmp_path) not in page
 
 
 def test_a_source_that_is_not_there_is_a_sentence(idle):
-    assert "which is not here" in idle.show_source("nowhere")
-    assert "found nothing" in idle.show_source(None)
+    assert "which is not here" in idle.show_source(ME, "nowhere")
+    assert "found nothing" in idle.show_source(ME, None)
 
 
 def test_a_shared_server_opens_no_folder_of_its_own(runs, tmp_path, hub):
     actions = Actions(Jobs(runs), shared=True)
-    page = actions.show_source(str(draw_classes(tmp_path / "shapes")))
+    page = actions.show_source(ME, str(draw_classes(tmp_path / "shapes")))
     assert 'class="warning"' in page and "<img" not in page
-    assert "1797 images" in actions.show_source("digits")
+    assert "1,797 images" in actions.show_source(ME, "digits")
 
 
 def test_starting_shows_the_job_and_stopping_is_the_owner_s_alone(idle):

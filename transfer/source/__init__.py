@@ -8,13 +8,22 @@ from PIL import Image
 from transfer.errors import ImageError, SourceError
 from transfer.image import load_image
 from transfer.settings import Look, TrainingSettings
+from transfer.source.archive import open_archive
 from transfer.source.digits import open_digits
 from transfer.source.folder import open_folder
 from transfer.source.hub import open_hub
-from transfer.source.labelled import LabelledImages, Problem, Split
+from transfer.source.labelled import LabelledImages, Problem, Split, uneven
 from transfer.source.split import limit_per_class, with_all_splits
 
-__all__ = ["LabelledImages", "Problem", "Split", "glance", "inspect", "open_source", "read_source"]
+__all__ = [
+    "LabelledImages",
+    "Problem",
+    "Split",
+    "glance",
+    "open_source",
+    "read_source",
+    "uneven",
+]
 
 
 def open_source(source: str, settings: TrainingSettings) -> LabelledImages:
@@ -28,14 +37,15 @@ def open_source(source: str, settings: TrainingSettings) -> LabelledImages:
 def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
     """The source as it stands, with the splits that it has. Raises SourceError.
 
-    `digits`, a folder, or a Hub id; a local folder wins over a Hub id of the same name unless
+    `digits`, a folder, a zip, or a Hub id; what is here wins over a Hub id of the same name unless
     `hub:` stands before it.
     """
     source = str(source).strip()
     if source == "digits":
         return open_digits()
     if not source.startswith("hub:") and (path := _path(source)):
-        return open_folder(path)
+        opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
+        return opened(path, settings.label_column)
     name = source.removeprefix("hub:")
     if source.startswith("hub:") or _looks_like_hub_id(name):
         return open_hub(
@@ -43,11 +53,13 @@ def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
             config=settings.config,
             image_column=settings.image_column,
             label_column=settings.label_column,
+            limit_per_class=settings.limit_per_class,
+            seed=settings.seed,
         )
     found = Path(source).name[:80]
     raise SourceError(
-        f"expected `digits`, a folder or a Hub id like user/name, found {found!r}, which is not "
-        "here; check the spelling"
+        f"expected `digits`, a folder, a zip or a Hub id like user/name, found {found!r}, which is "
+        "not here; check the spelling"
     )
 
 
@@ -66,18 +78,6 @@ def _looks_like_hub_id(name: str) -> bool:
     return plain and "\\" not in name and len(parts) == 2
 
 
-def inspect(images: LabelledImages) -> LabelledImages:
-    """The same images with every file that cannot be read told among the problems."""
-    problems = []
-    for split in images.splits.values():
-        for i, name in enumerate(split.names):
-            try:
-                load_image(split.read(i))
-            except ImageError as error:
-                problems.append(Problem(where=name, why=str(error)))
-    return images.with_splits(images.splits, *problems)
-
-
 def glance(images: LabelledImages, at_most: int = 32) -> Look:
     """Look at a few training images, evenly spread, to see what kind of pictures they are."""
     train = images.splits["train"]
@@ -90,7 +90,12 @@ def glance(images: LabelledImages, at_most: int = 32) -> Look:
     if not seen:
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     side = int(np.median([min(image.size) for image in seen]))
-    return Look(train_images=len(train), side=side, grey=all(_is_grey(image) for image in seen))
+    return Look(
+        train_images=len(train),
+        side=side,
+        grey=all(_is_grey(image) for image in seen),
+        uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
+    )
 
 
 def _is_grey(image: Image.Image) -> bool:

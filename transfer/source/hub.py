@@ -1,13 +1,22 @@
-"""A data set of the Hugging Face Hub, read with `datasets`; its own code is never run."""
+"""A data set of the Hugging Face Hub, read with `datasets`; its own code is never run.
 
-import numpy as np
+An open one is downloaded into the cache that `datasets` shares with all programs. One that is
+private or gated, or of which only some images a class are wanted, is streamed into a folder of our
+own, and only after the Hub has just confirmed access with the present token.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import asdict
 
 from transfer import hub
 from transfer.errors import SourceError
-from transfer.source.labelled import LabelledImages, Problem, Split
-from transfer.source.split import split_called
-
-MAX_CLASSES = 1000
+from transfer.source import kept
+from transfer.source.columns import Wish
+from transfer.source.downloaded import read_downloaded
+from transfer.source.labelled import LabelledImages, Problem
+from transfer.source.repository import Repository, pin
+from transfer.source.streamed import read_streamed
 
 
 def open_hub(
@@ -16,64 +25,82 @@ def open_hub(
     config: str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    limit_per_class: int | None = None,
+    seed: int = 0,
 ) -> LabelledImages:
-    """Pinned to the revision that the Hub names now. Raises SourceError."""
-    try:
-        name, revision = _pin(name)
-        tables = _load(name, config, revision)
-    except Exception as error:
-        raise hub.explain(error, "data set", name, SourceError) from None
-    features = next(iter(tables.values())).features
-    image_column = _image_column(features, image_column)
-    problems: list[Problem] = []
-    label_column = _label_column(tables, label_column, image_column, problems)
-    classes, labels = _labels(tables, label_column)
-    splits = _splits(tables, labels, image_column, problems)
-    return LabelledImages(
-        source=f"hub:{name}" + (f" ({config})" if config else ""),
-        revision=revision,
-        classes=classes,
-        splits=splits,
+    """Pinned to the revision that the Hub names now. Raises SourceError, or CacheError.
+
+    With a limit only as much is downloaded as it takes to find so many images of each class, drawn
+    by the seed; without the Hub, what was once taken so from an open data set is used again.
+    """
+    wish = Wish(
+        config=config,
         image_column=image_column,
         label_column=label_column,
-        problems=tuple(problems),
+        limit_per_class=limit_per_class,
+        seed=seed if limit_per_class else 0,
     )
+    try:
+        repository = pin(name)
+    except hub.HubSilent as error:
+        return _taken_before(name, wish, error)
+    except Exception as error:
+        raise hub.explain(error, "data set", name, SourceError) from None
+    images = _read(repository, wish)
+    if "/" in name and name != repository.name:
+        images = _told(images, name, f"it is now called {repository.name!r}")
+    return images
 
 
-def _pin(name: str) -> tuple[str, str]:
-    """(id, revision) as the Hub names them now; the Hub's own errors, or HubSilent."""
+def _taken_before(name: str, wish: Wish, error: hub.HubSilent) -> LabelledImages:
+    """Never of a closed data set, for nobody says now who may read it."""
+    images = kept.find_public(name, asdict(wish)) if wish.limit_per_class else None
+    if images is None:
+        raise hub.explain(error, "data set", name, SourceError) from None
+    why = f"the Hub does not answer: images taken before, of revision {images.revision[:12]}"
+    return _told(images, name, why)
+
+
+def _told(images: LabelledImages, name: str, why: str) -> LabelledImages:
+    return images.with_splits(images.splits, Problem(where=f"hub:{name}", why=why))
+
+
+def _read(repository: Repository, wish: Wish) -> LabelledImages:
+    """Given up when the Hub falls silent, however far it has come."""
     from huggingface_hub import HfApi
 
-    info = hub.ask(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
-    if info.gated:  # it is listed for everyone, its files are not
-        hub.ask(lambda: HfApi().auth_check(info.id, repo_type="dataset"))
-    return info.id, info.sha
-
-
-def _load(name: str, config: str | None, revision: str) -> dict:
-    """Split → table, downloaded."""
-    from datasets import load_dataset
-
-    # hf:// keeps a local folder of the same name from being taken instead
-    address = f"hf://datasets/{name}"
+    read = read_streamed if repository.closed or wish.limit_per_class else read_downloaded
     try:
-        return dict(load_dataset(address, config, revision=revision))
+        return hub.watch(
+            lambda: read(repository, wish),
+            lambda: HfApi().dataset_info(repository.name, timeout=hub.LOOK_SECONDS),
+        )
     except Exception as error:
-        raise _load_error(error, address, config, revision) from error
+        meaning = _meaning(error, repository, wish)
+        raise hub.explain(meaning, "data set", repository.name, SourceError) from None
 
 
-def _load_error(error: Exception, address: str, config: str | None, revision: str) -> Exception:
+def _meaning(error: Exception, repository: Repository, wish: Wish) -> Exception:
     """What `datasets` means by an error of its many kinds."""
-    from datasets import get_dataset_config_names
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetGenerationError
+    from datasets.table import CastError
 
-    name = address.removeprefix("hf://datasets/")
-    if isinstance(error, ValueError) and "onfig" in str(error):
-        names = ", ".join(get_dataset_config_names(address, revision=revision)[:20])
+    name = repository.name
+    causes = list(_causes(error))
+    if any(hub.is_silence(cause) for cause in causes):
+        return hub.HubSilent()
+    if any(_is_full_disk(cause) for cause in causes):
         return SourceError(
-            f"expected one of the configs of {name!r} ({names}), found {config or 'none'}; "
-            "pass --config"
+            f"expected room on the disk for the data set {name!r}, found too little; free some, or "
+            "pass --limit-per-class"
+        )
+    if isinstance(error, ValueError) and "onfig" in str(error):
+        return _unknown_config(repository, wish.config)
+    if any(isinstance(cause, CastError) for cause in causes):
+        return SourceError(
+            f"expected the same columns in all files of the data set {name!r}, found different "
+            "ones; choose another data set, or one of its configs with --config"
         )
     nothing = (ValueError, EmptyDatasetError, DataFilesNotFoundError, DatasetGenerationError)
     if isinstance(error, nothing) or "Dataset scripts" in str(error):
@@ -85,115 +112,32 @@ def _load_error(error: Exception, address: str, config: str | None, revision: st
     return hub.HubSilent() if type(error) is FileNotFoundError else error
 
 
-def _image_column(features, wanted: str | None) -> str:
-    from datasets import Image
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
-    found = [column for column, feature in features.items() if isinstance(feature, Image)]
-    if wanted is not None and wanted in found:
-        return wanted
-    if wanted is not None or not found:
-        raise SourceError(
-            f"expected a column of images{f' called {wanted!r}' if wanted else ''}, found "
-            f"{_described(features)}; pass --image-column"
+
+def _is_full_disk(error: BaseException) -> bool:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or (isinstance(error, OSError) and "enough disk space" in str(error))
+
+
+def _unknown_config(repository: Repository, config: str | None) -> Exception:
+    from datasets import get_dataset_config_names
+
+    def ask_names() -> list[str]:
+        return get_dataset_config_names(
+            repository.address,
+            revision=repository.revision,
+            download_config=repository.download_config(),
         )
-    return found[0]
 
-
-def _label_column(tables, wanted: str | None, image_column: str, problems: list[Problem]) -> str:
-    from datasets import ClassLabel
-
-    table = next(iter(tables.values()))
-    features = table.features
-    if wanted is not None:
-        if wanted not in features:
-            raise SourceError(
-                f"expected a column called {wanted!r}, found {_described(features)}; "
-                "pass --label-column"
-            )
-        return wanted
-    for column, feature in features.items():
-        if isinstance(feature, ClassLabel):
-            return column
-    for column, feature in features.items():
-        plain = getattr(feature, "dtype", "") in ("string", "large_string", "int64", "int32")
-        if column != image_column and plain:
-            distinct = len(table.unique(column))
-            if 2 <= distinct <= min(MAX_CLASSES, len(table) // 2):
-                why = f"taken as the label: no ClassLabel column, and {distinct} values here"
-                problems.append(Problem(where=f"column {column!r}", why=why))
-                return column
-    raise SourceError(
-        f"expected a column of labels, found {_described(features)}; pass --label-column"
+    try:
+        names = ", ".join(hub.ask(ask_names, hub.LOOK_SECONDS)[:20])
+    except Exception as error:
+        return error
+    return SourceError(
+        f"expected one of the configs of {repository.name!r} ({names}), found {config or 'none'}; "
+        "pass --config"
     )
-
-
-def _labels(tables, column: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """(class names, split → int64 (N,) with -1 where there is no label)."""
-    values = {name: table.data.column(column).to_pylist() for name, table in tables.items()}
-    codes = _codes(next(iter(tables.values())).features[column], values, column)
-    if len(codes) > MAX_CLASSES:
-        raise SourceError(
-            f"expected at most {MAX_CLASSES} classes in column {column!r}, found {len(codes)}; "
-            "choose another with --label-column"
-        )
-    names = tuple(str(name) for _, name in codes.values())
-    return names, {
-        split: np.array([codes[v][0] if v in codes else -1 for v in rows], dtype=np.int64)
-        for split, rows in values.items()
-    }
-
-
-def _codes(feature, values: dict[str, list], column: str) -> dict:
-    """Stored value → (label, name), in label order."""
-    from datasets import ClassLabel
-
-    if isinstance(feature, ClassLabel):
-        return {i: (i, name) for i, name in enumerate(feature.names)}
-    stored = [value for rows in values.values() for value in rows if value is not None]
-    if any(isinstance(value, (list, dict)) for value in stored):
-        raise SourceError(
-            f"expected one label an image in column {column!r}, found lists of them; "
-            "choose another with --label-column"
-        )
-    return {value: (i, value) for i, value in enumerate(sorted(set(stored)))}
-
-
-def _splits(tables, labels, image_column: str, problems: list[Problem]) -> dict[str, Split]:
-    splits = {}
-    for name, table in tables.items():
-        split = split_called(name) or ("train" if len(tables) == 1 else None)
-        labelled = np.flatnonzero(labels[name] >= 0)
-        if split is None or split in splits:
-            problems.append(
-                Problem(where=f"split {name!r}", why="not used: not train, val or test")
-            )
-        elif len(labelled) == 0:
-            problems.append(Problem(where=f"split {name!r}", why="not used: it has no labels"))
-        else:
-            if missing := len(table) - len(labelled):
-                problems.append(
-                    Problem(where=f"split {name!r}", why=f"{missing} rows without label")
-                )
-            splits[split] = _split(name, table, labels[name], image_column).take(labelled)
-    if not splits:
-        raise SourceError(
-            f"expected a labelled split, found {', '.join(tables)}; choose another set"
-        )
-    return splits
-
-
-def _split(name: str, table, labels: np.ndarray, image_column: str) -> Split:
-    from datasets import Image
-
-    images = table.select_columns([image_column]).cast_column(image_column, Image(decode=False))
-
-    def read(i: int):
-        stored = images[i][image_column] or {}
-        return stored.get("bytes") or stored.get("path") or b""
-
-    names = tuple(f"{name} row {i}" for i in range(len(labels)))
-    return Split(labels=labels, names=names, read=read)
-
-
-def _described(features) -> str:
-    return ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())

@@ -1,6 +1,6 @@
 """Labelled images as every other room sees them, whatever source they came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from transfer.image import Picture
 
 SPLITS = ("train", "validation", "test")
+UNEVEN_FROM = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,12 @@ class Split:
         rows = np.asarray(rows, dtype=np.int64)
         names = tuple(self.names[row] for row in rows)
         return Split(labels=self.labels[rows], names=names, read=lambda i: self.read(int(rows[i])))
+
+
+def uneven(counts: Iterable[int]) -> bool:
+    """Whether a class has so many times the images of another that losses should be weighed."""
+    counts = list(counts)
+    return bool(max(counts) >= UNEVEN_FROM * min(counts))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """What the page does: each handler checks its input again, since anybody can post to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 
 from transfer import source as sources
 from transfer.errors import JobError, TransferError
+from transfer.hygiene import inspecting
 from transfer.image import load_image
 from transfer.jobs import Job, Jobs
 from transfer.run_folder import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.source.digits import as_digit
 from transfer.ui.charts import bars, charts, thumbnails
+from transfer.ui.findings import findings, progress
+from transfer.ui.own import OwnData, known
 from transfer.ui.report import report
 from transfer.ui.status import job_status
 
@@ -45,21 +49,39 @@ class Actions:
     def __init__(self, jobs: Jobs, *, shared: bool):
         self.jobs = jobs
         self.shared = shared
+        self.own = OwnData(jobs.runs / ".own")
 
-    def show_source(self, source: str):
+    def show_source(self, visitor: str, source: str):
         """What a source holds, with samples, or in a sentence why it cannot be used."""
         try:
-            images = sources.open_source(self._allowed(source), TrainingSettings())
+            images = sources.open_source(self._allowed(visitor, source), TrainingSettings())
         except TransferError as error:
             return f'<p class="warning">{escape(str(error))}</p>'
-        counts = ", ".join(f"{n} {name}" for name, n in images.counts().items())
+        counts = ", ".join(f"{n:,} {name}" for name, n in images.counts().items())
         told = "".join(f"<li>{escape(p.where)}: {escape(p.why)}</li>" for p in images.problems[:10])
         return (
-            f"<p><b>{len(images.classes)} classes, {sum(images.counts().values())} images</b> "
+            f"<p><b>{len(images.classes)} classes, {sum(images.counts().values()):,} images</b> "
             f"({counts})</p>{bars(images.class_counts())}"
             + (f'<ul class="warning">{told}</ul>' if told else "")
             + thumbnails(_samples(images))
         )
+
+    def look(self, visitor: str, source: str) -> Iterator[str]:
+        """Look at every image of a source: how far that is, then what was found."""
+        try:
+            images = sources.open_source(self._allowed(visitor, source), TrainingSettings())
+            told, looking = 0.0, inspecting(images)
+            while True:
+                try:
+                    event = next(looking)
+                except StopIteration as end:
+                    yield findings(end.value)
+                    return
+                if time.monotonic() - told > SECONDS_BETWEEN_LOOKS:
+                    told = time.monotonic()
+                    yield progress(event)
+        except TransferError as error:
+            yield f'<p class="warning">{escape(str(error))}</p>'
 
     def start(self, visitor: str, source: str, method: str, unfreeze: str, *advanced):
         """Queue a training for this visitor; what `watched` shows until it is watched."""
@@ -67,14 +89,14 @@ class Actions:
         try:
             if options.get("weights", "auto") not in WEIGHTS:
                 raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
-            job = self.jobs.start(self._allowed(source), options, owner=_known(visitor))
+            job = self.jobs.start(self._allowed(visitor, source), options, owner=known(visitor))
         except TransferError as error:
             raise gr.Error(str(error), print_exception=False) from None
         return self._shown(job)
 
     def stop(self, visitor: str):
         """Stop this visitor's training, and nobody else's."""
-        job = self.jobs.newest_of(_known(visitor))
+        job = self.jobs.newest_of(known(visitor))
         if job is not None and job.live:
             self.jobs.stop(job.id)
         return self._shown(job)[0], gr.Button(interactive=False)
@@ -146,10 +168,12 @@ class Actions:
         found = [path.parent for path in self.jobs.runs.glob("*/run.json")]
         return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
-    def _allowed(self, source: str | None) -> str:
+    def _allowed(self, visitor: str, source: str | None) -> str:
         source = (source or "").strip()
         if not source:
             raise JobError("expected a source, found nothing; choose `digits` or type one")
+        if path := self.own.source_of(visitor, source):
+            return str(path)
         if self.shared and source != "digits" and not source.startswith("hub:"):
             return f"hub:{source}"
         return source
@@ -165,12 +189,6 @@ class Actions:
             gr.Button(interactive=not live),
             gr.Button(interactive=live and not job.stopping),
         )
-
-
-def _known(visitor: str) -> str:
-    if not isinstance(visitor, str) or len(visitor) < 16:
-        raise gr.Error("This page has lost touch; reload it.", print_exception=False)
-    return visitor
 
 
 def _filled(advanced: tuple) -> dict:

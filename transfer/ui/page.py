@@ -10,8 +10,8 @@ from PIL import Image
 from transfer.jobs import Jobs
 from transfer.settings import UNFREEZE
 from transfer.ui.actions import Actions
+from transfer.ui.data_tab import PRIVATE, data_tab
 
-SOURCES = ("digits",)
 UNFREEZE_NAMES = {
     "block5": "block5: only the last block (quick, the usual choice)",
     "block4": "block4 and up",
@@ -20,7 +20,6 @@ UNFREEZE_NAMES = {
     "block1": "block1 and up: the whole body (slow)",
     "none": "none: stop after warm-up",
 }
-PRIVATE = {"api_visibility": "private"}
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
@@ -57,36 +56,25 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
         )
         with gr.Tabs() as tabs:
             with gr.Tab("Data", id="data"):
-                source = _data_tab(actions, tabs, shared)
+                source, own = data_tab(actions, visitor, tabs)
             with gr.Tab("Train", id="train"):
                 watched = _train_tab(actions, visitor, source)
             with gr.Tab("Try it", id="try"):
                 _try_tab(actions, visitor, watched)
-        page.load(
+        opened = page.load(
             lambda known: known or secrets.token_hex(16), visitor, visitor, **PRIVATE
-        ).then(actions.watch, visitor, watched, concurrency_limit=None, show_progress="hidden",
-               **PRIVATE)  # fmt: skip
+        )
+        opened.then(actions.own.show, visitor, own, show_progress="hidden", **PRIVATE)
+        opened.then(
+            actions.watch,
+            visitor,
+            watched,
+            concurrency_limit=None,
+            show_progress="hidden",
+            **PRIVATE,
+        )
         gr.api(actions.classify_file, api_name="classify", concurrency_limit=4)
     return page.queue(max_size=64, api_open=False, default_concurrency_limit=8)
-
-
-def _data_tab(actions: Actions, tabs: gr.Tabs, shared: bool) -> gr.Dropdown:
-    kinds = "a Hub id like user/name" + ("" if shared else ", or a folder with a folder a class")
-    with gr.Row(equal_height=True):
-        source = gr.Dropdown(
-            list(SOURCES),
-            value="digits",
-            label="Images",
-            info=f"`digits` needs no download. Or type {kinds}.",
-            allow_custom_value=True,
-            scale=4,
-        )
-        show = gr.Button("Show images", scale=1, min_width=140)
-    summary = gr.HTML()
-    onward = gr.Button("Train on these", variant="primary")
-    show.click(actions.show_source, source, summary, **PRIVATE)
-    onward.click(lambda: gr.Tabs(selected="train"), None, tabs, **PRIVATE)
-    return source
 
 
 def _train_tab(actions: Actions, visitor: gr.BrowserState, source: gr.Dropdown) -> list:

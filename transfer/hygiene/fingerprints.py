@@ -1,0 +1,135 @@
+"""Which pictures show the same: exact copies, and copies that were resized or saved anew.
+
+A perceptual hash finds candidates (the signs of the lowest frequencies of a cosine transform,
+Zauner 2010, as ImageHash computes it), small thumbnails in colour decide. What is kept grows with
+the images, not with their pairs. A copy that is cropped, mirrored, turned or recoloured is taken
+for another picture.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+HASHED_SIDE = 64
+THUMBNAIL_SIDE = 12
+CHANNEL_WEIGHTS = np.array([1, 0.5, 0.5], dtype=np.float32)  # JPEG is coarse with colour
+MOST_BITS_APART = 10
+LARGEST_DIFFERENCE = 0.15
+SMALLEST_CONTRAST = 4.0
+SMALLEST_SIDE = 16
+PAIRS_AT_ONCE = 2_000_000
+CANDIDATES_AT_ONCE = 4_096
+MOST_CANDIDATES = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """`digest` is of size and pixels, `hash` 64 bits, `thumbnail` uint8 (12, 12, 3) in YCbCr, and
+    `contrast` its weighted standard deviation in 0…255; 0 where the picture is too small or too
+    flat for its likeness to another to mean anything.
+    """
+
+    digest: bytes
+    hash: int
+    thumbnail: np.ndarray
+    contrast: float
+
+
+def fingerprint(image: Image.Image) -> Fingerprint:
+    """Of an upright RGB image."""
+    from imagehash import phash
+
+    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=16)
+    digest.update(image.tobytes())
+    small = image if max(image.size) <= HASHED_SIDE else _resized(image, HASHED_SIDE)
+    thumbnail = np.asarray(_resized(small, THUMBNAIL_SIDE).convert("YCbCr"))
+    contrast = float(_spread(thumbnail - thumbnail.mean(axis=(0, 1))))
+    telling = contrast >= SMALLEST_CONTRAST and min(image.size) >= SMALLEST_SIDE
+    return Fingerprint(
+        digest=digest.digest(),
+        hash=int.from_bytes(np.packbits(phash(small).hash).tobytes()),
+        thumbnail=thumbnail,
+        contrast=contrast if telling else 0.0,
+    )
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    return image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3)
+
+
+def _spread(difference: np.ndarray) -> np.ndarray:
+    """(…, 12, 12, 3) → (…), the root of the mean square, brightness before colour."""
+    weighted = difference * CHANNEL_WEIGHTS
+    square = np.einsum("...hwc,...hwc->...", weighted, weighted)
+    return np.sqrt(square / math.prod(weighted.shape[-3:]))
+
+
+class Fingerprints:
+    """Those of N images, about 600 bytes each; a row that none was kept for equals no other."""
+
+    def __init__(self, images: int):
+        self.digests: list[bytes | None] = [None] * images
+        self.hashes = np.zeros(images, dtype=np.uint64)
+        self.thumbnails = np.zeros((images, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), dtype=np.uint8)
+        self.contrasts = np.zeros(images, dtype=np.float32)
+
+    def keep(self, row: int, found: Fingerprint) -> None:
+        self.digests[row] = found.digest
+        self.hashes[row] = found.hash
+        self.thumbnails[row] = found.thumbnail
+        self.contrasts[row] = found.contrast
+
+    def compared(self) -> int:
+        """How many images tell enough to be found alike; the others are found as exact copies."""
+        return int(np.count_nonzero(self.contrasts))
+
+    def groups(self) -> tuple[list[np.ndarray], bool]:
+        """(rows of the images that show the same, two or more, ascending; whether all pairs were
+        looked at: where very many look alike at first sight, it gives up)."""
+        group, first = np.arange(len(self.digests)), {}
+        for row, digest in enumerate(self.digests):
+            if digest is not None:
+                group[row] = first.setdefault(digest, row)
+        alone = np.flatnonzero((group == np.arange(len(group))) & (self.contrasts > 0))
+        complete = self._join_alike(alone, group)
+        order = np.argsort(group, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+        return [rows for rows in parts if len(rows) > 1], complete
+
+    def _join_alike(self, rows: np.ndarray, group: np.ndarray) -> bool:
+        """Give alike rows the same group, whole groups at a time; False where it gave up."""
+        compared = 0
+        for one, other in self._candidates(rows):
+            apart = group[one] != group[other]
+            one, other = one[apart], other[apart]
+            compared += len(one)
+            if compared > MOST_CANDIDATES:
+                return False
+            same = self._same(one, other)
+            for a, b in zip(one[same], other[same], strict=True):
+                low, high = sorted((group[a], group[b]))
+                group[group == high] = low
+        return True
+
+    def _candidates(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of rows whose hashes are near, a few thousand pairs at once."""
+        hashes = self.hashes[rows]
+        step = max(1, PAIRS_AT_ONCE // max(1, len(rows)))
+        for start in range(0, len(rows), step):
+            apart = np.bitwise_count(hashes[start : start + step, None] ^ hashes[None, start:])
+            one, other = np.nonzero(apart <= MOST_BITS_APART)
+            upper = one < other
+            one, other = rows[start + one[upper]], rows[start + other[upper]]
+            for at in range(0, len(one), CANDIDATES_AT_ONCE):
+                part = slice(at, at + CANDIDATES_AT_ONCE)
+                yield one[part], other[part]
+
+    def _same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """bool (M,): whether thumbnails differ by little, measured by their own contrast."""
+        difference = self.thumbnails[one].astype(np.float32) - self.thumbnails[other]
+        contrast = np.minimum(self.contrasts[one], self.contrasts[other])
+        return _spread(difference) <= LARGEST_DIFFERENCE * contrast

@@ -1,0 +1,144 @@
+"""A zip of class folders, read where it lies: nothing is unpacked, so nothing can be left behind.
+
+What is hostile is refused before any of its contents is looked at.
+"""
+
+import hashlib
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from transfer.errors import ImageError, SourceError
+from transfer.settings import LIMITS
+from transfer.source.labelled import LabelledImages
+from transfer.source.tree import Tree, folders_of, is_image, is_junk, open_tree
+
+END, END64, LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+LONGEST_COMMENT = 65_535
+BYTES_AN_ENTRY = 512
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+
+
+def open_archive(path: Path, label_column: str | None = None) -> LabelledImages:
+    """As `open_folder` on what the zip holds. Raises SourceError."""
+    members = {}
+    try:
+        _check_size(path)
+        archive = zipfile.ZipFile(path)
+        for member in archive.infolist():
+            name = _checked_name(member, path)
+            if name in members and not member.is_dir():
+                raise _refused(path, f"two files called {name[:80]!r}")
+            members[name] = member
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, ValueError):
+        raise SourceError(f"{path.name!r} is no zip, or a broken one; make it anew") from None
+    except OSError as error:
+        raise SourceError(f"{path.name!r} cannot be read ({error.strerror}); check it") from None
+    _check_contents(list(members.values()), path)
+    shown = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
+    files = sorted(name for name, member in shown.items() if not member.is_dir())
+    folders = {name.rstrip("/") for name, member in shown.items() if member.is_dir()}
+    if not any(map(is_image, files)):
+        _tell_what_is_there(files, path)
+    read = partial(_read, archive, shown)
+    tree = Tree(
+        name=path.name,
+        files=tuple(files),
+        folders=tuple(sorted(folders | set(folders_of(files)))),
+        read=read,
+        data=read,
+    )
+    return open_tree(tree, str(path), _revision(shown), label_column)
+
+
+def _refused(path: Path, what: str) -> SourceError:
+    return SourceError(
+        f"expected a zip of images in {path.name!r}, found {what}; zip the folder anew"
+    )
+
+
+def _check_size(path: Path) -> None:
+    """How many entries there are, told by the end of the file, before they are listed."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size - LONGEST_COMMENT - 22)
+        file.seek(start)
+        tail = file.read()
+        at = tail.rfind(END)
+        if at < 0 or len(tail) < at + 22:
+            raise zipfile.BadZipFile
+        entries, listing = struct.unpack("<HI", tail[at + 10 : at + 16])
+        if at >= 20 and tail[at - 20 : at - 16] == LOCATOR64:
+            file.seek(struct.unpack("<Q", tail[at - 12 : at - 4])[0])
+            end = file.read(56)
+            if end[:4] != END64:
+                raise zipfile.BadZipFile
+            entries, listing = struct.unpack("<QQ", end[32:48])
+    if entries > LIMITS.archive_files or listing > LIMITS.archive_files * BYTES_AN_ENTRY:
+        raise _refused(path, f"more than {LIMITS.archive_files:,} files")
+
+
+def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
+    """The name with slashes; raises SourceError for one that leads elsewhere, and for links."""
+    name = member.filename.replace("\\", "/")
+    if name.startswith("/") or re.match("[A-Za-z]:", name):
+        raise _refused(path, f"a file with an absolute path, {name[:80]!r}")
+    if ".." in name.split("/"):
+        raise _refused(path, f"a file that leaves the folder, {name[:80]!r}")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise _refused(path, f"a link, {name[:80]!r}")
+    if member.flag_bits & 1:
+        raise SourceError(
+            f"expected a zip without a password, found {path.name!r} locked; zip it without one"
+        )
+    return name
+
+
+def _check_contents(members: list[zipfile.ZipInfo], path: Path) -> None:
+    """Raises SourceError for a bomb: too much in all, packed too tightly, or on top of itself."""
+    total, packed = sum(member.file_size for member in members), path.stat().st_size
+    if total > LIMITS.archive_bytes:
+        raise _refused(path, f"more than {LIMITS.archive_bytes / 1e9:.0f} GB once unpacked")
+    if total > LIMITS.archive_ratio * packed and total > LIMITS.image_bytes:
+        raise _refused(path, f"a bomb: {packed / 1e6:.1f} MB that become {total / 1e6:,.0f} MB")
+    members = sorted(members, key=lambda member: member.header_offset)
+    for one, other in pairwise(members):
+        if other.header_offset < one.header_offset + one.compress_size:
+            raise _refused(path, "files that lie on top of each other")
+
+
+def _tell_what_is_there(files: list[str], path: Path) -> None:
+    if any(file.lower().endswith(ARCHIVE_SUFFIXES) for file in files):
+        raise _refused(path, "archives within it and no image")
+    if not files:
+        raise _refused(path, "nothing")
+
+
+def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], file: str) -> bytes:
+    """A member's bytes; safe from several threads, for the archive locks its file."""
+    member = members[file]
+    if member.file_size > LIMITS.image_bytes:
+        raise ImageError(
+            f"expected at most {LIMITS.image_bytes // 1_000_000} MB, found "
+            f"{member.file_size // 1_000_000}; make the image smaller"
+        )
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
+        # among them a compression that Python does not know
+        raise ImageError("the zip is broken here; zip the folder anew") from None
+
+
+def _revision(members: dict[str, zipfile.ZipInfo]) -> str:
+    """A hash of every file's name, size and checksum."""
+    digest = hashlib.sha256()
+    for name in sorted(members):
+        member = members[name]
+        known = f"{name}\0{member.file_size}\0{member.CRC}\n"
+        digest.update(known.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""A cell of an image column → the encoded image, from the data set's own files alone."""
+
+import functools
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from transfer.errors import ImageError
+from transfer.source.split import split_called
+
+ARCHIVE = "zip://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files of one revision of a data set, in the folder `root` of this disk.
+
+    A row may name any path or address: what does not lie under `root` is never opened. A file in an
+    archive is called `zip://NAME::ARCHIVE`.
+    """
+
+    root: str
+
+    def holds(self, path: str) -> bool:
+        *archives, outermost = path.split("::")
+        inside = outermost.startswith(self.root) and ".." not in outermost.split("/")
+        return inside and len(archives) < 2 and all(hop.startswith(ARCHIVE) for hop in archives)
+
+    def name(self, cell) -> str | None:
+        """The image's file as it is called in the data set, or None where the row holds it."""
+        path = _path(cell)
+        if _bytes(cell) or not path or not self.holds(path):
+            return None
+        return "/".join(self._names(path))
+
+    def folder(self, cell) -> str | None:
+        """The folder that the image's file lies in, where that can be its class."""
+        path = _path(cell)
+        if not path or not self.holds(path):
+            return None
+        *_, folder, _ = ["", *self._names(path)[-1].split("/")]
+        return None if folder == "" or split_called(folder) else folder
+
+    def read(self, cell) -> bytes:
+        """The encoded image, of bytes or {"bytes", "path"}. Raises ImageError, or the Hub's own."""
+        if data := _bytes(cell):
+            return data
+        path = _path(cell)
+        if not path:
+            raise ImageError("there is no image in this row")
+        if not self.holds(path):
+            raise ImageError("only a path stands here, and its file is not in the data set")
+        name, *inner = self._names(path)
+        try:
+            return _archive(self, name).read(*inner) if inner else self.content(name)
+        except (FileNotFoundError, KeyError):
+            raise ImageError("its file is not in the data set") from None
+        except zipfile.BadZipFile:
+            raise ImageError("its archive is damaged") from None
+
+    def content(self, name: str) -> bytes:
+        """Raises FileNotFoundError."""
+        return Path(self.root + name).read_bytes()
+
+    def open(self, name: str) -> BinaryIO:
+        """Raises FileNotFoundError."""
+        return Path(self.root + name).open("rb")
+
+    def _names(self, path: str) -> list[str]:
+        """The file, or the archive and the file in it."""
+        *archives, outermost = path.split("::")
+        return [outermost.removeprefix(self.root), *(hop.removeprefix(ARCHIVE) for hop in archives)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFiles(Files):
+    """The same on the Hub: `root` is hf://datasets/REPOSITORY@REVISION/."""
+
+    repository: str
+    revision: str
+    token: str | None = field(repr=False)
+
+    def content(self, name: str) -> bytes:
+        """In one request, where `HfFileSystem` takes four."""
+        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+        where = {"repo_type": "dataset", "revision": self.revision}
+        response = http_backoff(
+            "GET",
+            hf_hub_url(self.repository, name, **where),
+            headers=build_hf_headers(token=self.token),
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
+        try:
+            hf_raise_for_status(response)
+        except EntryNotFoundError:
+            raise FileNotFoundError(name) from None
+        return response.content
+
+    def open(self, name: str) -> BinaryIO:
+        from huggingface_hub import HfFileSystem
+
+        return HfFileSystem(token=self.token).open(self.root + name, "rb")
+
+
+@functools.lru_cache(maxsize=8)
+def _archive(files: Files, name: str) -> zipfile.ZipFile:
+    """Left open, for its list of files is long; several threads may read from it."""
+    return zipfile.ZipFile(files.open(name))
+
+
+def _bytes(cell) -> bytes | None:
+    return cell.get("bytes") if isinstance(cell, dict) else cell
+
+
+def _path(cell) -> str | None:
+    return cell.get("path") if isinstance(cell, dict) else None

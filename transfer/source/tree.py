@@ -1,0 +1,230 @@
+"""Files in folders → labelled images, whether they lie on the disk or in an archive.
+
+A class is a folder, or stands in a table beside the images.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from transfer.errors import SourceError
+from transfer.image import Picture
+from transfer.source.labelled import LabelledImages, Problem, Split
+from transfer.source.split import split_called
+from transfer.source.table import TABLES, read_table
+
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in "jpg jpeg jfif png gif webp bmp tif tiff ppm pgm heic heif avif".split(" ")
+)
+JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What lies below one folder called `name`, in paths relative to it, with slashes.
+
+    `read(file)` gives whatever `load_image` opens, `data(file)` the bytes of a table.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    read: Callable[[str], Picture]
+    data: Callable[[str], bytes]
+
+
+def is_image(file: str) -> bool:
+    dot = file.rfind(".")
+    return dot > file.rfind("/") + 1 and file[dot:].lower() in IMAGE_SUFFIXES
+
+
+def is_table(file: str) -> bool:
+    return file.rpartition("/")[2].lower() in TABLES
+
+
+def is_junk(name: str) -> bool:
+    """Hidden, or left behind by a Mac or Windows."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def open_tree(
+    tree: Tree,
+    source: str,
+    revision: str,
+    label_column: str | None = None,
+    problems: Iterable[Problem] = (),
+) -> LabelledImages:
+    """Splits by their folders where there are any; class names sorted. Raises SourceError."""
+    found = list(problems)
+    top = _top(tree)
+    splits = _split_folders(tree, top)
+    tables = [file for file in tree.files if is_table(file) and _parent(file) in splits.values()]
+    tables += [file for file in tree.files if is_table(file) and _parent(file) == top]
+    tables = list(dict.fromkeys(tables))
+    if tables:
+        labels, label_column = _by_table(tree, tables, label_column, found)
+    else:
+        labels, label_column = _by_folder(tree, splits, found), None
+    classes = tuple(sorted(set(labels.values()), key=_in_order))
+    if not classes:
+        raise SourceError(
+            f"expected class folders with images in {tree.name!r} (CLASS/photo.jpg, or "
+            "train/CLASS/photo.jpg), or a metadata.csv beside them, found none; put each class's "
+            "images into a folder of its name"
+        )
+    return LabelledImages(
+        source=source,
+        revision=revision,
+        classes=classes,
+        splits={
+            name: split
+            for name, folder in splits.items()
+            if len(split := _split(tree, folder, labels, classes))
+        },
+        label_column=label_column,
+        problems=tuple(found),
+    )
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _within(path: str, folder: str) -> bool:
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _children(tree: Tree, folder: str) -> list[str]:
+    """The folders right below `folder`."""
+    return [path for path in tree.folders if _parent(path) == folder and path != folder]
+
+
+def _top(tree: Tree) -> str:
+    """The folder that holds the classes: what is wrapped into one folder more is unwrapped."""
+    top = ""
+    while True:
+        inside = _children(tree, top)
+        alone = len(inside) == 1 and not any(_parent(f) == top and is_image(f) for f in tree.files)
+        if not alone or split_called(inside[0].rpartition("/")[2]):
+            return top
+        tables = any(_parent(file) == top and is_table(file) for file in tree.files)
+        wraps = _children(tree, inside[0]) or any(
+            _parent(file) == inside[0] and is_table(file) for file in tree.files
+        )
+        if tables or not wraps:
+            return top
+        top = inside[0]
+
+
+def _split_folders(tree: Tree, top: str) -> dict[str, str]:
+    """Split → its folder; all is one split where none is called train."""
+    named = [(split_called(path.rpartition("/")[2]), path) for path in _children(tree, top)]
+    named = [(split, path) for split, path in named if split]
+    if not any(split == "train" for split, _ in named):
+        return {"train": top}
+    names = [split for split, _ in named]
+    for split in names:
+        if names.count(split) > 1:
+            both = [path.rpartition("/")[2] for name, path in named if name == split]
+            raise SourceError(
+                f"expected one folder for {split}, found {' and '.join(both)}; keep one"
+            )
+    return dict(named)
+
+
+def _by_folder(tree: Tree, splits: dict[str, str], problems: list[Problem]) -> dict[str, str]:
+    """Image → class; raises SourceError where a class folder has none."""
+    labels: dict[str, str] = {}
+    for folder in splits.values():
+        classes = dict.fromkeys(_children(tree, folder), 0)
+        for file in tree.files:
+            if not _within(file, folder):
+                continue
+            inside = file[len(folder) + 1 :] if folder else file
+            name, slash, _ = inside.partition("/")
+            if not is_image(file):
+                problems.append(Problem(where=file, why="not named as an image"))
+            elif not slash:
+                problems.append(Problem(where=file, why="not in the folder of a class"))
+            else:
+                labels[file] = name
+                classes[f"{folder}/{name}" if folder else name] += 1
+        _check_no_empty_class(classes, tree)
+    return labels
+
+
+def _check_no_empty_class(classes: dict[str, int], tree: Tree) -> None:
+    for path, images in classes.items():
+        if not images and any(classes.values()):
+            raise SourceError(
+                f"expected images in every class folder of {tree.name!r}, found none in "
+                f"{path.rpartition('/')[2]!r}; add images or remove the folder"
+            )
+
+
+def _by_table(
+    tree: Tree, tables: list[str], column: str | None, problems: list[Problem]
+) -> tuple[dict[str, str], str | None]:
+    """(image → class, the column of labels). Raises SourceError."""
+    labels: dict[str, str] = {}
+    there = {file for file in tree.files if is_image(file)}
+    for table in tables:
+        rows, column, told = read_table(table, tree.data(table), column)
+        problems += told
+        for number, name, label in rows:
+            file = _joined(_parent(table), name)
+            why = ""
+            if file is None:
+                why = f"{name[:80]!r} leaves the folder"
+            elif file not in there:
+                why = f"{name[:80]!r} is no image that is there"
+            elif label is None:
+                why = "no label"
+            elif labels.setdefault(file, label) != label:
+                raise SourceError(
+                    f"expected one label for {name[:80]!r} in {table!r}, found "
+                    f"{labels[file]!r} and {label!r}; keep one"
+                )
+            if why:
+                problems.append(Problem(where=f"{table} row {number}", why=why))
+    unnamed = sorted(there - labels.keys(), key=_parts)
+    problems += [Problem(where=file, why="not in the table of labels") for file in unnamed]
+    return labels, column
+
+
+def _joined(folder: str, name: str) -> str | None:
+    """The path that a table means, or None where it leads out of the table's folder."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts or name[:1] in ("/", "\\") or re.match("[A-Za-z]:", name):
+        return None
+    return "/".join([folder, *parts] if folder else parts)
+
+
+def _split(tree: Tree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
+    label_of = {name: label for label, name in enumerate(classes)}
+    mine = [file for file in labels if _within(file, folder)]
+    files = sorted(mine, key=lambda file: (label_of[labels[file]], _parts(file)))
+    return Split(
+        labels=np.array([label_of[labels[file]] for file in files], dtype=np.int64),
+        names=tuple(files),
+        read=lambda i: tree.read(files[i]),
+    )
+
+
+def _parts(file: str) -> list[str]:
+    return file.split("/")
+
+
+def _in_order(name: str) -> tuple:
+    """Numbers by their size, before words."""
+    return (0, int(name), name) if name.isdecimal() and len(name) < 18 else (1, 0, name)
+
+
+def folders_of(files: Iterable[str]) -> Iterator[str]:
+    """Every folder that these files lie in."""
+    for file in files:
+        while file := _parent(file):
+            yield file
