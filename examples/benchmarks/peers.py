@@ -9,9 +9,9 @@ then `--unfrozen` epochs with more of it. fastai's `fine_tune` unfreezes all blo
 write it and the transformers Trainer train the same head as this package, then block5.
 
 Every learner runs in a process of its own, in turn, for `--rounds` rounds. This package trains
-whole each time. A peer's epochs take the same time one after the other, so only fastai trains whole,
-in the first round, for its accuracy; else a peer trains `--sample` epochs of either kind, and what
-its whole training takes is the sum of its median epochs.
+whole each time. A peer's epochs take the same time one after the other, so only fastai trains
+whole, in the first round, for its accuracy; else a peer trains `--sample` epochs of either kind,
+and what its whole training takes is the sum of its median epochs.
 """
 
 import json

@@ -89,8 +89,10 @@ def test_names_are_kept_as_they_are_written_but_for_blanks(mine):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "..", ".hidden", "end.", "a/b", "a\\b", "../up", "a:b", "a\x00b", "x" * 61, None]
-    + ["train", "Val", "test"],
+    [
+        *("", " ", "..", ".hidden", "end.", "a/b", "a\\b", "../up", "a:b", "a\x00b", "x" * 61),
+        *("train", "Val", "test", None),
+    ],
     ids=repr,
 )
 def test_a_name_that_is_no_folder_s_is_refused(mine, name):
