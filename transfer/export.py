@@ -39,6 +39,8 @@ def export(run: str | Path | Run, out: str | Path, format: str = "timm") -> Path
     Load it with `timm.create_model("local-dir:OUT", pretrained=True)` or
     `transformers.pipeline("image-classification", model="OUT")`; neither needs this package. The
     folder is loaded with timm and compared with the run before it is put in place: whole or absent.
+    They decode every picture in full; a JPEG at least four times the run's size, which this package
+    decodes at a part of it, may score a little differently there.
     Raises SettingsError, RunError or WeightsError.
     """
     if format not in FORMATS:

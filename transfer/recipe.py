@@ -166,7 +166,7 @@ def _plan(training: _Training) -> Iterator[Event]:
         source=images.source,
         classes=list(images.classes),
         images=images.counts(),
-        skipped=[vars(problem) for problem in images.problems],
+        skipped=[problem.to_json() for problem in images.problems],
         settings=settings.to_json(),
     )
     training.plan = plan = make_plan(
@@ -220,7 +220,7 @@ def _cache(training: _Training) -> Iterator[Event]:
     training.record.add_cache(time.monotonic() - started)
     yield CacheFilled(
         images={name: len(split) for name, split in training.features.items()},
-        skipped=[vars(problem) for problem in images.problems],
+        skipped=[problem.to_json() for problem in images.problems],
         computed=computed,
         megabytes=plan.spec.bytes(images.counts()) / 1e6,
         seconds=time.monotonic() - started,
@@ -387,7 +387,7 @@ def _save(training: _Training):
         weights=training.body.weights,
         weights_reason=training.body.reason,
         classes=list(images.classes),
-        images=image_counts(counts, len(images.problems)),
+        images=image_counts(counts, images.skipped()),
         head_parameters=count(network.head),
         original_head_parameters=original_head_parameters(settings.architecture),
     )

@@ -55,7 +55,7 @@ class Record:
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,
-            "skipped": [asdict(problem) for problem in images.problems],
+            "skipped": [problem.to_json() for problem in images.problems],
         }
 
     def result(self, report: dict, **known) -> dict:

@@ -83,7 +83,6 @@ def test_a_hub_set_without_validation_gets_one(hub):
 @pytest.mark.parametrize(
     "source",
     [
-        "nowhere",
         "./a/b",
         "a/b/c",
         "C:\\pets",
@@ -99,6 +98,12 @@ def test_what_is_neither_here_nor_a_hub_id_is_refused_without_asking(hub, source
         read_source(source, SETTINGS)
     assert "\n" not in str(caught.value)
     assert hub.requests == []
+
+
+def test_a_word_is_a_folder_here_or_an_id_on_the_hub(hub):
+    with pytest.raises(SourceError, match="no folder or zip is called 'wrod' here, and expected"):
+        read_source("wrod", SETTINGS)
+    assert hub.requests != []
 
 
 def test_a_glance_sees_the_median_shorter_side_and_the_colour():

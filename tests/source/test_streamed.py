@@ -207,7 +207,7 @@ def test_names_that_are_not_known_before_are_looked_for_a_while(hub, monkeypatch
 
 def test_of_an_image_folder_only_what_is_taken_is_downloaded(hub):
     files = {
-        f"train/{kind}/{number}.png": picture(100 * (kind == "dog") + number)
+        f"train/{kind}/{number:02}.png": picture(100 * (kind == "dog") + number)
         for kind in ("cat", "dog")
         for number in range(60)
     }
@@ -219,6 +219,14 @@ def test_of_an_image_folder_only_what_is_taken_is_downloaded(hub):
     assert sorted(row < 60 for row in rows(images)) == [False] * 4 + [True] * 4
     assert all(name in files for name in images.splits["train"].names)
     assert not all(row % 100 < 4 for row in rows(images)), "the first files are no draw"
+
+
+def test_all_classes_of_an_image_folder_are_found_however_far_down(hub, monkeypatch):
+    monkeypatch.setattr(streamed, "ROWS_SHUFFLED", 10)
+    monkeypatch.setattr(streamed, "ROWS_SURE", 20)
+    files = {f"train/{kind}/{n}.png": picture(n) for kind in "abc" for n in range(40)}
+    hub.add("datasets", "large/deep", files)
+    assert open_hub("large/deep", limit_per_class=2).class_counts() == {"a": 2, "b": 2, "c": 2}
 
 
 def test_a_file_that_is_named_but_missing_is_told(hub):

@@ -42,8 +42,8 @@ def test_a_source_is_shown_with_its_classes_and_samples(idle, tmp_path):
     assert str(tmp_path) not in page
 
 
-def test_a_source_that_is_not_there_is_a_sentence(idle):
-    assert "which is not here" in idle.show_source(ME, "nowhere")
+def test_a_source_that_is_not_there_is_a_sentence(idle, hub):
+    assert "no folder or zip is called" in idle.show_source(ME, "nowhere")
     assert "found nothing" in idle.show_source(ME, None)
 
 

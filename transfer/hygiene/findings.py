@@ -101,7 +101,9 @@ class Findings:
         return {name: sum(row[name] for row in self.counts.values()) for name in names}
 
     def to_json(self) -> dict:
-        return {"splits": self.splits, "classes": self.classes} | asdict(self)
+        problems = [problem.to_json() for problem in self.problems]
+        known = asdict(self) | {"problems": problems}
+        return {"splits": self.splits, "classes": self.classes} | known
 
 
 def described(findings: Findings) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Source → labelled images: what the user names becomes train, validation and test splits."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from transfer.source.folder import open_folder
 from transfer.source.hub import open_hub
 from transfer.source.labelled import LabelledImages, Problem, Split, uneven
 from transfer.source.split import limit_per_class, with_all_splits
+
+WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
+HUB_ID = re.compile(f"{WORD}(/{WORD})?")
 
 __all__ = [
     "LabelledImages",
@@ -47,15 +51,20 @@ def read_source(source: str, settings: TrainingSettings) -> LabelledImages:
         opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
         return opened(path, settings.label_column)
     name = source.removeprefix("hub:")
-    if source.startswith("hub:") or _looks_like_hub_id(name):
-        return open_hub(
-            name,
-            config=settings.config,
-            image_column=settings.image_column,
-            label_column=settings.label_column,
-            limit_per_class=settings.limit_per_class,
-            seed=settings.seed,
-        )
+    if source.startswith("hub:") or HUB_ID.fullmatch(name):
+        try:
+            return open_hub(
+                name,
+                config=settings.config,
+                image_column=settings.image_column,
+                label_column=settings.label_column,
+                limit_per_class=settings.limit_per_class,
+                seed=settings.seed,
+            )
+        except SourceError as error:
+            if source.startswith("hub:") or "/" in name:
+                raise
+            raise SourceError(f"no folder or zip is called {name!r} here, and {error}") from None
     found = Path(source).name[:80]
     raise SourceError(
         f"expected `digits`, a folder, a zip or a Hub id like user/name, found {found!r}, which is "
@@ -70,12 +79,6 @@ def _path(name: str) -> Path | None:
         return path if name and path.exists() else None
     except (OSError, RuntimeError, ValueError):  # too long for a name, or of an unknown user
         return None
-
-
-def _looks_like_hub_id(name: str) -> bool:
-    parts = name.split("/")
-    plain = all(part and part.strip(".~") == part and " " not in part for part in parts)
-    return plain and "\\" not in name and len(parts) == 2
 
 
 def glance(images: LabelledImages, at_most: int = 32) -> Look:

@@ -8,6 +8,7 @@ from transfer.image import load_image
 from transfer.source.cells import Files
 from transfer.source.labelled import Problem
 from transfer.source.labels import MAX_CLASSES, listed
+from transfer.source.tree import is_image
 
 LABEL_NAMES = ("label", "labels", "class", "class_name", "cls", "category", "target", "y")
 ROWS_LOOKED_AT = 20
@@ -54,7 +55,7 @@ def choose_columns(look: Look, files: Files, wish: Wish) -> Columns:
     image, of_image = _image_column(look, files, wish.image_column)
     label, of_label = _label_column(look, wish.label_column, image)
     told = [
-        Problem(where=f"column {column!r}", why=why)
+        Problem(where=f"column {column!r}", why=why, skipped=0)
         for column, why in ((image, of_image), (label, of_label))
         if why
     ]
@@ -126,13 +127,10 @@ def _no_images(look: Look, found: list[str]) -> str:
 
 def _names_images(look: Look, column: str) -> bool:
     """Whether its first cells are paths or addresses of images, and nothing more."""
-    from transfer.source.folder import IMAGE_SUFFIXES
-
     cells = look.head(column)
     paths = [c["path"] for c in cells if isinstance(c, dict) and c.get("path") and not c["bytes"]]
     texts = paths or [cell for cell in cells if isinstance(cell, str)]
-    ends = [f".{text.split('?')[0].rpartition('.')[2].lower()}" for text in texts]
-    return bool(ends) and all(end in IMAGE_SUFFIXES for end in ends)
+    return bool(texts) and all(is_image(text.partition("?")[0]) for text in texts)
 
 
 def _label_column(look: Look, wanted: str | None, image: str) -> tuple[str, str | None]:

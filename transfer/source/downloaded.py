@@ -77,5 +77,5 @@ def _labelled(split: str, whole: Split, problems: list[Problem]) -> Split:
     rows = np.flatnonzero(whole.labels >= 0)
     if missing := len(whole) - len(rows):
         why = f"{missing} rows without label"
-        problems.append(Problem(where=f"split {split!r}", why=why))
+        problems.append(Problem(where=f"split {split!r}", why=why, skipped=missing))
     return whole.take(rows)

@@ -62,7 +62,7 @@ def _taken_before(name: str, wish: Wish, error: hub.HubSilent) -> LabelledImages
 
 
 def _told(images: LabelledImages, name: str, why: str) -> LabelledImages:
-    return images.with_splits(images.splits, Problem(where=f"hub:{name}", why=why))
+    return images.with_splits(images.splits, Problem(where=f"hub:{name}", why=why, skipped=0))
 
 
 def _read(repository: Repository, wish: Wish) -> LabelledImages:

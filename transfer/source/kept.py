@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -122,7 +122,7 @@ def write_record(folder: Path, key: dict, images: LabelledImages, kept: dict[str
         "classes": images.classes,
         "image_column": images.image_column,
         "label_column": images.label_column,
-        "problems": [[problem.where, problem.why] for problem in images.problems],
+        "problems": [asdict(problem) for problem in images.problems],
         "splits": {
             name: {
                 "labels": split.labels.tolist(),
@@ -167,7 +167,7 @@ def _open(folder: Path) -> LabelledImages | None:
         },
         image_column=record["image_column"],
         label_column=record["label_column"],
-        problems=tuple(Problem(where=where, why=why) for where, why in record["problems"]),
+        problems=tuple(Problem(**problem) for problem in record["problems"]),
     )
 
 

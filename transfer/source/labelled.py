@@ -13,10 +13,15 @@ UNEVEN_FROM = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that was skipped or changed: `where` names the file or row, `why` the reason."""
+    """Something that was skipped or changed: `where` names the file or row, `why` the reason,
+    `skipped` how many images take no part for it."""
 
     where: str
     why: str
+    skipped: int = 1
+
+    def to_json(self) -> dict[str, str]:
+        return {"where": self.where, "why": self.why}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,10 @@ class LabelledImages:
         labels = np.concatenate([split.labels for split in self.splits.values()])
         numbers = np.bincount(labels, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
+
+    def skipped(self) -> int:
+        """Images that take no part."""
+        return sum(problem.skipped for problem in self.problems)
 
     def with_splits(self, splits: dict[str, Split], *problems: Problem) -> "LabelledImages":
         return replace(self, splits=splits, problems=self.problems + problems)

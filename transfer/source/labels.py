@@ -26,7 +26,7 @@ def used_splits(names: Iterable[str], problems: list[Problem]) -> dict[str, str]
         else:
             used[name] = split
             continue
-        problems.append(Problem(where=f"split {name!r}", why=why))
+        problems.append(Problem(where=f"split {name!r}", why=why, skipped=0))
     if not used:
         raise SourceError(
             f"expected a split for train, validation or test, found {', '.join(names) or 'none'}; "
@@ -77,7 +77,7 @@ def number_labels(
     for split, rows in values.items():
         train = values.get("train", []) if split != "train" else []
         if why := without_labels(rows, train, named):
-            problems.append(Problem(where=f"split {split!r}", why=why))
+            problems.append(Problem(where=f"split {split!r}", why=why, skipped=len(rows)))
         else:
             labelled[split] = rows
     if not labelled:
@@ -114,7 +114,11 @@ def _class_names(present: set, feature, column: str, problems: list[Problem]) ->
     unseen = [name for number, name in enumerate(feature.names) if number not in present]
     if unseen:
         problems.append(
-            Problem(where=f"column {column!r}", why=f"no image of {listed(unseen)}: left out")
+            Problem(
+                where=f"column {column!r}",
+                why=f"no image of {listed(unseen)}: left out",
+                skipped=0,
+            )
         )
     return {value: feature.names[value] for value in sorted(present)}
 

@@ -161,5 +161,6 @@ def open_with_labels(repository: Repository, wish: Wish, files: Files, load: Cal
         raise missing
     if len(look.features) == 1:
         return loaded, columns
-    told = Problem(where="column 'label'", why="the folders' names, for the metadata has no labels")
+    why = "the folders' names, for the metadata has no labels"
+    told = Problem(where="column 'label'", why=why, skipped=0)
     return loaded, replace(columns, problems=(*columns.problems, told))

@@ -224,7 +224,7 @@ class Draw:
             if self._is_enough(number):
                 break
         if unlabelled and self.counts:
-            self._tell(f"{unlabelled} rows without label")
+            self._tell(f"{unlabelled} rows without label", unlabelled)
 
     def _is_enough(self, rows: int) -> bool:
         if self.limit is None:
@@ -242,8 +242,9 @@ class Draw:
         self._tell(f"{rows} rows looked at and no more: some classes have less than {self.limit}")
         return True
 
-    def _tell(self, why: str) -> None:
-        self.problems.append(Problem(where=f"split {self.split!r}", why=why))
+    def _tell(self, why: str, skipped: int = 0) -> None:
+        where = f"split {self.split!r}"
+        self.problems.append(Problem(where=where, why=why, skipped=skipped))
 
 
 def _keep(drawn: Iterator[tuple], files: Files, split: kept.Kept, draw: Draw) -> list:

@@ -95,7 +95,9 @@ def _label_column(
         raise SourceError(
             f"expected a column label in {name!r}, found {_listed(columns)}; pass --label-column"
         )
-    told = Problem(where=f"{name} column {others[0]!r}", why="taken as the label: the only one")
+    told = Problem(
+        where=f"{name} column {others[0]!r}", why="taken as the label: the only one", skipped=0
+    )
     return others[0], [told]
 
 
