@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -320,8 +321,8 @@ def launched(command: list[str], source: Path, folder: Path, **environment) -> l
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = [line.split("TOLD ")[1] for line in done.stdout.splitlines() if "TOLD " in line]
-    return sorted(json.loads(line) for line in told)
+    told = re.findall(r"TOLD (\[.*?\])", done.stdout)  # two may share a line
+    return sorted(map(json.loads, told))
 
 
 LAUNCHERS = {

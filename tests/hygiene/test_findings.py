@@ -46,6 +46,11 @@ def test_odd_sizes_are_in_the_line_of_sizes():
     assert shown[5].endswith("1 tiny, 1 very long")
 
 
+def test_sizes_that_are_all_the_same_are_said_once():
+    square = inspect(source(train=[("cat", photo(0, 30, 30)), ("dog", photo(1, 30, 30))]))
+    assert lines(square)[5] == "sides: all 30 px, 2 tiny"
+
+
 def problems(*pairs):
     told = tuple(Problem(where=where, why=why) for where, why in pairs)
     return [line for line in lines(replace(findings(), problems=told)) if line[:2] in ("pr", "… ")]

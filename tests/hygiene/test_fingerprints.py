@@ -72,6 +72,13 @@ def test_the_same_shapes_in_other_colours_are_another_picture():
     assert grouped(picture, Image.merge("RGB", (blue, red, green))) == []
 
 
+def test_colours_count_where_the_brightness_is_the_same():
+    bright = photo(0).convert("L")
+    colours = [photo(number).convert("YCbCr").split()[1:] for number in (0, 1)]
+    tinted = [Image.merge("YCbCr", (bright, *two)).convert("RGB") for two in colours]
+    assert grouped(*tinted) == []
+
+
 def test_brighter_by_far_is_another_picture():
     picture = photo(0, low=0, high=120)
     brighter = Image.fromarray(np.asarray(picture) + np.uint8(120))

@@ -110,8 +110,7 @@ def test_fewer_than_two_classes_are_refused_before_anything_is_read(classes):
 def test_classes_with_few_pictures_that_can_be_read_are_told():
     rows = photos("cat", CATS) + photos("dog", range(10, 14)) + [("dog", b"")] + photos("emu", [30])
     found = inspect(source(("cat", "dog", "emu", "fox"), train=rows))
-    few = [problem for problem in told(found) if problem[0].startswith("class ")]
-    assert few == [
+    assert told(found)[1:] == [
         ("class 'dog'", "4 images that can be read; at least five are wanted"),
         ("class 'emu'", "1 image that can be read; at least five are wanted"),
         ("class 'fox'", "0 images that can be read; at least five are wanted"),
@@ -142,10 +141,10 @@ def test_uneven_classes_are_told_with_their_numbers(cats, uneven):
 
 def test_sizes_are_those_of_the_files():
     wide, tall = saved(photo(60, 1300, 700), "JPEG"), saved(photo(61, 20, 60))
-    array, image = np.asarray(photo(62, 33, 40)), photo(63, 40, 31)
+    array, image = np.asarray(photo(62, 32, 40)), photo(63, 40, 31)
     rows = [("cat", wide), ("cat", tall), ("dog", array), ("dog", image), ("dog", b"")]
     sizes = inspect(source(train=rows)).sizes
-    assert (sizes.smallest, sizes.median, sizes.largest) == (20, 32, 1300)
+    assert (sizes.smallest, sizes.median, sizes.largest) == (20, 31, 1300)
     assert (sizes.tiny, sizes.long) == (2, 0)
 
 
@@ -251,7 +250,7 @@ def test_of_very_many_duplicates_the_first_are_told_and_all_are_counted():
     many = range(100, 160)
     again = range(90, 95)
     images = source(
-        train=photos("cat", [*many, *again]) + photos("dog", [*again, *range(200, 260)]),
+        train=photos("cat", [*again, *many]) + photos("dog", [*again, *range(200, 260)]),
         test=photos("cat", many),
     )
     found = inspect(images)

@@ -133,6 +133,8 @@ def _table(findings: Findings) -> Iterator[str]:
 
 def sizes_line(sizes: Sizes) -> str:
     odd = [f"{sizes.tiny} tiny"] * bool(sizes.tiny) + [f"{sizes.long} very long"] * bool(sizes.long)
+    if sizes.smallest == sizes.largest:
+        return ", ".join([f"sides: all {sizes.smallest} px", *odd])
     return (
         f"sides: {sizes.smallest} to {sizes.largest} px, the shorter one mostly about "
         f"{sizes.median} px" + "".join(f", {text}" for text in odd)
