@@ -21,7 +21,7 @@ from transfer.source import LabelledImages
 from transfer.store import Entry
 from transfer.transform import Transform
 
-BYTES_BEFORE_FORGETTING = 64_000_000
+BYTES_BEFORE_FORGETTING = 16_000_000
 NUMPY = {"uint8": np.uint8, "bfloat16": np.int16, "float16": np.float16, "float32": np.float32}
 
 

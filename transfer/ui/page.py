@@ -1,7 +1,6 @@
 """The page: layout only. What happens stands in `actions.py`."""
 
 import os
-import secrets
 from pathlib import Path
 
 import gradio as gr
@@ -20,6 +19,9 @@ UNFREEZE_NAMES = {
     "block1": "block1 and up: the whole body (slow)",
     "none": "none: stop after warm-up",
 }
+NEW_VISITOR = """known => known || Array.from(
+    crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")
+).join("")"""
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
@@ -61,9 +63,8 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
                 watched = _train_tab(actions, visitor, source)
             with gr.Tab("Try it", id="try"):
                 _try_tab(actions, visitor, watched)
-        opened = page.load(
-            lambda known: known or secrets.token_hex(16), visitor, visitor, **PRIVATE
-        )
+        # made in the browser: a visitor who is quicker than the server has a name already
+        opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         opened.then(actions.own.show, visitor, own, show_progress="hidden", **PRIVATE)
         opened.then(
             actions.watch,
