@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from transfer import image
 from transfer.errors import ImageError
 from transfer.image import load_image
 
@@ -264,3 +265,20 @@ def test_damage_anywhere_gives_a_picture_or_an_image_error(kind):
             damaged[at] = random.integers(256)
         with contextlib.suppress(ImageError):
             assert load_image(bytes(damaged)).mode == "RGB"
+
+
+def test_heic_is_read_where_pillow_s_plugin_is_installed():
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    wanted = Image.effect_noise((64, 48), 40).convert("RGB")
+    file = io.BytesIO()
+    heif.from_pillow(wanted).save(file, quality=90)
+    found = load_image(file.getvalue())
+    assert (found.size, found.mode) == ((64, 48), "RGB")
+    assert np.abs(np.asarray(found, float) - np.asarray(wanted, float)).mean() < 12
+
+
+def test_heic_is_told_where_it_is_not(monkeypatch):
+    monkeypatch.setattr(image, "_learn_heic", lambda: None)
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind not in ("HEIF", "HEIC")])
+    with pytest.raises(ImageError, match="install pillow-heif"):
+        load_image(b"\x00\x00\x00\x18ftypheic" + bytes(100))

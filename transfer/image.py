@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +72,21 @@ def _open(picture: Picture) -> Image.Image:
         return picture
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
+    _learn_heic()
     if isinstance(picture, bytes):
         return Image.open(io.BytesIO(picture))
     if isinstance(picture, (str, Path)):
         return Image.open(picture)
     raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
+
+
+@cache
+def _learn_heic() -> None:
+    """Where Pillow's plugin for it is installed."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -132,7 +144,7 @@ def _not_an_image(picture: Picture) -> str:
     if head.lstrip()[:1] == b"<":
         return "this is a web page, not an image; download the image itself"
     if head[4:8] == b"ftyp" and head[8:12] != b"avif":
-        return "this is a HEIC picture or a film, which is not read here; save it as JPEG first"
+        return "this is a HEIC picture or a film; install pillow-heif, or save it as JPEG first"
     return "this is no image that can be read; save it as JPEG or PNG"
 
 
