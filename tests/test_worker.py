@@ -20,7 +20,7 @@ CHOSEN = events.WeightsChosen(weights="random", reason="asked for")
 SAVED = events.RunSaved(run="runs/x", result={})
 
 
-def said(monkeypatch, training, *, stopped: bool = False, stop=None) -> list[dict]:
+def said(monkeypatch, training, *, stopped: bool = False, stop=None, gone=None) -> list[dict]:
     """What a worker says of a training that yields the given events, or raises them."""
 
     def training_events(source, *, out, should_stop, **options):
@@ -35,7 +35,8 @@ def said(monkeypatch, training, *, stopped: bool = False, stop=None) -> list[dic
     if stopped:
         stop.set()
     lines = io.StringIO()
-    worker._train({"source": "photos", "out": "runs/x", "options": {"seed": 3}}, lines, stop)
+    order = {"source": "photos", "out": "runs/x", "options": {"seed": 3}}
+    worker._train(order, lines, stop, gone or threading.Event())
     return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
@@ -149,3 +150,10 @@ def test_a_worker_that_is_never_asked_ends():
         assert json.loads(process.stdout.readline()) == {"ready": True}
         assert process.stdout.read() == ""
         assert process.wait(timeout=20) == 0
+
+
+def test_an_interrupt_that_was_lost_is_made_up_for(monkeypatch):
+    gone = threading.Event()
+    gone.set()
+    with pytest.raises(KeyboardInterrupt):
+        said(monkeypatch, [CHOSEN, PHASE, SAVED], gone=gone)

@@ -38,37 +38,44 @@ def main() -> None:
     order = sys.stdin.readline()
     if not order.strip():
         return
-    stop = threading.Event()
-    threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    stop, gone = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(stop, gone), daemon=True).start()
     try:
-        _train(json.loads(order), lines, stop)
+        _train(json.loads(order), lines, stop, gone)
     except KeyboardInterrupt:
         _say(lines, {"stopped": True})
 
 
-def _listen(stop: threading.Event) -> None:
+def _listen(stop: threading.Event, gone: threading.Event) -> None:
     """`stop` on stdin ends the training and keeps what was learned; the end of stdin cancels it."""
     for line in sys.stdin:
         if line.strip() == "stop":
             stop.set()
+    gone.set()
     _thread.interrupt_main()
 
 
-def _train(order: dict, lines: TextIO, stop: threading.Event) -> None:
+def _train(order: dict, lines: TextIO, stop: threading.Event, gone: threading.Event) -> None:
     from transfer import events
     from transfer.errors import TransferError
     from transfer.recipe import training_events
+
+    def should_stop() -> bool:
+        # an interrupt is lost where it hits a destructor, so it is looked for as well
+        if gone.is_set():
+            raise KeyboardInterrupt
+        return stop.is_set()
 
     before_learning, told = True, 0.0
     try:
         with closing(
             training_events(
-                order["source"], out=order["out"], should_stop=stop.is_set, **order["options"]
+                order["source"], out=order["out"], should_stop=should_stop, **order["options"]
             )
         ) as training:
             for event in training:
                 before_learning &= not isinstance(event, events.PhaseStarted)
-                if stop.is_set() and before_learning:
+                if should_stop() and before_learning:
                     _say(lines, {"stopped": True})
                     return
                 passing = isinstance(event, events.PASSING)
