@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import os
@@ -200,3 +201,13 @@ def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert not out.exists()
+
+
+def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():
+    with cli._lasting_interrupt() as check:
+        assert check() is False
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -3,8 +3,12 @@
 import csv
 import json
 import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -129,11 +133,35 @@ def train(
     from transfer.recipe import training_events
 
     event = None
-    for event in training_events(source, **options):
-        if speaks:
-            progress.tell(event)
+    with _lasting_interrupt() as check:
+        for event in training_events(source, should_stop=check, **options):
+            check()
+            if speaks:
+                progress.tell(event)
     if as_json and speaks:
         print(json.dumps(event.result))
+
+
+@contextmanager
+def _lasting_interrupt() -> Iterator[Callable[[], bool]]:
+    """A check that raises KeyboardInterrupt after Ctrl-C, for an interrupt that hits a destructor
+    is lost; otherwise it returns False."""
+    interrupted = threading.Event()
+
+    def note(*_) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    def check() -> bool:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        return False
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @app.command()
