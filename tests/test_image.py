@@ -282,3 +282,10 @@ def test_heic_is_told_where_it_is_not(monkeypatch):
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind not in ("HEIF", "HEIC")])
     with pytest.raises(ImageError, match="install pillow-heif"):
         load_image(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+
+
+def test_postscript_is_not_run(monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program started"))
+    assert "no image" in refusal(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )

@@ -72,12 +72,19 @@ def _open(picture: Picture) -> Image.Image:
         return picture
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    _learn_heic()
     if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture))
+        return Image.open(io.BytesIO(picture), formats=_formats())
     if isinstance(picture, (str, Path)):
-        return Image.open(picture)
+        return Image.open(picture, formats=_formats())
     raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
+
+
+def _formats() -> tuple[str, ...]:
+    """All that Pillow reads but PostScript: for that it starts another program, which runs what
+    the file says."""
+    Image.init()
+    _learn_heic()
+    return tuple(name for name in Image.ID if name != "EPS")
 
 
 @cache

@@ -39,11 +39,13 @@ def _optional(check, name: str, value, *args, **kwargs) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What is read at most: of one picture its pixels and its bytes; of an archive how many files,
-    how many bytes once unpacked, and how many times its own size."""
+    how many folders within each other, how many bytes once unpacked, and how many times its own
+    size."""
 
     pixels: int = 100_000_000
     image_bytes: int = 200_000_000
     archive_files: int = 200_000
+    archive_depth: int = 32
     archive_bytes: int = 50_000_000_000
     archive_ratio: int = 200
 

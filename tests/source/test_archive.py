@@ -2,6 +2,8 @@ import io
 import stat
 import struct
 import threading
+import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,7 @@ def zipped(path: Path, *names: str, **others: bytes) -> Path:
     """A zip with a picture of each name; those of a class show the same kind."""
     with zipfile.ZipFile(path, "w") as target:
         for number, name in enumerate(names):
-            target.writestr(name, png(number % 3, number) if not name.endswith("/") else b"")
+            target.writestr(name, png(number % 3, number) if name[-1] not in "/\\" else b"")
         for name, data in others.items():
             target.writestr(name, data)
     return path
@@ -251,3 +253,98 @@ def test_what_is_only_called_a_zip_is_refused(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "photo.png")
     (tmp_path / "photo.png").rename(path)
     assert "no zip" in refusal(path)
+
+
+def told_sizes(path: Path, size: int) -> Path:
+    """The zip, whose listing says of its last file that it is so large."""
+    data = bytearray(path.read_bytes())
+    at = data.rfind(b"PK\x01\x02") + 24
+    data[at : at + 4] = struct.pack("<I", size)
+    path.write_bytes(data)
+    return path
+
+
+def test_no_more_is_unpacked_than_a_file_is_said_to_hold(tmp_path):
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("cat/1.png", png())
+        target.writestr("dog/2.png", bytes(100_000_000))
+    images = open_archive(told_sizes(path, 100_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="broken"):
+            images.splits["train"].read(1)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_is_shorter_than_said_is_an_image_error(tmp_path):
+    path = told_sizes(zipped(tmp_path / "pets.zip", "cat/1.png", "dog/2.png"), 50_000)
+    with pytest.raises(ImageError, match="broken"):
+        open_archive(path).splits["train"].read(1)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_packing_that_cannot_be_unpacked_in_parts_is_not_read(tmp_path, kind):
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w", kind) as target:
+        target.writestr("cat/1.png", png())
+        target.writestr("dog/2.png", png())
+    with pytest.raises(ImageError, match="packed in a way"):
+        open_archive(path).splits["train"].read(0)
+
+
+def listing_of(entries: int) -> bytes:
+    return (b"PK\x01\x02" + bytes(24) + b"\x01\x00" + bytes(16) + b"a") * entries
+
+
+def end_of(entries: int, listing: int) -> bytes:
+    return b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, entries, entries, listing, 0, 0)
+
+
+def test_files_are_counted_whatever_their_number_is_said_to_be(tmp_path):
+    listing = listing_of(500_000)
+    (tmp_path / "a.zip").write_bytes(listing + end_of(1, len(listing)))
+    started = time.monotonic()
+    assert "more than 200,000 files" in refusal(tmp_path / "a.zip")
+    assert time.monotonic() - started < 1
+
+
+def test_a_second_end_that_says_less_deceives_nobody(tmp_path):
+    listing = listing_of(500_000)
+    ends = [
+        b"PK\x06\x06" + struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, 1, 1, size, 56)
+        for size in (47, len(listing))
+    ]
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 1)
+    (tmp_path / "a.zip").write_bytes(ends[0] + listing + ends[1] + locator + end_of(1, 47))
+    assert "more than 200,000 files" in refusal(tmp_path / "a.zip")
+
+
+def test_folders_far_within_each_other_are_refused(tmp_path):
+    path = zipped(tmp_path / "deep.zip", "a/" * 32_000 + "1.png", "b/2.png")
+    tracemalloc.start()
+    try:
+        assert "more than 32 deep" in refusal(path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_that_begin_with_a_dot_and_a_slash_are_read(tmp_path):
+    images = open_archive(zipped(tmp_path / "pets.zip", "./", "./cat/1.png", "./dog//2.png"))
+    assert images.splits["train"].names == ("cat/1.png", "dog/2.png")
+
+
+def test_folders_of_windows_are_no_files(tmp_path):
+    names = ("cat\\", "dog\\", "cat\\1.png", "dog\\2.png")
+    assert open_archive(zipped(tmp_path / "pets.zip", *names)).problems == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
+def test_names_in_an_encoding_that_is_not_told_are_guessed(tmp_path, encoding):
+    mark, name = b"K{{fer", "Käfer".encode(encoding).ljust(6, b"s")
+    path = zipped(tmp_path / "pets.zip", "K{{fer/1.png", "dog/2.png")
+    path.write_bytes(path.read_bytes().replace(mark, name))
+    assert open_archive(path).classes == (name.decode(encoding), "dog")

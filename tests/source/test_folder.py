@@ -155,3 +155,20 @@ def test_the_same_folder_elsewhere_has_the_same_revision(tmp_path):
         for path in (tmp_path / place).rglob("*.png"):
             os.utime(path, ns=(5, 5))
     assert open_folder(tmp_path / "a").revision == open_folder(tmp_path / "b").revision
+
+
+def test_a_link_to_a_folder_is_told(tmp_path):
+    draw(tmp_path, "secret/1.png", "pets/cat/1.png", "pets/dog/2.png")
+    (tmp_path / "pets/cat/more").symlink_to(tmp_path / "secret")
+    images = open_folder(tmp_path / "pets")
+    assert told(images) == {"cat/more": "a link to a folder, which is not followed"}
+
+
+def test_folders_too_deep_for_python_are_refused(tmp_path, monkeypatch):
+    draw(tmp_path, "pets/cat/1.png", "pets/dog/2.png")
+
+    def walk(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(os, "walk", walk)
+    assert "too deep within each other" in refusal(tmp_path / "pets")

@@ -82,3 +82,20 @@ def test_a_line_that_is_no_json_object_is_named(line):
 def test_several_labels_of_an_image_are_refused():
     line = json.dumps({"file_name": "a.png", "label": ["x", "y"]})
     assert "one label an image" in refusal(line.encode(), "metadata.jsonl")
+
+
+def test_captions_are_not_taken_for_labels():
+    rows = "".join(f"{i}.png,a photo of bee {i}\n" for i in range(9))
+    message = refusal(b"file_name,text\n" + rows.encode())
+    assert "'text' with 9 values in 9 rows" in message and "--label-column text" in message
+    assert read("file_name,text\n" + rows, "text")[1] == "text"
+
+
+def test_a_line_of_json_ends_where_a_line_ends():
+    text = '{"file_name": "a.png", "label": "x", "text": "one\u2028two\x85three"}\r\n'
+    assert read(text, name="metadata.jsonl")[0] == [("a.png", "x")]
+
+
+def test_json_lines_are_known_by_a_name_in_capitals():
+    text = '{"file_name": "a.png", "label": "x"}'
+    assert read(text, name="METADATA.JSONL")[0] == [("a.png", "x")]

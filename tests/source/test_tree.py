@@ -1,3 +1,6 @@
+import unicodedata
+from pathlib import Path
+
 import pytest
 
 from tests.source.test_folder import draw, refusal, told
@@ -117,3 +120,20 @@ def test_images_are_known_by_their_names(name, image):
 )
 def test_junk_is_known_by_its_name(name, junk):
     assert is_junk(name) is junk
+
+
+def test_a_name_with_accents_is_the_same_however_they_are_written(tmp_path):
+    draw(tmp_path, *(unicodedata.normalize("NFD", name) for name in ("é.png", "ü.png")))
+    with_table(tmp_path, "file_name,label\né.png,cat\nü.png,dog\n")
+    images = open_folder(tmp_path)
+    assert images.class_counts() == {"cat": 1, "dog": 1} and images.problems == ()
+
+
+def test_a_table_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    with_table(draw(tmp_path, "a.png"), "file_name,label\na.png,cat\n")
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    assert "'metadata.csv' cannot be read (Permission denied)" in refusal(tmp_path)

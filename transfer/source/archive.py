@@ -9,6 +9,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +19,9 @@ from transfer.settings import LIMITS
 from transfer.source.labelled import LabelledImages
 from transfer.source.tree import Tree, folders_of, is_image, is_junk, open_tree
 
-END, END64, LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-LONGEST_COMMENT = 65_535
+ENTRY = b"PK\x01\x02"
+LONGEST_END64 = 76
+UTF_8 = 0x800
 BYTES_AN_ENTRY = 512
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
@@ -32,7 +34,7 @@ def open_archive(path: Path, label_column: str | None = None) -> LabelledImages:
         archive = zipfile.ZipFile(path)
         for member in archive.infolist():
             name = _checked_name(member, path)
-            if name in members and not member.is_dir():
+            if name in members and not name.endswith("/"):
                 raise _refused(path, f"two files called {name[:80]!r}")
             members[name] = member
     except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, ValueError):
@@ -41,8 +43,8 @@ def open_archive(path: Path, label_column: str | None = None) -> LabelledImages:
         raise SourceError(f"{path.name!r} cannot be read ({error.strerror}); check it") from None
     _check_contents(list(members.values()), path)
     shown = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
-    files = sorted(name for name, member in shown.items() if not member.is_dir())
-    folders = {name.rstrip("/") for name, member in shown.items() if member.is_dir()}
+    files = sorted(name for name in shown if not name.endswith("/"))
+    folders = {name.rstrip("/") for name in shown if name.endswith("/")}
     if not any(map(is_image, files)):
         _tell_what_is_there(files, path)
     read = partial(_read, archive, shown)
@@ -63,29 +65,27 @@ def _refused(path: Path, what: str) -> SourceError:
 
 
 def _check_size(path: Path) -> None:
-    """How many entries there are, told by the end of the file, before they are listed."""
+    """How many files are listed, counted before `zipfile` makes objects of them.
+
+    The end of the file is found as `zipfile` finds it, so that both see the same listing, and what
+    it claims is not believed: 1 entry may stand before a listing of millions.
+    """
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        start = max(0, size - LONGEST_COMMENT - 22)
-        file.seek(start)
-        tail = file.read()
-        at = tail.rfind(END)
-        if at < 0 or len(tail) < at + 22:
+        end = zipfile._EndRecData(file)
+        if not end:
             raise zipfile.BadZipFile
-        entries, listing = struct.unpack("<HI", tail[at + 10 : at + 16])
-        if at >= 20 and tail[at - 20 : at - 16] == LOCATOR64:
-            file.seek(struct.unpack("<Q", tail[at - 12 : at - 4])[0])
-            end = file.read(56)
-            if end[:4] != END64:
-                raise zipfile.BadZipFile
-            entries, listing = struct.unpack("<QQ", end[32:48])
-    if entries > LIMITS.archive_files or listing > LIMITS.archive_files * BYTES_AN_ENTRY:
-        raise _refused(path, f"more than {LIMITS.archive_files:,} files")
+        claimed, listing = end[zipfile._ECD_ENTRIES_TOTAL], end[zipfile._ECD_SIZE]
+        most = LIMITS.archive_files
+        if claimed <= most and listing <= most * BYTES_AN_ENTRY:
+            file.seek(max(0, end[zipfile._ECD_LOCATION] - listing - LONGEST_END64))
+            listed = file.read(listing + LONGEST_END64).count(ENTRY)
+    if claimed > most or listing > most * BYTES_AN_ENTRY or listed > most:
+        raise _refused(path, f"more than {most:,} files")
 
 
 def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
     """The name with slashes; raises SourceError for one that leads elsewhere, and for links."""
-    name = member.filename.replace("\\", "/")
+    name = _decoded(member).replace("\\", "/")
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         raise _refused(path, f"a file with an absolute path, {name[:80]!r}")
     if ".." in name.split("/"):
@@ -96,7 +96,18 @@ def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
         raise SourceError(
             f"expected a zip without a password, found {path.name!r} locked; zip it without one"
         )
-    return name
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if len(parts) > LIMITS.archive_depth:
+        raise _refused(path, f"folders more than {LIMITS.archive_depth} deep within each other")
+    return "/".join(parts) + "/" * name.endswith("/")
+
+
+def _decoded(member: zipfile.ZipInfo) -> str:
+    """The name, also where it is UTF-8 and nothing says so, as Macs write it."""
+    if not member.flag_bits & UTF_8:
+        with suppress(UnicodeError):
+            return member.filename.encode("cp437").decode("utf-8")
+    return member.filename
 
 
 def _check_contents(members: list[zipfile.ZipInfo], path: Path) -> None:
@@ -122,16 +133,23 @@ def _tell_what_is_there(files: list[str], path: Path) -> None:
 def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], file: str) -> bytes:
     """A member's bytes; safe from several threads, for the archive locks its file."""
     member = members[file]
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # the others unpack as much as they hold at once
+        raise ImageError("this is packed in a way that is not read here; zip the folder anew")
     if member.file_size > LIMITS.image_bytes:
         raise ImageError(
             f"expected at most {LIMITS.image_bytes // 1_000_000} MB, found "
             f"{member.file_size // 1_000_000}; make the image smaller"
         )
     try:
-        return archive.read(member)
+        with archive.open(member) as opened:
+            # so much at a time is unpacked, whatever the member holds
+            data = opened.read(member.file_size + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
-        # among them a compression that Python does not know
-        raise ImageError("the zip is broken here; zip the folder anew") from None
+        data = b""
+    if len(data) != member.file_size:
+        raise ImageError("the zip is broken here; zip the folder anew")
+    return data
 
 
 def _revision(members: dict[str, zipfile.ZipInfo]) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transfer.errors import SourceError
@@ -19,6 +19,9 @@ def open_folder(folder: Path, label_column: str | None = None) -> LabelledImages
     for path, is_folder in _walk(folder):
         if is_folder:
             folders.append(path)
+            if (folder / path).is_symlink():
+                why = "a link to a folder, which is not followed"
+                problems.append(Problem(where=path, why=why, skipped=0))
         elif why := _not_to_be_read(folder, path):
             problems.append(Problem(where=path, why=why))
         else:
@@ -40,7 +43,7 @@ def _walk(top: Path) -> Iterator[tuple[str, bool]]:
         name = Path(error.filename or "").name
         raise SourceError(f"the folder {name!r} may not be read; check its permissions") from None
 
-    for where, folders, files in os.walk(top, onerror=refuse):
+    for where, folders, files in _folder_by_folder(top, refuse):
         folders[:] = sorted(name for name in folders if not is_junk(name))
         inside = Path(where).relative_to(top)
         for name in folders:
@@ -48,6 +51,15 @@ def _walk(top: Path) -> Iterator[tuple[str, bool]]:
         for name in sorted(files):
             if not is_junk(name):
                 yield (inside / name).as_posix(), False
+
+
+def _folder_by_folder(top: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple]:
+    try:
+        yield from os.walk(top, onerror=refuse)
+    except RecursionError:
+        raise SourceError(
+            f"the folders in {top.name!r} lie too deep within each other; move the images up"
+        ) from None
 
 
 def _not_to_be_read(folder: Path, file: str) -> str:

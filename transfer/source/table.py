@@ -29,7 +29,8 @@ def read_table(name: str, data: bytes, label_column: str | None) -> tuple[Rows, 
         raise SourceError(
             f"expected {name!r} in UTF-8, found something else; save it anew"
         ) from None
-    records = list(_json_lines(name, text) if name.endswith("l") else _csv_lines(name, text))
+    lines = _json_lines if name.lower().endswith("l") else _csv_lines
+    records = list(lines(name, text))
     columns = list(dict.fromkeys(key for _, record in records for key in record))
     if not records:
         raise SourceError(f"expected rows of file and label in {name!r}, found none; fill it")
@@ -39,6 +40,8 @@ def read_table(name: str, data: bytes, label_column: str | None) -> tuple[Rows, 
             f"expected a column file_name in {name!r}, found {_listed(columns)}; name it so"
         )
     column, told = _label_column(name, columns, file_column, label_column)
+    if told:
+        _check_few(name, column, [str(record.get(column)) for _, record in records])
     rows = [
         (number, str(record[file_column]), _label(name, number, record.get(column)))
         for number, record in records
@@ -61,7 +64,7 @@ def _csv_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
 
 
 def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -99,6 +102,17 @@ def _label_column(
         where=f"{name} column {others[0]!r}", why="taken as the label: the only one", skipped=0
     )
     return others[0], [told]
+
+
+def _check_few(name: str, column: str, values: list[str]) -> None:
+    """What was only guessed to be labels must not be captions, of which nearly each is its own."""
+    different = len(set(values))
+    if different > max(2, len(values) // 2):
+        raise SourceError(
+            f"expected a column label in {name!r}, found {column!r} with {different:,} values in "
+            f"{len(values):,} rows; pass --label-column {column} if they are labels, or remove the "
+            "table"
+        )
 
 
 def _label(name: str, number: int, value: object) -> str | None:

@@ -4,6 +4,7 @@ A class is a folder, or stands in a table beside the images.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -170,16 +171,17 @@ def _by_table(
 ) -> tuple[dict[str, str], str | None]:
     """(image → class, the column of labels). Raises SourceError."""
     labels: dict[str, str] = {}
-    there = {file for file in tree.files if is_image(file)}
+    there = {_composed(file): file for file in tree.files if is_image(file)}
     for table in tables:
-        rows, column, told = read_table(table, tree.data(table), column)
+        rows, column, told = read_table(table, _data(tree, table), column)
         problems += told
         for number, name, label in rows:
-            file = _joined(_parent(table), name)
+            meant = _joined(_parent(table), name)
+            file = there.get(_composed(meant or ""))
             why = ""
-            if file is None:
+            if meant is None:
                 why = f"{name[:80]!r} leaves the folder"
-            elif file not in there:
+            elif file is None:
                 why = f"{name[:80]!r} is no image that is there"
             elif label is None:
                 why = "no label"
@@ -190,9 +192,21 @@ def _by_table(
                 )
             if why:
                 problems.append(Problem(where=f"{table} row {number}", why=why))
-    unnamed = sorted(there - labels.keys(), key=_parts)
+    unnamed = sorted(set(there.values()) - labels.keys(), key=_parts)
     problems += [Problem(where=file, why="not in the table of labels") for file in unnamed]
     return labels, column
+
+
+def _data(tree: Tree, table: str) -> bytes:
+    try:
+        return tree.data(table)
+    except OSError as error:
+        raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
+
+
+def _composed(path: str) -> str:
+    """An accent and its letter as one, for Macs name files with two and tables with one."""
+    return unicodedata.normalize("NFC", path)
 
 
 def _joined(folder: str, name: str) -> str | None:
