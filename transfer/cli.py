@@ -144,8 +144,8 @@ def train(
 
 @contextmanager
 def _lasting_interrupt() -> Iterator[Callable[[], bool]]:
-    """A check that raises KeyboardInterrupt after Ctrl-C, for an interrupt that hits a destructor
-    is lost; otherwise it returns False."""
+    """A check that raises KeyboardInterrupt after Ctrl-C, even where the signal was ignored, as in
+    a script's background job, or was lost in a destructor; otherwise it returns False."""
     interrupted = threading.Event()
 
     def note(*_) -> None:

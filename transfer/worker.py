@@ -61,7 +61,7 @@ def _train(order: dict, lines: TextIO, stop: threading.Event, gone: threading.Ev
     from transfer.recipe import training_events
 
     def should_stop() -> bool:
-        # an interrupt is lost where it hits a destructor, so it is looked for as well
+        # an interrupt is lost where the signal is ignored, as in a script's background job
         if gone.is_set():
             raise KeyboardInterrupt
         return stop.is_set()
