@@ -35,17 +35,25 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "transfer-vgg16"
 
 
-def open_store() -> "Store":
-    """The user's own store, readable by nobody else. Raises CacheError."""
-    folder = cache_folder() / "features"
+def private_folder(name: str) -> Path:
+    """A folder of this name in the cache that no other user of the machine can read."""
+    folder = cache_folder() / name
     try:
-        (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     except OSError as error:
         raise CacheError(
             f"expected a cache folder that can be written to, found {folder.parent.name!r} "
             f"({error.strerror}); set TRANSFER_CACHE to another place"
         ) from None
+    return folder
+
+
+def open_store() -> "Store":
+    """The user's own store, readable by nobody else. Raises CacheError."""
+    folder = private_folder("features")
+    with told():
+        (folder / LOCKS).mkdir(exist_ok=True)
     return Store(folder)
 
 

@@ -19,27 +19,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transfer.errors import CacheError, ImageError
+from transfer.errors import ImageError
 from transfer.source.labelled import LabelledImages, Problem, Split
-from transfer.store import cache_folder, told
+from transfer.store import private_folder, told
 
 FORMAT = 1
 RECORD, PART = "taken.json", ".part"
 DAY_SECONDS = 24 * 3600
-
-
-def private_folder(name: str) -> Path:
-    """A folder of this name in the cache that no other user of the machine can read."""
-    folder = cache_folder() / name
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise CacheError(
-            f"expected a cache folder that can be written to, found {folder.parent.name!r} "
-            f"({error.strerror}); set TRANSFER_CACHE to another place"
-        ) from None
-    return folder
 
 
 def find(key: dict) -> LabelledImages | None:

@@ -1,4 +1,4 @@
-"""Well-known data sets that suit VGG16, to choose from. Figures as their cards on the Hub say."""
+"""Well-known data sets that suit VGG16, to choose from. Figures as their cards or makers say."""
 
 from dataclasses import dataclass
 

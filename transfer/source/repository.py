@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transfer import hub
-from transfer.source import kept
 from transfer.source.cells import Files, HubFiles
 from transfer.source.columns import Columns, NoLabelsError, Wish, choose_columns
 from transfer.source.labelled import LabelledImages, Problem
+from transfer.store import private_folder
 
 READ_AHEAD_BYTES = 2**20  # after each row group; five times that unless asked for
 
@@ -94,7 +94,7 @@ class Repository:
         if not self.closed:
             return None
         self._shut_off()
-        return str(kept.private_folder("private"))
+        return str(private_folder("private"))
 
     def download_config(self, cache: str | None = None):
         from datasets import DownloadConfig
