@@ -13,7 +13,8 @@ def main() -> None:
     import gradio as gr
 
     from transfer.jobs import Jobs
-    from transfer.ui.page import CSS, build_page, theme
+    from transfer.ui.page import build_page
+    from transfer.ui.theme import CSS, theme
 
     options = _options()
     jobs = Jobs(options.runs)

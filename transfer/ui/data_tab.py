@@ -3,14 +3,14 @@
 import gradio as gr
 
 from transfer.source.presets import PRESETS
-from transfer.ui.actions import Actions
+from transfer.ui.own import OwnData
+from transfer.ui.sources import Sources
+from transfer.ui.visitor import PRIVATE
 
-PRIVATE = {"api_visibility": "private"}
 
-
-def data_tab(actions: Actions, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple[gr.Dropdown, list]:
+def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple[gr.Dropdown, list]:
     """(the source, what shows a visitor's own classes)."""
-    kinds = "a Hub id like user/name" + ("" if actions.shared else ", a zip or a folder of classes")
+    kinds = "a Hub id like user/name" + ("" if sources.shared else ", a zip or a folder of classes")
     with gr.Row():
         source = gr.Dropdown(
             [(preset.title, preset.source) for preset in PRESETS],
@@ -23,19 +23,19 @@ def data_tab(actions: Actions, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
     with gr.Accordion("Upload a zip", open=False):
-        uploaded = _upload(actions, visitor, source)
+        uploaded = _upload(sources.own, visitor, source)
     with gr.Accordion("Make your own classes", open=False):
-        own, made = _own_classes(actions, visitor, source)
+        own, made = _own_classes(sources.own, visitor, source)
     summary, found = gr.HTML(), gr.HTML()
     with gr.Row():
         look = gr.Button("Look for problems")
         onward = gr.Button("Train on these", variant="primary")
-    shown = {"fn": actions.show_source, "inputs": [visitor, source], "outputs": summary}
+    shown = {"fn": sources.show, "inputs": [visitor, source], "outputs": summary}
     show.click(**shown, **PRIVATE)
     uploaded.success(**shown, **PRIVATE)
     made.success(**shown, **PRIVATE)
     look.click(
-        actions.look,
+        sources.look,
         [visitor, source],
         found,
         show_progress="hidden",
@@ -49,19 +49,18 @@ def data_tab(actions: Actions, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple
     return source, own
 
 
-def _upload(actions: Actions, visitor: gr.BrowserState, source: gr.Dropdown):
+def _upload(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown):
     """The event that makes an upload the source."""
     file = gr.File(
         file_types=[".zip"],
         label="A zip with a folder of images a class, or train, validation and test of such",
         height=120,
     )
-    return file.upload(actions.own.upload, [visitor, file], source, **PRIVATE)
+    return file.upload(own.upload, [visitor, file], source, **PRIVATE)
 
 
-def _own_classes(actions: Actions, visitor: gr.BrowserState, source: gr.Dropdown) -> tuple:
+def _own_classes(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown) -> tuple:
     """(what shows the classes, the event that makes them the source)."""
-    own = actions.own
     with gr.Row():
         name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
         add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")

@@ -2,8 +2,6 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from transfer.errors import JobError, SourceError, TransferError
 from transfer.image import load_image
 from transfer.source.own import FEWEST_PHOTOS, OwnImages
 from transfer.ui.charts import thumbnails
+from transfer.ui.visitor import as_message, known
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
@@ -112,19 +111,3 @@ class OwnData:
     def _choice(self, visitor: str, chosen: str | None = None) -> gr.Radio:
         names = list(self.images(visitor).counts())
         return gr.Radio(choices=names, value=chosen or (names[0] if names else None))
-
-
-def known(visitor: str) -> str:
-    """The visitor's id, or a message that there is none."""
-    if not isinstance(visitor, str) or len(visitor) < 16:
-        raise gr.Error("This page has lost touch; reload it.", print_exception=False)
-    return visitor
-
-
-@contextmanager
-def as_message() -> Iterator[None]:
-    """What this package says to a person, as the page's own message."""
-    try:
-        yield
-    except TransferError as error:
-        raise gr.Error(str(error), print_exception=False) from None

@@ -1,0 +1,35 @@
+import pytest
+from PIL import Image
+
+from tests.tiny import TINY, draw_classes
+from transfer import train
+from transfer.jobs import Jobs
+
+SAYS_NOTHING = ("sleep", "60")
+
+
+@pytest.fixture(scope="module")
+def runs_folder(tmp_path_factory):
+    """A folder of runs that holds one, called `tiny`."""
+    folder = tmp_path_factory.mktemp("runs")
+    source = draw_classes(tmp_path_factory.mktemp("source") / "shapes")
+    train(source, out=folder / "tiny", **TINY)
+    return folder
+
+
+@pytest.fixture
+def jobs(runs_folder):
+    """A registry over that folder whose workers wait for ever and say nothing."""
+    jobs = Jobs(runs_folder, command=SAYS_NOTHING)
+    yield jobs
+    for worker in (jobs._worker, jobs._spare):
+        if worker:
+            worker.kill()
+    jobs.close()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.effect_noise((50, 70), 90).convert("RGB").save(path)
+    return path

@@ -1,0 +1,85 @@
+"""What the Data tab does: which sources a visitor may open, what they hold, what is wrong there."""
+
+import time
+from collections.abc import Iterator
+from html import escape
+
+import numpy as np
+
+from transfer import source as sources
+from transfer.errors import JobError, TransferError
+from transfer.hygiene import inspecting
+from transfer.image import load_image
+from transfer.settings import TrainingSettings
+from transfer.ui.charts import bars, thumbnails
+from transfer.ui.findings import findings, progress
+from transfer.ui.own import OwnData
+
+SAMPLES = 12
+SECONDS_BETWEEN_LOOKS = 0.4
+
+
+class Sources:
+    """`shared` is a server with strangers on it: no folder of its own disk is opened there."""
+
+    def __init__(self, own: OwnData, *, shared: bool):
+        self.own = own
+        self.shared = shared
+
+    def allowed(self, visitor: str, source: str | None) -> str:
+        """The source as `open_source` takes it. Raises JobError where a visitor may not have it."""
+        source = (source or "").strip()
+        if not source:
+            raise JobError("expected a source, found nothing; choose `digits` or type one")
+        if path := self.own.source_of(visitor, source):
+            return str(path)
+        if self.shared and source != "digits" and not source.startswith("hub:"):
+            return f"hub:{source}"
+        return source
+
+    def show(self, visitor: str, source: str) -> str:
+        """What a source holds, with samples, or in a sentence why it cannot be used."""
+        try:
+            images = sources.open_source(self.allowed(visitor, source), TrainingSettings())
+        except TransferError as error:
+            return f'<p class="warning">{escape(str(error))}</p>'
+        counts = ", ".join(f"{n:,} {name}" for name, n in images.counts().items())
+        told = "".join(f"<li>{escape(p.where)}: {escape(p.why)}</li>" for p in images.problems[:10])
+        return (
+            f"<p><b>{len(images.classes)} classes, {sum(images.counts().values()):,} images</b> "
+            f"({counts})</p>{bars(images.class_counts())}"
+            + (f'<ul class="warning">{told}</ul>' if told else "")
+            + thumbnails(_samples(images))
+        )
+
+    def look(self, visitor: str, source: str) -> Iterator[str]:
+        """Look at every image of a source: how far that is, then what was found."""
+        try:
+            images = sources.open_source(self.allowed(visitor, source), TrainingSettings())
+            told, looking = 0.0, inspecting(images)
+            while True:
+                try:
+                    event = next(looking)
+                except StopIteration as end:
+                    yield findings(end.value)
+                    return
+                if time.monotonic() - told > SECONDS_BETWEEN_LOOKS:
+                    told = time.monotonic()
+                    yield progress(event)
+        except TransferError as error:
+            yield f'<p class="warning">{escape(str(error))}</p>'
+
+
+def _samples(images: sources.LabelledImages) -> list[tuple]:
+    """(picture, class name) of a few training images of each class in turn."""
+    train, chosen = images.splits["train"], []
+    a_class = max(1, SAMPLES // len(images.classes))
+    for label in range(len(images.classes)):
+        chosen += list(np.flatnonzero(train.labels == label)[:a_class])
+    shown = []
+    for i in chosen[:SAMPLES]:
+        try:
+            shown.append((load_image(train.read(int(i))), images.classes[train.labels[i]]))
+        except TransferError:
+            continue
+    return shown
