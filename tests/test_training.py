@@ -7,18 +7,11 @@ import pytest
 import torch
 
 from tests.tiny import SIDE, drained, held, picture, tiny_network
-from transfer.errors import SettingsError
 from transfer.events import BatchDone, EpochDone, PhaseDone
 from transfer.network import Network, Stage
 from transfer.settings import BLOCKS, PhaseSettings
-from transfer.training import (
-    LABEL_SMOOTHING,
-    check_optimizer,
-    class_weights,
-    make_accelerator,
-    make_optimizer,
-    run_phase,
-)
+from transfer.step import LABEL_SMOOTHING, class_weights
+from transfer.training import make_accelerator, run_phase
 from transfer.transform import Transform
 
 TRANSFORM = Transform(image_size=SIDE)
@@ -299,38 +292,6 @@ def test_timm_s_optimizers_learn_by_name(name, rate):
     assert epochs[-1].loss < 0.5 * epochs[1].loss
 
 
-@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd")])
-def test_an_unknown_optimizer_is_answered_with_near_names(name, near):
-    with pytest.raises(SettingsError) as caught:
-        check_optimizer(name)
-    assert repr(name) in str(caught.value)
-    assert near in str(caught.value).split("; try ")[1].split(", ")
-
-
-def test_an_unlike_name_is_answered_with_usual_ones():
-    with pytest.raises(SettingsError, match="try adamw, sgd, rmsprop"):
-        check_optimizer("zzzzzzzz")
-
-
-def test_an_optimizer_that_does_not_fit_is_answered_in_a_line():
-    network = tiny_network()
-    groups = network.trainable_groups(1e-3)
-    with pytest.raises(SettingsError, match=r"'adahessian' cannot be used here .*choose adamw"):
-        make_optimizer("adahessian", groups, 0.0)
-
-
-def test_an_optimizer_keeps_each_group_s_rate_and_spares_biases():
-    network = tiny_network()
-    network.freeze_below("block5")
-    groups = network.trainable_groups(1e-2, body_rate=0.1)
-    optimizer = make_optimizer("adamw", groups, 0.05)
-    found = [
-        (group["lr"], group["weight_decay"], group["params"][0].ndim)
-        for group in optimizer.param_groups
-    ]
-    assert found == [(1e-2, 0.05, 2), (1e-2, 0.0, 1), (1e-3, 0.05, 4), (1e-3, 0.0, 1)]
-
-
 def test_the_rate_warms_up_and_falls_to_nothing(monkeypatch):
     rates = []
     step = torch.optim.AdamW.step
@@ -394,14 +355,6 @@ def test_batches_are_told_at_most_a_few_times_a_second():
     told = [event for event in events if isinstance(event, BatchDone)]
     assert 1 <= len(told) < 24
     assert all(event.total == 24 and event.seconds_left >= 0 for event in told)
-
-
-def test_classes_weigh_the_same_in_all_and_an_image_1_on_average():
-    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
-    weights = class_weights(labels, 3)
-    for label in range(3):
-        assert weights[labels][labels == label].sum() == pytest.approx(10 / 3)
-    assert weights[labels].mean() == pytest.approx(1)
 
 
 def uneven() -> dict:

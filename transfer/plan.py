@@ -18,8 +18,8 @@ from transfer.hardware import DTYPES, free_memory, images_a_batch
 from transfer.network import Network, Stage
 from transfer.settings import PhaseSettings, TrainingSettings
 from transfer.source import LabelledImages
+from transfer.step import seconds_a_step
 from transfer.store import Store, told
-from transfer.training import seconds_a_step
 from transfer.transform import Transform
 
 IMAGES_A_PASS = 64

@@ -30,14 +30,16 @@ from transfer.filling import cache_levels, passes_left
 from transfer.linear import fit_linear, pooled
 from transfer.network import Network, Stage, build_head, build_network, original_head_parameters
 from transfer.network import parameter_count as count
+from transfer.optimizers import check_optimizer
 from transfer.plan import Plan, cache_seconds, make_plan, phase_seconds
 from transfer.record import Record, image_counts, library_versions
 from transfer.run_folder import Run, RunBuilder, changed_tensors
 from transfer.search import Candidate, try_heads
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.source import LabelledImages, glance, open_source
+from transfer.step import class_weights
 from transfer.store import Store, open_store
-from transfer.training import check_optimizer, class_weights, make_accelerator, run_phase
+from transfer.training import make_accelerator, run_phase
 from transfer.transform import Transform
 from transfer.weights import Body, find_body
 

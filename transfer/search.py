@@ -20,8 +20,9 @@ from torch.nn.functional import cross_entropy
 from transfer.events import HeadChosen, HeadTried
 from transfer.features import Cached
 from transfer.network import Head, parameter_count
+from transfer.optimizers import make_optimizer, make_schedule
 from transfer.settings import HeadSettings
-from transfer.training import LABEL_SMOOTHING, make_optimizer, make_schedule
+from transfer.step import LABEL_SMOOTHING
 
 SHAPES = (
     "avg",

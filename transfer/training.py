@@ -13,23 +13,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from transfer.errors import SettingsError, TransferError
 from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features import Cached
 from transfer.hardware import choose_precision
+from transfer.optimizers import make_optimizer, make_schedule
 from transfer.settings import PhaseSettings
+from transfer.step import Update, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
-LARGEST_GRADIENT_NORM = 1.0
-WARMED_UP_SHARE = 0.1
-LABEL_SMOOTHING = 0.1
-FUSED = ("adam", "adamw")
 
 
 def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
@@ -45,39 +40,6 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
         accelerator = Accelerator(mixed_precision=choose_precision(precision))
     set_seed(seed)
     return accelerator
-
-
-def make_optimizer(name: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
-    """Any optimizer of timm's registry, by name. Raises SettingsError."""
-    check_optimizer(name)
-    from timm.optim import create_optimizer_v2
-
-    rate = max(group["lr"] for group in groups)
-    fused = {"fused": True} if name.lower() in FUSED else {}  # the same steps, several times sooner
-    try:
-        made = create_optimizer_v2(
-            groups, opt=name.lower(), lr=rate, weight_decay=weight_decay, **fused
-        )
-        if getattr(made, "is_second_order", False):
-            raise RuntimeError("it needs second derivatives")
-        return made
-    except (TypeError, RuntimeError, AssertionError, ImportError, ModuleNotFoundError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(
-            f"optimizer {name!r} cannot be used here ({reason}); choose adamw"
-        ) from None
-
-
-def check_optimizer(name: str) -> None:
-    """Raises SettingsError when timm knows no optimizer of this name."""
-    import difflib
-
-    from timm.optim import list_optimizers
-
-    known = list_optimizers()
-    if name.lower() not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=3) or ["adamw", "sgd", "rmsprop"]
-        raise SettingsError(f"expected an optimizer of timm, found {name!r}; try {', '.join(near)}")
 
 
 @dataclass(kw_only=True)
@@ -98,7 +60,7 @@ class _Best:
         score = (min(accuracy, self.start_accuracy), -loss)
         if score > self.score or wanted:
             self.score, self.accuracy, self.epoch = score, accuracy, epoch
-            self.state = _copy(module)
+            self.state = copied(module)
 
 
 def run_phase(
@@ -135,7 +97,7 @@ def run_phase(
     )
     schedule = make_schedule(optimizer, settings.epochs * len(loader))
     weights = None if class_weights is None else class_weights.to(accelerator.device)
-    update = _Update(accelerator, trained, optimizer, at_once, weights)
+    update = Update(accelerator, trained, optimizer, at_once, weights)
     loss, accuracy = start or validate(accelerator, trained, validation, weights)
     best = _Best(start_accuracy=accuracy, state={})
     best.offer(0, loss, accuracy, module, wanted=False)
@@ -145,7 +107,7 @@ def run_phase(
     while not ended:
         epoch += 1
         epoch_started, total_loss, told = time.monotonic(), 0.0, 0.0
-        _train_mode(module)
+        train_mode(module)
         for batch, (inputs, labels) in enumerate(loader, 1):
             schedule.step_update(step)
             batch_loss = update(inputs, labels)
@@ -203,146 +165,6 @@ def _loader(data: Cached, batch_size: int, accelerator: Accelerator, seed: int |
 
 def _as_it_is(batch):
     return batch
-
-
-def make_schedule(optimizer, steps: int):
-    """Linear warm-up over a tenth of the steps, then a cosine (Loshchilov & Hutter 2017)."""
-    from timm.scheduler import CosineLRScheduler
-
-    return CosineLRScheduler(
-        optimizer,
-        t_initial=max(steps, 1),
-        warmup_t=int(WARMED_UP_SHARE * steps),
-        warmup_prefix=False,
-        t_in_epochs=False,
-    )
-
-
-@dataclass
-class _Update:
-    """One step of the optimizer, on a batch in parts of at most `at_once` images."""
-
-    accelerator: Accelerator
-    trained: nn.Module
-    optimizer: torch.optim.Optimizer
-    at_once: int
-    class_weights: torch.Tensor | None = None
-
-    def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-        """The mean cross-entropy of all processes' batches, of smoothed labels.
-
-        Where memory runs out the parts are halved and the batch begins anew. Raises TransferError
-        when it does not hold a single image.
-        """
-        while True:
-            try:
-                loss = self._gradients(inputs, labels)
-                break
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-            if self.at_once == 1:
-                raise TransferError(
-                    "expected memory for a single image at least, found less; choose a smaller "
-                    "--image-size, or unfreeze fewer blocks"
-                )
-            self.at_once = max(1, min(self.at_once, len(labels)) // 2)
-            self.optimizer.zero_grad()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return self.accelerator.reduce(loss, "mean").item()
-
-    def _gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros((), device=labels.device)
-        parts = zip(inputs.split(self.at_once), labels.split(self.at_once), strict=True)
-        for part, wanted in parts:
-            with self.accelerator.autocast():
-                logits = self.trained(part).float()
-            loss = cross_entropy(
-                logits, wanted, self.class_weights, label_smoothing=LABEL_SMOOTHING
-            )
-            loss = loss * (self._weight(wanted) / self._weight(labels))
-            self.accelerator.backward(loss)
-            total += loss.detach()
-        return total
-
-    def _weight(self, labels: torch.Tensor) -> float:
-        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
-
-
-def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Float32 (classes,): every class weighs the same in all, an image 1 on average.
-
-    `labels` int64 (N,) holds each class (King & Zeng 2001, as scikit-learn's `balanced`).
-    """
-    return len(labels) / (classes * torch.bincount(labels, minlength=classes).float())
-
-
-def seconds_a_step(
-    accelerator: Accelerator,
-    module: nn.Module,
-    groups: list[dict],
-    settings: PhaseSettings,
-    inputs: torch.Tensor,
-) -> tuple[float, float, float]:
-    """Measured seconds of (one update, one validation) of a batch like `inputs`, and of what comes
-    between two epochs. Changes the module.
-    """
-    optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
-    trained, optimizer = accelerator.prepare(module, optimizer)
-    update = _Update(accelerator, trained, optimizer, len(inputs))
-    inputs = inputs.to(accelerator.device)
-    labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)
-    _train_mode(module)
-    step = _quickest(lambda: update(inputs, labels))
-    forward = _quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
-    between = _quickest(lambda: _copy(module))
-    accelerator.free_memory()
-    return step, forward, between
-
-
-def _quickest(action: Callable) -> float:
-    """Seconds of the quicker of two times, after a first one that is slower for good reasons."""
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        action()
-        seconds.append(time.monotonic() - started)
-    return min(seconds[1:])
-
-
-@torch.no_grad()
-def validate(
-    accelerator: Accelerator,
-    trained: nn.Module,
-    loader,
-    class_weights: torch.Tensor | None = None,
-) -> tuple[float, float]:
-    """(mean cross-entropy in nats, share of right answers) over all images of all processes."""
-    trained.eval()
-    losses, hits = [], []
-    for inputs, labels in loader:
-        with accelerator.autocast():
-            logits = trained(inputs).float()
-        loss = cross_entropy(logits, labels, class_weights, reduction="none")
-        hit = logits.argmax(1) == labels
-        loss, hit = accelerator.gather_for_metrics((loss, hit))
-        losses.append(loss)
-        hits.append(hit)
-    return torch.cat(losses).mean().item(), torch.cat(hits).float().mean().item()
-
-
-def _train_mode(module: nn.Module) -> None:
-    """Train mode for what learns; frozen layers stay in eval mode."""
-    for child in module.modules():
-        own = list(child.parameters())
-        child.training = not own or any(p.requires_grad for p in own)
-
-
-def _copy(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def _reason_to_end(
