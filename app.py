@@ -1,39 +1,68 @@
 """The page: `python app.py`, then open the address that it prints."""
 
 import argparse
+import logging
 import os
+import signal
+import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
+
+from transfer.errors import TransferError
+from transfer.jobs import Jobs, Limits
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def main() -> None:
-    import gradio as gr
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _log_to_stderr()
+    shared = os.environ.get("SYSTEM") == "spaces"  # strangers come there
+    try:
+        jobs = Jobs(options.runs, limits=Limits.shared() if shared else Limits.local())
+    except TransferError as error:
+        sys.exit(f"error: {error}")
+    try:
+        _serve(jobs, options.port, shared=shared)
+    finally:
+        jobs.close()
 
-    from transfer.jobs import Jobs
+
+def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
+    """Show the page until the app is asked to end."""
     from transfer.ui.page import build_page
     from transfer.ui.theme import CSS, theme
 
-    options = _options()
-    jobs = Jobs(options.runs)
-    page = build_page(jobs, shared=gr.utils.get_space() is not None)
+    page = build_page(jobs, shared=shared)
     try:
         page.launch(
-            server_port=options.port,
+            server_port=port,
             theme=theme(),
             css=CSS,
             max_threads=200,
             max_file_size="50mb",
             show_error=False,
             footer_links=[],
+            mcp_server=find_spec("mcp") is not None,
             prevent_thread_lock=True,
         )
-        threading.Thread(target=jobs.keep_warm, daemon=True).start()
-        page.block_thread()
-    finally:
-        jobs.close()
+    except OSError:
+        found = f"{port} taken" if port else "none from 7860 up"
+        sys.exit(f"error: expected a free port, found {found}; choose another with --port")
+    print(f"* Runs are kept in {jobs.runs.absolute()}", flush=True)
+    threading.Thread(target=jobs.keep_warm, daemon=True).start()
+    page.block_thread()
+
+
+def _log_to_stderr() -> None:
+    """What this package and its workers have to say; the libraries keep their own ways."""
+    log = logging.getLogger("transfer")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _options() -> argparse.Namespace:

@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote
 
@@ -26,7 +26,9 @@ FRIEND, STRANGER = "hf_friend", "hf_stranger"
 class Repository:
     """`gated` is "" for an open one, "files" as the Hub has it, or "all" for the metadata too.
 
-    A private one and a gated one are there for whoever sends FRIEND as token.
+    A private one and a gated one are there for whoever sends FRIEND as token. `claims` is the bytes
+    that files are said to have, where that is not what they have. Files named in `lfs` are kept by
+    their sha256, the others by git's id.
     """
 
     kind: str
@@ -34,6 +36,8 @@ class Repository:
     files: dict[str, bytes]
     gated: str = ""
     private: bool = False
+    claims: dict[str, int] = field(default_factory=dict)
+    lfs: frozenset[str] = frozenset()
 
     @property
     def sha(self) -> str:
@@ -59,6 +63,7 @@ class HubServer:
         self.served: list[tuple[str, int]] = []
         self.mood = "well"
         self.awake = threading.Event()
+        self.writing = None  # tests.hub_writing makes this a Hub to publish to
         self.port = 0
         self.start()
 
@@ -103,8 +108,11 @@ class HubServer:
         finally:
             self.start()
 
-    def find(self, kind: str, name: str) -> Repository | None:
-        """By id, or by a bare name as the Hub's oldest repositories have it."""
+    def find(self, kind: str, name: str, revision: str | None = None) -> Repository | None:
+        """By id, or by a bare name as the Hub's oldest repositories have it; as it was at a commit
+        where it was written to since."""
+        if self.writing and (past := self.writing.past.get((name, revision))):
+            return past
         for (its_kind, its_id), repository in self.repositories.items():
             if its_kind == kind and name in (its_id, its_id.split("/")[1]):
                 return repository
@@ -115,6 +123,12 @@ class HubServer:
 
         class Handler(_Handler):
             def answer(self) -> None:
+                if hub.writing:
+                    hub.writing.around(self, self.reply)
+                else:
+                    self.reply()
+
+            def reply(self) -> None:
                 hub.requests.append(f"{self.command} {self.path}")
                 is_file = "/resolve/" in self.path
                 if hub.mood == "tired" and self.path.endswith((".parquet", ".png")):
@@ -126,7 +140,7 @@ class HubServer:
                 else:
                     self.serve(hub)
 
-            do_GET = do_HEAD = do_POST = answer
+            do_GET = do_HEAD = do_POST = do_DELETE = answer
 
         return Handler
 
@@ -137,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def serve(self, hub: HubServer) -> None:
         path = unquote(self.path.split("?")[0])
+        if hub.writing and hub.writing.serve(self, path):
+            return
         found = API.fullmatch(path) or FILE.fullmatch(path)
         if found is None:
             self.refuse(404, "EntryNotFound")
@@ -146,10 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
             new = self.path.replace(found["id"], hub.moved[found["id"]], 1)
             self.send(307, b"", {"Location": new})
         elif found.re is API:
-            self.serve_api(self.known(hub.find(found["kind"], found["id"])), found)
+            repository = hub.find(found["kind"], found["id"], found["revision"])
+            self.serve_api(self.known(repository), found)
         else:
             kind = "datasets" if found["kind"] else "models"
-            self.serve_file(self.known(hub.find(kind, found["id"])), found, hub)
+            repository = hub.find(kind, found["id"], found["revision"])
+            self.serve_file(self.known(repository), found, hub)
 
     @property
     def token(self) -> str | None:
@@ -241,12 +259,25 @@ def _info(repository: Repository) -> dict:
         "tags": [],
         "downloads": 0,
         "likes": 0,
-        "siblings": [{"rfilename": name} for name in sorted(repository.files)],
+        "siblings": [
+            {"rfilename": name, "size": repository.claims.get(name, len(data))}
+            for name, data in sorted(repository.files.items())
+        ],
     }
 
 
-def _file(name: str, data: bytes) -> dict:
-    return {"type": "file", "path": name, "size": len(data), "oid": _etag(data)}
+def content_id(data: bytes, in_lfs: bool) -> str:
+    if in_lfs:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _file(repository: Repository, name: str) -> dict:
+    data = repository.files[name]
+    entry = {"type": "file", "path": name, "size": len(data), "oid": content_id(data, False)}
+    if name in repository.lfs:
+        entry["lfs"] = {"oid": content_id(data, True), "size": len(data), "pointerSize": 134}
+    return entry
 
 
 def _folder(name: str) -> dict:
@@ -260,7 +291,7 @@ def _folders(repository: Repository) -> set[str]:
 
 def _tree(repository: Repository, path: str, recursive: bool) -> list[dict]:
     entries = [_folder(name) for name in sorted(_folders(repository))]
-    entries += [_file(name, data) for name, data in sorted(repository.files.items())]
+    entries += [_file(repository, name) for name in sorted(repository.files)]
     inside = f"{path}/" if path else ""
     return [
         entry
@@ -271,5 +302,5 @@ def _tree(repository: Repository, path: str, recursive: bool) -> list[dict]:
 
 
 def _paths_info(repository: Repository, paths: list[str]) -> list[dict]:
-    found = [_file(path, repository.files[path]) for path in paths if path in repository.files]
+    found = [_file(repository, path) for path in paths if path in repository.files]
     return found + [_folder(path) for path in paths if path in _folders(repository)]

@@ -2,12 +2,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import transfer
 from tests.tiny import CLASSES, draw_classes, picture
+from transfer.classifier import Classifier
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.run_folder import RECORD
+from transfer.transform import Transform
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +140,30 @@ def test_the_run_s_own_transform_is_used(copied_run, classifier):
     (copied_run / RECORD).write_text(json.dumps(record))
     darker = transfer.load(copied_run)
     assert not np.allclose(darker.scores(picture(0, 50)), classifier.scores(picture(0, 50)))
+
+
+def constant(classes: tuple[str, ...], best: int) -> Classifier:
+    """One that takes every picture for the same class."""
+
+    class Constant(torch.nn.Linear):
+        def forward(self, pixels):
+            return torch.eye(len(classes))[[best]].expand(len(pixels), -1)
+
+    return Classifier(
+        network=Constant(1, 1), transform=Transform(image_size=32), classes=classes, run=None
+    )
+
+
+def test_a_classifier_that_was_trained_elsewhere_is_evaluated(stripes):
+    report = transfer.evaluate(constant(CLASSES, 1), str(stripes), "train")
+    assert [c["label"] for c in report["classes"]] == list(CLASSES)
+    assert report["accuracy"] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_of_very_many_classes_the_report_has_those_that_occur(stripes):
+    classes = tuple(f"kind {i}" for i in range(5_000)) + CLASSES
+    report = transfer.evaluate(constant(classes, 7), str(stripes), "train")
+    assert [c["label"] for c in report["classes"]] == ["kind 7", *CLASSES]
+    assert len(report["confusion"]) == 4 and report["accuracy"] == 0
+    assert {mistake["predicted"] for mistake in report["mistakes"]} == {"kind 7"}
+    assert {mistake["label"] for mistake in report["mistakes"]} <= set(CLASSES)

@@ -12,6 +12,7 @@ import pytest
 from tests.hygiene.pictures import photo
 from tests.tiny import draw_classes
 from transfer import cli
+from transfer.interrupt import lasting_interrupt
 
 TINY = ["--weights", "bundled", "--image-size", "32", "--limit-per-class", "6"]
 SHORT = ["--head-epochs", "2", "--finetune-epochs", "1"]
@@ -199,13 +200,14 @@ def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert rest.endswith("error: interrupted; nothing was kept\n")
     assert "Traceback" not in rest
     assert not out.exists()
 
 
 def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():
     before = signal.getsignal(signal.SIGINT)
-    with cli._lasting_interrupt() as check:
+    with lasting_interrupt() as check:
         assert check() is False
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

@@ -75,6 +75,7 @@ EXAMPLES = [
         seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},
         kept="what enters block5 is kept (52 MB)",
     ),
+    events.BodyProgress(done_bytes=12_345_678, total_bytes=58_900_000),
     events.RunSaved(
         run="runs/digits",
         result={

@@ -46,7 +46,8 @@ def test_every_event_is_described_in_one_line(event):
         (EXAMPLES[9], ("flatten-256", "dropout 0.7", "adamw at 0.001", "loss 0.2500")),
         (EXAMPLES[10], ("2 heads tried in 8 s", "avg (dropout 0.7", "more than chance")),
         (EXAMPLES[11], ("cache 12 s", "warm-up 3 s", "fine-tune 10 min", "enters block5 is kept")),
-        (EXAMPLES[12], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
+        (EXAMPLES[12], ("the body", "12 of 59 MB")),
+        (EXAMPLES[13], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
     ],
     ids=lambda value: kind(value) if not isinstance(value, tuple) else "",
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 import transfer
 from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body, tiny_network
@@ -234,6 +234,22 @@ def test_closing_the_generator_leaves_nothing_behind(stripes, tmp_path, kind):
                 break
         assert out.exists()
     assert not out.exists()
+
+
+def test_a_download_of_the_body_is_told_first_and_can_be_broken_off(
+    hub, stripes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    hub.add("models", "timm/vgg11.tv_in1k", {"model.safetensors": save(tiny_body().tensors)})
+    out = tmp_path / "run"
+    with closing(training_events(str(stripes), out=out, **QUICK | {"weights": "hub"})) as told:
+        first, second = next(told), next(told)
+    assert isinstance(first, events.BodyProgress) and first.done_bytes == 0 < second.done_bytes
+    assert not out.exists()
+    with closing(training_events(str(stripes), out=out, **QUICK | {"weights": "hub"})) as told:
+        assert next(told).done_bytes == second.done_bytes
+        chosen = next(event for event in told if isinstance(event, events.WeightsChosen))
+    assert chosen.weights == "hub" and chosen.reason == "asked for; downloaded"
 
 
 def test_a_training_that_is_never_begun_makes_nothing(stripes, tmp_path):

@@ -12,6 +12,7 @@ from transfer.run_folder import (
     FORMAT_VERSION,
     RECORD,
     REPORT,
+    STAGES,
     TENSORS,
     RunBuilder,
     changed_tensors,
@@ -47,10 +48,11 @@ def edit_tensors(path, change) -> None:
     save_file(tensors, path / TENSORS)
 
 
-def test_a_finished_run_is_three_files_of_which_none_is_a_pickle(run):
-    assert names(run.path) == FILES
+def test_a_finished_run_is_four_files_of_which_none_is_a_pickle(run):
+    assert names(run.path) == FILES | {STAGES}
     assert json.loads((run.path / RECORD).read_text())["format_version"] == FORMAT_VERSION
-    assert not (run.path / TENSORS).read_bytes().startswith((b"PK", b"\x80"))
+    for name in (TENSORS, STAGES):
+        assert not (run.path / name).read_bytes().startswith((b"PK", b"\x80"))
 
 
 def test_a_run_says_of_itself_what_its_files_say(run):
@@ -216,7 +218,8 @@ def test_a_folder_that_is_not_there_or_no_run_is_told_so(tmp_path):
 def test_what_is_not_finished_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), RunBuilder(tmp_path / "deep" / "run") as builder:
         (builder.checkpoint / "pixels.bin").write_bytes(b"1")
-        (builder.path / REPORT).write_text("{}")
+        for name in (REPORT, STAGES):
+            (builder.path / name).write_text("{}")
         raise ZeroDivisionError
     assert not (tmp_path / "deep" / "run").exists()
 
@@ -244,6 +247,23 @@ def test_a_file_in_the_way_is_refused_and_untouched(tmp_path):
     assert (tmp_path / "run").read_text() == "mine"
 
 
+def test_an_empty_folder_is_empty_again_after_a_run_that_failed(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunBuilder(tmp_path) as builder:
+        for name in (REPORT, STAGES, TENSORS):
+            (builder.path / name).write_bytes(b"half")
+        raise ZeroDivisionError
+    assert names(tmp_path) == set()
+
+
+def test_heads_of_earlier_stages_stand_beside_the_run_and_are_not_needed(copied_run, tmp_path):
+    run = read_run(copied_run)
+    with RunBuilder(tmp_path / "new") as builder:
+        builder.finish(run.record, run.report, load_file(copied_run / TENSORS), b"heads")
+    assert names(tmp_path / "new") == FILES | {STAGES}
+    assert (tmp_path / "new" / STAGES).read_bytes() == b"heads"
+    read_network(read_run(tmp_path / "new"))
+
+
 def test_a_process_that_does_not_write_leaves_the_folder_alone(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
@@ -262,3 +282,50 @@ def test_a_run_from_weights_in_a_file_survives_the_file(stripes, tmp_path):
     assert run.record["body"]["weights"] == "file:own.safetensors"
     file.unlink()
     read_network(read_run(tmp_path / "run"))
+
+
+def test_tensors_in_half_precision_are_read_as_float32(copied_run):
+    wanted = read_network(read_run(copied_run)).state_dict()
+    whole = load_file(copied_run / TENSORS)
+    save_file({name: tensor.half() for name, tensor in whole.items()}, copied_run / TENSORS)
+    found = read_network(read_run(copied_run)).state_dict()
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor.half().float() if name in whole else tensor)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_tensors_that_hold_no_numbers_are_named(copied_run, number):
+    edit_tensors(copied_run, lambda t: t["head.scale"].fill_(number))
+    assert "expected finite numbers in head.scale" in refusal(copied_run)
+
+
+def test_whole_numbers_for_weights_are_refused(copied_run):
+    edit_tensors(copied_run, lambda t: t.update({"head.scale": t["head.scale"].long()}))
+    assert "head.scale" in refusal(copied_run)
+
+
+@pytest.mark.parametrize("weights", ["auto", "own.pth", "../own.safetensors", None])
+def test_a_record_cannot_name_a_file_of_this_machine(copied_run, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_file(tiny_body().tensors, tmp_path / "own.pth")
+    edit(copied_run, body={"weights": weights, "sha256": "0" * 64})
+    assert "expected a body by its hash" in refusal(copied_run)
+    edit(copied_run, body={"weights": "file:own.pth", "sha256": "../../own"})
+    assert "expected a body by its hash" in refusal(copied_run)
+
+
+def test_a_head_that_the_file_does_not_hold_takes_no_memory(copied_run):
+    settings = json.loads((copied_run / RECORD).read_text())["settings"]
+    settings["head"] = {"pooling": "flatten", "hidden": [4096, 4096], "dropout": 0.5}
+    transform = json.loads((copied_run / RECORD).read_text())["transform"]
+    edit(copied_run, settings=settings, transform=transform | {"image_size": 512})
+    assert "(131072,)" in refusal(copied_run)
+    edit(copied_run, transform=transform | {"image_size": 100_000})
+    assert "expected images of 32 to 512 pixels" in refusal(copied_run)
+
+
+@pytest.mark.parametrize("classes", [[], [1, 2, 3], ["a", None, "b"]], ids=str)
+def test_classes_without_names_are_refused(copied_run, classes):
+    edit(copied_run, classes=classes)
+    assert "expected names of classes" in refusal(copied_run)

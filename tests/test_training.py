@@ -10,8 +10,8 @@ from tests.tiny import SIDE, drained, held, picture, tiny_network
 from transfer.events import BatchDone, EpochDone, PhaseDone
 from transfer.network import Network, Stage
 from transfer.settings import BLOCKS, PhaseSettings
-from transfer.step import LABEL_SMOOTHING, class_weights
-from transfer.training import make_accelerator, run_phase
+from transfer.step import LABEL_SMOOTHING, class_weights, copied
+from transfer.training import _Best, make_accelerator, run_phase
 from transfer.transform import Transform
 
 TRANSFORM = Transform(image_size=SIDE)
@@ -190,6 +190,46 @@ def test_a_phase_never_ends_below_its_start():
     assert min(e.validation_accuracy for e in epochs) < 1.0
     assert done.best_epoch == 0 and done.accuracy == 1.0
     assert moved(network, before) == set()
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "share", "kept"), [(0.5, 0.5, 0.5), (0.4, 1.0, 1.0)], ids=["better", "gated"]
+)
+def test_what_lies_between_start_and_best_epoch_is_kept_where_it_is_better(accuracy, share, kept):
+    """The best weight is 0.6: start is 0, the trained epoch 1."""
+    module = torch.nn.Linear(1, 1, bias=False)
+
+    def at(weight: float) -> torch.nn.Module:
+        module.load_state_dict({"weight": torch.tensor([[weight]])})
+        return module
+
+    best = _Best(start_accuracy=0.5, first=copied(at(0.0)))
+    best.offer(0, 0.6, 0.5, at(0.0), wanted=False)
+    best.offer(1, 0.4, 0.5, at(1.0), wanted=False)
+    best.offer_between(module, lambda: (abs(module.weight.item() - 0.6), accuracy))
+    assert (best.epoch, best.share, best.state["weight"].item()) == (1, share, kept)
+
+
+def test_a_phase_that_looks_between_ends_no_worse_and_says_what_it_kept():
+    data, done = easy(), {}
+    for between in (False, True):
+        network = tiny_network(classes=2, dropout=0.0)
+        settings = replace(PHASE, epochs=3, learning_rate=0.3)
+        _, done[between] = phase(network, data, settings, between=between)
+        with torch.no_grad():
+            logits = network.head.eval()(data["validation"].inputs[0])
+        found = torch.nn.functional.cross_entropy(logits, data["validation"].labels).item()
+        assert done[between].loss == pytest.approx(found, abs=1e-2)
+    assert done[True].loss <= done[False].loss and done[False].share == 1.0
+
+
+def test_a_phase_that_was_stopped_looks_no_further():
+    """Its few updates are soon behind it; looking would take longer."""
+    network = tiny_network(classes=2)
+    looked = []
+    network.head.register_forward_hook(lambda *_: looked.append(torch.is_grad_enabled()))
+    phase(network, easy(), should_stop=lambda: True, between=True)
+    assert looked.count(False) == 2, "before and after the one batch"
 
 
 def test_a_phase_ends_when_its_patience_does():

@@ -7,7 +7,14 @@ import torch
 from PIL import Image
 
 from transfer.errors import ImageError, RunError
-from transfer.transform import IMAGENET_MEAN, IMAGENET_STD, SMALLEST_CROP, Transform, augmented
+from transfer.transform import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SMALLEST_CROP,
+    TimmTransform,
+    Transform,
+    augmented,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -83,6 +90,42 @@ def test_it_agrees_with_timm_own_squash(size, interpolation):
     )
 
 
+def as_timm(**change) -> TimmTransform:
+    known = {"image_size": 64, "height": 64, "width": 64, "crop_pct": 0.875, "crop_mode": "center"}
+    return TimmTransform(**known | change)
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("crop_pct", [0.875, 1.0, 1.4])
+@pytest.mark.parametrize("sides", [(64, 64), (48, 96)], ids=str)
+@pytest.mark.parametrize("size", [(150, 97), (30, 41), (64, 64)], ids=str)
+def test_a_picture_for_a_network_of_timm_is_what_timm_makes_of_it(size, sides, crop_pct, crop_mode):
+    from timm.data import create_transform
+
+    named = {"crop_pct": crop_pct, "crop_mode": crop_mode, "interpolation": "bicubic"}
+    theirs = create_transform(input_size=(3, *sides), mean=IMAGENET_MEAN, std=IMAGENET_STD, **named)
+    ours = as_timm(image_size=min(sides), height=sides[0], width=sides[1], **named)
+    pixels = torch.from_numpy(ours.pixels(noise(*size)))[None]
+    torch.testing.assert_close(
+        ours.normalise(pixels)[0], theirs(noise(*size)), atol=1e-5, rtol=0, check_stride=False
+    )
+
+
+def test_a_large_jpeg_is_decoded_in_full_for_timm(tmp_path):
+    noise(1000, 800).save(tmp_path / "large.jpg", quality=95)
+    with Image.open(tmp_path / "large.jpg") as image:
+        wanted = as_timm().resized(image.convert("RGB"))
+    assert (as_timm().pixels(tmp_path / "large.jpg") == wanted).all()
+
+
+@pytest.mark.parametrize("size", [(400_000, 10), (10, 400_000)], ids=str)
+@pytest.mark.parametrize("crop_mode", ["center", "border"])
+def test_a_strip_that_would_become_huge_or_nothing_is_refused(size, crop_mode):
+    with pytest.raises(ImageError, match=f"{size[0]} x {size[1]}"):
+        as_timm(crop_mode=crop_mode).pixels(Image.new("RGB", size))
+    assert as_timm(crop_mode="squash").pixels(Image.new("RGB", size)).shape == (3, 64, 64)
+
+
 def test_json_both_ways():
     transform = Transform(
         image_size=112, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0), interpolation="bicubic"
@@ -100,6 +143,9 @@ def test_json_both_ways():
         {"std": [0.2, 0.2, 0.0]},
         {"interpolation": "guess"},
         {"interpolation": None},
+        {"image_size": float("inf")},
+        {"mean": [0.5, 0.5, float("nan")]},
+        {"std": [0.2, 0.2, float("inf")]},
     ],
     ids=str,
 )

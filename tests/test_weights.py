@@ -1,18 +1,26 @@
+import io
 import os
 import pickle
 import time
+from importlib import import_module
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
+from tqdm import tqdm
 
+from tests.hub_cuts import Served, Sparse, without_ranges
+from tests.tiny import drained
 from transfer.errors import WeightsError
+from transfer.events import BodyProgress
+from transfer.hub import remote_file
 from transfer.weights import (
     BUNDLED,
     Body,
     build_body,
     find_body,
     find_body_again,
+    finding_body,
     load_body,
     tensors_hash,
 )
@@ -267,8 +275,6 @@ def test_random_is_found_again_by_its_seed_and_not_by_another(vgg11):
 
 
 def served(hub, tensors, name: str = VGG11):
-    from safetensors.torch import save
-
     return hub.add("models", name, {"model.safetensors": save(tensors)})
 
 
@@ -282,7 +288,7 @@ def empty_hub_cache(tmp_path, monkeypatch):
     return folder
 
 
-def test_from_the_hub_then_from_its_cache_with_the_hub_gone(hub, vgg11, empty_hub_cache):
+def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty_hub_cache):
     repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
     first = find_body("hub", "vgg11", 0)
     assert (first.weights, first.revision) == ("hub", repository.sha)
@@ -292,9 +298,79 @@ def test_from_the_hub_then_from_its_cache_with_the_hub_gone(hub, vgg11, empty_hu
         for weights in ("hub", "auto"):
             second = find_body(weights, "vgg11", 0)
             assert (second.weights, second.revision) == ("hub", repository.sha)
-            assert second.sha256 == first.sha256 and "local Hub cache" in second.reason
+            assert second.sha256 == first.sha256
+            assert "found in the cache of downloaded bodies" in second.reason
         again = find_body_again(first.identity(), "vgg11", 0)
         assert (again.revision, again.sha256) == (repository.sha, first.sha256)
+
+
+def test_a_download_of_the_body_alone_is_the_body_of_the_whole_file(hub, vgg11, empty_hub_cache):
+    file = Served(save(vgg11 | {"pre_logits.fc1.weight": torch.zeros(10_000_000)}))
+    hub.add("models", VGG11, {"model.safetensors": file})
+    told, body = drained(finding_body("hub", "vgg11", 0))
+    body_bytes = sum(tensor.nbytes for tensor in vgg11.values())
+    assert same(body.tensors, vgg11)
+    assert file.sent_bytes < body_bytes + 5000 < len(file) / 2
+    assert told[-1] == BodyProgress(done_bytes=body_bytes, total_bytes=body_bytes)
+    assert len(told) > 3 and body.sha256 == tensors_hash(vgg11)
+
+
+def test_a_download_shows_the_bar_of_the_hubs_client(hub, vgg11, empty_hub_cache, monkeypatch):
+    drawn = io.StringIO()
+
+    class Bar(tqdm):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs, file=drawn, mininterval=0)
+
+    monkeypatch.setattr(import_module("huggingface_hub.utils.tqdm"), "tqdm", Bar)
+    served(hub, vgg11)
+    identity = {"weights": "hub", "sha256": tensors_hash(vgg11), "revision": None}
+    find_body_again(identity, "vgg11", 0)
+    assert "body:   0%" in drawn.getvalue() and "body: 100%" in drawn.getvalue()
+    assert "36.9M/36.9M" in drawn.getvalue()
+    drawn.truncate(0)
+    find_body_again(identity, "vgg11", 0)
+    assert not drawn.getvalue()
+
+
+def test_a_mirror_without_ranges_gives_the_whole_file_to_the_hubs_own_cache(
+    hub, vgg11, empty_hub_cache, monkeypatch
+):
+    repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
+    with without_ranges(monkeypatch):
+        first = find_body("hub", "vgg11", 0)
+    assert same(first.tensors, vgg11) and first.reason == "asked for; downloaded"
+    with hub.gone():
+        for weights in ("hub", "auto"):
+            second = find_body(weights, "vgg11", 0)
+            assert (second.sha256, second.revision) == (first.sha256, repository.sha)
+            assert "found in the local Hub cache" in second.reason
+
+
+def test_a_file_that_the_page_has_preloaded_is_taken_first(hub, vgg11, empty_hub_cache):
+    from huggingface_hub import hf_hub_download
+
+    served(hub, vgg11)
+    hf_hub_download(VGG11, "model.safetensors")
+    hub.requests.clear()
+    assert find_body("auto", "vgg11", 0).reason == "found in the local Hub cache"
+    assert not hub.requests
+
+
+def test_a_download_that_breaks_off_leaves_auto_with_the_bundled_body(
+    hub, empty_hub_cache, monkeypatch
+):
+    monkeypatch.setattr(remote_file, "FIRST_PAUSE_SECONDS", 0.01)
+    shapes = {f"features.{k}": tuple(v.shape) for k, v in build_body("vgg16").state_dict().items()}
+    file = Sparse(shapes)
+    hub.add("models", "timm/vgg16.tv_in1k", {"model.safetensors": file})
+    file.cuts = [20_000_000] * 9
+    body = find_body("auto", "vgg16", 0)
+    assert body.weights == "bundled" and "broke off at 20 of 59 MB" in body.reason
+    file.cuts = []
+    assert find_body("auto", "vgg16", 0).weights == "hub"
+    assert file.sent_bytes < 59e6
+    hub.repositories.pop(("models", "timm/vgg16.tv_in1k"))
 
 
 def test_auto_takes_the_hub_when_it_answers(hub, vgg11, empty_hub_cache):

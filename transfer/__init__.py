@@ -14,10 +14,11 @@ _HOMES = {
     "train": "recipe",
     "training_events": "recipe",
     "Run": "run_folder",
-    "load": "classifier",
+    "load": "opened",
     "Classifier": "classifier",
     "Prediction": "classifier",
     "evaluate": "classifier",
+    "publish": "publish",
 }
 __all__ = list(_HOMES)
 

@@ -1,7 +1,6 @@
 """Run + picture → ranked classes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,11 +8,12 @@ import torch
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.evaluation import make_report
 from transfer.image import Picture
-from transfer.network import Network
-from transfer.run_folder import Run, read_network, read_run
+from transfer.run_folder import Run
 from transfer.settings import TrainingSettings
 from transfer.source import LabelledImages, open_source
 from transfer.transform import Transform
+
+MOST_CLASSES_SHOWN = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,16 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A trained network with the transform and the class names it was trained with."""
+    """A trained network with the transform and the class names it was trained with.
 
-    network: Network
+    `network` takes what `transform` normalises, float32 (N, 3, H, W), to logits (N, classes).
+    `run` is None where it was trained elsewhere.
+    """
+
+    network: torch.nn.Module
     transform: Transform
     classes: tuple[str, ...]
-    run: Run
+    run: Run | None = None
 
     def classify(self, picture: Picture, top: int = 5) -> list[Prediction]:
         """The `top` best classes of a file, its bytes, an array or a PIL image, best first.
@@ -40,26 +44,27 @@ class Classifier:
         """
         if top < 1:
             raise SettingsError(f"top must be a whole number from 1 up, found {top!r}")
-        scores = self.scores(picture)
-        best = np.argsort(-scores, kind="stable")[:top]
-        return [Prediction(label=self.classes[i], score=float(scores[i])) for i in best]
+        return self.best(self.scores(picture), top)
 
     @torch.inference_mode()
     def scores(self, picture: Picture) -> np.ndarray:
         """Float32 (classes,), summing to 1, in full precision. Raises ImageError."""
+        return probabilities(self.network(self.normalised(picture)))
+
+    def normalised(self, picture: Picture) -> torch.Tensor:
+        """What the network takes, float32 (1, 3, H, W), where it is. Raises ImageError."""
         pixels = torch.from_numpy(self.transform.pixels(picture)).unsqueeze(0)
-        device = next(self.network.parameters()).device
-        logits = self.network(self.transform.normalise(pixels.to(device)))
-        return logits.float().softmax(dim=1)[0].cpu().numpy()
+        return self.transform.normalise(pixels.to(next(self.network.parameters()).device))
+
+    def best(self, scores: np.ndarray, top: int = 5) -> list[Prediction]:
+        """The `top` best classes by scores (classes,), best first."""
+        order = np.argsort(-scores, kind="stable")[:top]
+        return [Prediction(label=self.classes[i], score=float(scores[i])) for i in order]
 
 
-def load(run: str | Path | Run) -> Classifier:
-    """A classifier from a run folder. Raises RunError or WeightsError."""
-    run = run if isinstance(run, Run) else read_run(run)
-    network = read_network(run)
-    if torch.cuda.is_available():
-        network = network.to("cuda")
-    return Classifier(network=network, transform=run.transform, classes=run.classes, run=run)
+def probabilities(logits: torch.Tensor) -> np.ndarray:
+    """Logits float (1, classes) → float32 (classes,), their softmax."""
+    return logits.float().softmax(dim=1)[0].cpu().numpy()
 
 
 def evaluate(
@@ -71,9 +76,11 @@ def evaluate(
     """The report on one split of a source, with unreadable images under "skipped".
 
     Splits that the source lacks are made as they were for the training, by its seed, so that on
-    the training's own source the test images are again the ones held out. Raises SourceError.
+    the training's own source the test images are again the ones held out. Where there are more than
+    200 classes, the report has those that occur. Raises SourceError.
     """
-    images = open_source(source, settings or classifier.run.settings)
+    trained = classifier.run.settings if classifier.run else TrainingSettings()
+    images = open_source(source, settings or trained)
     if split not in images.splits:
         raise SettingsError(f"split must be one of {', '.join(images.splits)}, found {split!r}")
     to_label = _labels_by_name(images, classifier.classes)
@@ -91,16 +98,28 @@ def evaluate(
         raise SourceError(
             f"expected images in {split} that can be read, found none; run inspect to see why"
         )
-    report = make_report(np.array(scores), np.array(labels), tuple(names), classifier.classes)
+    report = _report(np.array(scores), np.array(labels), tuple(names), classifier.classes)
     return report | {"source": source, "split": split, "skipped": skipped}
 
 
+def _report(
+    scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
+) -> dict:
+    """Of very many classes only those that occur, for the matrix grows with their square."""
+    if len(classes) > MOST_CLASSES_SHOWN:
+        occur = np.union1d(labels, scores.argmax(axis=1))
+        scores, labels = scores[:, occur], np.searchsorted(occur, labels)
+        classes = tuple(classes[i] for i in occur)
+    return make_report(scores, labels, names, classes)
+
+
 def _labels_by_name(images: LabelledImages, classes: tuple[str, ...]) -> list[int]:
-    """The run's label for each of the source's classes."""
-    strange = [name for name in images.classes if name not in classes]
+    """The classifier's label for each of the source's classes."""
+    numbers = {name: i for i, name in enumerate(classes)}
+    strange = [name for name in images.classes if name not in numbers]
     if strange:
         raise RunError(
-            f"expected classes of the run ({', '.join(classes[:10])}), found {strange[0]!r} in the "
-            "source; evaluate on images of the same classes"
+            f"expected classes of the classifier ({', '.join(classes[:10])}), found "
+            f"{strange[0]!r} in the source; evaluate on images of the same classes"
         )
-    return [classes.index(name) for name in images.classes]
+    return [numbers[name] for name in images.classes]

@@ -3,18 +3,16 @@
 import csv
 import json
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from transfer.errors import SettingsError, TransferError
+from transfer.interrupt import Interrupted, lasting_interrupt
+from transfer.publish_command import publish
 
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
@@ -29,6 +27,12 @@ app = typer.Typer(
 
 Source = Annotated[str, typer.Argument(help="`digits`, a folder, or a Hub id like user/name.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")]
+RunOrRepository = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_OR_REPO", help="A run folder, an exported folder, or a Hub id or link."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ImageColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of labels.")]
@@ -46,6 +50,8 @@ def main() -> None:
         status = _complain(error, 2)
     except TransferError as error:
         status = _complain(error, 1)
+    except Interrupted as stopped:
+        status = _complain(stopped, 130)
     except (KeyboardInterrupt, typer.Abort):
         status = _complain("interrupted; nothing was kept", 130)
     except BrokenPipeError:
@@ -104,7 +110,12 @@ def train(
     class_weights: Annotated[
         bool | None, typer.Option(help="Weigh all classes the same; left open: where uneven.")
     ] = None,
-    unfreeze: Annotated[str, typer.Option(help="block1 … block5, or none.")] = "block5",
+    effort: Annotated[
+        str, typer.Option(help="quick, balanced or thorough: decides what is left open.")
+    ] = "balanced",
+    unfreeze: Annotated[
+        str | None, typer.Option(help="block1 … block5, or none; left open: by the effort.")
+    ] = None,
     head_epochs: Annotated[int | None, typer.Option(help="At most, in warm-up.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="At most, in fine-tune.")] = None,
     head_lr: Annotated[float | None, typer.Option(help="Learning rate of warm-up.")] = None,
@@ -133,7 +144,7 @@ def train(
     from transfer.recipe import training_events
 
     event = None
-    with _lasting_interrupt() as check:
+    with lasting_interrupt() as check:
         for event in training_events(source, should_stop=check, **options):
             check()
             if speaks:
@@ -142,31 +153,9 @@ def train(
         print(json.dumps(event.result))
 
 
-@contextmanager
-def _lasting_interrupt() -> Iterator[Callable[[], bool]]:
-    """A check that raises KeyboardInterrupt after Ctrl-C, even where the signal was ignored, as in
-    a script's background job, or was lost in a destructor; otherwise it returns False."""
-    interrupted = threading.Event()
-
-    def note(*_) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    def check() -> bool:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        return False
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 @app.command()
 def classify(
-    run: RunFolder,
+    run: RunOrRepository,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     as_json: AsJson = False,
@@ -175,8 +164,8 @@ def classify(
     ] = None,
 ) -> None:
     """Say what is on pictures: one line a file, in order; exits 1 if one could not be read."""
-    from transfer.classifier import load
     from transfer.errors import ImageError
+    from transfer.opened import load
 
     if as_json and csv_file:
         raise SettingsError("expected one of --json and --csv, found both; choose one")
@@ -256,14 +245,14 @@ def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
 
 @app.command()
 def evaluate(
-    run: RunFolder,
+    run: RunOrRepository,
     source: Source,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a run on one split of a source."""
+    """Judge a classifier on one split of a source."""
     from transfer.classifier import evaluate as judge
-    from transfer.classifier import load
+    from transfer.opened import load
 
     report = judge(load(run), source, split)
     if as_json:
@@ -304,3 +293,6 @@ def export(
         f'transformers.pipeline("image-classification", model="{folder}")',
     ):
         print(f"load it with {call}", file=sys.stderr)
+
+
+app.command()(publish)

@@ -7,7 +7,8 @@
     ├── WeightsError    a body cannot be found or does not fit
     ├── CacheError      the cache cannot be written or has no room
     ├── RunError        a run folder is missing, incomplete or of another kind
-    └── JobError        a training in the background cannot start or was lost
+    ├── JobError        a training in the background cannot start or was lost
+    └── PublishError    a run cannot be published, or what was published cannot be read back
 
 Every message is one line: what was expected, what was found, what to do.
 """
@@ -46,3 +47,7 @@ class RunError(TransferError):
 
 class JobError(TransferError):
     """A training in the background cannot be started or was lost."""
+
+
+class PublishError(TransferError):
+    """A run cannot be published, or what was published cannot be read back as it was sent."""

@@ -1,13 +1,22 @@
 """What a training says while it runs: plain records that travel as JSON lines.
 
-In the order in which they come: WeightsChosen, DatasetReady, Estimated, CacheProgress…,
-CacheFilled, then for each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone, with HeadTried…,
-HeadChosen before warm-up where heads are tried, and at the end RunSaved.
+In the order in which they come: BodyProgress… where the body is downloaded, WeightsChosen,
+DatasetReady, Estimated, CacheProgress…, CacheFilled, then for each phase PhaseStarted,
+(BatchDone…, EpochDone)…, PhaseDone, with HeadTried…, HeadChosen before warm-up where heads are
+tried, and at the end RunSaved.
 """
 
 from dataclasses import asdict, dataclass
 
 from transfer.errors import TransferError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyProgress:
+    """`done_bytes` of `total_bytes` of the body have come from the Hub."""
+
+    done_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +143,8 @@ class EpochDone:
 class PhaseDone:
     """`epochs` were trained, `best_epoch` is kept; `ended` is why it stopped.
 
-    `accuracy` and `loss`, where there is one, are the kept epoch's on validation.
+    `accuracy` and `loss`, where there is one, are the kept state's on validation; it lies `share`
+    of the way from the phase's start to `best_epoch`.
     """
 
     phase: str
@@ -144,6 +154,7 @@ class PhaseDone:
     seconds: float
     ended: str
     loss: float | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +166,8 @@ class RunSaved:
 
 
 Event = (
-    WeightsChosen
+    BodyProgress
+    | WeightsChosen
     | DatasetReady
     | Estimated
     | CacheProgress
@@ -169,7 +181,7 @@ Event = (
     | RunSaved
 )
 # what is only worth showing until the next event comes
-PASSING = (CacheProgress, BatchDone, HeadTried)
+PASSING = (BodyProgress, CacheProgress, BatchDone, HeadTried)
 KINDS = {kind.__name__: kind for kind in Event.__args__}
 
 

@@ -241,11 +241,16 @@ def _difference(folder: Path, run: Run, network: Network) -> float:
     config = timm.data.resolve_model_data_config(model)
     prepare = timm.data.create_transform(**config, is_training=False)
     apart = []
-    for picture in [*_clouds(run.transform.image_size), *_photos(run)]:
+    for picture in check_pictures(run):
         pixels = torch.from_numpy(run.transform.resized(picture))
         ours = network(run.transform.normalise(pixels[None]))
         apart.append((model(prepare(picture)[None]) - ours).abs().max())
     return float(torch.stack(apart).max())
+
+
+def check_pictures(run: Run) -> list[Image.Image]:
+    """On what two networks of a run are compared: RGB of several shapes, and photos of its own."""
+    return [*_clouds(run.transform.image_size), *_photos(run)]
 
 
 def _clouds(side: int) -> Iterator[Image.Image]:

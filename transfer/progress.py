@@ -20,8 +20,10 @@ class Progress:
         self.open_line = False
 
     def tell(self, event: events.Event) -> None:
-        text = describe(event)
-        passing = isinstance(event, events.PASSING)
+        self.show(describe(event), passing=isinstance(event, events.PASSING))
+
+    def show(self, text: str, *, passing: bool) -> None:
+        """A passing line gives way to the next one on a terminal; a log has one now and then."""
         if not passing:
             self.say(text)
         elif self.moving:
@@ -44,6 +46,9 @@ class Progress:
 def describe(event: events.Event) -> str:
     """One line about an event."""
     match event:
+        case events.BodyProgress():
+            done, total = (round(n / 1e6) for n in (event.done_bytes, event.total_bytes))
+            return f"downloading the body: {done} of {total} MB"
         case events.WeightsChosen():
             return f"body: {event.weights} ({event.reason})"
         case events.DatasetReady():
@@ -88,8 +93,9 @@ def describe(event: events.Event) -> str:
                 f"at most {duration(event.seconds_left)} left"
             )
         case events.PhaseDone():
+            way = "" if event.share == 1 else f"{event.share:.0%} of the way to "
             return (
-                f"{event.phase} done: validation accuracy {event.accuracy:.4f} from epoch "
+                f"{event.phase} done: validation accuracy {event.accuracy:.4f} from {way}epoch "
                 f"{event.best_epoch}, {duration(event.seconds)}; {event.ended}"
             )
         case events.RunSaved():

@@ -37,11 +37,12 @@ from transfer.run_folder import Run, RunBuilder, changed_tensors
 from transfer.search import Candidate, try_heads
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.source import LabelledImages, glance, open_source
+from transfer.stages import StageHead, pack_heads
 from transfer.step import class_weights
 from transfer.store import Store, open_store
 from transfer.training import make_accelerator, run_phase
 from transfer.transform import Transform
-from transfer.weights import Body, find_body
+from transfer.weights import Body, finding_body
 
 BLOCK5_RATE = 1.0
 RATE_DECAY_A_BLOCK = 0.5
@@ -82,10 +83,10 @@ def training_events(
         yield from _cache(training)
         yield from _fit_linear(training)
         if settings.method == "finetune":
-            if settings.try_heads:
+            if training.settings.try_heads:
                 yield from _choose_head(training)
             yield from _warm_up(training, should_stop)
-            if settings.unfreeze != "none" and not should_stop():
+            if training.settings.unfreeze != "none" and not should_stop():
                 yield from _fine_tune(training, should_stop)
         return (yield from _save(training))
 
@@ -96,7 +97,8 @@ class _Training:
 
     `asked` are the settings as they came, `settings` what was made of them. `border` is what is
     kept where the lowest unfrozen block begins, `features` what leaves the body. `reached` is the
-    loss and accuracy on validation that the network has at present.
+    loss and accuracy on validation that the network has at present, `heads` those that it had after
+    each stage.
     """
 
     builder: RunBuilder
@@ -112,6 +114,7 @@ class _Training:
     border: dict[str, Cached] = field(default_factory=dict)
     features: dict[str, Cached] = field(default_factory=dict)
     reached: tuple[float, float] | None = None
+    heads: dict[str, StageHead] = field(default_factory=dict)
     record: Record = field(default_factory=Record)
 
     @property
@@ -128,7 +131,7 @@ class _Training:
 def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelerator: Accelerator):
     record = Record()
     images = open_source(source, settings)
-    body = find_body(settings.weights, settings.architecture, settings.seed)
+    body = yield from finding_body(settings.weights, settings.architecture, settings.seed)
     yield WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # until then the run folder may not be there
     fast_device = accelerator.device.type != "cpu"
@@ -264,6 +267,7 @@ def _fit_linear(training: _Training) -> Iterator[Event]:
         seconds=time.monotonic() - started,
         ended="logistic regression fitted",
     )
+    training.heads["features"] = StageHead.of(head, LINEAR_HEAD)
     _judge(training, done, [], training.stage(head), training.features["test"])
     yield done
 
@@ -364,11 +368,13 @@ def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event
         at_once=plan.at_once(block, training.accelerator.device),
         start=training.reached,
         class_weights=training.class_weights,
+        between=name == "fine-tune",
     ):
         if isinstance(event, EpochDone):
             curve.append(event)
         elif isinstance(event, PhaseDone):
             training.reached = (event.loss, event.accuracy)
+            training.heads[name] = StageHead.of(network.head, settings.head)
             _judge(training, event, curve, module, data["test"])
         yield event
 
@@ -406,7 +412,9 @@ def _save(training: _Training):
         "versions": library_versions(),
     }
     tensors = changed_tensors(network, training.body.tensors)
-    run = training.builder.finish(written, report, tensors)
+    earlier = dict(list(training.heads.items())[:-1])  # the last one is the run's own
+    stages = pack_heads(earlier) if earlier else b""
+    run = training.builder.finish(written, report, tensors, stages)
     training.accelerator.wait_for_everyone()
     yield RunSaved(run=str(run.path), result=result)
     return run

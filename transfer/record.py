@@ -44,6 +44,7 @@ class Record:
                 "accuracy": done.accuracy,
                 "test_accuracy": judged["accuracy"],
                 "best_epoch": done.best_epoch,
+                "share": done.share,
                 "ended": done.ended,
                 "curve": [asdict(epoch) for epoch in curve],
             }
@@ -60,9 +61,9 @@ class Record:
 
     def result(self, report: dict, **known) -> dict:
         """What `train --json` prints; accuracies of phases are on validation."""
-        shown = ("name", "epochs", "seconds", "accuracy", "test_accuracy", "best_epoch", "ended")
+        phases = [{k: v for k, v in phase.items() if k != "curve"} for phase in self.phases]
         return known | {
-            "phases": [{k: phase[k] for k in shown if k in phase} for phase in self.phases],
+            "phases": phases,
             "accuracy": report["accuracy"],
             "accuracy_interval": report["interval"],
             "seconds": time.monotonic() - self.started,

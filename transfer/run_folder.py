@@ -1,6 +1,7 @@
 """A run on disk: JSON and safetensors, versioned, whole or absent."""
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
+STAGES = "stages.safetensors"
+SMALLEST_SIDE, LARGEST_SIDE = 32, 512  # of an image, as TrainingSettings has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,27 +87,36 @@ class RunBuilder:
             return
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         if not self.finished:
-            for name in (RECORD, TENSORS, REPORT):
+            for name in (RECORD, TENSORS, STAGES, REPORT):
                 (self.path / name).unlink(missing_ok=True)
             if self._made:
                 shutil.rmtree(self.path, ignore_errors=True)
 
-    def finish(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> Run:
-        """Write everything, run.json last: it is what makes a folder a run."""
+    def finish(
+        self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
+    ) -> Run:
+        """Write everything, run.json last: it is what makes a folder a run.
+
+        `stages` is the file of earlier stages' heads, where there are any.
+        """
         record = {"format_version": FORMAT_VERSION} | record
         if self.writes:
-            self._write(record, report, tensors)
+            self._write(record, report, tensors, stages)
         return Run(path=self.path, record=record, report=report)
 
-    def _write(self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"]) -> None:
+    def _write(
+        self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes
+    ) -> None:
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # not save_file, which keeps the file from everybody but its owner
         (self.checkpoint / TENSORS).write_bytes(save(tensors))
+        if stages:
+            (self.checkpoint / STAGES).write_bytes(stages)
         for name, data in ((REPORT, report), (RECORD, record)):
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
-        for name in (TENSORS, REPORT, RECORD):
+        for name in (TENSORS, *([STAGES] if stages else []), REPORT, RECORD):
             (self.checkpoint / name).replace(self.path / name)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.finished = True
@@ -142,6 +154,10 @@ def read_run(path: str | Path) -> Run:
     for name, kind in (("settings", dict), ("classes", list), ("transform", dict), ("body", dict)):
         if not isinstance(record.get(name), kind):
             raise RunError(f"expected {name!r} in {RECORD} of the run, found none; train again")
+    if not record["classes"] or not all(isinstance(name, str) for name in record["classes"]):
+        raise RunError(
+            f"expected names of classes in {RECORD} of the run, found others; train again"
+        )
     if not isinstance(report.get("accuracy"), int | float):
         raise RunError(f"expected an accuracy in {REPORT} of the run, found none; train again")
     return Run(path=path, record=record, report=report)
@@ -152,7 +168,7 @@ def _read_json(path: Path) -> dict:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"the run's {path.name} is missing; train again") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
     if not isinstance(data, dict):
         raise RunError(f"expected a record in the run's {path.name}; train again")
@@ -167,24 +183,41 @@ def read_network(run: Run) -> "Network":
     from transfer.network import build_network
     from transfer.weights import find_body_again
 
+    tensors = read_tensors(run.path / TENSORS)
     try:
-        settings, transform = run.settings, run.transform
+        _check_body(run.record["body"])
+        _check_fits(run, tensors)  # before a body is fetched or memory taken for what is claimed
+        settings = run.settings
         body = find_body_again(run.record["body"], settings.architecture, settings.seed)
-    except (SettingsError, KeyError, AttributeError) as error:
+    except (SettingsError, KeyError, AttributeError, TypeError) as error:
         raise RunError(f"the run's {RECORD} is damaged ({error}); train again") from None
     network = build_network(
         body=body.tensors,
         architecture=settings.architecture,
         head=settings.head,
-        image_size=transform.image_size,
+        image_size=run.transform.image_size,
         classes=len(run.classes),
         seed=settings.seed,
     )
-    _load_changed(network, _read_tensors(run.path / TENSORS), set(body.tensors))
+    network.load_state_dict(network.state_dict() | tensors)  # as float32, whatever is stored
     return network.eval()
 
 
-def _read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
+def _check_body(identity: dict) -> None:
+    """Another's record must not name a file of this machine."""
+    weights, sha256 = str(identity.get("weights")), str(identity.get("sha256"))
+    revision = identity.get("revision")
+    known = weights in ("hub", "bundled", "random") or weights.startswith("file:")
+    named = revision is None or re.fullmatch(r"(?!.*\.\.)\w[\w./-]{0,99}", str(revision))
+    if not (known and named and re.fullmatch("[0-9a-f]{64}", sha256)):
+        raise RunError(
+            f"expected a body by its hash in {RECORD} of the run, found {weights[:40]!r}; "
+            "train again"
+        )
+
+
+def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
+    """A run's tensors as they are stored. Raises RunError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -196,19 +229,38 @@ def _read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
         raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
 
 
-def _load_changed(
-    network: "Network", tensors: dict[str, "torch.Tensor"], in_body: set[str]
-) -> None:
-    expected = network.state_dict()
+def _check_fits(run: Run, tensors: dict[str, "torch.Tensor"]) -> None:
+    """Raises RunError unless these are the head and some of the body that run.json describes."""
+    import torch
+
+    from transfer.network import Network, build_head
+    from transfer.weights import build_body
+
+    settings, size = run.settings, run.transform.image_size
+    if not SMALLEST_SIDE <= size <= LARGEST_SIDE:
+        raise RunError(
+            f"expected images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels in {RECORD} of the run, "
+            f"found {size}; train again"
+        )
+    with torch.device("meta"):
+        body = build_body(settings.architecture)
+        head = build_head(body, settings.head, size, len(run.classes), settings.seed)
+    expected = Network(body, head).state_dict()
     for name in tensors.keys() - expected.keys():
         raise RunError(f"expected no tensor {name} in the run, found one; train again")
     for name, own in expected.items():
         found = tensors.get(name)
-        if found is None and name not in in_body:
+        if found is None and not name.startswith("features."):
             raise RunError(f"expected the tensor {name} in the run's {TENSORS}, found none")
-        if found is not None and found.shape != own.shape:
+        if found is None:
+            continue
+        if found.shape != own.shape:
             raise RunError(
                 f"expected {name} with shape {tuple(own.shape)} in the run's {TENSORS}, found "
                 f"{tuple(found.shape)}; train again"
             )
-    network.load_state_dict(expected | tensors)
+        if not found.is_floating_point() or not found.isfinite().all():
+            raise RunError(
+                f"expected finite numbers in {name} of the run's {TENSORS}, found others; "
+                "train again"
+            )

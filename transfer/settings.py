@@ -6,6 +6,7 @@ place, and what it chose stands in the run.
 
 from dataclasses import asdict, dataclass, field, fields, replace
 
+from transfer.effort import EFFORTS, times
 from transfer.errors import SettingsError
 
 BLOCKS = ("block1", "block2", "block3", "block4", "block5")
@@ -126,13 +127,17 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Everything that decides what a training does with a source."""
+    """Everything that decides what a training does with a source.
+
+    Of a fine-tuning, `effort` decides what is left open; whatever is set wins over it.
+    """
 
     method: str = "finetune"
+    effort: str = "balanced"
     weights: str = "auto"
     architecture: str = "vgg16"
     image_size: int | None = None
-    unfreeze: str = "block5"
+    unfreeze: str | None = None
     head: HeadSettings = field(default_factory=HeadSettings)
     try_heads: bool = True
     warm_up: PhaseSettings = field(default_factory=PhaseSettings)
@@ -149,7 +154,8 @@ class TrainingSettings:
 
     def __post_init__(self):
         _one_of("method", self.method, METHODS)
-        _one_of("unfreeze", self.unfreeze, UNFREEZE)
+        _one_of("effort", self.effort, tuple(EFFORTS))
+        _optional(_one_of, "unfreeze", self.unfreeze, UNFREEZE)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("precision", self.precision, PRECISIONS)
         _optional(_number, "image size", self.image_size, 32, 512, whole=True)
@@ -212,22 +218,25 @@ class TrainingSettings:
         if dropout is None:
             dropout = 0.5 if look.grey else 0.7
         # a mirrored letter or digit means something else, and grey pictures are mostly such
-        views = 1 if look.grey else 4 if small else 2 if medium else 1
+        effort = EFFORTS[self.effort]
+        views = 1 if look.grey else times(effort.views, 4 if small else 2 if medium else 1)
         return replace(
             self,
             image_size=image_size,
+            unfreeze=self.unfreeze or effort.unfreeze,
+            try_heads=self.try_heads and effort.try_heads,
             head=replace(self.head, pooling=pooling, dropout=dropout),
             views=self.views or views,
             class_weights=look.uneven if self.class_weights is None else self.class_weights,
             warm_up=self.warm_up.filled(
-                epochs=40 if small else 20 if medium else 10,
+                epochs=times(effort.warm_up, 40 if small else 20 if medium else 10),
                 learning_rate=1e-3,
                 optimizer="adamw",
                 weight_decay=0.01,
                 batch_size=32 if small else 128,
             ),
             fine_tune=self.fine_tune.filled(
-                epochs=12 if small else 6 if medium else 3,
+                epochs=times(effort.fine_tune, 12 if small else 6 if medium else 3),
                 learning_rate=1e-4,
                 optimizer="adamw",
                 weight_decay=0.05,

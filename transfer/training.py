@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +25,8 @@ from transfer.step import Update, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
+BETWEEN = (0.25, 0.5, 0.75)
+STOPPED, NOT_FINITE = "stopped", "the loss was no longer finite; try a smaller learning rate"
 
 
 def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
@@ -44,22 +46,45 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
 
 @dataclass(kw_only=True)
 class _Best:
-    """The kept epoch: not less accurate on validation than the phase's start, then of least loss.
+    """The kept state: not less accurate on validation than the phase's start, then of least loss.
 
     Loss decides because it is far less noisy than accuracy on the few images of a small set.
+    `first` is the state at the start, `lowest` the trained epoch of least loss, whatever its
+    accuracy; the kept state lies `share` of the way from the start to `epoch`.
     """
 
     start_accuracy: float
+    first: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor] = field(default_factory=dict)
     score: tuple[float, float] = (-1.0, 0.0)
     accuracy: float = 0.0
     epoch: int = 0
-    state: dict[str, torch.Tensor]
+    share: float = 1.0
+    lowest: tuple[float, int, dict[str, torch.Tensor]] = (math.inf, 0, {})
 
     def offer(self, epoch: int, loss: float, accuracy: float, module: nn.Module, wanted: bool):
         """Keep this epoch if it is better, or if it is `wanted` whatever its loss."""
+        if epoch and loss < self.lowest[0]:
+            self.lowest = (loss, epoch, copied(module))
+        self._offer(epoch, loss, accuracy, module, wanted)
+
+    def offer_between(self, module: nn.Module, judge: Callable[[], tuple[float, float]]) -> None:
+        """Keep a state between the start and the epoch of least loss if it is better than both.
+
+        Weights between those before and after fine-tuning are often better than either (Wortsman
+        et al. 2022). `judge` gives a module's loss and accuracy on validation.
+        """
+        _, epoch, last = self.lowest
+        for share in BETWEEN if epoch else ():
+            module.load_state_dict(
+                {name: self.first[name].lerp(last[name], share) for name in last}
+            )
+            self._offer(epoch, *judge(), module, share=share)
+
+    def _offer(self, epoch, loss, accuracy, module, wanted=False, share=1.0) -> None:
         score = (min(accuracy, self.start_accuracy), -loss)
         if score > self.score or wanted:
-            self.score, self.accuracy, self.epoch = score, accuracy, epoch
+            self.score, self.accuracy, self.epoch, self.share = score, accuracy, epoch, share
             self.state = copied(module)
 
 
@@ -78,6 +103,7 @@ def run_phase(
     at_once: int = IMAGES_A_VALIDATION_BATCH,
     start: tuple[float, float] | None = None,
     class_weights: torch.Tensor | None = None,
+    between: bool = False,
 ) -> Iterator[Event]:
     """Train `groups` of `module` on data["train"] and keep the best epoch (see `_Best`).
 
@@ -86,7 +112,8 @@ def run_phase(
     after `patience` epochs without a better one, at the target accuracy, at a loss that is not
     finite, or within one batch of `should_stop`. At most `at_once` images are in memory; a larger
     batch adds up the gradients of its parts. `class_weights` float32 (classes,), of mean 1 over the
-    training images, weigh every loss. Yields BatchDone and EpochDone, then PhaseDone.
+    training images, weigh every loss. With `between`, a phase that ran to its end also looks at
+    weights between its start and its best epoch. Yields BatchDone and EpochDone, then PhaseDone.
     """
     started = time.monotonic()
     loader = _loader(data["train"], settings.batch_size, accelerator, seed)
@@ -99,7 +126,7 @@ def run_phase(
     weights = None if class_weights is None else class_weights.to(accelerator.device)
     update = Update(accelerator, trained, optimizer, at_once, weights)
     loss, accuracy = start or validate(accelerator, trained, validation, weights)
-    best = _Best(start_accuracy=accuracy, state={})
+    best = _Best(start_accuracy=accuracy, first=copied(module))
     best.offer(0, loss, accuracy, module, wanted=False)
     epoch, step = 0, 0
     yield _epoch_done(name, 0, settings, None, (loss, accuracy), best, started, 0.0, drift())
@@ -116,7 +143,7 @@ def run_phase(
             if not math.isfinite(batch_loss):
                 break
             if should_stop():
-                ended = "stopped"
+                ended = STOPPED
                 break
             if time.monotonic() - told > SECONDS_BETWEEN_BATCH_EVENTS:
                 told = time.monotonic()
@@ -126,16 +153,21 @@ def run_phase(
                 )
         loss, accuracy = validate(accelerator, trained, validation, weights)
         if not math.isfinite(total_loss + loss):
-            ended = "the loss was no longer finite; try a smaller learning rate"
+            ended = NOT_FINITE
             break
-        reached = target_accuracy is not None and accuracy >= target_accuracy
-        best.offer(epoch, loss, accuracy, module, wanted=reached)
+        best.offer(epoch, loss, accuracy, module, wanted=_reaches(accuracy, target_accuracy))
         left = _seconds_left(step, settings.epochs * len(loader), started)
         train_loss = total_loss / batch
         yield _epoch_done(
             name, epoch, settings, train_loss, (loss, accuracy), best, epoch_started, left, drift()
         )
         ended = ended or _reason_to_end(epoch, accuracy, settings, best, target_accuracy)
+    if (
+        between
+        and ended not in (STOPPED, NOT_FINITE)
+        and not _reaches(best.accuracy, target_accuracy)
+    ):
+        best.offer_between(module, lambda: validate(accelerator, trained, validation, weights))
     module.load_state_dict(best.state)
     # what `prepare` put around it would let it compute in low precision for good
     accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
@@ -143,6 +175,7 @@ def run_phase(
         phase=name,
         epochs=epoch,
         best_epoch=best.epoch,
+        share=best.share,
         loss=-best.score[1],
         accuracy=best.accuracy,
         seconds=time.monotonic() - started,
@@ -171,13 +204,21 @@ def _reason_to_end(
     epoch: int, accuracy: float, settings: PhaseSettings, best: _Best, target: float | None
 ) -> str:
     """Why the phase ends here, or nothing."""
-    if target is not None and accuracy >= target:
-        return f"target accuracy {target:g} reached on validation"
+    if _reaches(accuracy, target):
+        return _target_reached(target)
     if epoch >= settings.epochs:
         return "epoch limit"
     if settings.patience and epoch - best.epoch >= settings.patience:
         return f"no better epoch in {settings.patience}"
     return ""
+
+
+def _target_reached(target: float | None) -> str:
+    return f"target accuracy {target} reached on validation"
+
+
+def _reaches(accuracy: float, target: float | None) -> bool:
+    return target is not None and accuracy >= target
 
 
 def _seconds_left(step: int, steps: int, started: float) -> float:

@@ -1,5 +1,6 @@
 """Picture → tensor, defined once: training, evaluation and every upload pass through here."""
 
+import math
 import random
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from transfer.errors import RunError
-from transfer.image import Picture, load_image
+from transfer.errors import ImageError, RunError
+from transfer.image import MAX_PIXELS, Picture, load_image
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +69,61 @@ class Transform:
             std_red, std_green, std_blue = (float(v) for v in data["std"])
             if int(data["image_size"]) < 1 or min(std_red, std_green, std_blue) <= 0:
                 raise ValueError("image_size and std must be above 0")
+            if not all(map(math.isfinite, (*data["mean"], *data["std"]))):
+                raise ValueError("mean and std must be numbers")
             return cls(
                 image_size=int(data["image_size"]),
                 mean=(mean_red, mean_green, mean_blue),
                 std=(std_red, std_green, std_blue),
                 interpolation=Image.Resampling[data["interpolation"].upper()].name.lower(),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"the run's transform cannot be read ({error}); train again") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmTransform(Transform):
+    """As timm prepares a picture for a network of its own; `image_size` is the shorter side.
+
+    `crop_mode` is center (the edges of the longer side fall off), squash or border (the whole
+    picture, padded); `crop_pct` is the share of a side that is kept.
+    """
+
+    height: int
+    width: int
+    crop_pct: float
+    crop_mode: str
+
+    def load(self, picture: Picture) -> Image.Image:
+        """Any picture → upright RGB in full size, for timm decodes it so. Raises ImageError."""
+        return load_image(picture)
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """An RGB image → uint8 (3, height, width), 0…255. Raises ImageError."""
+        from timm.data import create_transform
+
+        self._check_shape(image)
+        prepare = create_transform(
+            input_size=(3, self.height, self.width),
+            interpolation=self.interpolation,
+            mean=self.mean,
+            crop_pct=self.crop_pct,
+            crop_mode=self.crop_mode,
+            normalize=False,
+        )
+        return prepare(image).numpy()
+
+    def _check_shape(self, image: Image.Image) -> None:
+        """The shorter side is scaled to the network's, so that a thin strip would become huge."""
+        long, short = max(image.size), min(image.size)
+        largest, least = (f(self.height, self.width) / self.crop_pct for f in (max, min))
+        huge = self.crop_mode == "center" and largest**2 * long / short > MAX_PIXELS
+        nothing = self.crop_mode == "border" and least * short / long < 1
+        if huge or nothing:
+            raise ImageError(
+                f"expected a picture less long and thin, found {image.width} x {image.height}; "
+                "crop it first"
+            )
 
 
 SMALLEST_CROP = 0.6

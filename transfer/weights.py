@@ -2,18 +2,21 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from transfer import hub
 from transfer.errors import WeightsError
+from transfer.events import BodyProgress
+from transfer.hub.body_file import at_hand, fetching
 from transfer.store import cache_folder
 
 BUNDLED = Path(__file__).parent / "bodies" / "vgg16-tiny-imagenet.safetensors"
-HUB_FILE = "model.safetensors"
+HUB_FILE, PREFIX = "model.safetensors", "features."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +39,20 @@ class Body:
 
 
 def find_body(weights: str, architecture: str, seed: int) -> Body:
-    """The body that the user asked for by name. Raises WeightsError.
+    """`finding_body` in one call, with a bar on stderr while the body is downloaded."""
+    return _drained(finding_body(weights, architecture, seed))
 
-    `auto` takes the local Hub cache, else the Hub if it answers in time, else the bundled body.
+
+def finding_body(weights: str, architecture: str, seed: int) -> Iterator[BodyProgress]:
+    """Find the body that the user asked for by name; returns it, yields how a download goes on.
+
+    `auto` takes what is on this machine, else the Hub if it answers in time, else the bundled body.
+    Raises WeightsError, or CacheError where a download cannot be kept.
     """
     if weights == "auto":
-        return _auto(architecture)
+        return (yield from _auto(architecture))
     if weights == "hub":
-        return _from_hub(architecture, "asked for")
+        return (yield from _from_hub(architecture, "asked for"))
     if weights == "bundled":
         return _bundled(architecture, "asked for")
     if weights == "random":
@@ -55,7 +64,7 @@ def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
     """The body that a run was trained on, checked by hash. Raises WeightsError."""
     weights, sha256 = identity["weights"], identity["sha256"]
     if weights == "hub":
-        body = _from_hub(architecture, "as trained", identity.get("revision"))
+        body = _drained(_from_hub(architecture, "as trained", identity.get("revision")))
     elif weights.startswith("file:"):
         body = _kept(weights, sha256, architecture)
     else:
@@ -66,6 +75,26 @@ def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
             "use the version of this package that trained the run, or train again"
         )
     return body
+
+
+def _drained(steps: Iterator[BodyProgress]) -> Body:
+    """What it returns; a download shows the bar of the Hub's client, as its others do."""
+    with ExitStack() as stack:
+        bar = None
+        while True:
+            try:
+                come = next(steps)
+            except StopIteration as end:
+                return end.value
+            if bar is None:
+                bar = stack.enter_context(_bar(come.total_bytes))
+            bar.update(come.done_bytes - bar.n)
+
+
+def _bar(total_bytes: int):
+    from huggingface_hub.utils import tqdm
+
+    return tqdm(desc="body", total=total_bytes, unit="B", unit_scale=True)
 
 
 def build_body(architecture: str) -> nn.Sequential:
@@ -101,54 +130,37 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
     return features
 
 
-def _auto(architecture: str) -> Body:
-    if cached := _hub_file(architecture, local_only=True):
-        return _read_hub(*cached, architecture, "found in the local Hub cache")
+def _auto(architecture: str) -> Iterator[BodyProgress]:
+    if body := _at_hand(architecture):
+        return body
     try:
-        return _from_hub(architecture, "the Hub answered")
+        return (yield from _from_hub(architecture, "the Hub answered"))
     except WeightsError as error:
         if architecture != "vgg16":
             raise
         return _bundled(architecture, f"ImageNet's body is not at hand ({error})")
 
 
-def _from_hub(architecture: str, reason: str, revision: str | None = None) -> Body:
-    from huggingface_hub import HfApi
+def _from_hub(
+    architecture: str, reason: str, revision: str | None = None
+) -> Iterator[BodyProgress]:
+    if body := _at_hand(architecture, f"{reason}; ", revision):
+        return body
+    path, commit = yield from fetching(_repository(architecture), HUB_FILE, revision, PREFIX)
+    return _read_hub(path, commit, architecture, f"{reason}; downloaded")
 
-    repository = _repository(architecture)
-    if cached := _hub_file(architecture, local_only=True, revision=revision):
-        return _read_hub(*cached, architecture, f"{reason}; found in the local Hub cache")
-    try:
-        hub.ask(
-            lambda: HfApi().model_info(repository, revision=revision, timeout=hub.ANSWER_SECONDS)
-        )
-        # by branch, not by commit: only so is it found in the cache again without the Hub
-        found = _hub_file(architecture, revision=revision)
-    except Exception as error:
-        raise hub.explain(error, "model", repository, WeightsError) from None
-    return _read_hub(*found, architecture, f"{reason}; downloaded")
+
+def _at_hand(architecture: str, reason: str = "", revision: str | None = None) -> Body | None:
+    """What an earlier download left on this machine."""
+    found = at_hand(_repository(architecture), HUB_FILE, revision, PREFIX)
+    if found is None:
+        return None
+    path, commit, where = found
+    return _read_hub(path, commit, architecture, f"{reason}found in {where}")
 
 
 def _repository(architecture: str) -> str:
     return f"timm/{architecture}.tv_in1k"
-
-
-def _hub_file(
-    architecture: str, *, revision: str | None = None, local_only: bool = False
-) -> tuple[Path, str] | None:
-    """(file, revision) in the Hub's own cache, downloaded unless local_only; None if not there."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        path = hf_hub_download(
-            _repository(architecture), HUB_FILE, revision=revision, local_files_only=local_only
-        )
-    except LocalEntryNotFoundError:
-        if local_only:
-            return None
-        raise
-    return Path(path), Path(path).parent.name
 
 
 def _read_hub(path: Path, revision: str, architecture: str, reason: str) -> Body:

@@ -8,15 +8,21 @@ the end one of `{"error": sentence}` or `{"stopped": true}` unless a RunSaved ha
 import _thread
 import json
 import os
+import select
+import signal
 import sys
 import threading
 import time
 import traceback
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from importlib import import_module
 from typing import TextIO
 
 SECONDS_BETWEEN_PASSING_EVENTS = 0.25
+SECONDS_TO_CLEAR_UP = 4
+NICENESS = 5  # whoever looks at the page comes first
+SECONDS_IDLE = 2.0
 # imported before there is a job: they take longer than a training on cached features
 NEEDED = (
     "transfer.recipe",
@@ -29,55 +35,98 @@ NEEDED = (
 )
 
 
+class Wishes:
+    """What whoever asked for the training wants by now: that it stops, or nothing any more.
+
+    A stop is an interrupt until there is something to keep: nobody waits for a download then.
+    """
+
+    def __init__(self) -> None:
+        self.stop, self.gone = threading.Event(), threading.Event()
+        self.learning = False
+        self._lock = threading.Lock()
+
+    def listen(self, lines: Iterable[str]) -> None:
+        """Take in `stop` until the lines end, which means that whoever asked is gone."""
+        for line in lines:
+            if line.strip() == "stop":
+                with self._lock:
+                    self.stop.set()
+                    if not self.learning:
+                        _interrupt()
+        self.gone.set()
+        _interrupt()
+        time.sleep(SECONDS_TO_CLEAR_UP)
+        os._exit(1)
+
+    def begin_to_learn(self) -> None:
+        """From now on a stop keeps what was learned, unless it has come already."""
+        with self._lock:
+            self.learning = not self.stop.is_set()
+
+    def should_stop(self) -> bool:
+        """Whether to end the phase; raises KeyboardInterrupt when nothing is to be kept.
+
+        For an interrupt may be lost, in a destructor or in a library that goes on after it.
+        """
+        if self.gone.is_set() or (self.stop.is_set() and not self.learning):
+            raise KeyboardInterrupt
+        return self.stop.is_set()
+
+
 def main() -> None:
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
-    sys.stdout = sys.stderr  # a library that prints must not break the lines
+    # what a library, or a process that it starts, prints must not break the lines
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    with suppress(AttributeError, OSError):
+        os.nice(NICENESS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     for name in NEEDED:
         import_module(name)
     _say(lines, {"ready": True})
+    if _idle(SECONDS_IDLE):
+        from transfer.speed import measure_again
+
+        measure_again()
     order = sys.stdin.readline()
     if not order.strip():
         return
-    stop, gone = threading.Event(), threading.Event()
-    threading.Thread(target=_listen, args=(stop, gone), daemon=True).start()
+    wishes = Wishes()
+    threading.Thread(target=wishes.listen, args=(sys.stdin,), daemon=True).start()
     try:
-        _train(json.loads(order), lines, stop, gone)
+        _train(json.loads(order), lines, wishes)
     except KeyboardInterrupt:
-        _say(lines, {"stopped": True})
+        with suppress(KeyboardInterrupt):
+            _say(lines, {"stopped": True})
+    os._exit(0)  # without waiting for threads that download what nobody wants any more
 
 
-def _listen(stop: threading.Event, gone: threading.Event) -> None:
-    """`stop` on stdin ends the training and keeps what was learned; the end of stdin cancels it."""
-    for line in sys.stdin:
-        if line.strip() == "stop":
-            stop.set()
-    gone.set()
-    _thread.interrupt_main()
+def _idle(seconds: float) -> bool:
+    """Whether nothing is asked of the worker for so long; False where the system cannot tell."""
+    try:
+        return not select.select([sys.stdin], [], [], seconds)[0]
+    except (OSError, ValueError):
+        return False
 
 
-def _train(order: dict, lines: TextIO, stop: threading.Event, gone: threading.Event) -> None:
+def _train(order: dict, lines: TextIO, wishes: Wishes) -> None:
+    """Say every event. Raises KeyboardInterrupt when it is ended with nothing to keep."""
     from transfer import events
     from transfer.errors import TransferError
+    from transfer.jobs import begins_to_learn
     from transfer.recipe import training_events
 
-    def should_stop() -> bool:
-        # an interrupt is lost where the signal is ignored, as in a script's background job
-        if gone.is_set():
-            raise KeyboardInterrupt
-        return stop.is_set()
-
-    before_learning, told = True, 0.0
+    options, told = order["options"], 0.0
+    training = training_events(
+        order["source"], out=order["out"], should_stop=wishes.should_stop, **options
+    )
     try:
-        with closing(
-            training_events(
-                order["source"], out=order["out"], should_stop=should_stop, **order["options"]
-            )
-        ) as training:
+        with closing(training):
             for event in training:
-                before_learning &= not isinstance(event, events.PhaseStarted)
-                if should_stop() and before_learning:
-                    _say(lines, {"stopped": True})
-                    return
+                if begins_to_learn(event, options):
+                    wishes.begin_to_learn()
+                wishes.should_stop()
                 passing = isinstance(event, events.PASSING)
                 if not passing or time.monotonic() - told > SECONDS_BETWEEN_PASSING_EVENTS:
                     told = time.monotonic()
@@ -87,14 +136,27 @@ def _train(order: dict, lines: TextIO, stop: threading.Event, gone: threading.Ev
     except MemoryError:
         _say(lines, {"error": "there was not enough memory; choose a smaller image size"})
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         name = type(error).__name__
         _say(lines, {"error": f"the training broke off ({name}); its log says where"})
 
 
+def _interrupt() -> None:
+    """KeyboardInterrupt in the main thread, even while it waits for a lock or the network."""
+    try:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    except (AttributeError, OSError):
+        _thread.interrupt_main()
+
+
 def _say(lines: TextIO, message: dict) -> None:
-    lines.write(json.dumps(message) + "\n")
-    lines.flush()
+    """Raises KeyboardInterrupt when nobody is there to hear it."""
+    try:
+        lines.write(json.dumps(message) + "\n")
+        lines.flush()
+    except OSError:
+        raise KeyboardInterrupt from None
 
 
 if __name__ == "__main__":

@@ -35,11 +35,21 @@ def bar(box: tuple[int, int, int, int]) -> Image.Image:
     return drawing
 
 
-def test_a_drawing_becomes_bright_on_black_in_the_frame_with_its_proportions():
+def test_a_stroke_becomes_bright_on_black_in_the_frame_with_its_proportions():
     found = as_digit(bar((20, 10, 30, 50)))
     assert (found.shape, found.dtype) == ((8, 8), np.uint8)
     assert found[:, 3:5].min() == 255
     assert found[:, :3].max() == found[:, 5:].max() == 0
+
+
+def test_what_is_more_than_a_stroke_becomes_as_wide_as_the_digits_are():
+    found = as_digit(bar((20, 10, 40, 50)))
+    assert found[:, 1:7].min() == 255
+    assert found[:, [0, 7]].max() == 0
+    wide = as_digit(bar((20, 10, 60, 50)))
+    assert wide.min() == 255
+    pictures = np.stack([open_digits().splits["train"].read(i) for i in range(1797)])
+    assert pictures[..., [0, 7]].mean() < 0.1 * pictures[..., 1:7].mean()
 
 
 def test_place_and_size_of_a_drawing_do_not_matter():

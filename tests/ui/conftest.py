@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -18,6 +20,14 @@ def runs_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def empty(tmp_path):
+    """A registry over a folder without runs, for what starts no training."""
+    jobs = Jobs(tmp_path / "runs", command=SAYS_NOTHING)
+    yield jobs
+    jobs.close()
+
+
+@pytest.fixture
 def jobs(runs_folder):
     """A registry over that folder whose workers wait for ever and say nothing."""
     jobs = Jobs(runs_folder, command=SAYS_NOTHING)
@@ -26,6 +36,7 @@ def jobs(runs_folder):
         if worker:
             worker.kill()
     jobs.close()
+    shutil.rmtree(runs_folder / ".jobs")  # the next test's visitors have not been here before
 
 
 @pytest.fixture

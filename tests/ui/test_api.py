@@ -2,13 +2,33 @@ import gradio as gr
 import pytest
 
 from transfer import load
+from transfer.jobs import Jobs, Limits
 from transfer.ui.api import Api
-from transfer.ui.runs import Runs
+from transfer.ui.own import OwnData
+from transfer.ui.runs import EXAMPLE, Runs
+from transfer.ui.sources import Sources
+from transfer.ui.trainings import Trainings
+
+
+def over(jobs: Jobs, *, shared: bool) -> Api:
+    sources = Sources(OwnData(jobs), shared=shared)
+    return Api(Trainings(jobs, sources), Runs(jobs, shared=shared))
 
 
 @pytest.fixture
 def api(jobs):
-    return Api(Runs(jobs, shared=False))
+    return over(jobs, shared=False)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    jobs = Jobs(tmp_path / "runs", limits=Limits.shared(), command=("sleep", "60"))
+    yield over(jobs, shared=True)
+    jobs.close()
+
+
+def caller(session: str) -> gr.Request:
+    return gr.Request(session_hash=session)
 
 
 def test_classify_gives_what_python_gives(api, runs_folder, photo):
@@ -18,7 +38,65 @@ def test_classify_gives_what_python_gives(api, runs_folder, photo):
     assert [p["score"] for p in by_api] == pytest.approx([p.score for p in by_python], abs=1e-5)
 
 
+def test_the_example_is_there_for_everybody(shared, photo):
+    assert len(shared.classify({"path": str(photo)}, EXAMPLE, 3, caller("one"))) == 3
+
+
 @pytest.mark.parametrize("run", ["", "gone", "../runs/tiny", "/", ".", "..", "tiny/../tiny"])
-def test_a_run_s_name_is_no_way_out_of_the_folder_of_runs(api, run, photo):
+def test_a_run_s_name_is_no_way_out_of_the_folder_of_runs(api, run, photo, hub):
     with pytest.raises(gr.Error):
         api.classify({"path": str(photo)}, run)
+
+
+def test_runs_are_listed_with_what_classify_takes(api, photo):
+    listed = api.list_runs()
+    assert [run["run"] for run in listed] == ["tiny"]
+    assert 0 <= listed[0]["accuracy"] <= 1
+    assert api.classify({"path": str(photo)}, listed[0]["run"])
+
+
+def test_a_training_is_started_followed_and_stopped_by_its_name_alone(shared):
+    started = shared.start_training("digits", {"head_epochs": 3}, caller("one"))
+    assert started["state"] in ("queued", "loading") and started["run"] is None
+    assert shared.training_status(started["job"])["job"] == started["job"]
+    shared.stop_training(started["job"])
+    stopped = shared.training_status(started["job"])
+    assert stopped["state"] in ("stopped", "loading")
+
+
+def test_a_foreign_job_is_as_if_it_were_not_there(shared):
+    job = shared.start_training("digits", {}, caller("one"))["job"]
+    number = job.partition(".")[0]
+    for guess in (number, f"{number}.api-two", f"{number}.", "x.y", ""):
+        for call in (shared.training_status, shared.stop_training):
+            with pytest.raises(gr.Error, match="expected"):
+                call(guess)
+    assert shared.training_status(job)["state"] in ("queued", "loading")
+
+
+def test_each_client_has_one_training_at_a_time(shared):
+    shared.start_training("digits", {}, caller("one"))
+    with pytest.raises(gr.Error, match="still going on"):
+        shared.start_training("digits", {}, caller("one"))
+    assert shared.start_training("digits", {}, caller("two"))["before"] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weights": "/etc/passwd"},
+        {"image_size": 7},
+        {"no_such": 1},
+        {"head_epochs": "many"},
+        ["head_epochs"],
+    ],
+)
+def test_bad_settings_are_a_sentence_and_start_nothing(api, settings):
+    with pytest.raises(gr.Error):
+        api.start_training("digits", settings)
+    assert api.jobs.all_of("") == []
+
+
+def test_a_shared_server_opens_no_folder_of_its_own(shared, stripes, hub):
+    job = shared.start_training(str(stripes), {}, caller("one"))
+    assert shared.jobs.get(job["job"].partition(".")[0], "api-one").source.startswith("hub:")

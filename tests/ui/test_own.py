@@ -6,14 +6,15 @@ import pytest
 
 from tests.tiny import draw_classes, picture
 from transfer.errors import JobError
+from transfer.jobs import Jobs, Limits
 from transfer.ui.own import PHOTOS, OwnData
 
 ME, OTHER = "m" * 32, "o" * 32
 
 
 @pytest.fixture
-def own(tmp_path) -> OwnData:
-    return OwnData(tmp_path / "runs" / ".own")
+def own(empty) -> OwnData:
+    return OwnData(empty)
 
 
 @pytest.fixture
@@ -102,3 +103,18 @@ def test_class_names_cannot_carry_markup(own, tmp_path):
     page, _ = own.add_photos(ME, "a&b'", str(tmp_path / "photo.png"))
     assert "a&b'" not in page and "a&amp;b" in page
     assert Path(own.images(ME).folder / "a&b'").is_dir()
+
+
+def test_what_is_too_much_is_refused_before_it_is_kept(tmp_path, photos):
+    jobs = Jobs(tmp_path / "runs", limits=Limits(upload_bytes=100), command=("sleep", "60"))
+    own = OwnData(jobs)
+    own.add_class(ME, "cat")
+    with pytest.raises(gr.Error, match="remove some first"):
+        own.add_photos(ME, "cat", photos)
+    big = tmp_path / "big.zip"
+    big.write_bytes(bytes(101))
+    with pytest.raises(gr.Error, match="at most"):
+        own.upload(ME, str(big))
+    assert "cat: 0 photos" in own.overview(ME)
+    assert not list(own.folder.rglob("*.zip"))
+    jobs.close()

@@ -8,8 +8,8 @@ from transfer.ui.sources import Sources
 
 
 @pytest.fixture
-def sources(tmp_path):
-    return Sources(OwnData(tmp_path / "own"), shared=False)
+def sources(empty):
+    return Sources(OwnData(empty), shared=False)
 
 
 def test_a_source_is_shown_with_its_classes_and_samples(sources, tmp_path):
@@ -24,8 +24,8 @@ def test_a_source_that_is_not_there_is_a_sentence(sources, hub):
     assert "found nothing" in sources.show(ME, None)
 
 
-def test_a_shared_server_opens_no_folder_of_its_own(tmp_path, hub):
-    sources = Sources(OwnData(tmp_path / "own"), shared=True)
+def test_a_shared_server_opens_no_folder_of_its_own(empty, tmp_path, hub):
+    sources = Sources(OwnData(empty), shared=True)
     page = sources.show(ME, str(draw_classes(tmp_path / "shapes")))
     assert 'class="warning"' in page and "<img" not in page
     assert "1,797 images" in sources.show(ME, "digits")

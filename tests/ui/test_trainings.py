@@ -5,16 +5,19 @@ import gradio as gr
 import pytest
 
 from tests.ui.visitors import ME, OTHER
-from transfer.jobs import Jobs
-from transfer.ui.own import OwnData
+from transfer.jobs import Job, Jobs
+from transfer.ui.options import ADVANCED
+from transfer.ui.own import PHOTOS, OwnData
 from transfer.ui.sources import Sources
-from transfer.ui.trainings import ADVANCED, Trainings
+from transfer.ui.trainings import Trainings
 
 NOTHING = [None if name != "weights" else "auto" for name in ADVANCED]
+USUAL = ("digits", "finetune", "balanced", "block5")
+STATUS, CHARTS, RESULT, START, STOP, AGAIN, PICTURE, SHOWN_RUN = range(8)
 
 
 def over(jobs: Jobs) -> Trainings:
-    return Trainings(jobs, Sources(OwnData(jobs.runs / ".own"), shared=False))
+    return Trainings(jobs, Sources(OwnData(jobs), shared=False))
 
 
 @pytest.fixture
@@ -22,14 +25,29 @@ def trainings(jobs):
     return over(jobs)
 
 
+def watched(trainings: Trainings) -> list[tuple]:
+    async def watch():
+        return [shown async for shown in trainings.watch(ME)]
+
+    return asyncio.run(watch())
+
+
 def test_starting_shows_the_job_and_stopping_is_the_owner_s_alone(trainings):
-    shown = trainings.start(ME, "digits", "finetune", "block5", *NOTHING)
-    assert "Waiting" in shown[0] or "Loading" in shown[0]
+    shown = trainings.start(ME, *USUAL, *NOTHING)
+    assert "Waiting" in shown[STATUS] or "Loading" in shown[STATUS]
+    assert 'class="vgg"' in shown[PICTURE] and shown[CHARTS] and shown[SHOWN_RUN] == ""
+    assert not shown[START].interactive and shown[STOP].interactive
     trainings.stop(OTHER)
     assert not trainings.jobs.newest_of(ME).stopping
     trainings.stop(ME)
     job = trainings.jobs.newest_of(ME)
     assert job.stopping or job.state == "stopped"
+
+
+def test_the_effort_and_the_block_reach_the_training(trainings):
+    trainings.start(ME, "digits", "finetune", "thorough", "block3", *NOTHING)
+    options = trainings.jobs.newest_of(ME).options
+    assert (options["effort"], options["unfreeze"]) == ("thorough", "block3")
 
 
 @pytest.mark.parametrize(
@@ -40,37 +58,65 @@ def test_starting_shows_the_job_and_stopping_is_the_owner_s_alone(trainings):
         {"target_accuracy": 90},
         {"head_lr": "fast"},
         {"seed": 1.5},
+        {"precision": "fp8"},
+        {"class_weights": "maybe"},
+        {"head": "huge"},
     ],
 )
 def test_bad_settings_are_a_sentence_and_start_nothing(trainings, change):
     advanced = [change.get(name, value) for name, value in zip(ADVANCED, NOTHING, strict=True)]
     with pytest.raises(gr.Error):
-        trainings.start(ME, "digits", "finetune", "block5", *advanced)
+        trainings.start(ME, *USUAL, *advanced)
     assert trainings.jobs.newest_of(ME) is None
 
 
+@pytest.mark.parametrize(
+    "choice", [("magic", "balanced", "block5"), ("finetune", "heroic", "none")]
+)
+def test_a_choice_that_is_none_starts_nothing(trainings, choice):
+    with pytest.raises(gr.Error, match="must be one of"):
+        trainings.start(ME, "digits", *choice, *NOTHING)
+
+
 def test_a_visitor_without_a_name_starts_nothing(trainings):
-    with pytest.raises(gr.Error, match="reload"):
-        trainings.start("", "digits", "finetune", "block5", *NOTHING)
+    for act in (trainings.start, trainings.again):
+        with pytest.raises(gr.Error, match="reload"):
+            act("", *([*USUAL, *NOTHING] if act == trainings.start else []))
+
+
+def test_one_s_own_photos_are_called_so_and_not_by_their_path(trainings):
+    trainings.start(ME, PHOTOS, *USUAL[1:], *NOTHING)
+    assert trainings.jobs.newest_of(ME).name == PHOTOS
 
 
 def test_watching_ends_when_there_is_nothing_to_watch(trainings):
-    async def first_and_last():
-        return [shown async for shown in trainings.watch(ME)]
-
-    assert len(asyncio.run(first_and_last())) == 1
+    shown = watched(trainings)
+    assert len(shown) == 1 and "Nothing is training yet" in shown[0][STATUS]
 
 
-def test_watching_follows_a_job_to_its_end(runs_folder):
-    jobs = Jobs(runs_folder, command=("false",))
+def test_watching_follows_a_job_to_its_end_which_may_be_started_again(tmp_path):
+    jobs = Jobs(tmp_path / "runs", command=("false",))
     trainings = over(jobs)
-
-    async def watch():
-        return [shown async for shown in trainings.watch(ME)]
-
-    trainings.start(ME, "digits", "finetune", "block5", *NOTHING)
+    trainings.start(ME, *USUAL, *NOTHING)
     deadline = time.monotonic() + 10
-    seen = asyncio.run(watch())
+    seen = watched(trainings)
     assert time.monotonic() < deadline
-    assert "failed" in seen[-1][0]
+    assert "failed" in seen[-1][STATUS] and seen[-1][AGAIN].visible
+    first = jobs.newest_of(ME)
+    trainings.again(ME)
+    again = jobs.newest_of(ME)
+    assert again.id != first.id
+    assert (again.source, again.options) == (first.source, first.options)
     jobs.close()
+
+
+def test_without_a_training_there_is_nothing_to_start_again(trainings):
+    with pytest.raises(gr.Error, match="start one"):
+        trainings.again(ME)
+
+
+def test_a_finished_training_shows_its_report_and_names_its_run(trainings, runs_folder):
+    known = {"id": "1", "owner": "", "source": "digits", "options": {}}
+    shown = trainings._shown(Job(**known, state="done", out=runs_folder / "tiny"))
+    assert "What each step bought" in shown[RESULT] and shown[SHOWN_RUN] == "tiny"
+    assert not shown[AGAIN].visible and shown[START].interactive

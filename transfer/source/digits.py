@@ -6,6 +6,8 @@ from PIL import Image, ImageOps
 from transfer.errors import ImageError
 from transfer.source.labelled import LabelledImages, Split
 
+SCAN, USUAL_WIDTH, STROKE = 32, 24, 12  # pixels, of the scans that the digits were made from
+
 
 def open_digits() -> LabelledImages:
     """Alpaydin and Kaynak's test digits (UCI, 1998): grey, 8 x 8 px, ten classes."""
@@ -32,17 +34,20 @@ def open_digits() -> LabelledImages:
 def as_digit(drawing: Image.Image) -> np.ndarray:
     """A dark drawing on white, any size, RGB → uint8 (8, 8) like the digits: bright on black.
 
-    Cut out, fitted into the frame with its proportions kept, and averaged over cells, as the
-    digits were made from scans of 32 x 32. Raises ImageError when nothing is drawn.
+    Cut out, fitted into the frame and averaged over cells, as the digits were made from scans of
+    32 x 32. Nearly all of these are six of the eight cells wide, so what is narrower, but more than
+    a stroke, is made as wide. Raises ImageError when nothing is drawn.
     """
     ink = ImageOps.invert(drawing.convert("L"))
     box = ink.point(lambda value: 255 if value > 64 else 0).getbbox()
     if box is None:
         raise ImageError("expected a drawing, found an empty canvas; draw one large digit")
     cut = ink.crop(box)
-    scale = 32 / max(cut.size)
-    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
-    frame = Image.new("L", (32, 32))
-    fitted = cut.resize(size, Image.Resampling.BOX)
-    frame.paste(fitted, ((32 - size[0]) // 2, (32 - size[1]) // 2))
+    scale = SCAN / max(cut.size)
+    width, height = max(1, round(cut.width * scale)), max(1, round(cut.height * scale))
+    if width > STROKE:
+        width = max(width, USUAL_WIDTH)
+    frame = Image.new("L", (SCAN, SCAN))
+    fitted = cut.resize((width, height), Image.Resampling.BOX)
+    frame.paste(fitted, ((SCAN - width) // 2, (SCAN - height) // 2))
     return np.asarray(frame.resize((8, 8), Image.Resampling.BOX))

@@ -9,6 +9,7 @@ import gradio as gr
 
 from transfer.errors import JobError, SourceError, TransferError
 from transfer.image import load_image
+from transfer.jobs import Jobs
 from transfer.source.own import FEWEST_PHOTOS, OwnImages
 from transfer.ui.charts import thumbnails
 from transfer.ui.visitor import as_message, known
@@ -21,8 +22,9 @@ SHOWN_A_CLASS = 6
 class OwnData:
     """Below one folder, each visitor's own: named by a hash, for an id is a secret."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, jobs: Jobs):
+        self.jobs = jobs
+        self.folder = jobs.runs / ".own"
 
     def source_of(self, visitor: str, source: str) -> Path | None:
         """The folder or zip behind the name of one's own data; None for any other source."""
@@ -54,6 +56,7 @@ class OwnData:
         """(what is in the classes, nothing left in the field); what cannot be read is told."""
         refused = []
         for photo in [photos] if isinstance(photos, str) else photos or []:
+            self._check_room(visitor, photo)
             try:
                 self.images(visitor).add(name or "", Path(photo))
             except SourceError as error:
@@ -66,7 +69,8 @@ class OwnData:
         return self.overview(visitor), None
 
     def show(self, visitor: str):
-        """What stands there when the page is opened."""
+        """What stands there when the page is opened; being there keeps it from expiring."""
+        self.jobs.seen(known(visitor))
         return self._choice(visitor), self.overview(visitor)
 
     def use(self, visitor: str) -> str:
@@ -86,6 +90,7 @@ class OwnData:
         """Keep an uploaded zip; returns its name as a source."""
         if not file:
             raise gr.Error("Choose a zip of class folders first.", print_exception=False)
+        self._check_room(visitor, file)
         target = self._of(visitor) / Path(file).name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -104,6 +109,10 @@ class OwnData:
         if not parts:
             return "<p>No classes yet. Two at least, five photos each, more do better.</p>"
         return "".join(parts)
+
+    def _check_room(self, visitor: str, file: str) -> None:
+        with as_message():
+            self.jobs.check_upload(known(visitor), Path(file).stat().st_size)
 
     def _of(self, visitor: str) -> Path:
         return self.folder / hashlib.sha256(known(visitor).encode()).hexdigest()[:16]

@@ -8,6 +8,8 @@ from transfer.jobs import Jobs
 from transfer.ui.api import Api
 from transfer.ui.data_tab import data_tab
 from transfer.ui.own import OwnData
+from transfer.ui.publish_tab import publish_tab
+from transfer.ui.publishing import Publishing
 from transfer.ui.runs import Runs
 from transfer.ui.sources import Sources
 from transfer.ui.train_tab import train_tab
@@ -19,7 +21,7 @@ from transfer.ui.visitor import NEW_VISITOR, PRIVATE
 
 def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
     """`shared` is a server with strangers on it: no folders of its own disk, no others' runs."""
-    sources = Sources(OwnData(jobs.runs / ".own"), shared=shared)
+    sources = Sources(OwnData(jobs), shared=shared)
     trainings = Trainings(jobs, sources)
     runs = Runs(jobs, shared=shared)
     with gr.Blocks(title="Teach VGG16 something new", analytics_enabled=False) as page:
@@ -37,6 +39,8 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
                 watched = train_tab(trainings, visitor, source)
             with gr.Tab("Try it", id="try"):
                 try_tab(Trying(runs), visitor, watched[2])
+            with gr.Tab("Publish", id="publish") as publishes:
+                publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         opened.then(sources.own.show, visitor, own, show_progress="hidden", **PRIVATE)
         opened.then(
@@ -47,5 +51,5 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
             show_progress="hidden",
             **PRIVATE,
         )
-        Api(runs).offer()
+        Api(trainings, runs).offer()
     return page.queue(max_size=64, api_open=False, default_concurrency_limit=8)

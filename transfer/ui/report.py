@@ -3,6 +3,7 @@
 from html import escape
 
 from transfer.run_folder import Run
+from transfer.ui.confusion import confusion
 
 STAGE_NAMES = {
     "features": "body features only (logistic regression)",
@@ -10,25 +11,37 @@ STAGE_NAMES = {
     "fine-tune": "after fine-tune",
 }
 MISTAKES_SHOWN = 12
-CONFUSION_AT_MOST = 20
+CLASSES_SHOWN = 20
 
 
-def report(run: Run) -> str:
+def report(run: Run, name: str = "") -> str:
     """Everything that evaluation said of the run, biggest question first."""
-    parts = (_stages, _sizes, _heads, _classes, _mistakes)
-    return f'<div class="report">{"".join(part(run) for part in parts)}</div>'
+    title = f"<h2>{escape(name)}</h2>" if name else ""
+    parts = (_stages, _sizes, _heads, _classes, _confusion)
+    return f'<div class="report">{title}{"".join(part(run) for part in parts)}</div>'
 
 
 def _stages(run: Run) -> str:
     images = run.report["images"]
     rows = "".join(
-        f"<tr><td>{STAGE_NAMES[name]}</td><td>{stage['accuracy']:.1%}</td>"
-        f"<td>{stage['interval'][0]:.1%} to {stage['interval'][1]:.1%}</td></tr>"
+        interval_bar(STAGE_NAMES[name], stage["accuracy"], stage["interval"])
         for name, stage in run.report["stages"].items()
     )
     return (
-        f"<h3>What each step bought, on the same {images} test images</h3><table><tr><th>step</th>"
-        f"<th>accuracy</th><th>95 % interval</th></tr>{rows}</table>"
+        f"<h3>What each step bought, on the same {images} test images</h3>"
+        f'<ul class="steps">{rows}</ul><p>The line through the end of a bar is the 95 % interval: '
+        "where two of them overlap by much, chance may have made the difference.</p>"
+    )
+
+
+def interval_bar(name: str, accuracy: float, interval: list[float]) -> str:
+    """One accuracy with its 95 % interval, as a bar and in words."""
+    low, high = interval
+    return (
+        f'<li><span class="name">{escape(name)}</span><span class="bar" aria-hidden="true">'
+        f'<i style="width:{100 * accuracy:.1f}%"></i>'
+        f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u></span>'
+        f'<span class="n"><b>{accuracy:.1%}</b> {low:.1%} to {high:.1%}</span></li>'
     )
 
 
@@ -65,35 +78,47 @@ def _heads(run: Run) -> str:
 
 
 def _classes(run: Run) -> str:
+    """Bars of recall, of many classes the hardest; all figures in a table."""
+    classes = run.report["classes"]
+    hardest = sorted(classes, key=lambda c: c["recall"])[:CLASSES_SHOWN]
+    shown = classes if len(classes) <= CLASSES_SHOWN else hardest
+    title = "Each class" if shown is classes else f"The {CLASSES_SHOWN} hardest classes"
+    rows = "".join(_class_bar(c) for c in shown)
+    return (
+        f"<h3>{title}: how many of its test images are found</h3>"
+        f'<ul class="steps">{rows}</ul>{_class_table(classes)}'
+    )
+
+
+def _class_bar(c: dict) -> str:
+    found = round(c["recall"] * c["support"])
+    return (
+        f'<li><span class="name" title="{escape(c["label"])}">{escape(c["label"])}</span>'
+        f'<span class="bar" aria-hidden="true"><i style="width:{100 * c["recall"]:.1f}%"></i>'
+        f'</span><span class="n"><b>{c["recall"]:.0%}</b> {found} of {c["support"]}</span></li>'
+    )
+
+
+def _class_table(classes: list[dict]) -> str:
     rows = "".join(
         f"<tr><td>{escape(c['label'])}</td><td>{c['precision']:.2f}</td><td>{c['recall']:.2f}</td>"
         f"<td>{c['f1']:.2f}</td><td>{c['support']}</td></tr>"
-        for c in run.report["classes"]
+        for c in classes
     )
     head = "<tr><th>class</th><th>precision</th><th>recall</th><th>F1</th><th>images</th></tr>"
-    figures = f"<table>{head}{rows}</table>"
-    return f"<details><summary>Each class</summary>{figures}</details>{_confusion(run)}"
+    table = f"<table>{head}{rows}</table>"
+    return f"<details><summary>Precision, recall and F1 of all</summary>{table}</details>"
 
 
 def _confusion(run: Run) -> str:
-    if len(run.classes) > CONFUSION_AT_MOST:
-        return ""
-    head = "".join(f"<th>{escape(name)}</th>" for name in run.classes)
-    rows = ""
-    for name, counts in zip(run.classes, run.report["confusion"], strict=True):
-        total = sum(counts) or 1
-        cells = "".join(f'<td style="--share:{n / total:.2f}">{n}</td>' for n in counts)
-        rows += f"<tr><th>{escape(name)}</th>{cells}</tr>"
-    table = f'<table class="confusion"><tr><th>truth ↓ answer →</th>{head}</tr>{rows}</table>'
-    return f"<details><summary>What was taken for what</summary>{table}</details>"
+    return f"<h3>What was taken for what</h3>{confusion(run)}"
 
 
-def _mistakes(run: Run) -> str:
+def mistake_names(run: Run) -> str:
+    """The most confident mistakes by name, where their pictures cannot be shown."""
     rows = "".join(
         f"<li><b>{escape(m['name'])}</b>: {escape(m['label'])}, taken for "
         f"{escape(m['predicted'])} ({m['score']:.0%} sure)</li>"
         for m in run.report["mistakes"][:MISTAKES_SHOWN]
     )
-    if not rows:
-        return "<p>No mistakes on the test images.</p>"
-    return f"<details><summary>The most confident mistakes</summary><ol>{rows}</ol></details>"
+    return f"<ol>{rows}</ol>" if rows else "<p>No mistakes on the test images.</p>"

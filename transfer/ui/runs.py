@@ -1,11 +1,23 @@
-"""The finished runs that a visitor may use, and their classifiers."""
+"""What a visitor may use to classify: own finished runs, the example, and models on the Hub."""
 
+import threading
+import time
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transfer.errors import JobError
 from transfer.jobs import Jobs
-from transfer.run_folder import Run, read_run
+from transfer.run_folder import RECORD, Run, read_run
+
+if TYPE_CHECKING:
+    from transfer.classifier import Classifier
+    from transfer.comparison import Comparison
+
+EXAMPLE = "example:digits"
+EXAMPLE_FOLDER = Path(__file__).parents[1] / "example"
+SECONDS_BETWEEN_LOOKS_AT_THE_HUB = 600
+_one_at_a_time = threading.Lock()
 
 
 class Runs:
@@ -15,35 +27,89 @@ class Runs:
         self.jobs = jobs
         self.shared = shared
 
-    def of(self, visitor: str) -> list[Path]:
-        """The folders of the runs that this visitor may use, newest first."""
-        if self.shared:
-            own = [job.out for job in self.jobs.all_of(visitor) if job.state == "done"]
-            return list(reversed(own))
-        found = [path.parent for path in self.jobs.runs.glob("*/run.json")]
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    def choices(self, visitor: str) -> list[tuple[str, str]]:
+        """(what people read, name) of own runs, newest first, and of the example."""
+        own = self.jobs.runs_of(visitor)
+        named = [(f"{run.name}, {run.accuracy:.1%} right", run.id) for run in own]
+        return [*named, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
-        """The folder of one of the visitor's runs by name. Raises JobError."""
-        if name not in [path.name for path in self.of(visitor)]:
-            raise JobError("expected a finished run of yours, found none; choose another")
-        return self.path(name)
+        """The folder of the example or of one of the visitor's runs, by name. Raises JobError.
 
-    def path(self, name: str) -> Path:
-        """The folder of a run by name; a name is never a way out of the folder of runs."""
-        path = self.jobs.runs / Path(str(name)).name
-        if not name or Path(name).name != name or not (path / "run.json").is_file():
-            raise JobError("expected a finished run of this app, found none of that name")
-        return path
+        Only names that were given out are looked up, so that none is a way to another folder.
+        """
+        if name == EXAMPLE:
+            return EXAMPLE_FOLDER
+        for run in self.jobs.runs_of(visitor):
+            if run.id == name:
+                return run.path
+        raise JobError("expected a finished run of yours, found none; choose another")
+
+    def classifier(self, visitor: str, name: str) -> "Classifier":
+        """By the name of a run, or by a Hub id or link. Raises TransferError.
+
+        On a shared server the Hub is asked as nobody, not as whoever runs the server.
+        """
+        if not is_address(name):
+            return classifier(self.own_path(visitor, name))
+        lately = int(time.monotonic() // SECONDS_BETWEEN_LOOKS_AT_THE_HUB)
+        return _from_hub(name.strip(), False if self.shared else None, lately)
+
+    def comparison(self, visitor: str, name: str) -> "Comparison":
+        """The stages of a run's training. Raises TransferError."""
+        from transfer.comparison import load_stages
+
+        if is_address(name):
+            return load_stages(self.classifier(visitor, name))
+        path = self.own_path(visitor, name)
+        with _one_at_a_time:
+            return _stages(path, _changed(path))
+
+
+def classifier(path: Path) -> "Classifier":
+    """Of a run's folder, kept in memory until others have taken its place."""
+    with _one_at_a_time:  # whoever asks while it is being opened waits, rather than opens it too
+        return _classifier(path, _changed(path))
+
+
+def finished(path: Path) -> Run:
+    """A run's record and report, read again once the run is another."""
+    return _finished(path, _changed(path))
+
+
+def is_address(name: str) -> bool:
+    """Names of runs have no slash; what has one is asked of the Hub, never of this disk."""
+    return "/" in name
+
+
+def _changed(path: Path) -> int:
+    try:
+        return (path / RECORD).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @lru_cache(maxsize=4)
-def classifier(path: Path):
-    from transfer.classifier import load
+def _classifier(path: Path, changed: int) -> "Classifier":
+    from transfer.opened import open_classifier
 
-    return load(path)
+    return open_classifier(path)
+
+
+@lru_cache(maxsize=2)
+def _from_hub(name: str, token: bool | None, lately: int) -> "Classifier":
+    from transfer.opened import open_classifier
+
+    return open_classifier(f"hub:{name}", token)
+
+
+@lru_cache(maxsize=2)
+def _stages(path: Path, changed: int) -> "Comparison":
+    from transfer.comparison import load_stages
+
+    return load_stages(_classifier(path, changed))
 
 
 @lru_cache(maxsize=64)
-def finished(path: Path) -> Run:
+def _finished(path: Path, changed: int) -> Run:
     return read_run(path)

@@ -13,6 +13,7 @@ from transfer.image import load_image
 from transfer.settings import TrainingSettings
 from transfer.ui.charts import bars, thumbnails
 from transfer.ui.findings import findings, progress
+from transfer.ui.looks import Looks
 from transfer.ui.own import OwnData
 
 SAMPLES = 12
@@ -25,6 +26,7 @@ class Sources:
     def __init__(self, own: OwnData, *, shared: bool):
         self.own = own
         self.shared = shared
+        self.looks = Looks()
 
     def allowed(self, visitor: str, source: str | None) -> str:
         """The source as `open_source` takes it. Raises JobError where a visitor may not have it."""
@@ -40,7 +42,9 @@ class Sources:
     def show(self, visitor: str, source: str) -> str:
         """What a source holds, with samples, or in a sentence why it cannot be used."""
         try:
-            images = sources.open_source(self.allowed(visitor, source), TrainingSettings())
+            allowed = self.allowed(visitor, source)
+            images = sources.open_source(allowed, TrainingSettings())
+            self.looks.remember(allowed, images)
         except TransferError as error:
             return f'<p class="warning">{escape(str(error))}</p>'
         counts = ", ".join(f"{n:,} {name}" for name, n in images.counts().items())

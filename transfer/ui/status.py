@@ -5,11 +5,10 @@ from html import escape
 from transfer import events
 from transfer.jobs import Job
 from transfer.progress import describe, duration
-from transfer.ui.charts import network_picture
 
 HEADLINES = {
     "queued": "Waiting in line",
-    "loading": "Loading torch and timm, opening the images",
+    "loading": "Loading torch and timm, opening the images and the body",
     "caching": "Reading the images once, through what stays frozen",
     "features": "Feature extraction: a linear classifier on the frozen body",
     "heads": "Trying heads on the features that are kept, each for a second or so",
@@ -19,26 +18,66 @@ HEADLINES = {
     "done": "Done",
     "stopped": "Stopped before anything was learned; nothing was kept",
     "failed": "This training failed",
+    "interrupted": "Interrupted: the app ended while this was training",
+    "expired": "This training's run has been removed",
 }
+# what to do about an end that left nothing
+ADVICE = {
+    "stopped": "Start again does the same once more; or change the settings first.",
+    "failed": "Mend what it says, in Data or in the settings, and start; or Start again as it was.",
+    "interrupted": "Start again goes on with the features that were kept.",
+    "expired": "Start again trains it once more.",
+}
+NO_JOB = (
+    '<div class="status"><b>Nothing is training yet.</b>'
+    "<p>What the network learns will show here as it happens.</p></div>"
+)
 
 
-def job_status(job: Job | None, position: int = 0) -> str:
-    """Headline, progress, what learns, and one line about the newest event."""
+def job_status(
+    job: Job | None, position: int = 0, wait: float | None = None, left: float | None = None
+) -> str:
+    """Headline, progress, and one line about the newest event.
+
+    `wait` is the seconds until a queued one starts, `left` those of one that runs, None where
+    nobody knows.
+    """
     if job is None:
-        return '<div class="status"><b>Nothing is training yet.</b></div>'
-    headline = HEADLINES[job.state]
-    if position:
-        headline += f", {position - 1} before yours"
-    if job.stopping and job.live:
-        headline = "Stopping within one batch; what was learned is kept"
-    parts = [f"<b>{escape(headline)}</b>", f"<p>{escape(_detail(job))}</p>"]
+        return NO_JOB
+    parts = [f"<b>{escape(_headline(job, position))}</b>", f"<p>{escape(_detail(job))}</p>"]
     if job.live:
         parts.append(_bar(job))
-        parts.append(_expected(job))
-    parts.append(_network(job))
+        parts.append(f'<p class="expected">{escape(_times(job, position, wait, left))}</p>')
+    for line in (job.note, ADVICE.get(job.state, "")):
+        if line:
+            parts.append(f"<p>{escape(line)}</p>")
     return (
         f'<div class="status {job.state}" role="status" aria-live="polite">{"".join(parts)}</div>'
     )
+
+
+def _headline(job: Job, position: int) -> str:
+    if job.stopping and job.live:
+        return "Stopping within one batch; what was learned is kept"
+    if position:
+        return f"{HEADLINES[job.state]}, {position} before yours"
+    if job.state == "warm-up" and job.options.get("unfreeze") == "none":
+        return "Warm-up: the body is frozen, the new head learns"
+    return HEADLINES[job.state]
+
+
+def _times(job: Job, position: int, wait: float | None, left: float | None) -> str:
+    """How long it will take: before it starts, and while it goes."""
+    if position:
+        return "How long that will take is not known." if wait is None else _soon(wait)
+    told = [] if left is None else [f"About {duration(left)} left in all"]
+    if expected := _expected(job):
+        told.append(expected)
+    return ". ".join(told) + "." if told else "How long it takes is measured once it has opened."
+
+
+def _soon(wait: float) -> str:
+    return f"It starts in about {duration(wait)}." if wait >= 1 else "It starts in a moment."
 
 
 def _expected(job: Job) -> str:
@@ -50,13 +89,13 @@ def _expected(job: Job) -> str:
     if not seconds:
         return ""
     parts = ", ".join(f"{name} {duration(s)}" for name, s in seconds.items())
-    return f'<p class="expected">Expected: {escape(parts)}; {escape(kept)}.</p>'
+    return f"Expected at most: {parts}; {kept}"
 
 
 def _detail(job: Job) -> str:
     if job.error:
         return job.error
-    newest = job.passing or (job.history[-1] if job.history else None)
+    newest = _newest(job)
     if isinstance(newest, events.RunSaved):
         low, high = newest.result["accuracy_interval"]
         return (
@@ -64,7 +103,11 @@ def _detail(job: Job) -> str:
             f"({low:.1%} to {high:.1%} with 95 % confidence), "
             f"after {duration(newest.result['seconds'])}. Open Try it to use it."
         )
-    return describe(newest) if newest else f"Source: {job.source}"
+    return describe(newest) if newest else f"Source: {job.name}"
+
+
+def _newest(job: Job) -> events.Event | None:
+    return job.passing or (job.history[-1] if job.history else None)
 
 
 def _bar(job: Job) -> str:
@@ -76,9 +119,11 @@ def _bar(job: Job) -> str:
 
 def _share(job: Job) -> float | None:
     """How much of the present phase is done, 0…1; None where nobody knows."""
-    newest = job.passing or (job.history[-1] if job.history else None)
+    newest = _newest(job)
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     match newest:
+        case events.BodyProgress():
+            return newest.done_bytes / max(newest.total_bytes, 1)
         case events.CacheProgress():
             return newest.done / max(newest.total, 1)
         case events.EpochDone():
@@ -86,11 +131,3 @@ def _share(job: Job) -> float | None:
         case events.BatchDone() if started and started[-1].epochs:
             return (newest.epoch - 1 + newest.done / newest.total) / started[-1].epochs
     return None
-
-
-def _network(job: Job) -> str:
-    started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
-    if not started:
-        return ""
-    epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
-    return network_picture(started[-1].learns, epochs[-1].drift if epochs else None)

@@ -2,80 +2,154 @@
 
 import gradio as gr
 
-from transfer.settings import UNFREEZE
+from transfer.effort import EFFORTS
+from transfer.settings import PRECISIONS, UNFREEZE
+from transfer.ui.foretell import Foretelling
+from transfer.ui.kept_runs import KeptRuns
+from transfer.ui.options import CLASS_WEIGHTS, WEIGHTS
+from transfer.ui.picture import planned_picture
+from transfer.ui.runs_section import runs_section
+from transfer.ui.status import job_status
 from transfer.ui.trainings import Trainings
 from transfer.ui.visitor import PRIVATE
 
 UNFREEZE_NAMES = {
-    "block5": "block5: only the last block (quick, the usual choice)",
+    "none": "none: stop after warm-up",
+    "block5": "block5: the last block (usual)",
     "block4": "block4 and up",
     "block3": "block3 and up",
     "block2": "block2 and up",
-    "block1": "block1 and up: the whole body (slow)",
-    "none": "none: stop after warm-up",
+    "block1": "block1 and up: all (slow)",
 }
+SECONDS_UNTIL_MEASURED = 3.0
+QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
 def train_tab(trainings: Trainings, visitor: gr.BrowserState, source: gr.Dropdown) -> list:
-    """What `Trainings.watch` shows: status, charts, result, start, stop."""
-    method = gr.Radio(
-        [("Fine-tune in two phases", "finetune"), ("Feature extraction only", "features")],
-        value="finetune",
-        label="Method",
-        info="Fine-tune: a new head warms up over the frozen body, then upper blocks learn too. "
-        "Feature extraction: the body stays as it is under a linear classifier; the quickest.",
-    )
+    """What `Trainings.watch` shows: status, charts, result, start, stop, again, picture, and the
+    name of the run whose result it is."""
+    method, effort, unfreeze = _choices()
+    with gr.Accordion("Advanced settings", open=False):
+        advanced = _advanced()
+    foretold = gr.HTML('<p class="foretold">&nbsp;</p>')
+    with gr.Row():
+        start = gr.Button("Start training", variant="primary", scale=4, min_width=180)
+        stop = gr.Button("Stop and keep what it learned", interactive=False, scale=5, min_width=260)
+        again = gr.Button("Start again", visible=False, scale=3, min_width=140)
+    picture = gr.HTML(planned_picture("finetune", "block5"))
+    status, charts, result = gr.HTML(job_status(None)), gr.HTML(), gr.HTML()
+    shown_run = gr.State("")
+    watched = [status, charts, result, start, stop, again, picture, shown_run]
+    settings = [visitor, source, method, effort, unfreeze, *advanced]
+    for event in (
+        start.click(trainings.start, settings, watched, **PRIVATE),
+        again.click(trainings.again, visitor, watched, **PRIVATE),
+    ):
+        event.success(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
+    stop.click(trainings.stop, visitor, [status, stop], **PRIVATE)
+    _foretell(trainings, settings, [effort, foretold, picture])
+    runs_section(KeptRuns(trainings.jobs), visitor, result, shown_run)
+    return watched
+
+
+def _foretell(trainings: Trainings, settings: list, shown: list) -> None:
+    """Whenever a setting changes, say what that would do."""
+    foretelling = Foretelling(trainings.jobs, trainings.sources)
+    visitor, source, method, effort, unfreeze, *advanced = settings
+    plan = {"fn": foretelling.plan, "inputs": settings, "outputs": shown}
+    by_effort = effort.input(foretelling.unfreeze_of, effort, unfreeze, **QUIET)
+    by_effort.then(**plan, **QUIET)
+    changes = [field.input for field in (method, unfreeze)]
+    changes += [field.blur if isinstance(field, gr.Textbox) else field.input for field in advanced]
+    gr.on(changes, **plan, trigger_mode="always_last", **QUIET)
+    gr.on([visitor.change, source.change], foretelling.opened, settings, shown, **QUIET)
+    clock = gr.Timer(SECONDS_UNTIL_MEASURED)
+    clock.tick(foretelling.once_measured, settings, [*shown, clock], **QUIET)
+
+
+def _choices() -> tuple[gr.Radio, gr.Radio, gr.Dropdown]:
+    """Method, effort, and the lowest block that learns."""
+    with gr.Row():
+        method = gr.Radio(
+            [("Fine-tune in two phases", "finetune"), ("Feature extraction only", "features")],
+            value="finetune",
+            label="Method",
+            info="Fine-tune: a new head warms up over the frozen body, then upper blocks learn "
+            "too. Feature extraction: the body stays as it is under a linear classifier.",
+            min_width=300,
+        )
+        effort = gr.Radio(
+            [(name.capitalize(), name) for name in EFFORTS],
+            value="balanced",
+            label="Effort",
+            info="How long it learns, and how many blocks; whatever you set yourself wins.",
+            min_width=300,
+        )
     unfreeze = gr.Dropdown(
-        [(UNFREEZE_NAMES[name], name) for name in reversed(UNFREEZE[:5])]
-        + [(UNFREEZE_NAMES["none"], "none")],
+        [(UNFREEZE_NAMES[name], name) for name in reversed(UNFREEZE)],
         value="block5",
         label="Unfreeze in phase 2",
         info="The more blocks learn, the more images and time they need.",
     )
-    with gr.Accordion("Advanced settings", open=False):
-        advanced = _advanced()
-    with gr.Row():
-        start = gr.Button("Start training", variant="primary")
-        stop = gr.Button("Stop and keep what it learned", interactive=False)
-    status, charts, result = gr.HTML(), gr.HTML(), gr.HTML()
-    watched = [status, charts, result, start, stop]
-    inputs = [visitor, source, method, unfreeze, *advanced]
-    start.click(trainings.start, inputs, watched, **PRIVATE).success(
-        trainings.watch, visitor, watched, concurrency_limit=None, show_progress="hidden", **PRIVATE
-    )
-    stop.click(trainings.stop, visitor, [status, stop], **PRIVATE)
-    return watched
+    return method, effort, unfreeze
 
 
 def _advanced() -> list:
-    """In the order of `trainings.ADVANCED`. Empty means: chosen from the data."""
-    auto = "Empty: chosen from the data."
-    weights = gr.Dropdown(
-        ["auto", "hub", "bundled", "random"],
-        value="auto",
-        label="Body",
-        info="auto: ImageNet's from the Hub if it answers, else the small one that comes along.",
-    )
+    """In the order of `options.ADVANCED`. Empty means: chosen from the data."""
     with gr.Row():
-        numbers = [
-            gr.Number(None, label="Image size", info=f"Pixels a side, 32 to 512. {auto}"),
-            gr.Number(None, label="Warm-up epochs", info=f"At most. {auto}"),
-            gr.Number(None, label="Fine-tune epochs", info=f"At most. {auto}"),
-        ]
+        body = gr.Dropdown(
+            list(WEIGHTS),
+            value="auto",
+            label="Body",
+            info="auto: ImageNet's from the Hub if it answers, else the small bundled one; random "
+            "shows what the transfer is worth.",
+        )
+        size = _number("Image size", "32 to 512 pixels a side; larger ones show more, slower.")
+        head = gr.Textbox(
+            "auto",
+            label="Head",
+            max_lines=1,
+            info="auto tries several. Or pooling and hidden widths, like avg-256: fewer weights "
+            "are easier to tune.",
+        )
+        views = _number("Views", "Crops and mirror images that are kept of each photo.")
     with gr.Row():
-        numbers += [
-            gr.Number(None, label="Warm-up learning rate", info=auto),
-            gr.Number(None, label="Fine-tune learning rate", info="Much smaller than warm-up's."),
-            gr.Number(None, label="Target accuracy", info="0 to 1; stops once it is reached."),
-        ]
+        head_epochs = _number("Warm-up epochs", "A cold head needs many, and they are cheap.")
+        head_lr = _number("Warm-up learning rate", "The peak; a frozen body allows a high one.")
+        finetune_epochs = _number("Fine-tune epochs", "Few: what learned much should move little.")
+        finetune_lr = _number(
+            "Fine-tune learning rate", "Much below warm-up's, or good filters are lost."
+        )
     with gr.Row():
-        optimizer = gr.Textbox("", label="Optimizer", info="Any of timm's: adamw, sgd, rmsprop …")
-        limit = gr.Number(None, label="Images a class", info="At most. Empty: all of them.")
-        seed = gr.Number(0, label="Seed", info="Same seed, same result.", precision=0)
-    head = gr.Textbox(
-        "auto",
-        label="Head",
-        info="auto tries several on the cached features. Or pooling and widths of hidden layers: "
-        "avg, avg-256, flatten-256-128 …",
-    )
-    return [weights, *numbers, optimizer, limit, seed, head]
+        optimizer = gr.Textbox(
+            "",
+            label="Optimizer",
+            max_lines=1,
+            placeholder="adamw",
+            info="Any of timm's; a cold head is hard to start with sgd.",
+        )
+        target = _number("Target accuracy", "0 to 1: a phase ends once validation has it.", "none")
+        weighed = gr.Dropdown(
+            list(CLASS_WEIGHTS),
+            value="auto",
+            label="Class weights",
+            info="So that small classes count as much; auto: where they are uneven.",
+        )
+    with gr.Row():
+        limit = _number("Images a class", "At most, to try something quickly.", "all")
+        precision = gr.Dropdown(
+            list(PRECISIONS),
+            value="auto",
+            label="Precision",
+            info="auto: the fastest one that is right on this machine.",
+        )
+        seed = _number("Seed", "The same one gives the same splits and the same result.", "0")
+    return [
+        body, size, head, views, head_epochs, head_lr, finetune_epochs, finetune_lr, optimizer,
+        target, weighed, limit, precision, seed,
+    ]  # fmt: skip
+
+
+def _number(label: str, why: str, empty: str = "chosen from the data") -> gr.Textbox:
+    """A field for a number that may be left empty, which a number field cannot be."""
+    return gr.Textbox("", label=label, info=why, placeholder=empty, max_lines=1)

@@ -8,6 +8,8 @@ import gradio as gr
 from transfer.errors import JobError
 from transfer.jobs import Job, Jobs
 from transfer.ui.charts import charts
+from transfer.ui.options import WEIGHTS, filled
+from transfer.ui.picture import live_picture
 from transfer.ui.report import report
 from transfer.ui.runs import finished
 from transfer.ui.sources import Sources
@@ -15,21 +17,7 @@ from transfer.ui.status import job_status
 from transfer.ui.visitor import as_message, known
 
 SECONDS_BETWEEN_LOOKS = 0.4
-WEIGHTS = ("auto", "hub", "bundled", "random")
-ADVANCED = (
-    "weights",
-    "image_size",
-    "head_epochs",
-    "finetune_epochs",
-    "head_lr",
-    "finetune_lr",
-    "target_accuracy",
-    "optimizer",
-    "limit_per_class",
-    "seed",
-    "head",
-)
-WHOLE_NUMBERS = ("image_size", "head_epochs", "finetune_epochs", "limit_per_class", "seed")
+LEFT_NOTHING = ("failed", "stopped", "interrupted", "expired")
 
 
 class Trainings:
@@ -39,21 +27,36 @@ class Trainings:
         self.jobs = jobs
         self.sources = sources
 
-    def start(self, visitor: str, source: str, method: str, unfreeze: str, *advanced):
+    def start(self, visitor: str, source: str, method: str, effort: str, unfreeze: str, *advanced):
         """Queue a training for this visitor; what `watched` shows until it is watched."""
-        options = {"method": method, "unfreeze": unfreeze} | filled(advanced)
         with as_message():
-            if options.get("weights", "auto") not in WEIGHTS:
-                raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
-            allowed = self.sources.allowed(visitor, source)
-            job = self.jobs.start(allowed, options, owner=known(visitor))
+            options = filled(method, effort, unfreeze, advanced)
+            job = self.begin(known(visitor), source, options)
+        return self._shown(job)
+
+    def begin(self, owner: str, source: str, options: dict) -> Job:
+        """Queue a training of what the owner may open. Raises TransferError."""
+        if options.get("weights", "auto") not in WEIGHTS:
+            raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
+        allowed = self.sources.allowed(owner, source)
+        name = source.strip() if self.sources.own.source_of(owner, source.strip()) else ""
+        return self.jobs.start(allowed, options, owner=owner, name=name)
+
+    def again(self, visitor: str):
+        """The newest training once more, with the settings that it had."""
+        with as_message():
+            job = self.jobs.newest_of(known(visitor))
+            if job is None:
+                raise JobError("expected a training of yours, found none; start one")
+            job = self.jobs.again(job.id, visitor)
         return self._shown(job)
 
     def stop(self, visitor: str):
         """Stop this visitor's training, and nobody else's."""
         job = self.jobs.newest_of(known(visitor))
         if job is not None and job.live:
-            self.jobs.stop(job.id)
+            with as_message():
+                self.jobs.stop(job.id, visitor)
         return self._shown(job)[0], gr.Button(interactive=False)
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
@@ -71,22 +74,24 @@ class Trainings:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _shown(self, job: Job | None) -> tuple:
-        """Values for the watched components: status, charts, result, start, stop."""
-        live = job is not None and job.live
-        done = job is not None and job.state == "done"
+        """Values for the watched components: status, charts, result, start, stop, again, picture
+        and the name of the run whose result that is."""
+        if job is None:
+            off, on = gr.Button(interactive=False), gr.Button(interactive=True)
+            return job_status(None), "", "", on, off, gr.Button(visible=False), gr.skip(), ""
+        done = job.state == "done"
         return (
-            job_status(job, self.jobs.position(job) if job else 0),
-            charts(list(job.history)) if job else "",
+            job_status(
+                job,
+                self.jobs.position(job),
+                self.jobs.expected_wait(job),
+                self.jobs.seconds_left(job),
+            ),
+            charts(list(job.history), live=job.live),
             report(finished(job.out)) if done else "",
-            gr.Button(interactive=not live),
-            gr.Button(interactive=live and not job.stopping),
+            gr.Button(interactive=not job.live),
+            gr.Button(interactive=job.live and not job.stopping),
+            gr.Button(visible=job.state in LEFT_NOTHING),
+            live_picture(job),
+            job.out.name if done else "",
         )
-
-
-def filled(advanced: tuple) -> dict:
-    """Advanced settings that were filled in, whole numbers as such."""
-    options = {k: v for k, v in zip(ADVANCED, advanced, strict=True) if v not in (None, "")}
-    for name in WHOLE_NUMBERS:
-        if isinstance(options.get(name), float) and options[name].is_integer():
-            options[name] = int(options[name])
-    return options

@@ -1,43 +1,94 @@
-"""The Try it tab: a photo or a drawing, and what a run takes it for."""
+"""The Try it tab: pictures or a drawing, what a run takes them for, and why."""
 
 import gradio as gr
 from PIL import Image
 
-from transfer.ui.trying import Trying
+from transfer.ui.answers import EMPTY
+from transfer.ui.runs import EXAMPLE
+from transfer.ui.trying import VIEWS, Trying
 from transfer.ui.visitor import PRIVATE
+
+QUIET = {"show_progress": "hidden"} | PRIVATE
+# few at once: each takes all cores for a moment
+CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
 def try_tab(trying: Trying, visitor: gr.BrowserState, result: gr.HTML) -> None:
     """`result` changes when a training has ended, so that its run can be chosen."""
-    run = gr.Dropdown([], label="Run", info="A finished training.", value=None)
-    with gr.Row():
-        with gr.Column(), gr.Tabs():
-            with gr.Tab("Photo"):
-                photo = gr.Image(
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard", "webcam"],
-                    label="Your picture",
-                    height=300,
-                )
-            with gr.Tab("Draw a digit"):
-                white = Image.new("RGB", (280, 280), "white")
-                drawing = gr.Sketchpad(
-                    # a background, for without one the brush waits to be chosen
-                    value={"background": white, "layers": [], "composite": white},
-                    type="pil",
-                    label="Draw one large digit",
-                    height=340,
-                    canvas_size=(280, 280),
-                    brush=gr.Brush(default_size=22, colors=["#000000"], color_mode="fixed"),
-                    layers=False,
-                )
-                ask = gr.Button("What is it?", variant="primary")
-        with gr.Column():
-            answer = gr.Label(num_top_classes=5, label="Best guesses")
-    photo.change(trying.photo, [visitor, run, photo], answer, **PRIVATE)
-    run.change(trying.photo, [visitor, run, photo], answer, **PRIVATE)
-    ask.click(trying.drawing, [visitor, run, drawing], answer, **PRIVATE)
-    refresh = {"fn": trying.choices, "inputs": visitor, "outputs": run} | PRIVATE
-    visitor.change(**refresh)
-    result.change(**refresh)
+    run = gr.Dropdown(
+        trying.runs.choices(""),
+        value=EXAMPLE,
+        label="Run",
+        info="Choose one, or type a model on the Hub: user/name or its link.",
+        allow_custom_value=True,
+    )
+    about = gr.HTML(min_height=24)
+    with gr.Row(elem_classes="try"):
+        with gr.Column(min_width=280):
+            ways, drawing, ask, files, camera = _ways_in()
+        with gr.Column(min_width=300):
+            view = gr.Radio(
+                [(text, name) for name, text in VIEWS.items()], value="answers", label="Show"
+            )
+            label = gr.Dropdown(
+                [("the best one", "")],
+                value="",
+                label="Heat map for the class",
+                allow_custom_value=True,
+                visible=False,
+            )
+            shown, asked = gr.HTML(EMPTY, elem_classes="shown"), gr.State([])
+    known, answered = [visitor, run, view, label], [shown, asked]
+    ask.click(trying.drawing, [*known, drawing], answered, **CLASSIFIES)
+    files.change(trying.photos, [*known, files], answered, **CLASSIFIES)
+    camera.change(trying.camera, [*known, camera], answered, **CLASSIFIES)
+    view.change(lambda view: gr.Dropdown(visible=view == "heat"), view, label, **QUIET)
+    for event in (view.change, label.change):
+        event(trying.again, [*known, asked], answered, **CLASSIFIES)
+    run.change(trying.again, [*known, asked], answered, **CLASSIFIES)
+    for event in (visitor.change, result.change):
+        event(trying.choices, [visitor, run], run, **QUIET)
+    run.change(trying.way_in, [visitor, run], ways, **QUIET)
+    # what is chosen as the page opens is told as well
+    for event in (visitor.change, run.change):
+        told = event(trying.chosen, [visitor, run], [about, label], **QUIET)
+        told.then(trying.warm, [visitor, run], None, **QUIET)
+
+
+def _ways_in() -> tuple:
+    """(the tabs, a drawing, the button that asks about it, files, a camera's picture)."""
+    with gr.Tabs(selected="draw") as ways:
+        with gr.Tab("Draw", id="draw"):
+            drawing = _sketchpad()
+            ask = gr.Button("What is it?", variant="primary")
+        with gr.Tab("Photos", id="photos"):
+            files = gr.File(
+                file_count="multiple",
+                file_types=["image"],
+                label="Drop pictures here",
+                height=300,
+                elem_id="try-photos",
+            )
+        with gr.Tab("Camera or clipboard", id="camera"):
+            camera = gr.Image(
+                type="filepath",
+                image_mode=None,
+                sources=["webcam", "clipboard"],
+                label="Your picture",
+                height=300,
+            )
+    return ways, drawing, ask, files, camera
+
+
+def _sketchpad() -> gr.Sketchpad:
+    white = Image.new("RGB", (280, 280), "white")
+    return gr.Sketchpad(
+        # a background, for without one the brush waits to be chosen
+        value={"background": white, "layers": [], "composite": white},
+        type="pil",
+        label="Your digit",
+        height=340,
+        canvas_size=(280, 280),
+        brush=gr.Brush(default_size=18, colors=["#000000"], color_mode="fixed"),
+        layers=False,
+    )

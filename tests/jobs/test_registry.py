@@ -1,152 +1,38 @@
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import TINY
-from transfer import events, jobs
+import transfer
+from tests.jobs.fake import CACHED, alive, ended, learns, registry, wait_for
+from transfer import events
 from transfer.errors import JobError, SettingsError
-from transfer.jobs import MAX_QUEUED, Job, Jobs, run_name
+from transfer.jobs import Limits, workers
+from transfer.jobs import registry as registry_module
+from transfer.jobs.book import Book
+from transfer.jobs.job import run_name, shown_source
+from transfer.jobs.workers import Worker
 
-CACHED = {
-    "images": {"train": 1},
-    "skipped": [],
-    "computed": 1,
-    "megabytes": 0.1,
-    "seconds": 0.1,
-}
-FAKE = '''
-"""A worker that does what the source's name says, and notes down what it is told."""
-import json, os, signal, sys, time
-from pathlib import Path
-
-notes = open(sys.argv[1], "a", buffering=1)
-
-def say(**message):
-    print(json.dumps(message), flush=True)
-
-def phase(name):
-    say(event="PhaseStarted", phase=name, epochs=1, trainable=1, parameters=2, learns=["head"])
-
-def phase_done(name):
-    say(event="PhaseDone", phase=name, epochs=1, best_epoch=1, accuracy=0.5, seconds=1.0, ended="")
-
-def until_stopped():
-    for line in sys.stdin:
-        if line.strip() == "stop":
-            notes.write(f"{os.getpid()} stop\\n")
-            return
-    sys.exit(0)
-
-say(ready=True)
-line = sys.stdin.readline()
-if not line.strip():
-    sys.exit(0)
-order = json.loads(line)
-out = Path(order["out"])
-notes.write(f"{os.getpid()} {order['source']}\\n")
-say(event="WeightsChosen", weights="random", reason="asked for")
-kind = order["source"]
-if kind == "error":
-    say(error="expected images, found none")
-    sys.exit(0)
-if kind == "junk":
-    print("a library's greeting\\n3\\n[]\\nnull\\n{\\"event\\": \\"Nothing\\"}", flush=True)
-if kind in ("crash", "killed", "deaf"):
-    (out / "checkpoint").mkdir(parents=True)
-    (out / "checkpoint" / "pixels.bin").write_bytes(b"1")
-if kind == "crash":
-    os._exit(3)
-if kind == "killed":
-    os.kill(os.getpid(), signal.SIGKILL)
-if kind == "deaf":
-    time.sleep(600)
-if kind == "early":
-    until_stopped()
-    say(stopped=True)
-    sys.exit(0)
-say(event="CacheProgress", stage="reading images", done=1, total=2, seconds=0.1)
-say(event="CacheFilled", images={"train": 2}, skipped=[], computed=2, megabytes=0.1, seconds=0.2)
-tried = {"head": "avg", "dropout": 0.5, "learning_rate": 1e-3, "optimizer": "sgd", "parameters": 9}
-say(event="HeadTried", **tried, validation_loss=1.0, validation_accuracy=0.5, seconds=0.1)
-phase("warm-up")
-if kind == "slow":
-    until_stopped()
-phase_done("warm-up")
-phase("fine-tune")
-say(event="BatchDone", phase="fine-tune", epoch=1, done=1, total=2, seconds_left=1.0)
-phase_done("fine-tune")
-out.mkdir(parents=True, exist_ok=True)
-(out / "run.json").write_text("{}")
-say(event="RunSaved", run=str(out), result={"accuracy": 0.5})
-'''
-
-
-@pytest.fixture
-def notes(tmp_path):
-    return tmp_path / "notes.txt"
-
-
-@contextmanager
-def registry(tmp_path: Path, command: tuple[str, ...] | None = None):
-    script = tmp_path / "fake_worker.py"
-    script.write_text(FAKE)
-    command = command or (sys.executable, "-S", str(script), str(tmp_path / "notes.txt"))
-    found = Jobs(tmp_path / "runs", command=command)
-    try:
-        yield found
-    finally:
-        found.close()
-
-
-@pytest.fixture
-def running(tmp_path):
-    with registry(tmp_path) as found:
-        yield found
-
-
-def wait_for(condition, seconds: float = 15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-def ended(job: Job) -> Job:
-    wait_for(lambda: not job.live)
-    return job
-
-
-def learns(job: Job) -> Job:
-    wait_for(lambda: job.state == "warm-up")
-    return job
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+QUEUED = Limits().queued
 
 
 def states_of(monkeypatch) -> list[str]:
     """Every state that any job comes to have, in order, each told once in a row."""
-    seen, change = [], Jobs._change
+    seen, change = [], Book.change
 
     def noted(self, job, **fields):
         change(self, job, **fields)
         if not seen or seen[-1] != job.state:
             seen.append(job.state)
 
-    monkeypatch.setattr(Jobs, "_change", noted)
+    monkeypatch.setattr(Book, "change", noted)
     return seen
 
 
@@ -183,10 +69,10 @@ def test_a_job_passes_from_queued_to_done(monkeypatch, tmp_path):
 def test_progress_is_kept_only_while_it_is_new(running):
     job = running.start("early", {})
     wait_for(lambda: job.history)
-    running._take(job, events.CacheProgress(stage="x", done=1, total=2, seconds=0.1))
+    running._book.take(job, events.CacheProgress(stage="x", done=1, total=2, seconds=0.1))
     assert isinstance(job.passing, events.CacheProgress) and job.state == "caching"
     before = job.version
-    running._take(job, events.CacheFilled(**CACHED))
+    running._book.take(job, events.CacheFilled(**CACHED))
     assert job.passing is None and job.version == before + 1
 
 
@@ -236,13 +122,13 @@ def test_a_job_in_the_queue_just_goes(running, notes):
 
 
 def test_stopping_a_training_asks_its_worker_once_and_keeps_the_run(monkeypatch, running):
-    send, sent = jobs._send, []
+    tell, sent = Worker.tell, []
 
-    def noted(worker, line):
+    def noted(self, line):
         sent.append(line)
-        send(worker, line)
+        tell(self, line)
 
-    monkeypatch.setattr(jobs, "_send", noted)
+    monkeypatch.setattr(Worker, "tell", noted)
     job = learns(running.start("slow", {}))
     running.stop(job.id)
     running.stop(job.id)
@@ -259,19 +145,152 @@ def test_a_training_that_was_stopped_before_it_learned_keeps_nothing(running):
     assert ended(job).state == "stopped" and job.error == ""
 
 
+def test_what_does_not_heed_a_stop_and_has_learned_nothing_is_ended(running):
+    job = running.start("deaf", {})
+    wait_for(lambda: job.history)
+    began = time.monotonic()
+    running.stop(job.id)
+    assert ended(job).state == "stopped" and job.error == ""
+    assert time.monotonic() - began < registry_module.SECONDS_TO_STOP + 1
+    assert not job.out.exists()
+
+
+def test_what_has_begun_to_learn_is_not_ended_for_being_slow(monkeypatch, running):
+    monkeypatch.setattr(registry_module, "SECONDS_TO_STOP", 0.05)
+    job = learns(running.start("stuck", {}))
+    running.stop(job.id)
+    time.sleep(0.3)
+    assert job.live and job.learning
+    running._worker.kill()
+    assert ended(job).state == "failed"
+
+
+def test_a_training_that_takes_too_long_is_stopped_and_keeps_what_it_learned(tmp_path):
+    with registry(tmp_path, limits=Limits(job_seconds=1)) as running:
+        job, after = running.start("slow", {}), running.start("good", {})
+        assert ended(job).state == "done" and job.out.exists()
+        assert job.note == "stopped after 1 second, the most that a training may take here"
+        assert ended(after).note == "" and after.state == "done"
+
+
+def test_one_that_takes_too_long_to_begin_is_stopped_with_the_same_sentence(tmp_path):
+    with registry(tmp_path, limits=Limits(job_seconds=1)) as running:
+        job = ended(running.start("deaf", {}))
+        assert job.state == "stopped" and "the most that a training may take" in job.note
+
+
+def test_one_that_never_ends_does_not_hold_up_the_queue(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry_module, "SECONDS_TO_FINISH", 0.5)
+    with registry(tmp_path, limits=Limits(job_seconds=1)) as running:
+        job, after = running.start("stuck", {}), running.start("good", {})
+        assert ended(job).state == "failed" and ended(after).state == "done"
+
+
+def test_a_visitor_who_starts_too_many_is_told_when_to_come_again(monkeypatch, tmp_path):
+    with registry(tmp_path, limits=Limits(jobs_an_hour=2)) as running:
+        for _ in range(2):
+            running.delete(ended(running.start("good", {}, "ann")).id, "ann")
+        with pytest.raises(JobError, match=r"2 trainings an hour .* come again in 1 hour"):
+            running.start("good", {}, "ann")
+        ended(running.start("good", {}, "bob"))
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 3_601)
+        assert ended(running.start("good", {}, "ann")).state == "done"
+
+
+def test_strangers_start_nothing_without_a_name(tmp_path):
+    with registry(tmp_path, limits=Limits(own_runs_only=True)) as running:
+        for nobody in ("", None):
+            with pytest.raises(JobError, match="who starts"):
+                running.start("good", {}, nobody)
+
+
+def test_the_expected_wait_adds_up_what_comes_first(running):
+    taken = [ended(running.start("good", {})) for _ in range(3)]
+    for job in taken:
+        job.started, job.ended = 1.0, 101.0
+    first = learns(running.start("slow", {}))
+    waiting = [running.start("good", {}) for _ in range(2)]
+    assert running.expected_wait(first) == 0 and running.seconds_left(taken[0]) == 0
+    assert running.seconds_left(first) == pytest.approx(100, abs=2)
+    assert running.expected_wait(waiting[0]) == pytest.approx(100, abs=2)
+    assert running.expected_wait(waiting[1]) == pytest.approx(200, abs=2)
+
+
+def test_where_nothing_has_been_finished_the_wait_is_unknown(running):
+    first = learns(running.start("slow", {}))
+    waiting = running.start("good", {})
+    assert running.seconds_left(first) is None and running.expected_wait(waiting) is None
+    running.stop(first.id)
+    ended(waiting)
+
+
+def test_no_training_is_started_while_the_app_is_closed(tmp_path):
+    with registry(tmp_path) as running:
+        pass
+    with pytest.raises(JobError, match="closed"):
+        running.start("good", {})
+
+
+def test_an_error_carries_no_token(running):
+    assert ended(running.start("leaky", {})).error == "401 for hf_…"
+
+
+def test_a_training_is_started_again_as_it_was(running):
+    job = ended(running.start("error", {"seed": 5}, "ann", name="Bees"))
+    again = ended(running.again(job.id, "ann"))
+    assert again.id != job.id and again.out != job.out
+    assert (again.source, again.options, again.name) == ("error", {"seed": 5}, "Bees")
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("digits", "digits"),
+        ("hub:user/bees", "user/bees"),
+        ("/srv/runs/.own/0123/own-photos", "own-photos"),
+        ("~/photos", "photos"),
+        ("../secret/photos", "photos"),
+        ("a/b/c.zip", "c.zip"),
+    ],
+)
+def test_of_a_path_only_the_last_part_is_shown(source, shown):
+    assert shown_source(source) == shown
+
+
+def test_many_threads_at_once_get_one_training_each(running):
+    def start(number: int) -> None:
+        for _ in range(5):
+            with suppress(JobError):
+                running.start("good", {}, f"visitor {number % 4}")
+            running.newest_of(f"visitor {number % 4}")
+            running.runs_of(f"visitor {number % 4}")
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        owned = running.all_of(f"visitor {number}")
+        assert owned and all(ended(job).state == "done" for job in owned)
+        spans = [(job.created, job.ended) for job in owned]
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
 def test_a_stop_never_comes_before_the_order(monkeypatch, running):
     """Whoever stops a job just when it is handed over is heard after that."""
-    send, stoppers = jobs._send, []
+    tell, stoppers = Worker.tell, []
 
-    def slow_send(worker, line):
+    def slow_tell(self, line):
         if "slow" in line:
             job_id = running.newest_of("ann").id
-            stoppers.append(threading.Thread(target=running.stop, args=(job_id,)))
+            stoppers.append(threading.Thread(target=running.stop, args=(job_id, "ann")))
             stoppers[0].start()
             stoppers[0].join(timeout=0.3)
-        send(worker, line)
+        tell(self, line)
 
-    monkeypatch.setattr(jobs, "_send", slow_send)
+    monkeypatch.setattr(Worker, "tell", slow_tell)
     job = ended(running.start("slow", {}, owner="ann"))
     assert (job.state, job.error) == ("done", "")
 
@@ -281,7 +300,7 @@ def test_an_owner_has_one_live_job(running):
     with pytest.raises(JobError, match="still going on"):
         running.start("good", {}, owner="ann")
     other = running.start("good", {}, owner="bob")
-    running.stop(learns(first).id)
+    running.stop(learns(first).id, "ann")
     ended(first)
     again = running.start("good", {}, owner="ann")
     assert running.all_of("ann") == [first, again] and running.newest_of("ann") is again
@@ -292,9 +311,9 @@ def test_an_owner_has_one_live_job(running):
 
 def test_the_queue_has_an_end(running):
     learns(running.start("slow", {}))
-    queued = [running.start("good", {}) for _ in range(MAX_QUEUED)]
-    assert [running.position(job) for job in queued] == list(range(1, MAX_QUEUED + 1))
-    with pytest.raises(JobError, match=f"{MAX_QUEUED} trainings are waiting"):
+    queued = [running.start("good", {}) for _ in range(QUEUED)]
+    assert [running.position(job) for job in queued] == list(range(1, QUEUED + 1))
+    with pytest.raises(JobError, match=f"{QUEUED} trainings are waiting"):
         running.start("good", {})
 
 
@@ -335,7 +354,7 @@ def test_a_warm_worker_that_died_is_not_given_a_job(running, notes):
     running.keep_warm()
     dead = running._spare
     os.kill(dead.pid, signal.SIGKILL)
-    dead.wait()
+    wait_for(lambda: not dead.alive)
     job = ended(running.start("good", {}))
     assert (job.state, job.error) == ("done", "")
     assert str(dead.pid) not in notes.read_text()
@@ -356,17 +375,17 @@ def test_close_ends_every_worker(tmp_path, notes):
         running.keep_warm()
         workers = [running._worker, running._spare]
         assert all(alive(worker.pid) for worker in workers)
-    wait_for(lambda: all(worker.poll() is not None for worker in workers))
+    wait_for(lambda: all(not worker.alive for worker in workers))
     assert waiting.state == "queued" and "good" not in notes.read_text()
 
 
 def test_close_kills_a_worker_that_does_not_listen_and_clears_up_after_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.2)
+    monkeypatch.setattr(workers, "SECONDS_TO_END", 0.2)
     with registry(tmp_path) as running:
         job = running.start("deaf", {})
         wait_for(lambda: (job.out / "checkpoint" / "pixels.bin").exists())
         worker = running._worker
-    assert worker.poll() is not None
+    assert not worker.alive
     assert not job.out.exists()
 
 
@@ -388,7 +407,7 @@ def test_a_run_s_name_says_what_was_trained_and_is_safe(source, start):
 
 def test_the_registry_imports_neither_torch_nor_gradio():
     code = "import sys, transfer.jobs; print(*({'torch', 'gradio', 'timm'} & set(sys.modules)))"
-    root = str(Path(jobs.__file__).parent.parent)
+    root = str(Path(transfer.__file__).parent.parent)
     found = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": root},
@@ -397,21 +416,3 @@ def test_the_registry_imports_neither_torch_nor_gradio():
         check=True,
     )
     assert found.stdout.strip() == ""
-
-
-@pytest.mark.slow
-def test_a_real_worker_trains_a_folder(stripes, tmp_path):
-    running = Jobs(tmp_path / "runs")
-    try:
-        job = running.start(str(stripes), TINY | {"head_epochs": 1})
-        wait_for(lambda: not job.live, seconds=120)
-        assert (job.state, job.error) == ("done", "")
-        record = json.loads((job.out / "run.json").read_text())
-        assert record["classes"] == ["across", "down", "spots"]
-        assert {path.name for path in job.out.iterdir()} == {
-            "run.json",
-            "report.json",
-            "model.safetensors",
-        }
-    finally:
-        running.close()

@@ -1,7 +1,8 @@
 """Asking the Hugging Face Hub with a deadline, and telling in one line what went wrong."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 from transfer.errors import TransferError
@@ -9,7 +10,9 @@ from transfer.errors import TransferError
 Answer = TypeVar("Answer")
 ANSWER_SECONDS = 3.0
 LOOK_SECONDS = 10.0
+SHOW_SECONDS = 0.5
 LOOKS_IN_VAIN = 3
+THREAD = "hub"  # the name of those that ask
 
 
 class HubSilent(Exception):
@@ -26,7 +29,7 @@ class _Asked(Generic[Answer]):
         self._call = call
         self._result: list[Answer] = []
         self._error: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, daemon=True, name="hub")
+        self._thread = threading.Thread(target=self._run, daemon=True, name=THREAD)
         self._thread.start()
 
     def _run(self) -> None:
@@ -57,17 +60,34 @@ def ask(call: Callable[[], Answer], seconds: float = ANSWER_SECONDS) -> Answer:
 
 
 def watch(call: Callable[[], Answer], look: Callable[[], object]) -> Answer:
-    """What `call` returns, however long it takes while the Hub answers; HubSilent when it stops.
+    """`watching` in one call."""
+    steps = watching(call, look)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def watching(
+    call: Callable[[], Answer], look: Callable[[], object]
+) -> Generator[None, None, Answer]:
+    """Returns what `call` does, however long it takes while the Hub answers; HubSilent when not.
 
     A download's length says nothing about the Hub, so `look` asks it something small every
-    LOOK_SECONDS. It is given up after LOOKS_IN_VAIN looks in a row without any answer.
+    LOOK_SECONDS. It is given up after LOOKS_IN_VAIN looks in a row without any answer. Yields every
+    SHOW_SECONDS, for whoever shows how far it is.
     """
     asked = _Asked(call)
-    in_vain = 0
-    while not asked.done_within(LOOK_SECONDS):
+    in_vain, looked = 0, time.monotonic()
+    while not asked.done_within(min(SHOW_SECONDS, LOOK_SECONDS)):
+        yield
+        if time.monotonic() - looked < LOOK_SECONDS:
+            continue
         in_vain = 0 if _answers(look) else in_vain + 1
         if in_vain >= LOOKS_IN_VAIN and not asked.done_within(0):
             raise HubSilent
+        looked = time.monotonic()
     return asked.answer()
 
 

@@ -1,0 +1,100 @@
+"""Publishing as a person does it: a run, a token, a link; with a Hub on loopback."""
+
+import shutil
+import zipfile
+
+import pytest
+
+import transfer
+from tests.browser.conftest import DESKTOP, PHONE, button, open_page, tab
+from tests.hub_server import FRIEND
+from tests.hub_writing import writable
+
+WRONG = "hf_wrongwrongwrongwrong"
+ID = "me/vgg11-stripes"
+
+
+@pytest.fixture(scope="module")
+def page_runs(tmp_path_factory, run):
+    """One finished run, called stripes."""
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(run.path, folder / "stripes")
+    return folder
+
+
+def publish_tab(browser, address: str, width: int = DESKTOP):
+    """(page, requests to other hosts, what was posted)."""
+    page, strangers = open_page(browser, address, width)
+    posted = []
+    page.on("request", lambda request: posted.append(request.post_data or ""))
+    tab(page, "Publish")
+    page.get_by_text("No photo and no file name of a photo is sent").wait_for()
+    return page, strangers, posted
+
+
+def publish_with(page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    button(page, "Publish").click()
+
+
+def kept(page) -> str:
+    """All that the browser has of the page."""
+    return page.content() + page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+
+
+def test_a_run_is_published_with_a_typed_token_that_stays_nowhere(
+    browser, page_address, page_runs, page_said, hub
+):
+    page, strangers, posted = publish_tab(browser, page_address)
+    with writable(hub):
+        publish_with(page, WRONG)
+        page.get_by_text("The Hub does not know this token").wait_for(timeout=30_000)
+        assert page.get_by_label("Token").input_value() == ""
+        publish_with(page, FRIEND)
+        link = page.get_by_role("link", name=ID, exact=True)
+        link.wait_for(timeout=90_000)
+        assert link.get_attribute("href") == f"{hub.endpoint}/{ID}"
+        repository = hub.repositories["models", ID]
+        assert repository.private
+        assert {"run.json", "report.json", "model.safetensors", "README.md"} <= set(
+            repository.files
+        )
+        page.reload()
+        tab(page, "Publish")
+        link.wait_for(timeout=20_000)
+    assert button(page, "Cancel").is_disabled() and button(page, "Publish").is_enabled()
+    assert sum(WRONG in data or FRIEND in data for data in posted) == 2
+    seen = kept(page) + page_said.read_text()
+    files = [path.read_bytes() for path in page_runs.rglob("*") if path.is_file()]
+    for token in (WRONG, FRIEND):
+        assert token not in seen and not any(token.encode() in data for data in files)
+    assert strangers == []
+    page.close()
+
+
+def test_the_same_files_are_taken_away_as_a_zip_without_signing_in(
+    browser, page_address, tmp_path, hub
+):
+    page, _, _ = publish_tab(browser, page_address)
+    with page.expect_download(timeout=90_000) as download:
+        button(page, "Download as zip").click()
+    assert download.value.suggested_filename == "vgg11-stripes.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        archive.extractall(tmp_path)
+    assert transfer.load(tmp_path / "vgg11-stripes").classes == ("across", "down", "spots")
+    button(page, "Download as zip").wait_for()
+    page.close()
+
+
+def test_the_tab_fits_a_phone_and_tells_what_the_other_way_sends(browser, page_address):
+    page, _, _ = publish_tab(browser, page_address, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    page.get_by_role("radio", name="The whole network").check()
+    page.get_by_text("how timm and transformers build it").wait_for()
+    status = page.get_by_role("status").filter(has_text="Nothing is being published")
+    assert status.get_attribute("aria-live") == "polite"
+    for label in ("Run", "Repository", "Private", "Licence", "Token"):
+        assert page.get_by_label(label, exact=True).last.is_visible(), label
+    page.close()

@@ -1,0 +1,463 @@
+import asyncio
+import json
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+import transfer
+from tests.hub_server import FRIEND
+from tests.hub_writing import OAUTH, READER, writable
+from tests.ui.conftest import SAYS_NOTHING
+from tests.ui.visitors import ME, OTHER
+from transfer.jobs import Job, Jobs, Limits
+from transfer.jobs.job import hashed, new_id
+from transfer.patience import Waiting
+from transfer.publish import Checked, Published, Sending, Verifying
+from transfer.ui import downloads, offer, publish_words
+from transfer.ui.offer import proposed_name
+from transfer.ui.outbox import Outbox, Parcel
+from transfer.ui.page import build_page
+from transfer.ui.publishing import Publishing
+from transfer.ui.runs import EXAMPLE_FOLDER
+
+ID = "me/vgg11-tiny"
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz12345678"
+CHECKED = Checked(
+    repository=ID, exists=False, private=True, what="head", files={"run.json": 1}, bytes=1
+)
+
+
+@pytest.fixture(autouse=True)
+def gradio_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    return tmp_path / "gradio"
+
+
+@pytest.fixture
+def folder(runs_folder, tmp_path):
+    """A tiny run on photos, and one on the digits."""
+    shutil.copytree(runs_folder / "tiny", tmp_path / "runs" / "tiny")
+    shutil.copytree(EXAMPLE_FOLDER, tmp_path / "runs" / "digits")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def publishing(folder):
+    jobs = Jobs(folder, command=SAYS_NOTHING)
+    yield Publishing(jobs, shared=False)
+    jobs.close()
+
+
+@pytest.fixture
+def on_a_space(folder):
+    """Where strangers are, and `tiny` is mine."""
+    jobs = Jobs(folder, command=SAYS_NOTHING, limits=Limits.shared())
+    known = {"id": new_id(), "owner": hashed(ME), "source": "digits", "options": {}}
+    now = time.time()
+    jobs._book.add(Job(**known, out=folder / "tiny", state="done", created=now, ended=now))
+    yield Publishing(jobs, shared=True)
+    jobs.close()
+
+
+@pytest.fixture
+def writing(hub):
+    with writable(hub) as writing:
+        yield writing
+
+
+def begin(publishing, visitor=ME, **change):
+    order = {
+        "run_id": "tiny", "what": "head", "repository": ID, "private": True, "licence": "",
+        "token": FRIEND,
+    } | change  # fmt: skip
+    return publishing.start(visitor, *order.values())
+
+
+def ended(publishing, visitor=ME) -> Parcel:
+    parcel, end = publishing.outbox.newest_of(visitor), time.monotonic() + 60
+    while parcel.live and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not parcel.live
+    return parcel
+
+
+def failure(publishing, **change) -> str:
+    """What the tab says once a publish has failed."""
+    begin(publishing, **change)
+    text = publish_words.status(ended(publishing))
+    assert "Not published" in text and FRIEND not in text and TOKEN not in text
+    return text
+
+
+def instead(monkeypatch, *events, error=None):
+    """Publishing says these events and then waits until it is asked to stop, or fails."""
+    asked = []
+
+    def publishing(path, repository, *, should_stop, **more):
+        asked.append((path, repository, more))
+        yield from events
+        if error:
+            raise error
+        while not should_stop():
+            time.sleep(0.01)
+        raise transfer.errors.PublishError("stopped; nothing was published")
+
+    monkeypatch.setattr("transfer.ui.publishing.publishing", publishing)
+    return asked
+
+
+def chosen(publishing, run: str, name: str = "") -> tuple:
+    return list(publishing.chosen(ME, run, name))[-1]
+
+
+def test_one_s_runs_are_offered_and_the_chosen_one_stays(publishing):
+    offered = publishing.listed(ME, None)
+    assert sorted(run for _, run in offered.choices) == ["digits", "tiny"]
+    assert publishing.listed(ME, "digits").value == "digits"
+    assert publishing.listed(ME, "gone").value in ("digits", "tiny")
+
+
+def test_what_will_be_sent_is_told_with_its_size_before_it_is(publishing):
+    what, repository, licence, told = chosen(publishing, "tiny", "me")
+    assert repository == ID and licence["visible"]
+    assert what.value == "head" and what.choices[0][0].startswith("Only what changed, ")
+    for name in ("run.json", "report.json", "model.safetensors", "README.md"):
+        assert f"<b>{name}</b>" in told
+    assert "No photo and no file name of a photo is sent" in told and "“shapes”" in told
+    assert "config.json" in publishing.told(ME, "tiny", "full")
+
+
+def test_of_open_images_it_is_told_that_some_are_shown_and_the_licence(publishing):
+    *_, licence, told = chosen(publishing, "digits")
+    assert not licence["visible"]
+    assert "mistakes.png" in told and "No photo" not in told and "Licence: imagenet-terms" in told
+
+
+def test_of_a_data_set_that_is_not_open_no_photo_is_promised_to_be_sent(publishing, folder, hub):
+    hub.add("datasets", "me/secret", {}, private=True)
+    record = json.loads((folder / "tiny" / "run.json").read_text())
+    (folder / "tiny" / "run.json").write_text(json.dumps(record | {"source": "hub:me/secret"}))
+    first, second = publishing.chosen(ME, "tiny", "")
+    assert "Asking the Hub" in first[-1]
+    assert "only if the Hub says" in second[-1] and "mistakes.png" not in second[-1]
+
+
+def test_a_way_that_is_not_possible_is_said_to_be(publishing, folder):
+    record = json.loads((folder / "tiny" / "run.json").read_text())
+    record["body"]["weights"] = "file:mine.safetensors"
+    (folder / "tiny" / "run.json").write_text(json.dumps(record))
+    what, *_, told = chosen(publishing, "tiny")
+    assert what.choices[0][0] == "Only what changed, not possible" and what.value == "full"
+    assert "config.json" in told
+    told = publishing.told(ME, "tiny", "head")
+    assert "mine.safetensors" in told and "--what" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("your own photos", "vgg16-your-own-photos"),
+        ("AI-Lab-Makerere/beans", "vgg16-beans"),
+        ("VGG of mine", "vgg-of-mine"),
+        ("../../été!!", "vgg16-t"),
+        ("日本", "vgg16-run"),
+        ("a--b..c.git", "vgg16-a-b.c"),
+        ("x" * 60, "vgg16-" + "x" * 60),
+    ],
+)
+def test_the_proposed_name_is_one_that_the_hub_takes(name, proposed):
+    from huggingface_hub.utils import validate_repo_id
+
+    assert proposed_name("vgg16", name) == proposed
+    validate_repo_id(f"me/{proposed}")
+
+
+def test_a_run_is_published_private_and_the_token_is_gone(publishing, writing):
+    status, publish, cancel, token = begin(publishing)
+    assert "Making the files" in status or "Waiting in line" in status
+    assert not publish.interactive and cancel.interactive and token == ""
+    parcel = ended(publishing)
+    assert isinstance(parcel.event, Published), parcel.error
+    repository = writing.hub.repositories["models", ID]
+    assert repository.private and {"run.json", "README.md"} <= set(repository.files)
+    status = publish_words.status(parcel)
+    assert f'href="{writing.hub.endpoint}/{ID}"' in status and "transfer.load" in status
+    assert FRIEND not in repr(parcel) and FRIEND not in repr(vars(publishing.outbox))
+    foretold = offer.offer(publishing._of(ME, "tiny").path, "tiny").bytes["head"]
+    assert 0.95 * foretold < parcel.event.bytes < 2.05 * foretold  # twice: in whole precision
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("hf_nobody", "does not know this token"),
+        (TOKEN, "does not know this token"),
+        ("", "no token"),
+        (None, "no token"),
+        (["x"], "no token"),
+        ("two words", "Expected a token of the Hub"),
+        (READER, "only reads"),
+    ],
+)
+def test_a_token_that_does_not_do_is_a_sentence(publishing, writing, token, words):
+    text = failure(publishing, token=token)
+    assert words in text and "auth login" not in text
+    assert not token or str(token) not in text
+    assert ("models", ID) not in writing.hub.repositories
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"run_id": "../runs/tiny"}, "finished run of yours"),
+        ({"run_id": "/etc"}, "finished run of yours"),
+        ({"run_id": None}, "finished run of yours"),
+        ({"run_id": ["tiny"]}, "finished run of yours"),
+        ({"run_id": TOKEN}, "finished run of yours"),
+        ({"what": "all"}, "what to publish"),
+        ({"what": TOKEN}, "what to publish"),
+        ({"what": {}}, "what to publish"),
+        ({"repository": ""}, "a repository&#x27;s name"),
+        ({"repository": None}, "a repository&#x27;s name"),
+        ({"repository": "../x"}, "a repository&#x27;s name"),
+        ({"repository": "/etc/passwd"}, "a repository&#x27;s name"),
+        ({"repository": TOKEN}, "looks like a token"),
+        ({"repository": f"me/{TOKEN}"}, "looks like a token"),
+        ({"repository": "<b>x"}, "a repository&#x27;s name"),
+        ({"private": "no"}, "Private must be yes or no"),
+        ({"private": None}, "Private must be yes or no"),
+        ({"licence": "my own"}, "the licence"),
+        ({"licence": TOKEN}, "the licence"),
+        ({"licence": ["mit"]}, "the licence"),
+    ],
+)
+def test_what_the_page_does_not_offer_is_refused_in_a_sentence(
+    publishing, monkeypatch, change, words
+):
+    asked = instead(monkeypatch)
+    text = failure(publishing, **change)
+    assert words in text and "<b>x" not in text and asked == []
+
+
+def test_a_strangers_run_is_not_published_and_not_zipped(on_a_space, monkeypatch):
+    asked = instead(monkeypatch)
+    assert on_a_space.listed(OTHER, None).value is None
+    on_a_space.start_signed_in(OTHER, "tiny", "head", ID, True, "", _oauth())
+    assert "finished run of yours" in ended(on_a_space, OTHER).error and asked == []
+    with pytest.raises(gr.Error, match="of yours"):
+        on_a_space.zipped(OTHER, "tiny", "head", ID, True, "")
+    assert "of yours" in on_a_space.told(OTHER, "tiny", "head")
+
+
+def _oauth(token: str = OAUTH) -> gr.OAuthToken:
+    return gr.OAuthToken(token=token, scope="contribute-repos", expires_at=0)
+
+
+def test_on_a_space_only_the_visitor_s_own_sign_in_counts(on_a_space, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: FRIEND)
+    asked = instead(monkeypatch, CHECKED)
+    on_a_space.start_signed_in(ME, "tiny", "head", ID, True, "", None)
+    assert "signed in" in ended(on_a_space).error and asked == []
+    on_a_space.start_signed_in(ME, "tiny", "head", ID, True, "mit", _oauth())
+    on_a_space.cancel(ME)
+    ended(on_a_space)
+    assert asked[0][2]["token"] == OAUTH and asked[0][2]["license"] == "mit"
+
+
+def test_a_visitor_without_a_name_publishes_nothing(publishing):
+    for act in (begin, lambda it, visitor: it.cancel(visitor)):
+        with pytest.raises(gr.Error, match="reload"):
+            act(publishing, visitor="")
+
+
+def test_one_publish_at_a_time_for_one_visitor(publishing, monkeypatch):
+    instead(monkeypatch, CHECKED)
+    begin(publishing)
+    with pytest.raises(gr.Error, match="is going on"):
+        begin(publishing)
+    begin(publishing, OTHER)
+    publishing.cancel(ME)
+    assert publishing.outbox.newest_of(OTHER).live
+    assert "Cancelled" in publish_words.status(ended(publishing))
+    begin(publishing)
+    for visitor in (ME, OTHER):
+        publishing.cancel(visitor)
+        ended(publishing, visitor)
+
+
+def test_a_third_visitor_waits_in_line_and_may_leave_it(publishing, monkeypatch):
+    asked = instead(monkeypatch, CHECKED)
+    for visitor in (ME, OTHER, "t" * 32):
+        begin(publishing, visitor)
+    third = publishing.outbox.newest_of("t" * 32)
+    time.sleep(0.1)
+    assert third.in_line and "Waiting in line" in publish_words.status(third)
+    publishing.cancel("t" * 32)
+    assert "Cancelled" in publish_words.status(ended(publishing, "t" * 32)) and len(asked) == 2
+    publishing.outbox.close()
+    assert not publishing.outbox.newest_of(ME).live and not publishing.outbox.newest_of(OTHER).live
+
+
+def test_cancelling_ends_a_real_wait_and_leaves_nothing(publishing, writing):
+    writing.faults, writing.retry_after = {1: "429"}, "60"
+    begin(publishing)
+    parcel = publishing.outbox.newest_of(ME)
+    while not isinstance(parcel.event, Waiting):
+        assert parcel.live
+        time.sleep(0.02)
+    assert re.search(r"Trying again in (59|60) s", publish_words.status(parcel))
+    begun = time.monotonic()
+    status, _, cancel = publishing.cancel(ME)
+    assert "Cancelling" in status and not cancel.interactive
+    assert "Cancelled" in publish_words.status(ended(publishing))
+    assert time.monotonic() - begun < 5 and ("models", ID) not in writing.hub.repositories
+
+
+def test_what_is_to_be_private_goes_into_no_open_repository(publishing, writing, hub):
+    hub.add("models", ID, {"README.md": b"mine"}, private=False)
+    assert "is public" in failure(publishing)
+    assert hub.repositories["models", ID].files == {"README.md": b"mine"}
+
+
+def test_progress_is_told_as_it_is():
+    def told(event, **more):
+        return publish_words.status(Parcel(event=event, checked=CHECKED, in_line=False, **more))
+
+    assert "a new private repository me/vgg11-tiny" in told(CHECKED)
+    half = told(Sending(done_bytes=500_000, total_bytes=1_000_000))
+    assert "0.5 of 1.0 MB" in half and "width:50.0%" in half
+    assert "making one commit" in told(Sending(done_bytes=9, total_bytes=9))
+    assert "reading it back" in told(Verifying())
+    assert "Trying again in 3 s" in told(Waiting(seconds=3.2, why="the Hub is busy"))
+    sent = told(Verifying(), error="the Hub is gone <b>", live=False)
+    assert "Sent, but not read back" in sent and "gone &lt;b&gt;" in sent
+    for event in (None, CHECKED, Verifying()):
+        assert 'role="status"' in told(event) and 'aria-live="polite"' in told(event)
+
+
+def test_an_error_of_ours_is_a_sentence_without_what_it_says(publishing, monkeypatch):
+    instead(monkeypatch, error=ValueError(f"with {FRIEND}"))
+    assert "ValueError" in failure(publishing)
+
+
+def test_a_watcher_sees_the_end_and_one_who_comes_later_too(publishing, monkeypatch):
+    async def watched() -> list:
+        return [shown async for shown in publishing.watch(ME)]
+
+    assert "Nothing is being published" in asyncio.run(watched())[0][0]
+    instead(monkeypatch, CHECKED, error=transfer.errors.PublishError("the Hub is away"))
+    begin(publishing)
+    for _ in range(2):
+        status, publish, cancel = asyncio.run(watched())[-1]
+        assert "The Hub is away" in status and publish.interactive and not cancel.interactive
+
+
+def test_how_it_ended_is_not_kept_for_ever(publishing, monkeypatch):
+    instead(monkeypatch, error=transfer.errors.PublishError("x"))
+    begin(publishing)
+    ended(publishing)
+    monkeypatch.setattr("transfer.ui.outbox.SECONDS_KEPT", -1)
+    begin(publishing, OTHER)
+    assert publishing.outbox.newest_of(ME) is None
+
+
+def test_a_zip_holds_what_would_be_published_and_loads(publishing, tmp_path, run):
+    path = Path(publishing.zipped(ME, "tiny", "head", "me/my-tiny", True, "mit"))
+    assert path.name == "my-tiny.zip"
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "taken")
+    taken = tmp_path / "taken" / "my-tiny"
+    assert {"run.json", "report.json", "model.safetensors", "README.md"} <= {
+        file.name for file in taken.iterdir()
+    }
+    assert transfer.load(taken).classes == ("across", "down", "spots")
+    card = (taken / "README.md").read_text()
+    assert "license: mit" in card and "me/my-tiny" in card
+    assert str(tmp_path) not in (taken / "run.json").read_text()
+
+
+def test_a_zip_goes_after_a_while_and_is_served_from_where_it_is(gradio_folder, monkeypatch):
+    monkeypatch.setattr(downloads, "SECONDS_A_DOWNLOAD_STAYS", 0.05)
+    made = downloads.Downloads()
+    folder = made.new_folder()
+    assert folder.is_dir() and folder.is_relative_to(gradio_folder)
+    assert folder != made.new_folder()
+    end = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not folder.exists()
+
+
+def test_who_is_signed_in_is_told_when_the_hub_says_so(publishing, writing, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    told, name, repository = publishing.whose("x")
+    assert "Not signed in" in told and (name, repository) == ("", "x")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_old")
+    assert "does not know" in publishing.whose("x")[0]
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: FRIEND)
+    told, name, repository = publishing.whose("x")
+    assert "<b>me</b>" in told and (name, repository) == ("me", "me/x")
+    assert publishing.whose("team/x")[2] == "team/x" and publishing.whose("")[2] == ""
+    asked = len(writing.seen)
+    publishing.whose("x")
+    assert len(writing.seen) == asked and FRIEND not in repr(vars(publishing))
+
+
+def test_a_hub_that_is_away_keeps_nobody_waiting(publishing, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: FRIEND)
+    begun = time.monotonic()
+    with hub.in_mood("silent"):
+        told, name, _ = publishing.whose("x")
+    assert "does not answer" in told and name == "" and time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("make one at X, then run `hf auth login`", "make one at X, then sign in again"),
+        ("sign in anew with `hf auth login`", "sign in anew"),
+        ("then sign in with `hf auth login` (status 403)", "then sign in again (status 403)"),
+        ("publish with --what head", "publish; choose only what changed"),
+        ("publish the network with --what full", "publish the network: choose it above"),
+    ],
+)
+def test_advice_for_the_command_line_is_put_into_the_page_s_words(sentence, told):
+    assert publish_words.as_on_page(sentence) == told
+
+
+def components(page) -> list[dict]:
+    return page.get_config_file()["components"]
+
+
+@pytest.mark.parametrize(("space", "oauth"), [(False, False), (True, False), (True, True)])
+def test_a_space_has_a_button_to_sign_in_and_no_field_for_a_token(empty, monkeypatch, space, oauth):
+    if space:
+        monkeypatch.setenv("SYSTEM", "spaces")
+        monkeypatch.setenv("SPACE_ID", "me/space")
+        if oauth:
+            monkeypatch.setenv("OAUTH_CLIENT_ID", "id")
+            for name in ("CLIENT_ID", "CLIENT_SECRET", "SCOPES"):
+                monkeypatch.setattr(f"gradio.oauth.OAUTH_{name}", "x")
+            monkeypatch.setattr("gradio.oauth.OPENID_PROVIDER_URL", "http://127.0.0.1")
+    page = build_page(empty, shared=space)
+    passwords = [one for one in components(page) if one["props"].get("type") == "password"]
+    logins = [one for one in components(page) if "Sign in with" in str(one["props"].get("value"))]
+    assert (len(passwords), len(logins)) == (0 if space else 1, int(oauth))
+
+
+def test_the_token_goes_to_one_event_alone_and_is_cleared_by_it(empty):
+    page = build_page(empty, shared=False)
+    (token,) = [one["id"] for one in components(page) if one["props"].get("type") == "password"]
+    events = page.get_config_file()["dependencies"]
+    takes = [event for event in events if token in event["inputs"]]
+    assert len(takes) == 1 and token in takes[0]["outputs"]
+    assert takes[0]["api_visibility"] == "private"
+
+
+def test_an_outbox_starts_empty():
+    assert Outbox().newest_of(ME) is None and Outbox().cancel(ME) is None

@@ -1,0 +1,13 @@
+"""Trainings in the background, by id, that outlive tabs, crashes and the app itself.
+
+Each runs in a worker process that is warm before it is needed; records on disk bring jobs, charts
+and names back after a restart. Knows neither gradio nor torch.
+"""
+
+from transfer.jobs.job import ENDED, LIVE, Job, begins_to_learn
+from transfer.jobs.limits import Limits
+from transfer.jobs.registry import Jobs
+from transfer.jobs.shelf import ListedRun
+from transfer.jobs.workers import WORKER
+
+__all__ = ["ENDED", "LIVE", "WORKER", "Job", "Jobs", "Limits", "ListedRun", "begins_to_learn"]

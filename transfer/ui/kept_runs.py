@@ -1,0 +1,157 @@
+"""What one does with finished runs: look at them again, rename, delete, compare, download."""
+
+import shutil
+import tempfile
+import time
+import zipfile
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from transfer.errors import JobError
+from transfer.jobs import Jobs, ListedRun
+from transfer.progress import duration
+from transfer.run_folder import Run
+from transfer.ui.compare import FEWEST, MOST, comparison
+from transfer.ui.mistakes import mistakes
+from transfer.ui.report import report
+from transfer.ui.runs import finished
+from transfer.ui.visitor import as_message, known
+
+NO_RUNS = "<p>No finished runs yet; the first one will stand here.</p>"
+NOBODY = ""  # whose runs of the command line and of other programs are
+SECONDS_A_DOWNLOAD_STAYS = 600
+
+
+class KeptRuns:
+    """Handlers over a visitor's finished runs; each looks the run up among those of the visitor."""
+
+    def __init__(self, jobs: Jobs):
+        self.jobs = jobs
+        self._downloads: Path | None = None
+
+    def listed(self, visitor: str, shown: str = ""):
+        """(the list, the run to choose, those to compare); `shown` is chosen where it is there."""
+        runs = self.jobs.runs_of(visitor)
+        names = [(f"{run.name}, {run.accuracy:.1%}, {_age(run)}", run.id) for run in runs]
+        ids = [run.id for run in runs]
+        chosen = shown if shown in ids else ids[0] if ids else None
+        page = "".join(_line(run) for run in runs)
+        return (
+            f'<ul class="runs">{page}</ul>' if runs else NO_RUNS,
+            gr.Dropdown(choices=names, value=chosen),
+            gr.Dropdown(choices=names, value=[], multiselect=True),
+        )
+
+    def show(self, visitor: str, run_id: str | None):
+        """(the report of a run, the name of the run that is shown)."""
+        with as_message():
+            run = self._of(visitor, run_id)
+            return report(finished(run.path), f"Report of {run.name}"), run.id
+
+    def mistakes(self, visitor: str, shown: str) -> str:
+        """The pictures of the run that is shown which it is most sure of and wrong about."""
+        if not shown:
+            return ""
+        with as_message():
+            listed = self._of(visitor, shown)
+            run = finished(listed.path)
+            return mistakes(run, self._source_of(visitor, listed, run))
+
+    def rename(self, visitor: str, run_id: str | None, name: str):
+        """(the list …, an empty field) once a run is called something else."""
+        with as_message():
+            run = self._of(visitor, run_id)
+            self.jobs.rename(run.id, visitor, name)
+        return *self.listed(visitor, run.id), ""
+
+    def ask(self, visitor: str, run_id: str | None):
+        """(the question whether to delete a run, the buttons that answer it)."""
+        with as_message():
+            run = self._of(visitor, run_id)
+        question = f"<p>Delete {escape(run.name)} for good?</p>"
+        shown = gr.Button(visible=True)
+        return gr.HTML(question, visible=True), shown, shown
+
+    def keep(self):
+        """Nothing is asked any more."""
+        hidden = gr.Button(visible=False)
+        return gr.HTML("", visible=False), hidden, hidden
+
+    def delete(self, visitor: str, run_id: str | None):
+        """(the list …, nothing asked any more)."""
+        with as_message():
+            run = self._of(visitor, run_id)
+            self.jobs.delete(run.id, visitor)
+        return *self.listed(visitor), *self.keep()
+
+    def compare(self, visitor: str, run_ids: list[str] | None) -> str:
+        """Runs side by side."""
+        with as_message():
+            if not isinstance(run_ids, list) or not FEWEST <= len(run_ids) <= MOST:
+                raise JobError(f"expected {FEWEST} to {MOST} runs to compare; choose some")
+            runs = [self._of(visitor, run_id) for run_id in run_ids]
+            return comparison([(f"{run.name}, {_age(run)}", finished(run.path)) for run in runs])
+
+    def download(self, visitor: str, run_id: str | None) -> str:
+        """The path of a zip of the run's folder, which is gone again after a while."""
+        with as_message():
+            run = self._of(visitor, run_id)
+        return str(_zipped(run.path, self._download_folder()))
+
+    def _of(self, visitor: str, run_id: str | None) -> ListedRun:
+        """Raises JobError, for an id is looked up, never taken as a path."""
+        for run in self.jobs.runs_of(known(visitor)):
+            if run.id == run_id:
+                return run
+        raise JobError("expected a finished run of yours, found none; choose one from the list")
+
+    def _source_of(self, visitor: str, listed: ListedRun, run: Run) -> str | None:
+        """What to read a run's images from again; None where this visitor may not, or it is lost.
+
+        Another visitor's own photos are seen by nobody else, even where runs are everybody's.
+        """
+        if run.record["source"] == "digits":
+            return "digits"
+        for owner in (visitor, NOBODY):
+            with suppress(JobError):
+                return self.jobs.get(listed.job_id, owner).source
+        if self.jobs.limits.own_runs_only or listed.job_id:
+            return None
+        return run.record["source"].partition(" (")[0]
+
+    def _download_folder(self) -> Path:
+        """A folder of this process, emptied of what was put there a while ago."""
+        if self._downloads is None or not self._downloads.is_dir():
+            self._downloads = Path(tempfile.mkdtemp(prefix="transfer-runs-"))
+        for old in self._downloads.iterdir():
+            if time.time() - old.stat().st_mtime > SECONDS_A_DOWNLOAD_STAYS:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self._downloads))
+
+
+def _zipped(run: Path, folder: Path) -> Path:
+    """Its files, without compression: weights do not get smaller."""
+    target = folder / f"{run.name}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(run.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                archive.write(path, Path(run.name, path.name))
+    return target
+
+
+def _line(run: ListedRun) -> str:
+    """One run: name and accuracy, then source, age, and how long it will stay."""
+    told = [run.source, _age(run)]
+    if run.seconds_left is not None:
+        told.append(f"removed in {duration(max(run.seconds_left, 0))}")
+    return (
+        f"<li><b>{escape(run.name)}</b><b>{run.accuracy:.1%}</b>"
+        f"<span>{escape(', '.join(told))}</span></li>"
+    )
+
+
+def _age(run: ListedRun) -> str:
+    return f"{duration(max(time.time() - run.created, 0))} ago"
