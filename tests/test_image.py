@@ -289,3 +289,12 @@ def test_postscript_is_not_run(monkeypatch):
     assert "no image" in refusal(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     )
+
+
+def test_what_was_loaded_is_not_turned_again():
+    """A picture goes through the loader at every door that it passes."""
+    picture = Image.new("RGB", (20, 10), "white")
+    file = io.BytesIO()
+    picture.save(file, "JPEG", exif=turned(6))
+    once = load_image(file.getvalue())
+    assert once.size == load_image(once).size == (10, 20)

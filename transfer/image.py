@@ -123,7 +123,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info = {}  # what it says of how to turn the picture has been done
+    return image
 
 
 def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
