@@ -29,7 +29,8 @@ def kept(folder):
 
 
 def test_runs_are_listed_and_the_one_that_is_shown_is_chosen(kept):
-    page, chosen, several = kept.listed(ME, "first")
+    page, chosen, several, controls = kept.listed(ME, "first")
+    assert controls.visible
     assert page.count("<li>") == 2 and "ago" in page and "removed in" not in page
     assert sorted(name for _, name in chosen.choices) == ["first", "second"]
     assert chosen.value == "first" and several.value == []
@@ -38,7 +39,8 @@ def test_runs_are_listed_and_the_one_that_is_shown_is_chosen(kept):
 
 def test_without_runs_that_is_said(tmp_path):
     jobs = Jobs(tmp_path / "runs", command=SAYS_NOTHING)
-    page, chosen, _ = KeptRuns(jobs).listed(ME)
+    page, chosen, _, controls = KeptRuns(jobs).listed(ME)
+    assert not controls.visible
     assert "No finished runs yet" in page and chosen.value is None
     jobs.close()
 
@@ -49,7 +51,7 @@ def test_a_run_shows_its_report_again(kept):
 
 
 def test_renaming_changes_what_is_listed_and_bad_names_are_a_sentence(kept):
-    page, chosen, _, empty = kept.rename(ME, "first", "my <b>best")
+    page, chosen, _, _, empty = kept.rename(ME, "first", "my <b>best")
     assert "my &lt;b&gt;best" in page and "<b>best" not in page
     assert chosen.value == "first" and empty == ""
     with pytest.raises(gr.Error, match="1 to 60"):
@@ -60,7 +62,7 @@ def test_deleting_asks_once_and_then_removes(kept, folder):
     question, yes, no = kept.ask(ME, "first")
     assert "Delete first for good?" in question.value and yes.visible and no.visible
     assert (folder / "first").exists()
-    page, _, _, question, yes, no = kept.delete(ME, "first")
+    page, _, _, _, question, yes, no = kept.delete(ME, "first")
     assert page.count("<li>") == 1 and not question.visible and not yes.visible and not no.visible
     assert not (folder / "first").exists() and (folder / "second").exists()
 

@@ -3,13 +3,14 @@
 import gradio as gr
 
 from transfer.source.presets import PRESETS
+from transfer.ui.fetch import fetches
 from transfer.ui.own import OwnData
 from transfer.ui.sources import Sources
 from transfer.ui.visitor import PRIVATE
 
 
-def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple[gr.Dropdown, list]:
-    """(the source, what shows a visitor's own classes)."""
+def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple:
+    """(the source, what shows a visitor's own classes, what shows the source)."""
     kinds = "a Hub id like user/name" + ("" if sources.shared else ", a zip or a folder of classes")
     with gr.Row():
         source = gr.Dropdown(
@@ -46,7 +47,7 @@ def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple
         event(lambda: "", None, found, show_progress="hidden", **PRIVATE)
     source.input(lambda: "", None, summary, show_progress="hidden", **PRIVATE)
     onward.click(lambda: gr.Tabs(selected="train"), None, tabs, **PRIVATE)
-    return source, own
+    return source, own, summary
 
 
 def _upload(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown):
@@ -73,7 +74,7 @@ def _own_classes(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown) ->
     overview = gr.HTML()
     with gr.Row():
         use = gr.Button("Use these photos", variant="primary")
-        save = gr.DownloadButton("Save as zip")
+        save = gr.Button("Save as zip")
         remove = gr.Button("Remove this class")
     shown = [chosen, overview]
     for event in (add.click, name.submit):
@@ -81,5 +82,5 @@ def _own_classes(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown) ->
     photos.upload(own.add_photos, [visitor, chosen, photos], [overview, photos], **PRIVATE)
     camera.input(own.add_photos, [visitor, chosen, camera], [overview, camera], **PRIVATE)
     remove.click(own.remove_class, [visitor, chosen], shown, **PRIVATE)
-    save.click(own.download, visitor, save, **PRIVATE)
+    fetches(save, own.download, [visitor], "fetched-photos")
     return shown, use.click(own.use, visitor, source, **PRIVATE)

@@ -33,7 +33,8 @@ class KeptRuns:
         self._downloads: Path | None = None
 
     def listed(self, visitor: str, shown: str = ""):
-        """(the list, the run to choose, those to compare); `shown` is chosen where it is there."""
+        """(the list, the run to choose, those to compare, what is done with them); `shown` is
+        chosen where it is there."""
         runs = self.jobs.runs_of(visitor)
         names = [(f"{run.name}, {run.accuracy:.1%}, {_age(run)}", run.id) for run in runs]
         ids = [run.id for run in runs]
@@ -43,6 +44,7 @@ class KeptRuns:
             f'<ul class="runs">{page}</ul>' if runs else NO_RUNS,
             gr.Dropdown(choices=names, value=chosen),
             gr.Dropdown(choices=names, value=[], multiselect=True),
+            gr.Column(visible=bool(runs)),
         )
 
     def show(self, visitor: str, run_id: str | None):

@@ -18,13 +18,20 @@ from transfer.ui.try_tab import try_tab
 from transfer.ui.trying import Trying
 from transfer.ui.visitor import NEW_VISITOR, PRIVATE
 
+SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS = 600, 3_600  # what visitors sent and fetched
+MOST_WAITING_EVENTS = 500  # opening the page takes about ten
+
 
 def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
     """`shared` is a server with strangers on it: no folders of its own disk, no others' runs."""
     sources = Sources(OwnData(jobs), shared=shared)
     trainings = Trainings(jobs, sources)
     runs = Runs(jobs, shared=shared)
-    with gr.Blocks(title="Teach VGG16 something new", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title="Teach VGG16 something new",
+        analytics_enabled=False,
+        delete_cache=(SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS),
+    ) as page:
         gr.Markdown(
             "# Teach VGG16 something new\nPick labelled images, watch the network learn them in "
             "two phases, then try it on a picture of your own."
@@ -34,7 +41,7 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
         )
         with gr.Tabs() as tabs:
             with gr.Tab("Data", id="data"):
-                source, own = data_tab(sources, visitor, tabs)
+                source, own, summary = data_tab(sources, visitor, tabs)
             with gr.Tab("Train", id="train"):
                 watched = train_tab(trainings, visitor, source)
             with gr.Tab("Try it", id="try"):
@@ -43,6 +50,7 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
                 publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         opened.then(sources.own.show, visitor, own, show_progress="hidden", **PRIVATE)
+        opened.then(sources.show, [visitor, source], summary, show_progress="hidden", **PRIVATE)
         opened.then(
             trainings.watch,
             visitor,
@@ -51,5 +59,7 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
             show_progress="hidden",
             **PRIVATE,
         )
+        if lent := jobs.limits.described():
+            gr.Markdown("**On this server.** " + " ".join(lent), elem_classes="lent")
         Api(trainings, runs).offer()
-    return page.queue(max_size=64, api_open=False, default_concurrency_limit=8)
+    return page.queue(max_size=MOST_WAITING_EVENTS, api_open=False, default_concurrency_limit=8)

@@ -3,14 +3,10 @@
 import gradio as gr
 
 from transfer.ui.compare import MOST
+from transfer.ui.fetch import fetches
 from transfer.ui.kept_runs import NO_RUNS, KeptRuns
 from transfer.ui.visitor import PRIVATE
 
-# a download button fetches what it holds already: it is filled first, then pressed
-FETCH = """() => setTimeout(() => {
-    const at = document.getElementById("fetched-run");
-    (at.querySelector("a, button") || at).click();
-}, 200)"""
 QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
@@ -21,30 +17,30 @@ def runs_section(
     pictures = gr.HTML()
     gr.Markdown("## Your runs")
     page = gr.HTML(NO_RUNS)
-    chosen = gr.Dropdown([], label="Run", info="What the buttons below are about.", value=None)
-    with gr.Row():
-        show = gr.Button("Show its report", min_width=140)
-        download = gr.Button("Download as zip", min_width=140)
-        delete = gr.Button("Delete", min_width=100)
-    fetched = gr.DownloadButton(elem_id="fetched-run", elem_classes="fetched")
-    question = gr.HTML(visible=False)
-    with gr.Row():
-        really = gr.Button("Yes, delete it", variant="stop", visible=False)
-        keep = gr.Button("Keep it", visible=False)
-    with gr.Row():
-        name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
-        rename = gr.Button("Rename", scale=1, min_width=100, elem_classes="low")
-    with gr.Accordion("Compare runs", open=False):
-        several = gr.Dropdown(
-            [],
-            label="Runs to compare",
-            info="Two or more; the others are measured against the first.",
-            multiselect=True,
-            max_choices=MOST,
-        )
-        compare = gr.Button("Compare")
-        compared = gr.HTML()
-    listed, asked = [page, chosen, several], [question, really, keep]
+    with gr.Column(visible=False) as controls:
+        chosen = gr.Dropdown([], label="Run", info="What the buttons below are about.", value=None)
+        with gr.Row():
+            show = gr.Button("Show its report", min_width=140)
+            download = gr.Button("Download as zip", min_width=140)
+            delete = gr.Button("Delete", min_width=100)
+        question = gr.HTML(visible=False)
+        with gr.Row():
+            really = gr.Button("Yes, delete it", variant="stop", visible=False)
+            keep = gr.Button("Keep it", visible=False)
+        with gr.Row():
+            name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
+            rename = gr.Button("Rename", scale=1, min_width=100, elem_classes="low")
+        with gr.Accordion("Compare runs", open=False):
+            several = gr.Dropdown(
+                [],
+                label="Runs to compare",
+                info="Two or more; the others are measured against the first.",
+                multiselect=True,
+                max_choices=MOST,
+            )
+            compare = gr.Button("Compare")
+            compared = gr.HTML()
+    listed, asked = [page, chosen, several, controls], [question, really, keep]
     show.click(kept.show, [visitor, chosen], [result, shown_run], **PRIVATE)
     shown_run.change(kept.mistakes, [visitor, shown_run], pictures, **QUIET)
     for event in (name.submit, rename.click):
@@ -52,7 +48,7 @@ def runs_section(
     delete.click(kept.ask, [visitor, chosen], asked, **PRIVATE)
     keep.click(kept.keep, None, asked, **PRIVATE)
     really.click(kept.delete, [visitor, chosen], [*listed, *asked], **PRIVATE)
-    download.click(kept.download, [visitor, chosen], fetched, **PRIVATE).success(js=FETCH, **QUIET)
+    fetches(download, kept.download, [visitor, chosen], "fetched-run")
     compare.click(kept.compare, [visitor, several], compared, **PRIVATE)
     for event in (visitor.change, shown_run.change):
         event(kept.listed, [visitor, shown_run], listed, **QUIET)
