@@ -75,7 +75,9 @@ def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     page.get_by_text("of the test images are right").wait_for(timeout=120_000)
     assert page.get_by_text("after fine-tune").count() == 1
     tab(page, "Try it")
-    page.wait_for_function("document.querySelector('input[aria-label=Run]').value.startsWith('digits')")
+    page.wait_for_function(
+        "document.querySelector('input[aria-label=Run]').value.startsWith('digits')"
+    )
     draw_seven(page)
     button(page, "What is it?").click()
     guess = page.locator(".answer .best .name")

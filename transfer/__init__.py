@@ -18,7 +18,7 @@ _HOMES = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "evaluate": "classifier",
-    "publish": "publish",
+    "publish": "publishing",
 }
 __all__ = list(_HOMES)
 

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from transfer.progress import Progress
-    from transfer.publish import Event
+    from transfer.publishing import Event
 
 RunOrFolder = Annotated[
     str, typer.Argument(metavar="RUN_OR_DIR", help="A run folder, or one that `export` wrote.")
@@ -33,7 +33,7 @@ def publish(
     """Put a run or an exported folder on the Hub: one commit, then read back."""
     from transfer.interrupt import lasting_interrupt
     from transfer.progress import Progress
-    from transfer.publish import publishing
+    from transfer.publishing import publishing
 
     progress, event = Progress(), None
     with lasting_interrupt() as check:
@@ -57,19 +57,19 @@ def publish(
 
 
 def _asked_license(run: str) -> str | None:
-    """What the user answers, where neither the weights nor the images tell a licence."""
-    from transfer.card import licenses
-    from transfer.publish import read_source
+    """What the user answers, where what is known of weights and images gives no licence."""
+    from transfer.publishing import read_source
+    from transfer.publishing.card import choose_terms
 
     source = read_source(run)
-    if source is not None and any(licenses(source)):
+    if source is not None and choose_terms(source, None).metadata:
         return None
     asked = "licence of what is published, like apache-2.0 (empty: none is named)"
     return typer.prompt(asked, default="", show_default=False, err=True).strip() or None
 
 
 def _tell(progress: "Progress", event: "Event", private: bool) -> None:
-    from transfer.publish import Checked, Published, Sending, Verifying, Waiting
+    from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 
     match event:
         case Checked():

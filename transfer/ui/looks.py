@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transfer.settings import Look, TrainingSettings
 from transfer.source import LabelledImages, glance, open_source
+from transfer.ui.libraries import DIGITS_NEED, have
 
 SECONDS_KNOWN = 60.0
 MOST_SOURCES = 200
@@ -31,6 +32,7 @@ class Looks:
         seen = self._seen.get(key)
         is_here = not source.startswith("hub:") and _is_here(source)
         if is_here and (seen is None or time.monotonic() - seen[0] > SECONDS_KNOWN):
+            have(DIGITS_NEED)
             self.remember(source, open_source(source, settings), settings.limit_per_class)
             seen = self._seen[key]
         return seen and seen[1:]

@@ -7,6 +7,7 @@ from transfer.image import load_image
 from transfer.run_folder import Run
 from transfer.source import open_source
 from transfer.ui.charts import thumbnails
+from transfer.ui.libraries import DIGITS_NEED, have
 from transfer.ui.report import MISTAKES_SHOWN, mistake_names
 
 TITLE = "<h3>The most confident mistakes</h3>"
@@ -39,6 +40,7 @@ def _read(path: str, source: str, revision: str) -> str:
     from transfer.run_folder import read_run
 
     run = read_run(path)
+    have(DIGITS_NEED)
     images = open_source(source, run.settings)
     if images.revision != revision:
         return ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from transfer.bundle import WHATS, bundle_bytes
-from transfer.card.terms import choose_terms, hub_set, is_public
-from transfer.disclosure import bare, published_record, published_report
 from transfer.errors import TransferError
+from transfer.publishing.bundle import WHATS, bundle_bytes
+from transfer.publishing.card.terms import choose_terms, hub_set, is_public
+from transfer.publishing.disclosure import bare, published_record, published_report
 from transfer.run_folder import RECORD, REPORT, TENSORS, Run
 from transfer.ui.runs import finished
 
@@ -23,11 +23,13 @@ LONGEST_NAME = 60
 class Offer:
     """`bytes` of each way to publish a run, about; `refused` says of the other ways why not.
 
-    `source` is the name of the images that is told to others, `hub_set` their id on the Hub.
+    `most` is what a head takes where half precision would move a score, which is known once it is
+    written. `source` is the name of the images that others are told, `hub_set` their id on the Hub.
     """
 
     name: str
     bytes: dict[str, int]
+    most: dict[str, int]
     refused: dict[str, str]
     files: dict[str, dict[str, int]]
     source: str
@@ -52,11 +54,14 @@ def offer(path: Path, name: str) -> Offer:
             sizes[what] = bundle_bytes(run, what) + CARD_BYTES
         except TransferError as error:
             refused[what] = str(error)
+    files = {what: _files(run, what, size - CARD_BYTES) for what, size in sizes.items()}
+    more = {"head": files.get("head", {}).get(TENSORS, 0), "full": 0}
     return Offer(
         name=proposed_name(run.settings.architecture, name),
         bytes=sizes,
+        most={what: size + more[what] for what, size in sizes.items()},
         refused=refused,
-        files={what: _files(run, what, size - CARD_BYTES) for what, size in sizes.items()},
+        files=files,
         source=bare(str(run.record.get("source", ""))),
         hub_set=hub_set(run),
     )

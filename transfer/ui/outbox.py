@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from transfer.errors import JobError, PublishError, TransferError
 from transfer.jobs.job import hashed
-from transfer.publish import Checked, Event
+from transfer.publishing import Checked, Event
 
-AT_ONCE = 2  # each builds a network in memory
+AT_ONCE = 1  # each changes for the whole process what huggingface_hub prints
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_KEPT = 3_600
 SECONDS_TO_CLEAR_AWAY = 10.0

@@ -49,6 +49,7 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
             with gr.Tab("Publish", id="publish") as publishes:
                 publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
+        opened.then(trainings.place, visitor, tabs, show_progress="hidden", **PRIVATE)
         opened.then(sources.own.show, visitor, own, show_progress="hidden", **PRIVATE)
         opened.then(sources.show, [visitor, source], summary, show_progress="hidden", **PRIVATE)
         opened.then(

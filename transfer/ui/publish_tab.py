@@ -4,7 +4,7 @@ import os
 
 import gradio as gr
 
-from transfer.bundle import WHATS
+from transfer.publishing.bundle import WHATS
 from transfer.ui import publish_words as words
 from transfer.ui.publishing import LABELS, LICENCES, Publishing
 from transfer.ui.visitor import PRIVATE
@@ -43,7 +43,9 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
     watched = [gr.HTML(words.status(None)), publish, cancel]
     wanted = [visitor, run, what, repository, private, licence]
     _tell(publishing, tab, [visitor, run, name], [what, repository, licence, bundle])
-    _ask_whose(publishing, tab, repository, [whose, name, repository])
+    ask = publishing.whose_on_a_space if publishing.shared else publishing.whose
+    asked = tab.select(ask, None, [whose, name], **QUIET)
+    asked.then(publishing.placed, [name, repository], repository, **QUIET)
     if token is None:
         started = publish.click(publishing.start_signed_in, wanted, watched, **QUIET)
     else:
@@ -60,13 +62,22 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
 
 
 def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
-    run = gr.Dropdown([], value=None, label="Run", info="One of your finished runs.")
+    # what is none of the choices gets a sentence; gradio's own refusal would print what was posted
+    run = gr.Dropdown(
+        [],
+        value=None,
+        label="Run",
+        info="One of your finished runs.",
+        allow_custom_value=True,
+    )
     what = gr.Radio([(LABELS[what], what) for what in WHATS], value="head", label="What", info=WHAT)
     licence = gr.Dropdown(
         [("Leave out", ""), *LICENCES],
         value="",
         label="Licence",
-        info="What others may do with it; the terms of its body and its images name none.",
+        info="What others may do with it; its body and its images name none. Choose, or type one "
+        "that the Hub knows.",
+        allow_custom_value=True,
         visible=False,
     )
     return run, what, licence
@@ -110,8 +121,3 @@ def _tell(publishing: Publishing, tab: gr.Tab, known: list, shown: list) -> None
     tab.select(publishing.listed, [visitor, run], run, **QUIET)
     run.change(publishing.chosen, known, shown, trigger_mode="always_last", **QUIET)
     what.input(publishing.told, [visitor, run, what], bundle, trigger_mode="always_last", **QUIET)
-
-
-def _ask_whose(publishing: Publishing, tab: gr.Tab, repository: gr.Textbox, shown: list) -> None:
-    ask = publishing.whose_on_a_space if publishing.shared else publishing.whose
-    tab.select(ask, repository, shown, **QUIET)

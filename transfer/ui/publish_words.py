@@ -3,9 +3,9 @@
 import re
 from html import escape
 
-from transfer.account import TOKENS_PAGE
-from transfer.patience import Waiting
-from transfer.publish import Checked, Published, Sending, Verifying
+from transfer.publishing import Checked, Published, Sending, Verifying
+from transfer.publishing.account import TOKENS_PAGE
+from transfer.publishing.patience import Waiting
 from transfer.ui.offer import CARD_BYTES, Known, Offer
 from transfer.ui.outbox import STOPPED, Parcel
 
@@ -18,8 +18,8 @@ IDLE = "Nothing is being published."
 STAYS = "It goes on if you close this page, and shows here when you come back."
 MEANING = {
     "model.safetensors": {
-        "head": "the head, and what moved of the body; twice as large if half precision would move "
-        "a score",
+        "head": "the head, and what moved of the body; the less where half precision moves no "
+        "score",
         "full": "the whole network",
     },
     "run.json": "classes, settings and curves",
@@ -40,9 +40,10 @@ def bundle(offered: Offer, what: str, known: Known | None) -> str:
         f"<li><b>README.md</b><span>the model card, with {pictures}</span>"
         f"<b>{size_of(CARD_BYTES)}</b></li>"
     )
+    sizes = size_of(offered.bytes[what], offered.most[what])
     told = LOOKING if known is None else _images(offered, known) + _licence(known)
     return (
-        f'<div class="bundle"><b>What will be sent: about {size_of(offered.bytes[what])}</b>'
+        f'<div class="bundle"><b>What will be sent: about {sizes}</b>'
         f'<ul class="files">{"".join(rows)}</ul>{told}</div>'
     )
 
@@ -50,7 +51,9 @@ def bundle(offered: Offer, what: str, known: Known | None) -> str:
 def _row(name: str, size: int, what: str) -> str:
     meaning = MEANING[name]
     meaning = meaning if isinstance(meaning, str) else meaning[what]
-    return f"<li><b>{name}</b><span>{meaning}</span><b>{size_of(size)}</b></li>"
+    twice = (name, what) == ("model.safetensors", "head")
+    told = size_of(size, 2 * size if twice else size)
+    return f"<li><b>{name}</b><span>{meaning}</span><b>{told}</b></li>"
 
 
 def _images(offered: Offer, known: Known) -> str:
@@ -77,9 +80,14 @@ def _licence(known: Known) -> str:
     return f"<p>Licence: {escape(known.licence)}, as its body and its images have it.</p>"
 
 
-def size_of(size: int) -> str:
-    """`61.3 MB`, `840 kB`."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"
+def size_of(size: int, most: int = 0) -> str:
+    """`61.3 MB`, `840 kB`, `1.2 to 2.3 MB`."""
+    unit = "MB" if max(size, most) >= 1e6 else "kB"
+    low, high = (
+        f"{n / 1e6:,.1f}" if unit == "MB" else f"{max(1, round(n / 1e3)):,}"
+        for n in (size, max(size, most))
+    )
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def signed_in(name: str | None, why: str = "") -> str:
@@ -195,11 +203,10 @@ def _ended_badly(parcel: Parcel) -> str:
         return "<b>Cancelled</b><p>Nothing was published, and nothing is left behind.</p>"
     sentence = as_on_page(parcel.error)
     headline = "Sent, but not read back" if _is_sent(parcel) else "Not published"
-    told = f"{sentence[0].upper()}{sentence[1:]}."
-    return (
-        f"<b>{headline}</b><p>{escape(told)}</p><p>Your run is as it was; Publish once more sends "
-        "only what the Hub has not got yet.</p>"
-    )
+    told = f"<p>{escape(sentence[0].upper() + sentence[1:])}.</p>"
+    if parcel.event is not None:
+        told += "<p>Your run is as it was; Publish again sends only what is not there yet.</p>"
+    return f"<b>{headline}</b>{told}"
 
 
 def _is_sent(parcel: Parcel) -> bool:

@@ -2,24 +2,29 @@
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from transfer import account, hub
-from transfer.bundle import WHATS
+from transfer import hub
 from transfer.errors import JobError, PublishError, SettingsError, TransferError
 from transfer.jobs import Jobs, ListedRun
-from transfer.publish import Checked, Event, publishing
+from transfer.publishing import account
+from transfer.publishing.bundle import WHATS
 from transfer.ui import publish_words as words
 from transfer.ui.downloads import Downloads, zipped
 from transfer.ui.offer import Known, Offer, known_of, offer
+from transfer.ui.order import (
+    Order,
+    checked_licence,
+    checked_repository,
+    checked_token,
+    one_of,
+    sent,
+)
 from transfer.ui.outbox import Outbox, Parcel
 from transfer.ui.visitor import as_message, known
 
@@ -30,20 +35,6 @@ LICENCES = (
     *("cc-by-nc-4.0", "openrail"),
 )
 LABELS = {"head": "Only what changed", "full": "The whole network"}
-LONGEST_TOKEN = 2_000
-A_TOKEN = re.compile(r"\s*hf_|hf_\w{30}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a visitor wants published, checked; the token is in no text made of it."""
-
-    path: Path
-    repository: str
-    what: str
-    private: bool
-    licence: str | None
-    token: str | None = field(repr=False)
 
 
 class Publishing:
@@ -95,31 +86,32 @@ class Publishing:
             return words.NO_RUN
         try:
             offered, found = self._offered(visitor, run_id)
-            return words.bundle(offered, _one_of(WHATS, what, "what to publish"), found)
+            return words.bundle(offered, one_of(WHATS, what, "what to publish"), found)
         except TransferError as error:
             return words.refusal(str(error))
 
-    def whose(self, repository: str):
-        """(who is signed in on this machine, the account's name, the repository with it)."""
+    def whose(self) -> tuple[str, str]:
+        """(who is signed in on this machine, the account's name)."""
         name, why = self._signed_in()
-        place = repository if isinstance(repository, str) else ""
-        if name and place and "/" not in place:
-            place = f"{name}/{place}"
-        return words.signed_in(name, why), name, place
+        return words.signed_in(name, why), name
 
-    def whose_on_a_space(self, repository: str, profile: gr.OAuthProfile | None):
+    def whose_on_a_space(self, profile: gr.OAuthProfile | None) -> tuple[str, str]:
         """`whose`, of the visitor who signed in there."""
         name = profile.username if profile is not None else ""
-        place = repository if isinstance(repository, str) else ""
-        if name and place and "/" not in place:
-            place = f"{name}/{place}"
-        return words.signed_in(name, words.NOT_SIGNED_IN_ON_A_SPACE), name, place
+        return words.signed_in(name, words.NOT_SIGNED_IN_ON_A_SPACE), name
+
+    def placed(self, name: str, repository: str):
+        """A bare name with the account's before it; whatever else stands there stays."""
+        if not isinstance(name, str) or not isinstance(repository, str):
+            return gr.skip()
+        is_bare = bool(name) and bool(repository.strip()) and "/" not in repository
+        return f"{name}/{repository.strip()}" if is_bare else gr.skip()
 
     def start(self, visitor, run_id, what, repository, private, licence, token):
         """Begin to publish with a typed token, or with this machine's; what `watch` shows, and an
         empty field for the token."""
         order = partial(
-            self._order, visitor, run_id, what, repository, private, licence, _token(token)
+            self._order, visitor, run_id, what, repository, private, licence, checked_token(token)
         )
         return *self._begin(visitor, order), ""
 
@@ -164,7 +156,7 @@ class Publishing:
         wanted = order()
         if self.shared and wanted.token is None:
             raise PublishError("expected you to be signed in to the Hub; sign in first, above")
-        return _sent(wanted, should_stop)
+        return sent(wanted, should_stop)
 
     def _order(self, visitor, run_id, what, repository, private, licence, token) -> Order:
         """Raises TransferError; what was typed is not repeated where it could be a token."""
@@ -173,17 +165,17 @@ class Publishing:
             raise SettingsError("private must be yes or no; tick the box or leave it empty")
         return Order(
             path=run.path,
-            repository=_repository(repository),
-            what=_one_of(WHATS, what, "what to publish"),
+            repository=checked_repository(repository),
+            what=one_of(WHATS, what, "what to publish"),
             private=private,
-            licence=_one_of(("", *LICENCES), licence or "", "the licence") or None,
+            licence=checked_licence(licence),
             token=token,
         )
 
     def _zip(self, order: Order) -> Path:
-        from transfer.bundle import write_bundle
-        from transfer.card import is_public, write_card
-        from transfer.publish import read_source
+        from transfer.publishing import read_source
+        from transfer.publishing.bundle import write_bundle
+        from transfer.publishing.card import is_public, write_card
 
         folder, source = self.downloads.new_folder(), read_source(order.path)
         public = is_public(source)
@@ -232,27 +224,6 @@ class Publishing:
         return name, ""
 
 
-def _sent(order: Order, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """What is to be private goes into no repository that is open."""
-    events = publishing(
-        order.path,
-        order.repository,
-        what=order.what,
-        private=order.private,
-        license=order.licence,
-        token=order.token,
-        should_stop=should_stop,
-    )
-    with closing(events):
-        for event in events:
-            if isinstance(event, Checked) and order.private and not event.private:
-                raise PublishError(
-                    f"expected a private repository, found that {event.repository} is public; "
-                    "choose another name, or take the tick from Private"
-                )
-            yield event
-
-
 def _shown(parcel: Parcel | None) -> tuple:
     """(status, the button that publishes, the one that cancels)."""
     live = parcel is not None and parcel.live
@@ -266,37 +237,5 @@ def _shown(parcel: Parcel | None) -> tuple:
 
 def _way(offered: Offer, what: str) -> str:
     if what in offered.bytes:
-        return f"{LABELS[what]}, {words.size_of(offered.bytes[what])}"
+        return f"{LABELS[what]}, {words.size_of(offered.bytes[what], offered.most[what])}"
     return f"{LABELS[what]}, not possible"
-
-
-def _token(token: str | None) -> str | None:
-    """None where nothing was typed."""
-    text = token.strip() if isinstance(token, str) else ""
-    return text[:LONGEST_TOKEN] or None
-
-
-def _repository(name: str | None) -> str:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    text = name.strip() if isinstance(name, str) else ""
-    if A_TOKEN.search(text):
-        raise PublishError(
-            "expected the repository's name, found what looks like a token; type it into its own "
-            "field, and make a new one on the Hub if others saw it"
-        )
-    try:
-        validate_repo_id(text)
-    except HFValidationError:
-        raise PublishError(
-            f"expected a repository's name like me/ants-bees, found {text[:100]!r}; use letters, "
-            "digits, - _ and . in it, at most 96"
-        ) from None
-    return text
-
-
-def _one_of(known_values: tuple[str, ...], value: str, name: str) -> str:
-    if value not in known_values:
-        raise SettingsError(f"expected {name} to be one that the page offers; choose it again")
-    return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from transfer.errors import JobError
 from transfer.jobs import Jobs
 from transfer.run_folder import RECORD, Run, read_run
+from transfer.ui.libraries import have
 
 if TYPE_CHECKING:
     from transfer.classifier import Classifier
@@ -79,7 +80,7 @@ def finished(path: Path) -> Run:
 
 def is_address(name: str) -> bool:
     """Names of runs have no slash; what has one is asked of the Hub, never of this disk."""
-    return "/" in name
+    return isinstance(name, str) and "/" in name
 
 
 def _changed(path: Path) -> int:
@@ -91,6 +92,7 @@ def _changed(path: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _classifier(path: Path, changed: int) -> "Classifier":
+    have("torch")
     from transfer.opened import open_classifier
 
     return open_classifier(path)
@@ -98,6 +100,7 @@ def _classifier(path: Path, changed: int) -> "Classifier":
 
 @lru_cache(maxsize=2)
 def _from_hub(name: str, token: bool | None, lately: int) -> "Classifier":
+    have("torch")
     from transfer.opened import open_classifier
 
     return open_classifier(f"hub:{name}", token)

@@ -13,6 +13,7 @@ from transfer.image import load_image
 from transfer.settings import TrainingSettings
 from transfer.ui.charts import bars, thumbnails
 from transfer.ui.findings import findings, progress
+from transfer.ui.libraries import DIGITS_NEED, have
 from transfer.ui.looks import Looks
 from transfer.ui.own import OwnData
 
@@ -30,7 +31,7 @@ class Sources:
 
     def allowed(self, visitor: str, source: str | None) -> str:
         """The source as `open_source` takes it. Raises JobError where a visitor may not have it."""
-        source = (source or "").strip()
+        source = source.strip() if isinstance(source, str) else ""
         if not source:
             raise JobError("expected a source, found nothing; choose `digits` or type one")
         if path := self.own.source_of(visitor, source):
@@ -43,6 +44,7 @@ class Sources:
         """What a source holds, with samples, or in a sentence why it cannot be used."""
         try:
             allowed = self.allowed(visitor, source)
+            have(DIGITS_NEED)
             images = sources.open_source(allowed, TrainingSettings())
             self.looks.remember(allowed, images)
         except TransferError as error:
@@ -59,6 +61,7 @@ class Sources:
     def look(self, visitor: str, source: str) -> Iterator[str]:
         """Look at every image of a source: how far that is, then what was found."""
         try:
+            have(DIGITS_NEED)
             images = sources.open_source(self.allowed(visitor, source), TrainingSettings())
             told, looking = 0.0, inspecting(images)
             while True:

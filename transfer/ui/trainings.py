@@ -59,6 +59,12 @@ class Trainings:
                 self.jobs.stop(job.id, visitor)
         return self._shown(job)[0], gr.Button(interactive=False)
 
+    def place(self, visitor: str):
+        """The tab to open the page on: a training that is under way is seen at once, for a
+        connection that was cut ends in a reload."""
+        job = self.jobs.newest_of(visitor)
+        return gr.Tabs(selected="train") if job is not None and job.live else gr.skip()
+
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
         """What the page shows of this visitor's newest training, whenever that changes."""
         seen = None
