@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.tiny import SIDE, TINY, drained, tiny_network
-from transfer import events, filling, hardware, plan, recipe, training
+from transfer import events, filling, hardware, plan, recipe, recipe_steps, step, training
 from transfer.errors import CacheError
 from transfer.features import CacheSpec, Level
 from transfer.filling import cache_levels
@@ -462,7 +462,7 @@ def clock(monkeypatch):
 
     watch = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
     monkeypatch.setattr(Stage, "forward", counted)
-    for module in (filling, recipe, training):
+    for module in (filling, recipe_steps, step, training):
         monkeypatch.setattr(module, "time", watch)
 
 

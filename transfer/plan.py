@@ -201,10 +201,12 @@ def phase_seconds(
     counts: dict[str, int],
     transform: Transform,
     accelerator: Accelerator,
+    looks: int = 0,
 ) -> float:
     """What all epochs of a phase will take at most, from a few steps on random numbers.
 
-    `level` is what the phase learns from; the network is copied and stays as it is.
+    `level` is what the phase learns from, `looks` are validations after the last epoch; the network
+    is copied and stays as it is.
     """
     network = copy.deepcopy(network)
     network.freeze_below(unfreeze)
@@ -221,5 +223,5 @@ def phase_seconds(
             inputs.to(dtype),
         )
     an_image = {"train": step / images, "validation": forward / images}
-    an_epoch = sum(seconds * counts[split] for split, seconds in an_image.items())
-    return settings.epochs * (an_epoch / accelerator.num_processes + between)
+    of = {name: s * counts[name] / accelerator.num_processes for name, s in an_image.items()}
+    return settings.epochs * (sum(of.values()) + between) + looks * (of["validation"] + between)

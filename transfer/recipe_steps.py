@@ -38,7 +38,7 @@ from transfer.source import LabelledImages
 from transfer.stages import StageHead
 from transfer.step import class_weights
 from transfer.store import Store
-from transfer.training import run_phase
+from transfer.training import BETWEEN, run_phase
 from transfer.transform import Transform
 from transfer.weights import Body
 
@@ -126,9 +126,10 @@ def _phase_seconds(training: Training) -> dict[str, float]:
     settings, plan = training.settings, training.plan
     if settings.method == "features":
         return {}
-    phases = {"warm-up": (settings.warm_up, "none", "none")}
+    phases = {"warm-up": (settings.warm_up, "none", "none", 0)}
     if settings.unfreeze != "none":
-        phases["fine-tune"] = (settings.fine_tune, settings.unfreeze, plan.cut)
+        looks = len(BETWEEN)
+        phases["fine-tune"] = (settings.fine_tune, settings.unfreeze, plan.cut, looks)
     return {
         name: phase_seconds(
             training.network,
@@ -138,8 +139,9 @@ def _phase_seconds(training: Training) -> dict[str, float]:
             training.images.counts(),
             training.transform,
             training.accelerator,
+            looks,
         )
-        for name, (phase, unfreeze, block) in phases.items()
+        for name, (phase, unfreeze, block, looks) in phases.items()
     }
 
 

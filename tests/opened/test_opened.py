@@ -13,10 +13,10 @@ from tests.test_export import finished, scores_of_run
 from tests.test_export import scores_of_transformers as transformers_scores
 from tests.tiny import CLASSES, draw_classes, tiny_body
 from tests.tiny_timm import edit_config, files_of, save_vgg, scores_of, scores_of_timm
-from transfer.bundle import write_bundle
 from transfer.errors import RunError, TransferError
 from transfer.export import export
 from transfer.opened import open_classifier
+from transfer.publishing.bundle import write_bundle
 
 CONFIG, TENSORS, RECORD = "config.json", "model.safetensors", "run.json"
 ATOL = 1e-4

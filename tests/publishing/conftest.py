@@ -23,6 +23,8 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def writing(hub):
+    """A Hub that holds nothing yet and can be written to."""
+    hub.repositories.clear()
     with writable(hub) as writing:
         yield writing
 
