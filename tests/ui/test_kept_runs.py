@@ -74,13 +74,6 @@ def test_a_download_holds_the_whole_run(kept, folder):
     assert names == {path.name for path in (folder / "first").iterdir()}
 
 
-def test_old_downloads_go(kept, monkeypatch):
-    old = Path(kept.download(ME, "first"))
-    monkeypatch.setattr("transfer.ui.kept_runs.SECONDS_A_DOWNLOAD_STAYS", -1)
-    new = Path(kept.download(ME, "second"))
-    assert not old.exists() and new.exists()
-
-
 def test_two_runs_are_compared_and_one_is_not(kept):
     assert "What each step bought them" in kept.compare(ME, ["first", "second"])
     for wrong in ([], ["first"], None, "first", ["first"] * 7):

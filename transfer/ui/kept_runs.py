@@ -1,12 +1,8 @@
 """What one does with finished runs: look at them again, rename, delete, compare, download."""
 
-import shutil
-import tempfile
 import time
-import zipfile
 from contextlib import suppress
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 
@@ -15,6 +11,7 @@ from transfer.jobs import Jobs, ListedRun
 from transfer.progress import duration
 from transfer.run_folder import Run
 from transfer.ui.compare import FEWEST, MOST, comparison
+from transfer.ui.downloads import Downloads, zipped
 from transfer.ui.mistakes import mistakes
 from transfer.ui.report import report
 from transfer.ui.runs import finished
@@ -22,7 +19,6 @@ from transfer.ui.visitor import as_message, known
 
 NO_RUNS = "<p>No finished runs yet; the first one will stand here.</p>"
 NOBODY = ""  # whose runs of the command line and of other programs are
-SECONDS_A_DOWNLOAD_STAYS = 600
 
 
 class KeptRuns:
@@ -30,7 +26,7 @@ class KeptRuns:
 
     def __init__(self, jobs: Jobs):
         self.jobs = jobs
-        self._downloads: Path | None = None
+        self.downloads = Downloads()
 
     def listed(self, visitor: str, shown: str = ""):
         """(the list, the run to choose, those to compare, what is done with them); `shown` is
@@ -101,7 +97,8 @@ class KeptRuns:
         """The path of a zip of the run's folder, which is gone again after a while."""
         with as_message():
             run = self._of(visitor, run_id)
-        return str(_zipped(run.path, self._download_folder()))
+        folder = self.downloads.new_folder()
+        return str(zipped(run.path, folder / f"{run.path.name}.zip"))
 
     def _of(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError, for an id is looked up, never taken as a path."""
@@ -123,25 +120,6 @@ class KeptRuns:
         if self.jobs.limits.own_runs_only or listed.job_id:
             return None
         return run.record["source"].partition(" (")[0]
-
-    def _download_folder(self) -> Path:
-        """A folder of this process, emptied of what was put there a while ago."""
-        if self._downloads is None or not self._downloads.is_dir():
-            self._downloads = Path(tempfile.mkdtemp(prefix="transfer-runs-"))
-        for old in self._downloads.iterdir():
-            if time.time() - old.stat().st_mtime > SECONDS_A_DOWNLOAD_STAYS:
-                shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(dir=self._downloads))
-
-
-def _zipped(run: Path, folder: Path) -> Path:
-    """Its files, without compression: weights do not get smaller."""
-    target = folder / f"{run.name}.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(run.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                archive.write(path, Path(run.name, path.name))
-    return target
 
 
 def _line(run: ListedRun) -> str:
