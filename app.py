@@ -14,6 +14,8 @@ from transfer.jobs import Jobs, Limits
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# the page, its visitors' pictures and a training share the cores: whoever waits lets others work
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ FLAGS = (
 )
 ROOT = Path(__file__).parents[2]
 PHONE, DESKTOP = 390, 1280
+APP = ("app.py",)
+QUICK = ("-m", "tests.browser.quick_app")
 
 
 def free_port() -> int:
@@ -47,23 +49,47 @@ def page_said(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def page_address(page_runs, page_said, tmp_path_factory):
     """The address of `python app.py`, which is up."""
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--runs", str(page_runs)]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio"))}
-    with page_said.open("wb") as said:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT
-        )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while not _answers(address):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield address
-    process.terminate()
-    process.wait(timeout=20)
+    with app_up(page_runs, page_said, tmp_path_factory.mktemp("gradio")) as address:
+        yield address
     print(page_said.read_text(errors="replace"))  # for the report of a test that failed
+
+
+@pytest.fixture(scope="module")
+def shared_runs(tmp_path_factory) -> Path:
+    """The folder of runs of `shared_address`, empty at first."""
+    return tmp_path_factory.mktemp("shared") / "runs"
+
+
+@pytest.fixture(scope="module")
+def shared_address(shared_runs):
+    """The address of a server for strangers, whose trainings are the quick ones of `quick_app`."""
+    said, gradio = shared_runs.parent / "said.txt", shared_runs.parent / "gradio"
+    with app_up(shared_runs, said, gradio, program=QUICK, SYSTEM="spaces") as address:
+        yield address
+    print(said.read_text(errors="replace"))
+
+
+@contextlib.contextmanager
+def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP, **environment):
+    """The address of an app that is up; `said` holds what it prints."""
+    port = free_port()
+    command = [sys.executable, *program, "--port", str(port), "--runs", str(runs)]
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(gradio)} | environment
+    with said.open("wb") as printed:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while not _answers(address):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def _answers(address: str) -> bool:
@@ -84,17 +110,40 @@ def browser():
 
 def open_page(browser, address: str, width: int = DESKTOP):
     """(page, list of requests that went to other hosts)."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    strangers = []
+    return visit(browser.new_page(viewport={"width": width, "height": 900}), address)
 
-    def note(request):
-        if not request.url.startswith((address, "data:", "blob:")):
-            strangers.append(request.url)
 
-    page.on("request", note)
+def visit(page, address: str):
+    """The same, with a page that is there: one visitor's are those of one context."""
+    strangers = strangers_of(page, address)
     page.goto(address)
     page.get_by_role("button", name="Show images", exact=True).wait_for(timeout=30_000)
     return page, strangers
+
+
+def strangers_of(page, address: str) -> list[str]:
+    """Requests to other hosts, as they come."""
+    host, strangers = address.partition("/?")[0], []
+
+    def note(request):
+        if not request.url.startswith((host, "data:", "blob:")):
+            strangers.append(request.url)
+
+    page.on("request", note)
+    return strangers
+
+
+def complaints_of(page) -> list[str]:
+    """Errors in the browser's console and in scripts, as they come."""
+    complaints = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+def fits(page) -> bool:
+    """Whether nothing is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def button(page, name: str):

@@ -91,10 +91,11 @@ def test_the_same_files_are_taken_away_as_a_zip_without_signing_in(
 def test_the_tab_fits_a_phone_and_tells_what_the_other_way_sends(browser, page_address):
     page, _, _ = publish_tab(browser, page_address, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    assert page.get_by_label("Repository").input_value() == "vgg11-stripes"
     page.get_by_role("radio", name="The whole network").check()
     page.get_by_text("how timm and transformers build it").wait_for()
     status = page.get_by_role("status").filter(has_text="Nothing is being published")
     assert status.get_attribute("aria-live") == "polite"
     for label in ("Run", "Repository", "Private", "Licence", "Token"):
-        assert page.get_by_label(label, exact=True).last.is_visible(), label
+        assert page.get_by_label(label).locator("visible=true").count() >= 1, label
     page.close()

@@ -44,8 +44,8 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
                 source, own, summary = data_tab(sources, visitor, tabs)
             with gr.Tab("Train", id="train"):
                 watched = train_tab(trainings, visitor, source)
-            with gr.Tab("Try it", id="try"):
-                try_tab(Trying(runs), visitor, watched[2])
+            with gr.Tab("Try it", id="try") as tries:
+                try_tab(Trying(runs), visitor, watched[2], tries)
             with gr.Tab("Publish", id="publish") as publishes:
                 publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)

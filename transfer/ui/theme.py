@@ -44,4 +44,5 @@ def theme() -> gr.themes.Base:
         link_text_color_visited_dark="*primary_300",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
     )

@@ -51,6 +51,13 @@ class Trying:
         value = run if on_the_hub else found[0][1]
         return gr.Dropdown(choices=found, value=value, allow_custom_value=True)
 
+    def still(self, visitor: str, run: str | None):
+        """The same, where the run that is chosen stays so as long as it is there."""
+        found = self.runs.choices(visitor)
+        if run not in [name for _, name in found]:
+            return self.choices(visitor, run)
+        return gr.Dropdown(choices=found, value=run, allow_custom_value=True)
+
     def chosen(self, visitor: str, run: str | None) -> Iterator[tuple]:
         """(what there is to say of a run, the classes to choose a heat map for)."""
         try:

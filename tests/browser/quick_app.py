@@ -1,0 +1,20 @@
+"""The app whose workers only say that they train, one epoch after the other, until they stop."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import app
+from transfer.jobs import Jobs
+
+WORKER = Path(__file__).parent / "quick_worker.py"
+
+
+def command(run: Path | None = None) -> tuple[str, ...]:
+    """The worker's command; `run` is the one that it leaves behind, a finished one."""
+    return (sys.executable, "-S", str(WORKER), *([str(run)] if run else []))
+
+
+if __name__ == "__main__":
+    app.Jobs = partial(Jobs, command=command())
+    app.main()

@@ -1,0 +1,136 @@
+"""Every event of the page by raw POST: no traceback, no path, nothing of another visitor."""
+
+import json
+import secrets
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.browser.conftest import ROOT
+from tests.browser.quick_app import command
+from tests.jobs.fake import ended
+from tests.tiny import TINY, draw_classes
+from transfer.jobs import Jobs, Limits
+from transfer.recipe import train
+from transfer.ui.own import PHOTOS, OwnData
+
+VICTIM, STRANGER = "victim-" + "v" * 25, "stranger-" + "s" * 23
+SECRETS = ("quagga", "okapi", "Secret zoo")
+SECONDS_TO_ANSWER = 60
+ENDS = ("process_completed", "unexpected_error")
+
+
+@pytest.fixture(scope="module")
+def shared_runs(tmp_path_factory):
+    """A victim's finished run, photos, and a training that waits."""
+    folder = tmp_path_factory.mktemp("shared")
+    zoo = draw_classes(folder / "photos", each=6, classes=SECRETS[:2])
+    run = train(zoo, out=folder / "run", **TINY)
+    runs = folder / "runs"
+    jobs = Jobs(runs, limits=Limits.shared(), command=command(run.path))
+    assert ended(jobs.start("digits", {}, VICTIM, SECRETS[2])).state == "done"
+    own = OwnData(jobs).images(VICTIM)
+    for name in SECRETS[:2]:
+        own.add_class(name)
+        own.add(name, zoo / name / "0.png")
+    jobs.close()
+    return runs
+
+
+@pytest.fixture(scope="module")
+def live_job(page, shared_address):
+    """The victim trains, for ever."""
+    dependency = next(each for each in page["dependencies"] if each["api_name"] == "start")
+    values = ["digits", "finetune", "quick", "none", "auto", "", "auto", *[""] * 7]
+    values += ["auto", "", "auto", ""]
+    answer = sent(shared_address, dependency["id"], [VICTIM, *values], secrets.token_hex(5))
+    assert "Loading torch" in answer or "Waiting in line" in answer, answer
+
+
+@pytest.fixture(scope="module")
+def page(shared_address):
+    with urllib.request.urlopen(f"{shared_address}/config") as answer:
+        return json.load(answer)
+
+
+def sent(address: str, number: int, data, session: str) -> str:
+    """All that an event says to whoever posts `data` to it, or the refusal."""
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    join = urllib.request.Request(
+        f"{address}/gradio_api/queue/join",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        urllib.request.urlopen(join, timeout=SECONDS_TO_ANSWER).read()
+        with urllib.request.urlopen(
+            f"{address}/gradio_api/queue/data?session_hash={session}", timeout=SECONDS_TO_ANSWER
+        ) as lines:
+            return _until_the_end(lines)
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def _until_the_end(lines) -> str:
+    said = []
+    for line in lines:
+        said.append(line.decode())
+        if any(f'"{end}"' in said[-1] for end in ENDS):
+            break
+    return "".join(said)
+
+
+def file_at(path: str) -> dict:
+    return {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+
+
+def payloads(fields: list[dict], names: list[str], path: str):
+    """(what it is, data): as a stranger who knows more than he should, or who sends nonsense."""
+    inputs, who, rest = len(fields), STRANGER, max(len(fields) - 1, 0)
+    for name in [*names, path]:
+        # what is no choice of a radio does not get as far as a handler
+        chosen = [f["props"].get("value") if f["type"] == "radio" else name for f in fields]
+        yield f"as {name[:12]}", [who, *chosen[1:]][:inputs]
+    yield "a file of the server", [who, *[file_at(path)] * rest][:inputs]
+    yield "several files", [who, *[[file_at(path)]] * rest][:inputs]
+    yield "numbers", [7] * inputs
+    yield "objects", [{"a": [None]}] * inputs
+    yield "nothing", [None] * inputs
+    yield "too few", [who][: max(inputs - 1, 0)]
+    yield "too many", [who] * (inputs + 2)
+
+
+def test_no_event_gives_away_a_path_a_traceback_or_what_is_anothers(
+    page, shared_address, shared_runs, live_job
+):
+    kept = next(path.name for path in shared_runs.iterdir() if (path / "run.json").exists())
+    run_files = str(shared_runs / kept / "run.json")
+    paths = [str(shared_runs.parent), str(ROOT), "site-packages", "/usr/lib"]
+    leaks, components = [], {each["id"]: each for each in page["components"]}
+    for event in page["dependencies"]:
+        if not event["backend_fn"]:
+            continue
+        names = [kept, f"../{kept}", PHOTOS]
+        fields = [components[number] for number in event["inputs"]]
+        for what, data in payloads(fields, names, run_files):
+            answer = sent(shared_address, event["id"], data, secrets.token_hex(6))
+            told = answer.replace(run_files, "")  # what he named himself
+            found = [mark for mark in (*SECRETS, *paths, "Traceback") if mark in told]
+            if found or not answer:
+                leaks.append((event["api_name"], what, found, answer[:300]))
+    assert leaks == []
+    with urllib.request.urlopen(shared_address, timeout=20) as answer:
+        assert answer.status == 200
+    log = (shared_runs.parent / "said.txt").read_text(errors="replace")
+    assert f'File "{ROOT / "transfer"}' not in log  # gradio refused it, or a handler in a sentence
+
+
+def test_all_that_is_the_victims_is_still_there(page, shared_address, shared_runs, live_job):
+    listed = next(each for each in page["dependencies"] if each["api_name"] == "listed")
+    answer = sent(shared_address, listed["id"], [VICTIM, None], secrets.token_hex(6))
+    assert SECRETS[2] in answer
+    stop = next(each for each in page["dependencies"] if each["api_name"] == "stop")
+    answer = sent(shared_address, stop["id"], [VICTIM], secrets.token_hex(6))
+    assert "Stopping" in answer or "warm-up epoch" in answer
+    assert list(shared_runs.rglob("00001.jpg"))

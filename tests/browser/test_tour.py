@@ -1,0 +1,148 @@
+"""The whole way of a person: images, training, stop, a drawing, why, another name, and gone."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import (
+    DESKTOP,
+    PHONE,
+    button,
+    complaints_of,
+    draw_seven,
+    fits,
+    open_page,
+    tab,
+)
+
+SECONDS = 1_000  # in the milliseconds of the browser
+EPOCHS_BEFORE_STOP = 8
+NAME = "Digits of the tour"
+
+
+def runs_offered(page) -> list[str]:
+    """What the Run field of the tab in sight offers."""
+    field = page.get_by_label("Run", exact=True).locator("visible=true")
+    field.click()
+    offered = page.get_by_role("option").all_inner_texts()
+    field.press("Escape")
+    return [text.strip() for text in offered]
+
+
+def start_on_digits(page) -> None:
+    """A quick training, long enough to be stopped."""
+    button(page, "Show images").click()
+    page.get_by_text("10 classes, 1,797 images").wait_for()
+    button(page, "Train on these").click()
+    page.get_by_role("radio", name=re.compile("^Quick")).check()
+    page.get_by_role("button", name="Advanced settings").click()
+    page.wait_for_timeout(1 * SECONDS)  # what has just been unfolded may still take its values
+    page.get_by_role("textbox", name=re.compile("^Warm-up epochs")).fill("400")
+    button(page, "Start training").click()
+
+
+def stop_after_some_epochs(page) -> None:
+    page.wait_for_function(
+        "number => /epoch (\\d+)/.exec(document.querySelector('.status').textContent)?.[1]"
+        " > number",
+        arg=EPOCHS_BEFORE_STOP,
+        timeout=150 * SECONDS,
+    )
+    assert page.locator(".charts svg").first.is_visible()
+    assert page.locator(".vgg li.learns").count() == 1
+    assert page.locator(".vgg li.frozen").count() == 5
+    assert fits(page)
+    button(page, "Stop and keep what it learned").click()
+    page.get_by_text("of the test images are right").first.wait_for(timeout=60 * SECONDS)
+    assert re.search(r"\d\d\.\d% of the test images", page.locator(".status").inner_text())
+
+
+def try_a_seven(page) -> None:
+    tab(page, "Try it")
+    page.wait_for_function(
+        "document.querySelector('input[aria-label=Run]').value.startsWith('digits')"
+    )
+    draw_seven(page)
+    button(page, "What is it?").click()
+    page.locator(".answer .best .name").wait_for(timeout=30 * SECONDS)
+    # after few epochs it need not be the best one
+    assert "7" in page.locator(".answer .scores .name").all_inner_texts()
+    page.get_by_role("radio", name="What it looked at", exact=True).check()
+    page.get_by_text("no evidence").wait_for(timeout=30 * SECONDS)
+    assert page.locator(".answer figure img").count() == 2
+    assert fits(page)
+    page.get_by_role("radio", name="Compare the steps", exact=True).check()
+    page.locator(".stage").first.wait_for(timeout=30 * SECONDS)
+    assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
+    assert fits(page)
+
+
+def rename(page) -> None:
+    tab(page, "Train")
+    page.get_by_label("New name").fill(NAME)
+    button(page, "Rename").click()
+    page.locator("ul.runs").get_by_text(NAME).wait_for()
+
+
+def delete(page) -> None:
+    """Asked once, and only then is it gone."""
+    tab(page, "Train")
+    button(page, "Delete").click()
+    page.get_by_text(f"Delete {NAME} for good?").wait_for()
+    assert page.locator("ul.runs").get_by_text(NAME).count() == 1
+    button(page, "Yes, delete it").click()
+    page.get_by_text("No finished runs yet").wait_for()
+
+
+def offered_everywhere(page) -> list[str]:
+    """What Try it and Publish offer, in one list."""
+    tab(page, "Try it")
+    page.wait_for_timeout(1 * SECONDS)
+    tried = runs_offered(page)
+    tab(page, "Publish")
+    page.wait_for_timeout(1 * SECONDS)
+    return tried + runs_offered(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_address, width):
+    page, strangers = open_page(browser, page_address, width)
+    complaints = complaints_of(page)
+    start_on_digits(page)
+    stop_after_some_epochs(page)
+    try_a_seven(page)
+    rename(page)
+    assert sum(NAME in run for run in offered_everywhere(page)) == 2
+    assert fits(page)
+    delete(page)
+    assert sum(NAME in run for run in offered_everywhere(page)) == 0
+    assert (strangers, complaints) == ([], [])
+    page.close()
+
+
+@pytest.mark.slow
+def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
+    page, strangers = open_page(browser, page_address)
+    tab(page, "Train")
+    button(page, "Start training").click()
+    page.get_by_text("Phase 2 of 2").wait_for(timeout=240 * SECONDS)
+    assert page.locator(".vgg li.learns").count() == 2
+    page.reload()
+    tab(page, "Train")
+    page.locator(".charts svg").first.wait_for(timeout=20 * SECONDS)
+    assert button(page, "Start training").is_disabled()
+    button(page, "Stop and keep what it learned").click()
+    page.get_by_text("of the test images are right").wait_for(timeout=120 * SECONDS)
+    assert page.get_by_text("after fine-tune").count() == 1
+    tab(page, "Try it")
+    page.wait_for_function(
+        "document.querySelector('input[aria-label=Run]').value.startsWith('digits')"
+    )
+    draw_seven(page)
+    button(page, "What is it?").click()
+    guess = page.locator(".answer .best .name")
+    guess.wait_for(timeout=60 * SECONDS)
+    assert guess.inner_text() == "7"
+    assert strangers == []
+    page.close()

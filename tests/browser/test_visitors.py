@@ -1,0 +1,108 @@
+"""Two people on a shared server: they wait for each other, and see nothing of each other."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import APP, app_up, button, fits, tab, visit
+from tests.browser.test_data import make_classes
+from tests.browser.test_reattach import later_epoch
+from tests.tiny import draw_classes
+from transfer.jobs import Limits
+
+MILLISECONDS_TO_TRAIN = 90_000
+
+
+@pytest.fixture
+def people(browser):
+    """Makes contexts, one a person."""
+    contexts = []
+
+    def another():
+        contexts.append(browser.new_context())
+        return contexts[-1]
+
+    yield another
+    for context in contexts:
+        context.close()
+
+
+def start(page) -> None:
+    tab(page, "Train")
+    button(page, "Start training").click()
+
+
+def stop(page) -> None:
+    button(page, "Stop and keep what it learned").click()
+    page.get_by_text("Stopped before anything was learned").wait_for()
+
+
+def status(page) -> str:
+    return page.locator(".status").first.inner_text()
+
+
+def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_address):
+    first, _ = visit(people().new_page(), shared_address)
+    start(first)
+    epoch = later_epoch(first, 0)
+    second, _ = visit(people().new_page(), shared_address)
+    tab(second, "Train")
+    assert "Nothing is training yet" in status(second)
+    assert button(second, "Stop and keep what it learned").is_disabled()
+    start(second)
+    second.get_by_text("Waiting in line, 1 before yours").wait_for()
+    assert re.search(r"It starts in about \d+ min", status(second))
+    assert second.locator(".charts svg").count() == 0
+    stop(second)
+    later_epoch(first, epoch)
+    stop(first)
+
+
+def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, shared_address):
+    visitor = people()
+    early, _ = visit(visitor.new_page(), shared_address)
+    page, _ = visit(visitor.new_page(), shared_address)
+    start(page)
+    later_epoch(page, 0)
+    start(early)
+    early.get_by_text("a training of yours is still going on").wait_for()
+    stop(page)
+
+
+def test_the_limits_of_a_shared_server_are_told(people, shared_address):
+    page, strangers = visit(people().new_page(), shared_address)
+    for line in Limits.shared().described():
+        assert page.get_by_text(line).count() == 1, line
+    assert fits(page)
+    assert strangers == []
+
+
+def test_ones_own_server_tells_of_no_limits(people, page_address):
+    page, _ = visit(people().new_page(), page_address)
+    assert page.get_by_text(Limits.shared().described()[0]).count() == 0
+
+
+@pytest.mark.slow
+def test_own_photos_become_a_run_that_nobody_else_sees(people, tmp_path):
+    drawn = draw_classes(tmp_path / "photos", each=6, classes=("quagga", "okapi"))
+    paths = (tmp_path / name for name in ("runs", "said.txt", "gradio"))
+    with app_up(*paths, program=APP, SYSTEM="spaces") as address:
+        page, strangers = visit(people().new_page(), address)
+        make_classes(page, drawn)
+        button(page, "Train on these").click()
+        page.get_by_role("radio", name=re.compile("^Quick")).check()
+        button(page, "Start training").click()
+        page.get_by_text("of the test images are right").first.wait_for(
+            timeout=MILLISECONDS_TO_TRAIN
+        )
+        page.locator("ul.runs").get_by_text("your own photos").first.wait_for()
+        page.locator("ul.runs").get_by_text("removed in").wait_for()
+        other, _ = visit(people().new_page(), address)
+        tab(other, "Train")
+        other.get_by_text("No finished runs yet").wait_for()
+        tab(other, "Try it")
+        other.get_by_label("Run", exact=True).click()
+        (only,) = other.get_by_role("option").all_inner_texts()
+        assert "Example: handwritten digits" in only
+        assert "quagga" not in other.content()
+    assert strangers == []
