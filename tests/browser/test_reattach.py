@@ -9,7 +9,7 @@ import pytest
 from tests.browser.conftest import DESKTOP, button, tab, visit
 from tests.browser.wire import Wire
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 TIMES = 20
 SECONDS_BEFORE = 0.5
 MILLISECONDS_TO_FIND_IT = 20_000

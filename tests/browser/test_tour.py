@@ -104,6 +104,7 @@ def offered_everywhere(page) -> list[str]:
     return tried + runs_offered(page)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_address, width):

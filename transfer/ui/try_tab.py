@@ -13,9 +13,7 @@ QUIET = {"show_progress": "hidden"} | PRIVATE
 CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
-def try_tab(
-    trying: Trying, visitor: gr.BrowserState, result: gr.HTML, tab: gr.Tab | None = None
-) -> None:
+def try_tab(trying: Trying, visitor: gr.BrowserState, result: gr.HTML, tab: gr.Tab) -> None:
     """`result` changes when a training has ended, so that its run can be chosen; each time that
     `tab` is looked at, runs may have got other names, or have gone."""
     run = gr.Dropdown(
@@ -51,8 +49,7 @@ def try_tab(
     run.change(trying.again, [*known, asked], answered, **CLASSIFIES)
     for event in (visitor.change, result.change):
         event(trying.choices, [visitor, run], run, **QUIET)
-    if tab is not None:
-        tab.select(trying.still, [visitor, run], run, **QUIET)
+    tab.select(trying.still, [visitor, run], run, **QUIET)
     run.change(trying.way_in, [visitor, run], ways, **QUIET)
     # what is chosen as the page opens is told as well
     for event in (visitor.change, run.change):
