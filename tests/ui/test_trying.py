@@ -193,5 +193,6 @@ def test_the_tab_can_be_built(trying):
     from transfer.ui.try_tab import try_tab
 
     with gr.Blocks() as page:
-        try_tab(trying, gr.BrowserState(""), gr.HTML())
+        with gr.Tab("Try it") as tab:
+            try_tab(trying, gr.BrowserState(""), gr.HTML(), tab)
     assert page.fns
