@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 import transfer
-from tests.tiny import CLASSES, SIDE, TINY, drained, picture, tiny_network
+from tests.tiny import CLASSES, SIDE, TINY, drained, tiny_network
+from tests.tiny_timm import pictures, scores_of_timm
 from transfer import export as module
 from transfer.errors import RunError, SettingsError, TransferError
 from transfer.export import CONFIG, TENSORS, export, timm_tensors
@@ -78,24 +78,9 @@ def warm(network, transform: Transform) -> None:
         parameter.mul_(3)
 
 
-def pictures() -> list[Image.Image]:
-    """A wide, a tall, a small and a large one."""
-    sizes = ((90, 40), (50, 120), (20, 20), (400, 300))
-    return [picture(i % 3, i).resize(size) for i, size in enumerate(sizes)]
-
-
 def scores_of_run(run) -> np.ndarray:
     classifier = transfer.load(run)
     return np.stack([classifier.scores(shown) for shown in pictures()])
-
-
-@torch.no_grad()
-def scores_of_timm(name: str) -> np.ndarray:
-    """As timm's own documentation has it."""
-    model = timm.create_model(name, pretrained=True).eval()
-    config = timm.data.resolve_model_data_config(model)
-    prepare = timm.data.create_transform(**config, is_training=False)
-    return np.stack([model(prepare(shown)[None]).softmax(1)[0].numpy() for shown in pictures()])
 
 
 def scores_of_transformers(transformers, name: str, classes, folder: Path) -> np.ndarray:

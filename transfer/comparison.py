@@ -8,11 +8,11 @@ from torch import nn
 from transfer.classifier import Classifier, Prediction, probabilities
 from transfer.errors import RunError
 from transfer.image import Picture
-from transfer.network import Network, build_head, build_network
+from transfer.network import Network, build_head
 from transfer.run_folder import STAGES, Run, changed_tensors
 from transfer.settings import HeadSettings, SettingsError
 from transfer.stages import StageHead, read_heads
-from transfer.weights import Body, find_body_again
+from transfer.weights import Body, build_body, find_body_again, load_body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +76,8 @@ def _body_as_it_came(run: Run, network: Network) -> nn.Sequential:
     body: Body = find_body_again(run.record["body"], settings.architecture, settings.seed)
     if not any(name in body.tensors for name in changed_tensors(network, body.tensors)):
         return network.features
-    fresh = build_network(
-        architecture=settings.architecture,
-        body=body.tensors,
-        head=settings.head,
-        image_size=run.transform.image_size,
-        classes=len(run.classes),
-        seed=settings.seed,
-    )
-    return fresh.features.to(next(network.parameters()).device)
+    fresh = load_body(build_body(settings.architecture), body.tensors).eval()
+    return fresh.to(next(network.parameters()).device)
 
 
 def _on(body: nn.Sequential, kept: StageHead, classifier: Classifier) -> Classifier:

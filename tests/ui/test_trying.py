@@ -192,7 +192,6 @@ def test_a_run_is_warm_before_the_first_picture_and_a_bad_name_is_no_matter(tryi
 def test_the_tab_can_be_built(trying):
     from transfer.ui.try_tab import try_tab
 
-    with gr.Blocks() as page:
-        with gr.Tab("Try it") as tab:
-            try_tab(trying, gr.BrowserState(""), gr.HTML(), tab)
+    with gr.Blocks() as page, gr.Tab("Try it") as tab:
+        try_tab(trying, gr.BrowserState(""), gr.HTML(), tab)
     assert page.fns
