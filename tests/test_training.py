@@ -9,9 +9,10 @@ import torch
 from tests.tiny import SIDE, drained, held, picture, tiny_network
 from transfer.events import BatchDone, EpochDone, PhaseDone
 from transfer.network import Network, Stage
+from transfer.phase_state import Best
 from transfer.settings import BLOCKS, PhaseSettings
 from transfer.step import LABEL_SMOOTHING, class_weights, copied
-from transfer.training import _Best, make_accelerator, run_phase
+from transfer.training import make_accelerator, run_phase
 from transfer.transform import Transform
 
 TRANSFORM = Transform(image_size=SIDE)
@@ -203,7 +204,7 @@ def test_what_lies_between_start_and_best_epoch_is_kept_where_it_is_better(accur
         module.load_state_dict({"weight": torch.tensor([[weight]])})
         return module
 
-    best = _Best(start_accuracy=0.5, first=copied(at(0.0)))
+    best = Best(start_accuracy=0.5, first=copied(at(0.0)))
     best.offer(0, 0.6, 0.5, at(0.0), wanted=False)
     best.offer(1, 0.4, 0.5, at(1.0), wanted=False)
     best.offer_between(module, lambda: (abs(module.weight.item() - 0.6), accuracy))

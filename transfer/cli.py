@@ -131,6 +131,9 @@ def train(
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     config: Config = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep a checkpoint, and go on from one in RUN.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a head on the frozen body, then unfreeze upper blocks and go on gently."""
@@ -144,7 +147,8 @@ def train(
     from transfer.recipe import training_events
 
     event = None
-    with lasting_interrupt() as check:
+    kept = "the same command goes on from here" if resume else "nothing was kept"
+    with lasting_interrupt(kept) as check:
         for event in training_events(source, should_stop=check, **options):
             check()
             if speaks:

@@ -3,7 +3,7 @@
 In the order in which they come: BodyProgress… where the body is downloaded, WeightsChosen,
 DatasetReady, Estimated, CacheProgress…, CacheFilled, then for each phase PhaseStarted,
 (BatchDone…, EpochDone)…, PhaseDone, with HeadTried…, HeadChosen before warm-up where heads are
-tried, and at the end RunSaved.
+tried, and at the end RunSaved. Resumed comes where a training that was cut off goes on.
 """
 
 from dataclasses import asdict, dataclass
@@ -109,6 +109,17 @@ class PhaseStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """The training goes on after `epoch` of `phase`: what was told since then no longer counts.
+
+    Without a phase it begins anew, on what the cache holds by now.
+    """
+
+    phase: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchDone:
     """Within an epoch; sent at most a few times a second."""
 
@@ -174,6 +185,7 @@ Event = (
     | CacheFilled
     | HeadTried
     | HeadChosen
+    | Resumed
     | PhaseStarted
     | BatchDone
     | EpochDone
@@ -183,6 +195,19 @@ Event = (
 # what is only worth showing until the next event comes
 PASSING = (BodyProgress, CacheProgress, BatchDone, HeadTried)
 KINDS = {kind.__name__: kind for kind in Event.__args__}
+
+
+def tell(history: list[Event], event: Event) -> None:
+    """Add a lasting event to what was told before it; one that resumes takes back what followed."""
+    if isinstance(event, Resumed):
+        place = (event.phase, event.epoch)
+        reached = [
+            at
+            for at, told in enumerate(history)
+            if isinstance(told, EpochDone) and (told.phase, told.epoch) == place
+        ]
+        del history[reached[-1] + 1 if reached else 0 :]
+    history.append(event)
 
 
 def to_json(event: Event) -> dict:

@@ -12,10 +12,10 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def lasting_interrupt() -> Iterator[Callable[[], bool]]:
+def lasting_interrupt(kept: str = "nothing was kept") -> Iterator[Callable[[], bool]]:
     """A check that raises KeyboardInterrupt after Ctrl-C, even where the signal was ignored, as in
     a script's background job, or was lost in a destructor; otherwise it returns False. What ends
-    with KeyboardInterrupt ends with Interrupted."""
+    with KeyboardInterrupt ends with Interrupted, which says what was `kept`."""
     interrupted = threading.Event()
 
     def note(*_) -> None:
@@ -31,6 +31,6 @@ def lasting_interrupt() -> Iterator[Callable[[], bool]]:
     try:
         yield check
     except KeyboardInterrupt as stopped:
-        raise Interrupted(str(stopped) or "interrupted; nothing was kept") from None
+        raise Interrupted(str(stopped) or f"interrupted; {kept}") from None
     finally:
         signal.signal(signal.SIGINT, before)

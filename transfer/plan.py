@@ -65,9 +65,11 @@ def make_plan(
     accelerator: Accelerator,
     *,
     fewer_views: bool = False,
+    decided: tuple[str, str] | None = None,
 ) -> Plan:
     """`body` is the body's hash; `fewer_views` than the settings' may be kept where it takes that
-    for what enters the lowest unfrozen block to fit. Of several processes the main one decides.
+    for what enters the lowest unfrozen block to fit. `decided` are the cut and why, where an
+    earlier part of the training has settled them. Of several processes the main one decides.
     """
     counts, views = images.counts(), settings.views
 
@@ -83,7 +85,7 @@ def make_plan(
 
     while fewer_views and views > 1 and spec(settings.unfreeze).bytes(counts) > store.limit:
         views //= 2
-    cut, why = choose_cut(
+    cut, why = decided or choose_cut(
         settings.unfreeze,
         needed=lambda cut: spec(cut).bytes(counts),
         limit=store.limit,
@@ -99,7 +101,8 @@ def make_plan(
     lowest = _levels(network, cut, transform)[0]
     passes = images_a_batch(widest(lowest), accelerator.device, IMAGES_A_PASS)
     rows = max(1, passes // views)
-    why += f", in {views} views of every training image" if views > 1 else ""
+    if views > 1 and not decided:
+        why += f", in {views} views of every training image"
     cut, why, views, rows = broadcast_object_list([cut, why, views, rows])
     return Plan(spec=spec(cut), cut=cut, why=why, rows_a_batch=rows)
 

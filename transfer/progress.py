@@ -8,6 +8,7 @@ from typing import TextIO
 from transfer import events
 
 SECONDS_BETWEEN_LINES = 5.0
+BEGUN_ANEW = "no checkpoint to go on from: the training begins anew, on the features that are kept"
 
 
 class Progress:
@@ -75,6 +76,10 @@ def describe(event: events.Event) -> str:
             tried = f"{len(event.tried)} heads tried in {duration(event.seconds)}"
             chosen = next(row for row in event.tried if row["chosen"])
             return f"{tried}: {_head(chosen)} is taken, {event.why}"
+        case events.Resumed():
+            return (
+                f"going on after {event.phase} epoch {event.epoch}" if event.phase else BEGUN_ANEW
+            )
         case events.PhaseStarted():
             learns = f"{event.trainable:,} of {event.parameters:,} parameters learn"
             return f"{event.phase}: {learns} ({', '.join(event.learns)})"

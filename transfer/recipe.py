@@ -7,28 +7,21 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from transfer.events import Event, RunSaved, WeightsChosen
+from transfer.events import Event, Resumed, RunSaved, WeightsChosen
 from transfer.network import original_head_parameters, parameter_count
 from transfer.optimizers import check_optimizer
-from transfer.recipe_steps import (
-    LINEAR_HEAD,
-    Training,
-    build,
-    choose_head,
-    fill_cache,
-    fine_tune,
-    fit_features,
-    plan_ahead,
-    warm_up,
-)
+from transfer.phases import fine_tune, take_up, warm_up
+from transfer.recipe_steps import LINEAR_HEAD, choose_head, fill_cache, fit_features, plan_ahead
 from transfer.record import Record, image_counts, library_versions
-from transfer.run_folder import Run, RunBuilder, changed_tensors
+from transfer.resuming import Earlier, find_earlier
+from transfer.run_folder import Run, RunBuilder, changed_tensors, is_unfinished
 from transfer.settings import TrainingSettings
 from transfer.source import glance, open_source
 from transfer.stages import pack_heads
 from transfer.store import open_store
 from transfer.training import make_accelerator
 from transfer.transform import Transform
+from transfer.under_way import Training, build
 from transfer.weights import finding_body
 
 
@@ -47,6 +40,7 @@ def training_events(
     *,
     out: str | Path,
     should_stop: Callable[[], bool] = lambda: False,
+    resume: bool = False,
     **options,
 ) -> Iterator[Event]:
     """Train a head, then the body's upper blocks, on a source; yields events, returns the Run.
@@ -54,27 +48,44 @@ def training_events(
     `options` are the fields of `TrainingSettings` and the command line's flat names (`head_epochs`,
     `finetune_epochs`, `head_lr`, `finetune_lr`, `optimizer`). `should_stop` ends the phase within
     one batch and keeps what was learned; closing the generator cancels and leaves nothing behind.
-    Raises TransferError.
+    With `resume` a checkpoint is kept in `out` while it trains, and one that was cut off there, in
+    whatever way, goes on as if it had not been: the curves are the same to the bit on the same
+    hardware. Raises TransferError.
     """
     settings = TrainingSettings.from_options(**options)
     for phase in (settings.warm_up, settings.fine_tune):
         check_optimizer(phase.optimizer or "adamw")
-    accelerator = make_accelerator(settings.seed, settings.precision)
-    with RunBuilder(out, writes=accelerator.is_main_process) as builder:
-        training = yield from _load(str(source), settings, builder, accelerator)
+    earlier = find_earlier(out, settings) if resume else None
+    accelerator = make_accelerator(
+        settings.seed, earlier.precision if earlier else settings.precision
+    )
+    if resume and not earlier and is_unfinished(Path(out).expanduser()):
+        yield Resumed()
+    with RunBuilder(out, writes=accelerator.is_main_process, resume=resume) as builder:
+        training = yield from _load(str(source), settings, builder, accelerator, earlier)
         yield from plan_ahead(training)
         yield from fill_cache(training)
-        yield from fit_features(training)
+        if earlier:
+            yield from take_up(training)
+        else:
+            yield from fit_features(training)
         if settings.method == "finetune":
-            if training.settings.try_heads:
+            if training.settings.try_heads and not earlier:
                 yield from choose_head(training)
-            yield from warm_up(training, should_stop)
+            if not earlier or earlier.phase == "warm-up":
+                yield from warm_up(training, should_stop)
             if training.settings.unfreeze != "none" and not should_stop():
                 yield from fine_tune(training, should_stop)
         return (yield from _save(training))
 
 
-def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelerator: Accelerator):
+def _load(
+    source: str,
+    settings: TrainingSettings,
+    builder: RunBuilder,
+    accelerator: Accelerator,
+    earlier: Earlier | None,
+):
     record = Record()
     images = open_source(source, settings)
     body = yield from finding_body(settings.weights, settings.architecture, settings.seed)
@@ -82,7 +93,11 @@ def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelera
     accelerator.wait_for_everyone()  # until then the run folder may not be there
     fast_device = accelerator.device.type != "cpu"
     asked = settings
-    settings = asked.suited_to(glance(images), body.weights, fast_device=fast_device)
+    if earlier:
+        earlier.check(images, body)
+        settings = earlier.settings
+    else:
+        settings = asked.suited_to(glance(images), body.weights, fast_device=fast_device)
     if settings.method == "features":
         settings = replace(settings, head=LINEAR_HEAD, unfreeze="none", views=1)
     return Training(
@@ -91,6 +106,7 @@ def _load(source: str, settings: TrainingSettings, builder: RunBuilder, accelera
         accelerator=accelerator,
         asked=asked,
         settings=settings,
+        earlier=earlier,
         body=body,
         images=images,
         network=build(settings, body, images).to(accelerator.device),

@@ -1,98 +1,37 @@
-"""The steps of the recipe: plan, cache, fit the features, choose a head, warm up, fine-tune.
+"""The recipe's first steps: plan, cache, fit the features, choose a head.
 
-Each is a generator of events on a Training, which carries what the steps hand to each other.
+Each is a generator of events on a Training.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
-from accelerate import Accelerator
 
 from transfer.errors import SourceError
-from transfer.evaluation import predict
 from transfer.events import (
     CacheFilled,
     DatasetReady,
-    EpochDone,
     Estimated,
     Event,
     HeadChosen,
     PhaseDone,
     PhaseStarted,
 )
-from transfer.features import Cached
 from transfer.filling import cache_levels, passes_left
-from transfer.linear import fit_linear, pooled
-from transfer.network import Network, Stage, build_head, build_network
+from transfer.linear import fit_linear
+from transfer.network import build_head
 from transfer.network import parameter_count as count
-from transfer.plan import Plan, cache_seconds, make_plan, phase_seconds
-from transfer.record import Record
-from transfer.run_folder import RunBuilder
+from transfer.phase_state import BETWEEN
+from transfer.plan import cache_seconds, make_plan, phase_seconds
 from transfer.search import Candidate, try_heads
-from transfer.settings import HeadSettings, TrainingSettings
-from transfer.source import LabelledImages
+from transfer.settings import HeadSettings
 from transfer.stages import StageHead
-from transfer.step import class_weights
-from transfer.store import Store
-from transfer.training import BETWEEN, run_phase
-from transfer.transform import Transform
-from transfer.weights import Body
+from transfer.under_way import Training, build
 
-BLOCK5_RATE = 1.0
-RATE_DECAY_A_BLOCK = 0.5
 LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
-
-
-@dataclass(kw_only=True)
-class Training:
-    """What the steps hand to each other.
-
-    `asked` are the settings as they came, `settings` what was made of them. `border` is what is
-    kept where the lowest unfrozen block begins, `features` what leaves the body. `reached` is the
-    loss and accuracy on validation that the network has at present, `heads` those that it had after
-    each stage.
-    """
-
-    builder: RunBuilder
-    store: Store
-    accelerator: Accelerator
-    asked: TrainingSettings
-    settings: TrainingSettings
-    body: Body
-    images: LabelledImages
-    network: Network
-    transform: Transform
-    plan: Plan | None = None
-    border: dict[str, Cached] = field(default_factory=dict)
-    features: dict[str, Cached] = field(default_factory=dict)
-    reached: tuple[float, float] | None = None
-    heads: dict[str, StageHead] = field(default_factory=dict)
-    record: Record = field(default_factory=Record)
-
-    @property
-    def class_weights(self) -> torch.Tensor | None:
-        """What each class weighs in a loss, where they weigh differently."""
-        if not self.settings.class_weights:
-            return None
-        return class_weights(self.features["train"].labels, len(self.images.classes))
-
-    def stage(self, *layers: torch.nn.Module) -> Stage:
-        return Stage(torch.nn.Sequential(*layers), self.transform)
-
-
-def build(settings: TrainingSettings, body: Body, images: LabelledImages) -> Network:
-    return build_network(
-        architecture=settings.architecture,
-        body=body.tensors,
-        head=settings.head,
-        image_size=settings.image_size,
-        classes=len(images.classes),
-        seed=settings.seed,
-    )
 
 
 def plan_ahead(training: Training) -> Iterator[Event]:
@@ -114,8 +53,11 @@ def plan_ahead(training: Training) -> Iterator[Event]:
         training.store,
         training.accelerator,
         fewer_views=training.asked.views is None,
+        decided=training.earlier and (training.earlier.cut, training.earlier.why),
     )
     training.settings = replace(settings, views=plan.spec.views)
+    if training.earlier:
+        return
     device = training.accelerator.device
     seconds = {"cache": cache_seconds(plan, images, training.store, device)}
     yield Estimated(seconds=seconds | _phase_seconds(training), kept=plan.why)
@@ -201,7 +143,7 @@ def fit_features(training: Training) -> Iterator[Event]:
         ended="logistic regression fitted",
     )
     training.heads["features"] = StageHead.of(head, LINEAR_HEAD)
-    _judge(training, done, [], training.stage(head), training.features["test"])
+    training.judge(done, [], training.stage(head), training.features["test"])
     yield done
 
 
@@ -254,64 +196,3 @@ def _recorded(training: Training, trials):
         if isinstance(event, HeadChosen):
             training.record.heads = event.tried
         yield event
-
-
-def warm_up(training: Training, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """The body is frozen, so that a cold head's gradients cannot wreck it; the head learns."""
-    network, rate = training.network, training.settings.warm_up.learning_rate
-    network.head.standardise(pooled(network.head, training.features["train"]))
-    learns = network.freeze_below("none")
-    groups = network.trainable_groups(rate)
-    yield from _learn(training, "warm-up", "none", learns, groups, should_stop)
-
-
-def fine_tune(training: Training, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Unfrozen from the chosen block up; small rates, smaller the lower, keep the filters close."""
-    network, rate = training.network, training.settings.fine_tune.learning_rate
-    learns = network.freeze_below(training.settings.unfreeze)
-    groups = network.trainable_groups(rate, BLOCK5_RATE, RATE_DECAY_A_BLOCK)
-    yield from _learn(training, "fine-tune", training.plan.cut, learns, groups, should_stop)
-
-
-def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event]:
-    """One phase, on what is kept of the images where `block` begins."""
-    settings, network, plan = training.settings, training.network, training.plan
-    phase = settings.warm_up if name == "warm-up" else settings.fine_tune
-    data = training.features if block == "none" else training.border
-    module = training.stage(network.tail(block), network.head)
-    yield PhaseStarted(
-        phase=name,
-        epochs=phase.epochs,
-        trainable=count(network, trainable=True),
-        parameters=count(network),
-        learns=learns,
-    )
-    curve = []
-    for event in run_phase(
-        name,
-        training.accelerator,
-        module,
-        groups,
-        data,
-        phase,
-        seed=settings.seed,
-        target_accuracy=settings.target_accuracy,
-        should_stop=should_stop,
-        drift=network.drift_from_now(learns),
-        at_once=plan.at_once(block, training.accelerator.device),
-        start=training.reached,
-        class_weights=training.class_weights,
-        between=name == "fine-tune",
-    ):
-        if isinstance(event, EpochDone):
-            curve.append(event)
-        elif isinstance(event, PhaseDone):
-            training.reached = (event.loss, event.accuracy)
-            training.heads[name] = StageHead.of(network.head, settings.head)
-            _judge(training, event, curve, module, data["test"])
-        yield event
-
-
-def _judge(training, done: PhaseDone, curve, module: Stage, test: Cached) -> None:
-    scores = predict(module, test, training.accelerator.device)
-    training.record.add_phase(done, curve, scores, test.labels.numpy())

@@ -50,6 +50,20 @@ class Record:
             }
         )
 
+    def pack(self) -> dict:
+        """JSON to go on from, but for the scores."""
+        return {
+            "phases": self.phases,
+            "stages": self.stages,
+            "heads": self.heads,
+            "seconds": time.monotonic() - self.started,
+        }
+
+    @classmethod
+    def unpack(cls, data: dict, scores: np.ndarray) -> "Record":
+        known = {name: data[name] for name in ("phases", "stages", "heads")}
+        return cls(**known, scores=scores, started=time.monotonic() - data["seconds"])
+
     def report(self, images: LabelledImages, labels: np.ndarray, names: tuple[str, ...]) -> dict:
         """What stands in report.json."""
         return make_report(self.scores, labels, names, images.classes) | {

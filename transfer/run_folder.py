@@ -1,12 +1,15 @@
 """A run on disk: JSON and safetensors, versioned, whole or absent."""
 
 import json
+import logging
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.checkpoint import Checkpoint, Keeper, has_checkpoint
 from transfer.errors import RunError, SettingsError
 from transfer.settings import TrainingSettings
 from transfer.transform import Transform
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
 STAGES = "stages.safetensors"
+LOG = logging.getLogger(__name__)
 SMALLEST_SIDE, LARGEST_SIDE = 32, 512  # of an image, as TrainingSettings has it
 
 
@@ -51,15 +55,18 @@ class Run:
 class RunBuilder:
     """A run that is being made: `checkpoint/` while unfinished, complete once run.json is there.
 
-    Used as a context: what is not finished when it closes is removed. Of the processes of a
-    distributed training one `writes`, the others share its folder and leave it as it is.
+    Used as a context: what is not finished when it closes is removed. With `resume` a checkpoint
+    stays, and what an earlier training left here is gone on from. Of the processes of a distributed
+    training one `writes`, the others share its folder and leave it as it is.
     """
 
-    def __init__(self, path: str | Path, *, writes: bool = True):
+    def __init__(self, path: str | Path, *, writes: bool = True, resume: bool = False):
         self.path = Path(path).expanduser()
         self.checkpoint = self.path / CHECKPOINT
         self.writes = writes
+        self.resume = resume
         self.finished = False
+        self._keeper = Keeper(self.checkpoint)
 
     def __enter__(self) -> "RunBuilder":
         """Raises RunError when the folder cannot be made or holds something already."""
@@ -69,12 +76,8 @@ class RunBuilder:
 
     def _make(self) -> None:
         try:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise RunError(
-                    f"expected a new or empty folder to write the run to, found {self.path.name!r} "
-                    "with something in it; choose another name or remove it"
-                )
-            self._made = not self.path.exists()
+            self._check_free()
+            self._made = self._unfinished or not self.path.exists()
             self.checkpoint.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
@@ -82,8 +85,23 @@ class RunBuilder:
                 "choose another place"
             ) from None
 
+    def _check_free(self) -> None:
+        self._unfinished = is_unfinished(self.path)
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        if self._unfinished and self.resume:
+            return
+        found = "an unfinished training" if self._unfinished else "something"
+        remedy = "go on from it with --resume, " if self._unfinished else ""
+        raise RunError(
+            f"expected a new or empty folder to write the run to, found {self.path.name!r} with "
+            f"{found} in it; {remedy}choose another name or remove it"
+        )
+
     def __exit__(self, *_) -> None:
         if not self.writes:
+            return
+        if self.resume and not self.finished and has_checkpoint(self.checkpoint):
             return
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         if not self.finished:
@@ -91,6 +109,14 @@ class RunBuilder:
                 (self.path / name).unlink(missing_ok=True)
             if self._made:
                 shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep(self, make: Callable[[], Checkpoint]) -> None:
+        """Write the checkpoint that `make` gives, where one may be wanted and it is time."""
+        if self.resume and self.writes:
+            try:
+                self._keeper.offer(make)
+            except OSError as error:  # the training itself is none the worse
+                LOG.warning("no checkpoint was written (%s)", error.strerror or error)
 
     def finish(
         self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
@@ -120,6 +146,14 @@ class RunBuilder:
             (self.checkpoint / name).replace(self.path / name)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.finished = True
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a training began to write here, was cut off, and nothing else is here."""
+    try:
+        return [inside.name for inside in path.iterdir()] == [CHECKPOINT]
+    except OSError:
+        return False
 
 
 def changed_tensors(
