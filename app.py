@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.errors import TransferError
-from transfer.jobs import Jobs, Limits
+from transfer.jobs import Jobs, Limits, Worker
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -23,8 +24,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _log_to_stderr()
     shared = os.environ.get("SYSTEM") == "spaces"  # strangers come there
+    limits = Limits.shared() if shared else Limits.local()
     try:
-        jobs = Jobs(options.runs, limits=Limits.shared() if shared else Limits.local())
+        jobs = Jobs(options.runs, limits=limits, worker=_worker())
     except TransferError as error:
         sys.exit(f"error: {error}")
     try:
@@ -57,6 +59,15 @@ def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
     print(f"* Runs are kept in {jobs.runs.absolute()}", flush=True)
     threading.Thread(target=jobs.keep_warm, daemon=True).start()
     page.block_thread()
+
+
+def _worker() -> Callable[[tuple[str, ...]], Worker]:
+    """What makes the processes that train."""
+    if not os.environ.get("SPACES_ZERO_GPU"):
+        return Worker
+    from transfer.zero_gpu import zero_gpu_worker
+
+    return zero_gpu_worker
 
 
 def _log_to_stderr() -> None:

@@ -4,50 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import transfer
 from tests.tiny import TINY
-from transfer import events, recipe, worker
-from transfer.errors import SourceError
+from transfer import checkpoint, events, worker
 from transfer.run_folder import read_run
 from transfer.worker import Wishes
 
 QUICK = TINY | {"head_epochs": 1, "finetune_epochs": 1, "views": 1}
-PHASE = events.PhaseStarted(phase="warm-up", epochs=1, trainable=1, parameters=2, learns=["head"])
-FEATURES = events.PhaseStarted(
-    phase="features", epochs=0, trainable=1, parameters=2, learns=["head"]
-)
-CHOSEN = events.WeightsChosen(weights="random", reason="asked for")
-SAVED = events.RunSaved(run="runs/x", result={})
-
-
-def said(monkeypatch, training, wishes: Wishes | None = None, **more) -> list[dict]:
-    """What a worker says of a training that yields the given events, or raises them."""
-
-    def training_events(source, *, out, should_stop, **options):
-        assert (source, out, options) == ("photos", "runs/x", {"seed": 3} | more)
-        for event in training:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-
-    monkeypatch.setattr(recipe, "training_events", training_events)
-    lines = io.StringIO()
-    order = {"source": "photos", "out": "runs/x", "options": {"seed": 3} | more}
-    with suppress(KeyboardInterrupt):
-        worker._train(order, lines, wishes or Wishes())
-        lines.write('{"ended": true}\n')
-    return [json.loads(line) for line in lines.getvalue().splitlines()]
-
-
-def kinds(told: list[dict]) -> list[str]:
-    """What was said, in order, of a training that came to its end."""
-    assert told[-1] == {"ended": True}
-    return [message["event"] for message in told[:-1]]
 
 
 def test_what_takes_long_is_imported_before_there_is_a_job():
@@ -60,74 +27,6 @@ def test_what_takes_long_is_imported_before_there_is_a_job():
     )
     assert json.loads(done.stdout) == {"ready": True}
     assert done.stderr.splitlines()[-1] == "[]"
-
-
-def test_events_are_passed_on_line_by_line(monkeypatch):
-    told = said(monkeypatch, [CHOSEN, PHASE, SAVED])
-    assert [events.from_json(message) for message in told[:-1]] == [CHOSEN, PHASE, SAVED]
-
-
-def test_of_passing_events_only_a_few_a_second_are_passed_on(monkeypatch):
-    progress = [
-        events.CacheProgress(stage="reading images", done=i, total=500, seconds=0.0)
-        for i in range(500)
-    ]
-    told = said(monkeypatch, [CHOSEN, *progress, SAVED])
-    assert len(told) < 50
-    assert kinds(told)[0] == "WeightsChosen" and kinds(told)[-1] == "RunSaved"
-
-
-def test_an_error_is_passed_on_as_its_sentence(monkeypatch):
-    told = said(monkeypatch, [CHOSEN, SourceError("expected images, found none")])
-    assert told[1] == {"error": "expected images, found none"}
-
-
-def test_want_of_memory_is_told_with_what_to_do(monkeypatch):
-    assert "smaller image size" in said(monkeypatch, [MemoryError()])[0]["error"]
-
-
-def test_anything_else_is_named_and_its_trace_goes_to_the_log(monkeypatch, capsys):
-    told = said(monkeypatch, [ValueError("/secret/path")])
-    assert "ValueError" in told[0]["error"] and "/secret" not in told[0]["error"]
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_a_stop_before_there_is_something_to_keep_ends_it(monkeypatch):
-    wishes = Wishes()
-
-    def training():
-        yield CHOSEN
-        yield FEATURES
-        wishes.stop.set()
-        yield PHASE
-        yield SAVED
-
-    told = said(monkeypatch, training(), wishes)
-    assert [message["event"] for message in told] == ["WeightsChosen", "PhaseStarted"]
-
-
-def test_a_stop_while_it_learns_lets_it_finish(monkeypatch):
-    wishes = Wishes()
-
-    def training():
-        yield PHASE
-        wishes.stop.set()
-        yield SAVED
-
-    told = said(monkeypatch, training(), wishes)
-    assert kinds(told) == ["PhaseStarted", "RunSaved"]
-
-
-def test_of_feature_extraction_the_classifier_is_kept(monkeypatch):
-    wishes = Wishes()
-
-    def training():
-        yield FEATURES
-        wishes.stop.set()
-        yield SAVED
-
-    told = said(monkeypatch, training(), wishes, method="features")
-    assert kinds(told) == ["PhaseStarted", "RunSaved"]
 
 
 def test_a_stop_is_an_interrupt_only_while_there_is_nothing_to_keep(monkeypatch):
@@ -184,7 +83,7 @@ def test_a_worker_trains_and_ends(stripes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_asker_goes_leaves_nothing(stripes, tmp_path):
+def test_a_worker_whose_asker_goes_leaves_a_checkpoint_alone(stripes, tmp_path):
     with started() as process:
         process.stdout.readline()
         order(process, stripes, tmp_path / "run", finetune_epochs=10_000)
@@ -195,7 +94,8 @@ def test_a_worker_whose_asker_goes_leaves_nothing(stripes, tmp_path):
         rest = [json.loads(line) for line in process.stdout]
         assert process.wait(timeout=20) == 0
     assert rest[-1] == {"stopped": True}
-    assert not (tmp_path / "run").exists()
+    left = [path.name for path in (tmp_path / "run").rglob("*")]
+    assert sorted(left) == ["checkpoint", checkpoint.FILE]
 
 
 def test_a_worker_that_is_never_asked_ends():
@@ -204,12 +104,6 @@ def test_a_worker_that_is_never_asked_ends():
         assert json.loads(process.stdout.readline()) == {"ready": True}
         assert process.stdout.read() == ""
         assert process.wait(timeout=20) == 0
-
-
-def test_an_interrupt_that_was_lost_is_made_up_for(monkeypatch):
-    wishes = Wishes()
-    wishes.gone.set()
-    assert said(monkeypatch, [CHOSEN, PHASE, SAVED], wishes) == []
 
 
 class Broken(io.StringIO):
@@ -226,7 +120,7 @@ ORDER = json.dumps({"source": "x", "out": "y", "options": {}}) + "\n"
 STUCK = """
 import sys, time, types
 recipe = types.ModuleType("transfer.recipe")
-def training_events(source, out, should_stop):
+def training_events(source, out, should_stop, resume):
     from transfer import events
     yield events.WeightsChosen(weights="random", reason="asked for")
     lock = __import__("threading").Lock()

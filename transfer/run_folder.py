@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer.checkpoint import Checkpoint, Keeper, has_checkpoint
+from filelock import FileLock, Timeout
+
+from transfer.checkpoint import FILE, PART, Checkpoint, Keeper, has_checkpoint
 from transfer.errors import RunError, SettingsError
 from transfer.settings import TrainingSettings
 from transfer.transform import Transform
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
-STAGES = "stages.safetensors"
+STAGES, LOCK = "stages.safetensors", "lock"
+OURS = {CHECKPOINT, TENSORS, STAGES, REPORT}
 LOG = logging.getLogger(__name__)
 SMALLEST_SIDE, LARGEST_SIDE = 32, 512  # of an image, as TrainingSettings has it
 
@@ -67,6 +70,8 @@ class RunBuilder:
         self.resume = resume
         self.finished = False
         self._keeper = Keeper(self.checkpoint)
+        self._lock = FileLock(self.checkpoint / LOCK, thread_local=False)
+        self._complained = False
 
     def __enter__(self) -> "RunBuilder":
         """Raises RunError when the folder cannot be made or holds something already."""
@@ -79,11 +84,24 @@ class RunBuilder:
             self._check_free()
             self._made = self._unfinished or not self.path.exists()
             self.checkpoint.mkdir(parents=True, exist_ok=True)
+            self._be_the_only_one()
         except OSError as error:
             raise RunError(
                 f"the run folder {self.path.name!r} cannot be made ({error.strerror}); "
                 "choose another place"
             ) from None
+
+    def _be_the_only_one(self) -> None:
+        """A process that is killed lets go of its lock."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"expected no other training in {self.path.name!r}, found one under way; wait for "
+                "it, or choose another folder"
+            ) from None
+        except (OSError, NotImplementedError):
+            LOG.info("this disk knows no locks")
 
     def _check_free(self) -> None:
         self._unfinished = is_unfinished(self.path)
@@ -101,6 +119,7 @@ class RunBuilder:
     def __exit__(self, *_) -> None:
         if not self.writes:
             return
+        self._lock.release()
         if self.resume and not self.finished and has_checkpoint(self.checkpoint):
             return
         shutil.rmtree(self.checkpoint, ignore_errors=True)
@@ -116,7 +135,9 @@ class RunBuilder:
             try:
                 self._keeper.offer(make)
             except OSError as error:  # the training itself is none the worse
-                LOG.warning("no checkpoint was written (%s)", error.strerror or error)
+                level = logging.DEBUG if self._complained else logging.WARNING
+                LOG.log(level, "no checkpoint was written (%s)", error.strerror or error)
+                self._complained = True
 
     def finish(
         self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
@@ -144,6 +165,7 @@ class RunBuilder:
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
         for name in (TENSORS, *([STAGES] if stages else []), REPORT, RECORD):
             (self.checkpoint / name).replace(self.path / name)
+        self._lock.release()
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.finished = True
 
@@ -151,7 +173,17 @@ class RunBuilder:
 def is_unfinished(path: Path) -> bool:
     """Whether a training began to write here, was cut off, and nothing else is here."""
     try:
-        return [inside.name for inside in path.iterdir()] == [CHECKPOINT]
+        found = {inside.name for inside in path.iterdir()}
+    except OSError:
+        return False
+    return CHECKPOINT in found and found <= OURS and _is_ours(path / CHECKPOINT)
+
+
+def _is_ours(checkpoint: Path) -> bool:
+    """Nothing is in the folder but what a training leaves there."""
+    left = {FILE, PART, LOCK, RECORD, TENSORS, STAGES, REPORT}
+    try:
+        return {inside.name for inside in checkpoint.iterdir()} <= left
     except OSError:
         return False
 

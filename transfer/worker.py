@@ -1,8 +1,8 @@
 """One training in a process of its own, spoken to in JSON lines.
 
-stdin: one line with `source`, `out` and `options`, later perhaps `stop`; its end means that whoever
-asked is gone. stdout: `{"ready": true}` once everything is imported, the training's events, and at
-the end one of `{"error": sentence}` or `{"stopped": true}` unless a RunSaved has come.
+stdin: one line with an order (see `orders`), later perhaps `stop`; its end means that whoever
+asked is gone. stdout: `{"ready": true}` once everything is imported, what carrying out the order
+says, and `{"stopped": true}` where it was ended with nothing to keep.
 """
 
 import _thread
@@ -13,13 +13,13 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib import import_module
 from typing import TextIO
 
-SECONDS_BETWEEN_PASSING_EVENTS = 0.25
+from transfer.jobs.orders import carry_out
+
 SECONDS_TO_CLEAR_UP = 4
 NICENESS = 5  # whoever looks at the page comes first
 SECONDS_IDLE = 2.0
@@ -36,7 +36,7 @@ NEEDED = (
 
 
 class Wishes:
-    """What whoever asked for the training wants by now: that it stops, or nothing any more.
+    """What whoever asked for the training wants by now, as lines say it.
 
     A stop is an interrupt until there is something to keep: nobody waits for a download then.
     """
@@ -84,8 +84,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     for name in NEEDED:
         import_module(name)
+    from transfer.hardware import LENT_IN_SLOTS
+
     _say(lines, {"ready": True})
-    if _idle(SECONDS_IDLE):
+    if _idle(SECONDS_IDLE) and not os.environ.get(LENT_IN_SLOTS):
         from transfer.speed import measure_again
 
         measure_again()
@@ -95,7 +97,8 @@ def main() -> None:
     wishes = Wishes()
     threading.Thread(target=wishes.listen, args=(sys.stdin,), daemon=True).start()
     try:
-        _train(json.loads(order), lines, wishes)
+        for message in carry_out(json.loads(order), wishes):
+            _say(lines, message)
     except KeyboardInterrupt:
         with suppress(KeyboardInterrupt):
             _say(lines, {"stopped": True})
@@ -108,38 +111,6 @@ def _idle(seconds: float) -> bool:
         return not select.select([sys.stdin], [], [], seconds)[0]
     except (OSError, ValueError):
         return False
-
-
-def _train(order: dict, lines: TextIO, wishes: Wishes) -> None:
-    """Say every event. Raises KeyboardInterrupt when it is ended with nothing to keep."""
-    from transfer import events
-    from transfer.errors import TransferError
-    from transfer.jobs import begins_to_learn
-    from transfer.recipe import training_events
-
-    options, told = order["options"], 0.0
-    training = training_events(
-        order["source"], out=order["out"], should_stop=wishes.should_stop, **options
-    )
-    try:
-        with closing(training):
-            for event in training:
-                if begins_to_learn(event, options):
-                    wishes.begin_to_learn()
-                wishes.should_stop()
-                passing = isinstance(event, events.PASSING)
-                if not passing or time.monotonic() - told > SECONDS_BETWEEN_PASSING_EVENTS:
-                    told = time.monotonic()
-                    _say(lines, events.to_json(event))
-    except TransferError as error:
-        _say(lines, {"error": str(error)})
-    except MemoryError:
-        _say(lines, {"error": "there was not enough memory; choose a smaller image size"})
-    except Exception as error:
-        with suppress(OSError):
-            traceback.print_exc()
-        name = type(error).__name__
-        _say(lines, {"error": f"the training broke off ({name}); its log says where"})
 
 
 def _interrupt() -> None:

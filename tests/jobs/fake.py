@@ -55,6 +55,24 @@ if kind == "junk":
 if kind in ("crash", "killed", "deaf"):
     (out / "checkpoint").mkdir(parents=True)
     (out / "checkpoint" / "pixels.bin").write_bytes(b"1")
+def epoch(number):
+    said = {"loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5, "best": True}
+    told = {"seconds": 0.1, "seconds_left": 0.1, "drift": {}}
+    say(event="EpochDone", phase="warm-up", epoch=number, epochs=3, **said, **told)
+
+if kind == "cut":  # dies after its second epoch, of which the checkpoint knows nothing yet
+    kept = out / "checkpoint" / "training.safetensors"
+    if not kept.exists():
+        phase("warm-up")
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+        epoch(1)
+        epoch(2)
+        os._exit(3)
+    say(event="Resumed", phase="warm-up", epoch=1)
+    epoch(2)
+    phase_done("warm-up")
+    kept.unlink()
 if kind == "crash":
     os._exit(3)
 if kind == "killed":
@@ -69,7 +87,8 @@ say(event="CacheProgress", stage="reading images", done=1, total=2, seconds=0.1)
 say(event="CacheFilled", images={"train": 2}, skipped=[], computed=2, megabytes=0.1, seconds=0.2)
 tried = {"head": "avg", "dropout": 0.5, "learning_rate": 1e-3, "optimizer": "sgd", "parameters": 9}
 say(event="HeadTried", **tried, validation_loss=1.0, validation_accuracy=0.5, seconds=0.1)
-phase("warm-up")
+if kind != "cut":
+    phase("warm-up")
 if kind == "slow":
     until_stopped()
 if kind == "stuck":

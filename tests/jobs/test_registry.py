@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 
@@ -241,6 +242,55 @@ def test_a_training_is_started_again_as_it_was(running):
     again = ended(running.again(job.id, "ann"))
     assert again.id != job.id and again.out != job.out
     assert (again.source, again.options, again.name) == ("error", {"seed": 5}, "Bees")
+
+
+def epochs(job) -> list[tuple]:
+    return [(e.phase, e.epoch) for e in job.history if isinstance(e, events.EpochDone)]
+
+
+def test_a_training_that_was_cut_off_goes_on_as_the_same_job(running):
+    job = ended(running.start("cut", {"seed": 5}, "ann"))
+    assert job.state == "failed" and job.can_go_on
+    assert epochs(job) == [("warm-up", 1), ("warm-up", 2)]
+    again = running.again(job.id, "ann")
+    assert again is job and ended(job).state == "done" and job.error == ""
+    assert epochs(job) == [("warm-up", 1), ("warm-up", 2)], "an epoch that is trained again"
+    assert running.all_of("ann") == [job]
+
+
+def test_what_was_cut_off_is_there_to_go_on_with_after_a_restart(tmp_path):
+    with registry(tmp_path) as before:
+        job = ended(before.start("cut", {}, "ann"))
+    with registry(tmp_path) as after:
+        found = after.newest_of("ann")
+        assert found.id == job.id and found.can_go_on and epochs(found) == epochs(job)
+        assert ended(after.again(found.id, "ann")).state == "done"
+    with registry(tmp_path) as last:
+        assert epochs(last.newest_of("ann")) == [("warm-up", 1), ("warm-up", 2)]
+
+
+def test_another_training_takes_the_place_of_one_that_was_cut_off(running):
+    cut = ended(running.start("cut", {}, "ann"))
+    other = ended(running.start("cut", {}, "bob"))
+    ended(running.start("good", {}, "ann"))
+    assert not cut.out.exists() and not cut.can_go_on
+    assert other.can_go_on
+    assert running.again(cut.id, "ann") is not cut
+
+
+def test_the_worker_is_told_in_the_context_of_whoever_asked(tmp_path):
+    asker, seen = ContextVar("asker", default=None), []
+
+    class Noting(Worker):
+        def tell(self, line):
+            seen.append(asker.get())
+            super().tell(line)
+
+    with registry(tmp_path, worker=Noting) as running:
+        asker.set("ann")
+        job = running.start("good", {}, "ann")
+        asker.set("somebody later")
+        assert ended(job).state == "done" and seen == ["ann"]
 
 
 @pytest.mark.parametrize(

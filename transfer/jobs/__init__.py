@@ -8,6 +8,16 @@ from transfer.jobs.job import ENDED, LIVE, Job, begins_to_learn
 from transfer.jobs.limits import Limits
 from transfer.jobs.registry import Jobs
 from transfer.jobs.shelf import ListedRun
-from transfer.jobs.workers import WORKER
+from transfer.jobs.workers import WORKER, Worker
 
-__all__ = ["ENDED", "LIVE", "WORKER", "Job", "Jobs", "Limits", "ListedRun", "begins_to_learn"]
+__all__ = [
+    "ENDED",
+    "LIVE",
+    "WORKER",
+    "Job",
+    "Jobs",
+    "Limits",
+    "ListedRun",
+    "Worker",
+    "begins_to_learn",
+]

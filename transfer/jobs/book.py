@@ -86,7 +86,7 @@ class Book:
             self.records.append(job, event)
         except OSError as error:
             LOG.warning("an event of a training was not written down (%s)", error.strerror)
-        job.history.append(event)
+        events.tell(job.history, event)
         self.change(job, passing=None, **fields)
 
     def forget(self, job: Job) -> None:
@@ -96,6 +96,15 @@ class Book:
             self._jobs.pop(job.id, None)
             job.version += 1
             self.changed.notify_all()
+
+    def drop_checkpoints(self, owner: str) -> None:
+        """Of an owner's trainings that were cut off: another one has taken their place."""
+        for job in self.all():
+            if job.owner == owner and not job.live and job.can_go_on:
+                try:
+                    self.records.remove_folder(job.out)
+                except OSError as error:
+                    LOG.warning("a checkpoint was not removed (%s)", error.strerror)
 
     def _write(self, job: Job) -> None:
         if job.id not in self._jobs:
@@ -123,7 +132,7 @@ class Book:
 
     def _put_down(self, job: Job, whole: bool) -> None:
         try:
-            if not whole:
+            if not whole and not job.can_go_on:
                 self.records.remove_folder(job.out)
             self.records.write(job)
         except OSError as error:

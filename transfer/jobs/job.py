@@ -4,10 +4,13 @@ import hashlib
 import re
 import secrets
 import time
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer import events
+from transfer.checkpoint import has_checkpoint
+from transfer.run_folder import CHECKPOINT
 
 LIVE = (
     "queued",
@@ -29,8 +32,9 @@ class Job:
     `state` is one of LIVE or ENDED: `stopped` ended early and kept nothing, a run that was stopped
     and kept is `done`; `interrupted` was under way when the app ended; the run of `expired` has
     been removed. `error` says why there is no run, `note` what else is worth knowing of the end.
-    `owner` is a hash, `name` what people read. `created`, `started`, `ended` and `since`, the
-    last change of state, are seconds since 1970. `version` counts changes, for whoever watches.
+    `owner` is a hash, `name` what people read; `context` is that of whoever asked, as long as the
+    app runs. `created`, `started`, `ended` and `since`, the last change of state, are seconds since
+    1970. `version` counts changes, for whoever watches.
     """
 
     id: str
@@ -51,6 +55,7 @@ class Job:
     ended: float | None = None
     since: float = field(default_factory=time.time)
     worker: tuple[int, float] | None = None
+    context: Context = field(default_factory=copy_context)
 
     @property
     def live(self) -> bool:
@@ -60,6 +65,11 @@ class Job:
     def learning(self) -> bool:
         """Whether a stop would keep something by now."""
         return self.live and any(begins_to_learn(event, self.options) for event in [*self.history])
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it was cut off and left a checkpoint."""
+        return has_checkpoint(self.out / CHECKPOINT)
 
 
 def begins_to_learn(event: events.Event, options: dict) -> bool:

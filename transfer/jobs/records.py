@@ -125,7 +125,8 @@ class Records:
             raise ValueError("out of place")
         job = Job(id=path.stem, out=self.runs / out, **known)
         job.since = job.ended or job.created
-        job.history = list(self._events(path.stem))
+        for event in self._events(path.stem):
+            events.tell(job.history, event)
         return job
 
     def _events(self, job_id: str):

@@ -4,7 +4,10 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from transfer import events
@@ -34,11 +37,16 @@ class Jobs:
     """
 
     def __init__(
-        self, runs: Path, *, limits: Limits | None = None, command: tuple[str, ...] = WORKER
+        self,
+        runs: Path,
+        *,
+        limits: Limits | None = None,
+        command: tuple[str, ...] = WORKER,
+        worker: Callable[[tuple[str, ...]], Worker] = Worker,
     ):
         self.runs = runs = Path(runs)
         self.limits = limits or Limits.local()
-        self.command = command
+        self._hire = partial(worker, command)
         self._book = Book(runs)
         self._changed = self._book.changed
         self._shelf = Shelf(self._book, runs, self.limits)
@@ -57,7 +65,7 @@ class Jobs:
         with self._changed:
             if not self._closed and not (self._spare and self._spare.alive):
                 with suppress(OSError, RuntimeError):  # a job that finds none says so
-                    self._spare = Worker(self.command)
+                    self._spare = self._hire()
 
     def start(self, source: str, options: dict, owner: str = "", name: str = "") -> Job:
         """Queue a training, called `name` for people.
@@ -79,18 +87,26 @@ class Jobs:
         with self._changed:
             self._check_turn(job.owner)
             self._book.add(job)
-            self._starts.append((job.created, job.owner))
-            self._queue.append(job)
-            self._changed.notify_all()
+            self._book.drop_checkpoints(job.owner)
+            self._enqueue(job)
         self._expiry.seen(job.owner)
         return job
 
     def again(self, job_id: str, owner: str = "") -> Job:
-        """Queue the same training once more, as `start` does."""
+        """Queue the same training once more, as `start` does; one that left a checkpoint goes on
+        from there, and is the same job."""
         job = self.get(job_id, owner)
         if job.live:
             raise JobError("this training is still going on; stop it or wait for its end")
-        return self.start(job.source, job.options, owner, job.name)
+        if not job.can_go_on:
+            return self.start(job.source, job.options, owner, job.name)
+        self._expiry.check_room()
+        with self._changed:
+            self._check_turn(job.owner)
+            self._book.change(job, state="queued", error="", note="", stopping=False, ended=None)
+            self._enqueue(job)
+        self._expiry.seen(job.owner)
+        return job
 
     def get(self, job_id: str, owner: str = "") -> Job:
         """Raises JobError when this owner has none of that id."""
@@ -175,6 +191,12 @@ class Jobs:
         self._follower.join(timeout=SECONDS_TO_CLEAR_AWAY)
         self._book.records.close()
 
+    def _enqueue(self, job: Job) -> None:
+        job.context = copy_context()
+        self._starts.append((time.time(), job.owner))
+        self._queue.append(job)
+        self._changed.notify_all()
+
     def _check_turn(self, owner: str) -> None:
         """Raises JobError unless this owner may start a training now."""
         if self._closed:
@@ -241,10 +263,10 @@ class Jobs:
     def _hand_over(self, job: Job) -> Worker:
         """Give the job to a worker; the lock is held, so that a `stop` cannot come before it."""
         order = {"source": job.source, "out": str(job.out.absolute()), "options": job.options}
-        worker = self._spare if self._spare and self._spare.alive else Worker(self.command)
+        worker = self._spare if self._spare and self._spare.alive else self._hire()
         self._worker, self._spare, self._running = worker, None, job
         self._book.change(job, state="loading", started=time.time(), worker=worker.mark)
-        worker.tell(json.dumps(order))
+        job.context.run(worker.tell, json.dumps(order))
         return worker
 
     def _timers(self, job: Job, worker: Worker) -> list[threading.Timer]:
@@ -265,7 +287,7 @@ class Jobs:
         status = worker.wait()
         with self._changed:
             self._worker = self._running = None
-            if not (job.out / RECORD).exists():
+            if not (job.out / RECORD).exists() and not job.can_go_on:
                 with suppress(OSError):
                     self._book.records.remove_folder(job.out)
             if job.live and job.stopping and not job.learning:

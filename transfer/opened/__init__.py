@@ -14,6 +14,7 @@ import torch
 
 from transfer.classifier import Classifier
 from transfer.errors import RunError, WeightsError
+from transfer.hardware import own_device
 from transfer.opened.model_files import ModelFiles, Token, find_model, parse_address
 from transfer.opened.timm_config import CONFIG, TimmConfig, printable, read_config
 from transfer.opened.timm_vgg import check_tensors, read_vgg
@@ -121,4 +122,4 @@ def _of_timm(folder: Path, config: TimmConfig) -> Classifier:
 
 
 def _placed(network: torch.nn.Module) -> torch.nn.Module:
-    return network.to("cuda") if torch.cuda.is_available() else network
+    return network.to(own_device())
