@@ -39,6 +39,14 @@ def test_an_end_without_a_run_says_what_to_do(state):
     assert "Start again" not in job_status(job(state="done"))
 
 
+def test_one_that_left_a_checkpoint_says_from_where_it_goes_on(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "training.safetensors").touch()
+    for state in ("failed", "interrupted", "stopped"):
+        page = job_status(job(state=state, history=history(), out=tmp_path))
+        assert "goes on after fine-tune epoch" in page and "nothing was kept" not in page
+
+
 def test_what_else_is_known_of_an_end_is_told():
     assert "after 30 minutes &lt;b&gt;" in job_status(
         job(state="done", note="after 30 minutes <b>")

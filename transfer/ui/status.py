@@ -21,13 +21,14 @@ HEADLINES = {
     "interrupted": "Interrupted: the app ended while this was training",
     "expired": "This training's run has been removed",
 }
-# what to do about an end that left nothing
+# what to do about an end that left no run
 ADVICE = {
     "stopped": "Start again does the same once more; or change the settings first.",
     "failed": "Mend what it says, in Data or in the settings, and start; or Start again as it was.",
     "interrupted": "Start again goes on with the features that were kept.",
     "expired": "Start again trains it once more.",
 }
+GOES_ON = "What it had learned is kept: Start again goes on after {phase} epoch {epoch}."
 NO_JOB = (
     '<div class="status"><b>Nothing is training yet.</b>'
     "<p>What the network learns will show here as it happens.</p></div>"
@@ -48,7 +49,7 @@ def job_status(
     if job.live:
         parts.append(_bar(job))
         parts.append(f'<p class="expected">{escape(_times(job, position, wait, left))}</p>')
-    for line in (job.note, ADVICE.get(job.state, "")):
+    for line in (job.note, _advice(job)):
         if line:
             parts.append(f"<p>{escape(line)}</p>")
     return (
@@ -56,7 +57,16 @@ def job_status(
     )
 
 
+def _advice(job: Job) -> str:
+    epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
+    if epochs and not job.live and job.can_go_on:
+        return GOES_ON.format(phase=epochs[-1].phase, epoch=epochs[-1].epoch)
+    return ADVICE.get(job.state, "")
+
+
 def _headline(job: Job, position: int) -> str:
+    if job.state == "stopped" and job.can_go_on:
+        return "Stopped while it waited to go on"
     if job.stopping and job.live:
         return "Stopping within one batch; what was learned is kept"
     if position:
