@@ -248,14 +248,16 @@ def epochs(job) -> list[tuple]:
     return [(e.phase, e.epoch) for e in job.history if isinstance(e, events.EpochDone)]
 
 
-def test_a_training_that_was_cut_off_goes_on_as_the_same_job(running):
+def test_a_training_that_was_cut_off_goes_on_as_the_same_job(monkeypatch, running):
     job = ended(running.start("cut", {"seed": 5}, "ann"))
     assert job.state == "failed" and job.can_go_on
+    seen = states_of(monkeypatch)
     assert epochs(job) == [("warm-up", 1), ("warm-up", 2)]
     again = running.again(job.id, "ann")
     assert again is job and ended(job).state == "done" and job.error == ""
     assert epochs(job) == [("warm-up", 1), ("warm-up", 2)], "an epoch that is trained again"
     assert running.all_of("ann") == [job]
+    assert seen[:3] == ["queued", "loading", "warm-up"]
 
 
 def test_what_was_cut_off_is_there_to_go_on_with_after_a_restart(tmp_path):

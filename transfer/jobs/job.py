@@ -88,7 +88,7 @@ def state_after(event: events.Event) -> str | None:
             return "caching"
         case events.HeadTried():
             return "heads"
-        case events.PhaseStarted(phase=phase):
+        case events.PhaseStarted(phase=phase) | events.Resumed(phase=phase) if phase:
             return phase
         case events.PhaseDone():
             return "evaluating"
