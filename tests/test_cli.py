@@ -205,6 +205,28 @@ def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
     assert not out.exists()
 
 
+def test_ctrl_c_with_resume_keeps_what_was_learned_and_the_same_command_goes_on(tmp_path):
+    source = draw_classes(tmp_path / "source")
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(out), *TINY]
+    command += ["--head", "avg-8", "--unfreeze", "none", "--head-epochs", "3000", "--resume"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "warm-up epoch 2" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest.endswith("error: interrupted; the same command goes on from here\n")
+    assert "Traceback" not in rest
+    assert (out / "checkpoint" / "training.safetensors").exists()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    told = next((line for line in process.stderr if "going on after" in line), "")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert told.startswith("going on after warm-up epoch ")
+
+
 def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():
     before = signal.getsignal(signal.SIGINT)
     with lasting_interrupt() as check:

@@ -85,6 +85,7 @@ EXAMPLES = [
             "original_head_parameters": 123_642_856,
         },
     ),
+    events.Resumed(phase="warm-up", epoch=7),
 ]
 
 
@@ -127,3 +128,69 @@ def test_the_docstring_tells_the_order_of_all_events():
     names = [name for name in events.KINDS if name in events.__doc__.replace("CacheProgress…", "")]
     assert set(names) | {"CacheProgress"} == set(events.KINDS)
     assert all(event.__doc__ for event in events.KINDS.values())
+
+
+def epoch(phase: str, number: int, best: bool = False) -> events.EpochDone:
+    return dataclasses.replace(EXAMPLES[6], phase=phase, epoch=number, best=best)
+
+
+def phase_started(phase: str) -> events.PhaseStarted:
+    return dataclasses.replace(EXAMPLES[4], phase=phase)
+
+
+TOLD = [
+    EXAMPLES[0],
+    phase_started("warm-up"),
+    epoch("warm-up", 0),
+    epoch("warm-up", 1),
+    EXAMPLES[8],
+    phase_started("fine-tune"),
+    epoch("fine-tune", 0),
+    epoch("fine-tune", 1),
+]
+AGAIN = [EXAMPLES[0], EXAMPLES[3]]  # what a training says before it comes to the phases
+
+
+@pytest.mark.parametrize(
+    ("resumed", "left"),
+    [
+        (events.Resumed(phase="warm-up", epoch=0), 3),
+        (events.Resumed(phase="warm-up", epoch=1), 4),
+        (events.Resumed(phase="fine-tune", epoch=0), 7),
+        (events.Resumed(phase="fine-tune", epoch=1), 8),
+        (events.Resumed(), 0),
+    ],
+    ids=str,
+)
+def test_what_was_told_after_the_place_where_it_goes_on_is_taken_back(resumed, left):
+    history = []
+    for event in TOLD + AGAIN + [resumed]:
+        events.tell(history, event)
+    assert history == [*TOLD[:left], resumed]
+
+
+def test_an_epoch_that_was_kept_but_never_heard_of_takes_nothing_along():
+    history = TOLD[:3]
+    for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=1)]:
+        events.tell(history, event)
+    assert history == [*TOLD[:3], resumed]
+    history = TOLD[:2]
+    for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=0)]:
+        events.tell(history, event)
+    assert history == [*TOLD[:2], resumed]
+
+
+def test_who_hears_of_a_training_only_when_it_goes_on_keeps_all_that_was_told():
+    history = []
+    for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=1)]:
+        events.tell(history, event)
+    assert history == [*AGAIN, resumed]
+
+
+def test_a_training_that_is_cut_off_twice_counts_every_epoch_once():
+    history = []
+    first, second = (events.Resumed(phase="warm-up", epoch=n) for n in (1, 2))
+    later = [epoch("warm-up", n) for n in (2, 3)]
+    for event in [*TOLD[:4], *AGAIN, first, *later, *AGAIN, second, later[1]]:
+        events.tell(history, event)
+    assert history == [*TOLD[:4], first, later[0], second, later[1]]

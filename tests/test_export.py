@@ -17,7 +17,8 @@ from transfer.errors import RunError, SettingsError, TransferError
 from transfer.export import CONFIG, TENSORS, export, timm_tensors
 from transfer.network import build_network
 from transfer.recipe import training_events
-from transfer.run_folder import RunBuilder, changed_tensors, read_network
+from transfer.run_builder import RunBuilder
+from transfer.run_folder import changed_tensors, read_network
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.transform import Transform
 from transfer.weights import find_body

@@ -48,6 +48,8 @@ def test_every_event_is_described_in_one_line(event):
         (EXAMPLES[11], ("cache 12 s", "warm-up 3 s", "fine-tune 10 min", "enters block5 is kept")),
         (EXAMPLES[12], ("the body", "12 of 59 MB")),
         (EXAMPLES[13], ("runs/digits", "0.9375", "0.900 to 0.960", "133,898", "123,642,856")),
+        (EXAMPLES[14], ("going on after warm-up epoch 7",)),
+        (events.Resumed(), ("begins anew", "features that are kept")),
     ],
     ids=lambda value: kind(value) if not isinstance(value, tuple) else "",
 )

@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -8,13 +7,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import TINY, drained, tiny_body, tiny_network
 from transfer.errors import RunError, TransferError
+from transfer.run_builder import RunBuilder
 from transfer.run_folder import (
     FORMAT_VERSION,
     RECORD,
     REPORT,
     STAGES,
     TENSORS,
-    RunBuilder,
     changed_tensors,
     read_network,
     read_run,
@@ -215,46 +214,6 @@ def test_a_folder_that_is_not_there_or_no_run_is_told_so(tmp_path):
     assert f"found no {RECORD}" in refusal(tmp_path / "empty")
 
 
-def test_what_is_not_finished_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunBuilder(tmp_path / "deep" / "run") as builder:
-        (builder.checkpoint / "pixels.bin").write_bytes(b"1")
-        for name in (REPORT, STAGES):
-            (builder.path / name).write_text("{}")
-        raise ZeroDivisionError
-    assert not (tmp_path / "deep" / "run").exists()
-
-
-def test_an_empty_folder_that_was_there_before_stays(tmp_path):
-    with RunBuilder(tmp_path) as builder:
-        assert builder.checkpoint.is_dir()
-    assert tmp_path.is_dir() and names(tmp_path) == set()
-
-
-def test_a_folder_with_something_in_it_is_refused_and_untouched(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="with something in it"), RunBuilder(tmp_path):
-        raise AssertionError("must not begin")
-    assert names(tmp_path) == {"notes.txt"}
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_a_file_in_the_way_is_refused_and_untouched(tmp_path):
-    (tmp_path / "run").write_text("mine")
-    for place in (tmp_path / "run", tmp_path / "run" / "below"):
-        with pytest.raises(RunError) as caught, RunBuilder(place):
-            raise AssertionError("must not begin")
-        assert "\n" not in str(caught.value)
-    assert (tmp_path / "run").read_text() == "mine"
-
-
-def test_an_empty_folder_is_empty_again_after_a_run_that_failed(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunBuilder(tmp_path) as builder:
-        for name in (REPORT, STAGES, TENSORS):
-            (builder.path / name).write_bytes(b"half")
-        raise ZeroDivisionError
-    assert names(tmp_path) == set()
-
-
 def test_heads_of_earlier_stages_stand_beside_the_run_and_are_not_needed(copied_run, tmp_path):
     run = read_run(copied_run)
     with RunBuilder(tmp_path / "new") as builder:
@@ -262,14 +221,6 @@ def test_heads_of_earlier_stages_stand_beside_the_run_and_are_not_needed(copied_
     assert names(tmp_path / "new") == FILES | {STAGES}
     assert (tmp_path / "new" / STAGES).read_bytes() == b"heads"
     read_network(read_run(tmp_path / "new"))
-
-
-def test_a_process_that_does_not_write_leaves_the_folder_alone(run, tmp_path):
-    shutil.copytree(run.path, tmp_path / "run")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with RunBuilder(tmp_path / "run", writes=False) as builder:
-        builder.finish({"classes": []}, {"accuracy": 0.0}, {})
-    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_run_from_weights_in_a_file_survives_the_file(stripes, tmp_path):

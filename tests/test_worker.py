@@ -94,8 +94,8 @@ def test_a_worker_whose_asker_goes_leaves_a_checkpoint_alone(stripes, tmp_path):
         rest = [json.loads(line) for line in process.stdout]
         assert process.wait(timeout=20) == 0
     assert rest[-1] == {"stopped": True}
-    left = [path.name for path in (tmp_path / "run").rglob("*")]
-    assert sorted(left) == ["checkpoint", checkpoint.FILE]
+    left = {path.name for path in (tmp_path / "run").rglob("*")}
+    assert left == {"checkpoint", "lock", checkpoint.FILE}
 
 
 def test_a_worker_that_is_never_asked_ends():

@@ -200,14 +200,22 @@ KINDS = {kind.__name__: kind for kind in Event.__args__}
 def tell(history: list[Event], event: Event) -> None:
     """Add a lasting event to what was told before it; one that resumes takes back what followed."""
     if isinstance(event, Resumed):
-        place = (event.phase, event.epoch)
-        reached = [
-            at
-            for at, told in enumerate(history)
-            if isinstance(told, EpochDone) and (told.phase, told.epoch) == place
-        ]
-        del history[reached[-1] + 1 if reached else 0 :]
+        del history[_still_counts(history, event) :]
     history.append(event)
+
+
+def _still_counts(history: list[Event], resumed: Resumed) -> int:
+    """How many events. Whoever was cut off may not have heard of the very last epoch."""
+    if not resumed.phase:
+        return 0
+    reached = [
+        at
+        for at, told in enumerate(history, 1)
+        if isinstance(told, PhaseStarted | EpochDone)
+        and told.phase == resumed.phase
+        and getattr(told, "epoch", 0) <= resumed.epoch
+    ]
+    return reached[-1] if reached else len(history)
 
 
 def to_json(event: Event) -> dict:

@@ -1,12 +1,14 @@
 """Where a phase stands between two epochs: the state it keeps, and all it takes to go on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from transfer.errors import RunError
 from transfer.step import copied
 
 BETWEEN = (0.25, 0.5, 0.75)
@@ -83,7 +85,7 @@ class PhaseState:
 
     def pack(self) -> tuple[dict, Tensors]:
         """(JSON, tensors) from which `restore` makes the same again, to the bit."""
-        best, optimizer = vars(self.best), self.optimizer.state_dict()["state"]
+        best = vars(self.best)
         record = {name: getattr(self, name) for name in COUNTS}
         record["best"] = {name: value for name, value in best.items() if name not in STATES}
         record["scaler"] = self.scaler.state_dict() if self.scaler else {}
@@ -93,12 +95,19 @@ class PhaseState:
         states = {"now": self.module.state_dict()} | {name: best[name] for name in STATES}
         for state, its in states.items():
             tensors |= {f"{state}/{name}": tensor for name, tensor in its.items()}
-        for at, its in optimizer.items():
-            tensors |= {f"optimizer/{at}/{name}": torch.as_tensor(v) for name, v in its.items()}
+        record["optimizer"] = packed(self.optimizer.state_dict(), "optimizer", tensors)
         return record, tensors
 
     def restore(self, record: dict, tensors: Tensors) -> None:
-        """What follows is then what would have followed where `pack` was called."""
+        """What follows is then what would have followed where `pack` was called.
+
+        Uses up `tensors`, so that they do not stand in memory twice. Raises RunError.
+        """
+        with fitting():
+            self._restore(record, tensors)
+        tensors.clear()
+
+    def _restore(self, record: dict, tensors: Tensors) -> None:
         own = next(self.module.parameters()).device
         states = {
             name: {key: tensor.to(own) for key, tensor in below(name, tensors).items()}
@@ -108,7 +117,7 @@ class PhaseState:
         for name in COUNTS:
             setattr(self, name, record[name])
         self.module.load_state_dict(below("now", tensors))
-        self._restore_optimizer(below("optimizer", tensors))
+        self._restore_optimizer(unpacked(record["optimizer"], tensors, own))
         if self.scaler and record["scaler"]:
             self.scaler.load_state_dict(record["scaler"])
         self.order.set_state(tensors["random/order"])
@@ -116,16 +125,70 @@ class PhaseState:
         if torch.cuda.is_available() and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])
 
-    def _restore_optimizer(self, tensors: Tensors) -> None:
-        groups = self.optimizer.state_dict()["param_groups"]
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        state = {}
-        for at, parameter in enumerate(parameters):
-            for name, value in below(str(at), tensors).items():
-                if value.shape == parameter.shape:  # laid out in memory as the fused kernels ask
-                    value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-                state.setdefault(at, {})[name] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    def _restore_optimizer(self, kept: dict) -> None:
+        """`kept` is a state_dict; its own loading would change the dtypes of a parameter's."""
+        optimizer = self.optimizer
+        optimizer.load_state_dict(kept)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for at, its in kept["state"].items():
+            own = parameters[at]
+            optimizer.state[own] = {name: _laid_out_as(own, value) for name, value in its.items()}
+
+
+def _laid_out_as(own: torch.Tensor, value):
+    """A tensor of its shape as `own` lies in memory, which the fused kernels ask for."""
+    if not isinstance(value, torch.Tensor) or value.shape != own.shape:
+        return value
+    return torch.empty_like(own, dtype=value.dtype, device=value.device).copy_(value)
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Raises RunError where what was kept does not fit this training."""
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise RunError(
+            f"expected a checkpoint of this training, found one that does not fit it ({reason}); "
+            "remove the run folder, or train into another"
+        ) from None
+
+
+def packed(value, name: str, tensors: Tensors):
+    """`value` as JSON; its tensors go into `tensors`, under names that begin with `name`.
+
+    Raises TypeError on what an optimizer's state is not made of.
+    """
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value
+        return {"tensor": name, "on_cpu": value.device.type == "cpu"}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, dict):
+        pairs = [[key, packed(its, f"{name}/{key}", tensors)] for key, its in value.items()]
+        return {"dict": pairs}
+    if isinstance(value, list | tuple):
+        items = [packed(its, f"{name}/{at}", tensors) for at, its in enumerate(value)]
+        return {type(value).__name__: items}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"expected numbers and tensors in {name}, found {type(value).__name__}")
+
+
+def unpacked(data, tensors: Tensors, device: torch.device):
+    """What `packed` was given; tensors that were not on the CPU come onto `device`."""
+    if not isinstance(data, dict):
+        return data
+    kind = next(iter(data))
+    if kind == "tensor":
+        return tensors[data[kind]] if data["on_cpu"] else tensors[data[kind]].to(device)
+    if kind == "dtype":
+        return getattr(torch, data[kind])
+    if kind == "dict":
+        return {key: unpacked(its, tensors, device) for key, its in data[kind]}
+    items = [unpacked(its, tensors, device) for its in data[kind]]
+    return tuple(items) if kind == "tuple" else items
 
 
 def below(name: str, tensors: Tensors) -> Tensors:

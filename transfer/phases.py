@@ -9,7 +9,7 @@ from functools import partial
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.linear import pooled
 from transfer.network import parameter_count as count
-from transfer.phase_state import PhaseState, below
+from transfer.phase_state import PhaseState, below, fitting
 from transfer.resuming import pack
 from transfer.stages import StageHead
 from transfer.training import run_phase
@@ -51,7 +51,8 @@ def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event
     curve, resumed = [], None
     if training.earlier and training.earlier.phase == name:
         curve, resumed = training.earlier.curve, training.earlier.state
-        module.load_state_dict(below("first", resumed[1]))  # drift is measured from there
+        with fitting():
+            module.load_state_dict(below("first", resumed[1]))  # drift is measured from there
     else:
         yield PhaseStarted(
             phase=name,

@@ -14,7 +14,8 @@ from transfer.phases import fine_tune, take_up, warm_up
 from transfer.recipe_steps import LINEAR_HEAD, choose_head, fill_cache, fit_features, plan_ahead
 from transfer.record import Record, image_counts, library_versions
 from transfer.resuming import Earlier, find_earlier
-from transfer.run_folder import Run, RunBuilder, changed_tensors, is_unfinished
+from transfer.run_builder import RunBuilder, is_unfinished
+from transfer.run_folder import Run, changed_tensors
 from transfer.settings import TrainingSettings
 from transfer.source import glance, open_source
 from transfer.stages import pack_heads

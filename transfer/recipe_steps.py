@@ -52,7 +52,7 @@ def plan_ahead(training: Training) -> Iterator[Event]:
         images,
         training.store,
         training.accelerator,
-        fewer_views=training.asked.views is None,
+        fewer_views=training.asked.views is None and not training.earlier,
         decided=training.earlier and (training.earlier.cut, training.earlier.why),
     )
     training.settings = replace(settings, views=plan.spec.views)

@@ -1,5 +1,7 @@
 """Going on with a training that was cut off: what it had come to, and that it is the same one."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +10,16 @@ import torch
 from transfer.checkpoint import Checkpoint, read_checkpoint
 from transfer.errors import RunError, SettingsError
 from transfer.events import EpochDone, Resumed
-from transfer.phase_state import Tensors, below
+from transfer.phase_state import STATES, Tensors, below
 from transfer.record import Record
 from transfer.run_folder import CHECKPOINT
-from transfer.settings import TrainingSettings
+from transfer.settings import PRECISIONS, UNFREEZE, TrainingSettings
 from transfer.source import LabelledImages
 from transfer.stages import StageHead
 from transfer.weights import Body
+
+PHASES = ("warm-up", "fine-tune")
+WEIGHTS = ("now", *STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +43,8 @@ class Earlier:
 
     def check(self, images: LabelledImages, body: Body) -> None:
         """Raises RunError unless these are the images and the body that the training began with."""
-        now = _learned_from(images, body)
-        for name, began in self.learned_from.items():
-            if now[name] != began:
+        for name, now in _learned_from(images, body).items():
+            if self.learned_from.get(name) != now:
                 raise RunError(
                     f"expected the {name} with which this training began, found another; "
                     "train anew into another folder"
@@ -57,16 +61,31 @@ def find_earlier(out: str | Path, asked: TrainingSettings) -> Earlier | None:
         return None
     record, tensors = found
     try:
-        earlier = _unpacked(record, tensors)
-        same = TrainingSettings.from_json(record["asked"]) == asked
-    except (KeyError, TypeError, IndexError, SettingsError):
+        earlier = _unpacked(record, tensors, asked.weights)
+        began = _settings(record["asked"], asked.weights)
+        _check(earlier)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, SettingsError):
         return None
-    if not same:
+    changed = [name for name, value in vars(asked).items() if getattr(began, name) != value]
+    if changed:
         raise RunError(
-            "expected the settings with which the training in this folder began, found others; "
-            "choose another folder, or resume with the same settings"
+            "expected the settings with which the training in this folder began, found another "
+            f"{', '.join(changed).replace('_', ' ')}; resume with the same settings, or choose "
+            "another folder"
         )
     return earlier
+
+
+def _check(earlier: Earlier) -> None:
+    """Raises ValueError or its like on what no training leaves."""
+    record, tensors = earlier.state
+    known = earlier.phase in PHASES and earlier.cut in UNFREEZE
+    known = known and earlier.precision in PRECISIONS and isinstance(earlier.learned_from, dict)
+    if not known or earlier.curve[-1].epoch != record["epoch"]:
+        raise ValueError("another place than a phase can be in")
+    weights = [tensor for name in WEIGHTS for tensor in below(name, tensors).values()]
+    if not all(tensor.isfinite().all() for tensor in weights):
+        raise ValueError("weights that are no numbers")
 
 
 def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
@@ -76,8 +95,8 @@ def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
     """
     own, tensors = state.pack()
     record = {
-        "asked": training.asked.to_json(),
-        "settings": training.settings.to_json(),
+        "asked": _json(training.asked),
+        "settings": _json(training.settings),
         "precision": training.accelerator.mixed_precision,
         "cut": training.plan.cut,
         "why": training.plan.why,
@@ -94,11 +113,20 @@ def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
     return record, tensors | {"scores": torch.from_numpy(training.record.scores)}
 
 
-def _unpacked(record: dict, tensors: Tensors) -> Earlier:
+def _json(settings: TrainingSettings) -> dict:
+    """Without the weights, which may be named by a path of this machine: the body has a hash."""
+    return {name: value for name, value in settings.to_json().items() if name != "weights"}
+
+
+def _settings(data: dict, weights: str) -> TrainingSettings:
+    return TrainingSettings.from_json(data | {"weights": weights})
+
+
+def _unpacked(record: dict, tensors: Tensors, weights: str) -> Earlier:
     heads = below("heads", tensors)
     precision = record["precision"]
     return Earlier(
-        settings=TrainingSettings.from_json(record["settings"]),
+        settings=_settings(record["settings"], weights),
         precision="fp32" if precision == "no" else precision,
         cut=record["cut"],
         why=record["why"],
@@ -115,10 +143,15 @@ def _unpacked(record: dict, tensors: Tensors) -> Earlier:
 
 
 def _learned_from(images: LabelledImages, body: Body) -> dict:
-    return {
+    """By hash, for a source may be a path of this machine."""
+    found = {
         "source": images.source,
-        "revision": images.revision,
         "list of classes": list(images.classes),
-        "number of images": dict(images.counts()),
+        "number of images": sorted(images.counts().items()),
+        "set of images": images.revision,
         "body": body.sha256,
+    }
+    return {
+        name: hashlib.sha256(json.dumps(value).encode()).hexdigest()
+        for name, value in found.items()
     }

@@ -12,7 +12,7 @@ from transfer.network import Network, Stage, build_network
 from transfer.plan import Plan
 from transfer.record import Record
 from transfer.resuming import Earlier
-from transfer.run_folder import RunBuilder
+from transfer.run_builder import RunBuilder
 from transfer.settings import TrainingSettings
 from transfer.source import LabelledImages
 from transfer.stages import StageHead
