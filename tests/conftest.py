@@ -47,6 +47,14 @@ def hub(pytestconfig):
     return server
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """The Hub is given up after a tenth of the time that people would wait for it."""
+    from transfer import hub
+
+    monkeypatch.setattr(hub.ask, "__defaults__", (hub.ANSWER_SECONDS / 10,))
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, empty."""

@@ -394,7 +394,9 @@ def test_a_revision_that_the_hub_lost_is_told(hub, vgg11, empty_hub_cache):
 
 
 @pytest.mark.parametrize("mood", ["busy", "silent"])
-def test_auto_takes_the_bundled_body_soon_when_the_hub_does_not_answer(hub, mood, empty_hub_cache):
+def test_auto_takes_the_bundled_body_soon_when_the_hub_does_not_answer(
+    hub, mood, empty_hub_cache, impatient
+):
     build_body("vgg16")  # timm is imported
     started = time.monotonic()
     with hub.in_mood(mood):

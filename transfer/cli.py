@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from transfer.cache_command import cache
 from transfer.errors import SettingsError, TransferError
 from transfer.interrupt import Interrupted, lasting_interrupt
 from transfer.publish_command import publish
@@ -191,36 +192,6 @@ def classify(
         raise typer.Exit(1)
 
 
-@app.command()
-def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all kept features.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say what is kept of images that trainings have seen, where, and how large it is."""
-    from transfer.store import open_store
-
-    store = open_store()
-    removed, busy = store.clear() if clear else (0, 0)
-    found = {
-        "folder": str(store.folder),
-        "bytes": store.bytes,
-        "limit_bytes": store.limit,
-        "entries": [entry.described() for entry in reversed(store.entries())],
-    }
-    if clear:
-        found["removed_bytes"] = removed
-    if as_json:
-        print(json.dumps(found))
-        return
-    if clear:
-        left = f"; {busy} are being filled and stay" if busy else ""
-        print(f"removed {removed / 1e6:.0f} MB{left}")
-    print(f"{store.folder}: {store.bytes / 1e6:.0f} of at most {store.limit / 1e6:.0f} MB")
-    for entry in found["entries"]:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["used"]))
-        print(f"{entry['bytes'] / 1e6:8.0f} MB  {used}  {entry['what']}")
-
-
 def _print_classified(path: Path, predictions: list, error: str, as_json: bool) -> None:
     if as_json:
         found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
@@ -300,3 +271,4 @@ def export(
 
 
 app.command()(publish)
+app.command()(cache)

@@ -19,15 +19,14 @@ from torch import nn
 from torch.nn import functional
 
 from transfer.errors import ImageError, RunError, SettingsError, TransferError
+from transfer.exportable import KERNEL, check_exportable
 from transfer.network import Head, Network
 from transfer.run_folder import Run, read_network, read_run
 from transfer.source import open_source
 
 FORMATS = ("timm",)
 TENSORS, CONFIG = "model.safetensors", "config.json"
-KERNEL = 7  # the side of timm's fc1 in body pixels
 WIDTH = 4096  # what timm's fc2 gives
-LARGEST_SIDE = 32 * (KERNEL + 1) - 1  # above it fc1 would see more than one place
 TOLERANCE = 1e-4
 PHOTOS = 4
 Affine = tuple[torch.Tensor, torch.Tensor]
@@ -48,14 +47,9 @@ def export(run: str | Path | Run, out: str | Path, format: str = "timm") -> Path
     out = Path(out).expanduser()
     _check_free(out)
     run = run if isinstance(run, Run) else read_run(run)
-    image_size = run.transform.image_size
-    if image_size > LARGEST_SIDE:
-        raise RunError(
-            f"expected a run on images of at most {LARGEST_SIDE} pixels, found {image_size}; "
-            f"timm's VGG cannot hold its head; train again with --image-size {LARGEST_SIDE} or less"
-        )
+    check_exportable(run)
     network = read_network(run)
-    tensors = timm_tensors(network, image_size // 32)
+    tensors = timm_tensors(network, run.transform.image_size // 32)
     with _new_folder(out) as folder:
         _write(folder, tensors, timm_config(run, tensors))
         _check(folder, run, network)

@@ -101,11 +101,14 @@ class Store:
             while could >= needed and not self._fits(needed) and old:
                 old.pop(0).remove()
             if not self._fits(needed):
-                raise CacheError(
-                    f"expected room for {needed / 1e9:.1f} GB of pixels and features, found "
-                    f"{self._room() / 1e9:.1f} GB; free some disk, set TRANSFER_CACHE_GB higher, "
-                    "or pass --limit-per-class or a smaller --image-size"
-                )
+                raise self._full(needed)
+
+    def _full(self, needed: int) -> CacheError:
+        return CacheError(
+            f"expected room for {needed / 1e9:.1f} GB of pixels and features, found "
+            f"{self._room() / 1e9:.1f} GB; free some disk, set TRANSFER_CACHE_GB higher, "
+            "or pass --limit-per-class or a smaller --image-size"
+        )
 
     def _fits(self, needed: int) -> bool:
         return needed <= self._room()
@@ -260,10 +263,13 @@ class Entry:
         """Whether it is gone; an entry that somebody fills stays."""
         try:
             with self.lock.acquire(timeout=0):
-                shutil.rmtree(self.path, ignore_errors=True)
+                self._discard()
                 return not self.path.exists()
         except Timeout:
             return False
+
+    def _discard(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @contextmanager

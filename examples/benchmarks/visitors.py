@@ -31,6 +31,7 @@ from examples.benchmarks.steps import machine
 
 ROOT = Path(__file__).parents[2]
 PICTURES = 50
+SECONDS_OF_REST = 15
 RUN = "example:digits"
 TRAINING = {"weights": "bundled", "head_epochs": 60, "finetune_epochs": 60, "unfreeze": "block4"}
 
@@ -44,6 +45,7 @@ def main(
     with app() as (address, process):
         uploaded = [upload(address, picture) for picture in pictures()]
         ask(address, uploaded[0])  # the first one loads the network
+        before = megabytes(process)
         job = call(address, "start_training", ["digits", TRAINING])
         measured = []
         for _ in range(rounds):
@@ -52,8 +54,11 @@ def main(
             measured[-1]["training"] = state
             print(measured[-1], flush=True)
         call(address, "stop_training", [job["job"]])
+        time.sleep(SECONDS_OF_REST)
+        memory = {"before_megabytes": before, "afterwards_megabytes": megabytes(process)}
     date = datetime.date.today().isoformat()
     found = {"date": date, "visitors": visitors, "seconds": seconds, "rounds": measured}
+    found |= memory
     out.write_text(json.dumps({"machine": machine()} | found, indent=1))
 
 
@@ -143,8 +148,13 @@ def measure(address, process, uploaded, visitors: int, seconds: float) -> dict:
         "p50_seconds": float(np.percentile(took, 50)),
         "p95_seconds": float(np.percentile(took, 95)),
         "longest_seconds": max(took),
-        "app_megabytes": process.memory_info().rss / 1e6,
+        "app_megabytes": megabytes(process),
     }
+
+
+def megabytes(process: psutil.Process) -> float:
+    """Of the app's own process, without the one that trains."""
+    return process.memory_info().rss / 1e6
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,9 +23,13 @@ FLAGS = (
     "--disable-sync",
 )
 ROOT = Path(__file__).parents[2]
-PHONE, DESKTOP = 390, 1280
+PHONE, DESKTOP, HEIGHT = 390, 1280, 900
 APP = ("app.py",)
 QUICK = ("-m", "tests.browser.quick_app")
+THEMES = ("light", "dark")
+IN_THEME = "dark => document.body.classList.contains('dark') === dark"
+STILL = """() => document.getAnimations().every(each =>
+    each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
 
 
 def free_port() -> int:
@@ -34,37 +39,46 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def page_runs(tmp_path_factory) -> Path:
-    """The folder of runs of `page_address`, empty at first."""
-    return tmp_path_factory.mktemp("runs")
+@pytest.fixture(scope="package")
+def page_runs(tmp_path_factory, run) -> Path:
+    """The folder of runs of `page_address`: one, called stripes, and what tests leave there."""
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(run.path, folder / "stripes")
+    return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def page_said(tmp_path_factory) -> Path:
     """The file that holds all that the app of `page_address` prints."""
     return tmp_path_factory.mktemp("said") / "said.txt"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def page_address(page_runs, page_said, tmp_path_factory):
-    """The address of `python app.py`, which is up."""
+    """The address of `python app.py`, which is up; each new context is another visitor."""
     with app_up(page_runs, page_said, tmp_path_factory.mktemp("gradio")) as address:
         yield address
     print(page_said.read_text(errors="replace"))  # for the report of a test that failed
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shared_runs(tmp_path_factory) -> Path:
     """The folder of runs of `shared_address`, empty at first."""
     return tmp_path_factory.mktemp("shared") / "runs"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shared_address(shared_runs):
     """The address of a server for strangers, whose trainings are the quick ones of `quick_app`."""
-    said, gradio = shared_runs.parent / "said.txt", shared_runs.parent / "gradio"
-    with app_up(shared_runs, said, gradio, program=QUICK, SYSTEM="spaces") as address:
+    with strangers_server(shared_runs) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def strangers_server(runs: Path):
+    """The same, beside a folder of runs; what it prints is in `said.txt` there."""
+    said, gradio = runs.parent / "said.txt", runs.parent / "gradio"
+    with app_up(runs, said, gradio, program=QUICK, SYSTEM="spaces") as address:
         yield address
     print(said.read_text(errors="replace"))
 
@@ -83,7 +97,7 @@ def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP,
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
         while not _answers(address):
-            assert process.poll() is None
+            assert process.poll() is None, said.read_text(errors="replace")
             assert time.monotonic() < deadline
             time.sleep(0.1)
         yield address
@@ -98,7 +112,7 @@ def _answers(address: str) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
     """A real Chromium; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
@@ -110,7 +124,7 @@ def browser():
 
 def open_page(browser, address: str, width: int = DESKTOP):
     """(page, list of requests that went to other hosts)."""
-    return visit(browser.new_page(viewport={"width": width, "height": 900}), address)
+    return visit(browser.new_page(viewport={"width": width, "height": HEIGHT}), address)
 
 
 def visit(page, address: str):
@@ -146,6 +160,43 @@ def fits(page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.fixture
+def grave(record_property):
+    """Says which serious or critical findings axe-core has on a page, in each theme."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def found_on(page, where: str) -> list[tuple]:
+        found = []
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_function(IN_THEME, arg=theme == "dark")
+            page.wait_for_function(STILL)  # colours fade in
+            for finding in axe.run(page).response["violations"]:
+                places = [node["html"][:120] for node in finding["nodes"]]
+                about = f"{where}, {theme}: {finding['impact']} {finding['id']}"
+                record_property(about, places)
+                if finding["impact"] in ("serious", "critical"):
+                    found.append((about, places))
+        return found
+
+    return found_on
+
+
+def resized(page, width: int):
+    """The page in a window of that width."""
+    page.set_viewport_size({"width": width, "height": HEIGHT})
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page
+
+
+def fits_everywhere(page) -> bool:
+    """Whether it `fits` a desktop and a phone; the window keeps its width."""
+    width = page.viewport_size["width"]
+    fitting = [fits(resized(page, each)) for each in (DESKTOP, PHONE)]
+    resized(page, width)
+    return all(fitting)
+
+
 def button(page, name: str):
     """The button of exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
@@ -171,7 +222,8 @@ def draw_seven(page) -> None:
 
     page.mouse.move(*at(-0.6, -0.8))
     page.mouse.down()
-    page.mouse.move(*at(0.6, -0.8), steps=12)
-    page.mouse.move(*at(-0.2, 0.9), steps=20)
+    # few steps: without a graphics card each of them is drawn for a third of a second
+    page.mouse.move(*at(0.6, -0.8), steps=2)
+    page.mouse.move(*at(-0.2, 0.9), steps=3)
     page.mouse.up()
     time.sleep(1)

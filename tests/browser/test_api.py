@@ -3,6 +3,7 @@
 import asyncio
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gradio_client import Client, handle_file
@@ -78,6 +79,7 @@ def test_the_same_names_are_tools_of_mcp(page_address):
             await mcp.initialize()
             return (await mcp.list_tools()).tools
 
-    tools = {tool.name: tool for tool in asyncio.run(listed())}
+    with ThreadPoolExecutor(1) as aside:  # the browser's driver has a loop of its own in this one
+        tools = {tool.name: tool for tool in aside.submit(asyncio.run, listed()).result()}
     assert [f"/{name}" for name in tools] == PUBLIC
     assert "as list_runs names it" in str(tools["classify"].inputSchema["properties"]["run"])

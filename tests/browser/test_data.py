@@ -1,31 +1,28 @@
 """The Data tab in a real browser: a source is shown, classes are made photo by photo."""
 
-import pytest
-
-from tests.browser.conftest import DESKTOP, PHONE, button, fits, open_page, tab
+from tests.browser.conftest import PHONE, button, fits_everywhere, open_page, tab
 from tests.tiny import draw_classes
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_a_source_is_shown_and_the_page_fits(browser, page_address, width):
-    page, strangers = open_page(browser, page_address, width)
+def test_a_source_is_shown_and_the_page_fits(browser, page_address):
+    page, strangers = open_page(browser, page_address)
     button(page, "Show images").click()
     page.get_by_text("10 classes, 1,797 images").wait_for()
     for name in ("Data", "Train", "Try it", "Publish"):
         tab(page, name)
-        assert fits(page)
+        assert fits_everywhere(page)
     assert strangers == []
     page.close()
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path, width):
-    page, strangers = open_page(browser, page_address, width)
+def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path):
+    page, strangers = open_page(browser, page_address, PHONE)
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
-    assert fits(page)
+    assert fits_everywhere(page)
     page.reload()
     page.get_by_role("button", name="Make your own classes").click()
     page.get_by_text("dog: 6 photos").wait_for()
+    assert fits_everywhere(page)
     assert strangers == []
     page.close()
 

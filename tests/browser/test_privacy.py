@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.browser.conftest import ROOT
+from tests.browser.conftest import ROOT, strangers_server
 from tests.browser.quick_app import command
 from tests.jobs.fake import ended
 from tests.tiny import TINY, draw_classes
@@ -36,6 +36,12 @@ def shared_runs(tmp_path_factory):
         own.add(name, zoo / name / "0.png")
     jobs.close()
     return runs
+
+
+@pytest.fixture(scope="module")
+def shared_address(shared_runs):
+    with strangers_server(shared_runs) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Publishing as a person does it: a run, a token, a link; with a Hub on loopback."""
 
-import shutil
+import re
 import zipfile
-
-import pytest
 
 import transfer
 from tests.browser.conftest import DESKTOP, PHONE, button, open_page, tab
@@ -14,20 +12,14 @@ WRONG = "hf_wrongwrongwrongwrong"
 ID = "me/vgg11-stripes"
 
 
-@pytest.fixture(scope="module")
-def page_runs(tmp_path_factory, run):
-    """One finished run, called stripes."""
-    folder = tmp_path_factory.mktemp("runs")
-    shutil.copytree(run.path, folder / "stripes")
-    return folder
-
-
 def publish_tab(browser, address: str, width: int = DESKTOP):
     """(page, requests to other hosts, what was posted)."""
     page, strangers = open_page(browser, address, width)
     posted = []
     page.on("request", lambda request: posted.append(request.post_data or ""))
     tab(page, "Publish")
+    page.get_by_label("Run", exact=True).locator("visible=true").click()
+    page.get_by_role("option", name=re.compile("stripes")).click()
     page.get_by_text("No photo and no file name of a photo is sent").wait_for()
     return page, strangers, posted
 

@@ -91,7 +91,7 @@ def delete(page) -> None:
     page.get_by_text(f"Delete {NAME} for good?").wait_for()
     assert page.locator("ul.runs").get_by_text(NAME).count() == 1
     button(page, "Yes, delete it").click()
-    page.get_by_text("No finished runs yet").wait_for()
+    page.locator("ul.runs").get_by_text(NAME).wait_for(state="detached")
 
 
 def offered_everywhere(page) -> list[str]:

@@ -4,18 +4,9 @@ import re
 
 import pytest
 
-from tests.browser.conftest import (
-    DESKTOP,
-    PHONE,
-    browser,
-    button,
-    open_page,
-    page_address,
-    tab,
-)
+from tests.browser.conftest import PHONE, button, fits, fits_everywhere, open_page, resized, tab
 from tests.tiny import draw_classes
 
-__all__ = ["browser", "page_address"]
 QUICK = {
     "Image size": "32",
     "Head": "avg",
@@ -23,6 +14,19 @@ QUICK = {
     "Fine-tune epochs": "2",
     "Views": "1",
 }
+
+UNFOLD_AND_TYPE = """([fold, label, text]) => {
+    const starting = (kind, name) => [...document.querySelectorAll(kind)].find(
+        each => each.textContent.trim().startsWith(name));
+    const type = () => {
+        const at = starting("label", label)?.querySelector("input, textarea");
+        if (!at) return requestAnimationFrame(type);
+        at.value = text;
+        at.dispatchEvent(new Event("input", {bubbles: true}));
+    };
+    starting("button", fold).click();
+    type();
+}"""
 
 
 def choose(page, source: str) -> None:
@@ -49,21 +53,40 @@ def parts(page, state: str) -> int:
     return page.locator(f".vgg li.{state}").count()
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_settings_change_the_picture_and_everything_fits(browser, page_address, width):
-    page, strangers = open_page(browser, page_address, width)
+def have(page, state: str, number: int) -> None:
+    """Waits until so many parts of the picture are in a state."""
+    page.wait_for_function(
+        "([state, number]) => document.querySelectorAll(`.vgg li.${state}`).length === number",
+        arg=[state, number],
+    )
+
+
+def test_settings_change_the_picture_and_everything_fits(browser, page_address):
+    page, strangers = open_page(browser, page_address)
     tab(page, "Train")
+    page.locator(".vgg").wait_for()
     assert (parts(page, "frozen"), parts(page, "later"), parts(page, "learns")) == (4, 1, 1)
     page.get_by_role("radio", name="Thorough").click()
     page.get_by_text("Then block4 and block5 learn too").wait_for()
-    assert parts(page, "later") == 2
+    have(page, "later", 2)
     page.get_by_role("radio", name="Feature extraction only").click()
     page.get_by_text("a linear classifier learns on what it sees").wait_for()
-    assert parts(page, "later") == 0
+    have(page, "later", 0)
     page.get_by_role("button", name="Advanced settings").click()
     field(page, "Seed").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits_everywhere(page)
     assert strangers == []
+    page.close()
+
+
+def test_what_is_typed_as_soon_as_the_fold_is_open_stays(browser, page_address):
+    page, _ = open_page(browser, page_address)
+    tab(page, "Train")
+    page.get_by_role("button", name="Advanced settings").wait_for()
+    page.wait_for_timeout(1_000)
+    page.evaluate(UNFOLD_AND_TYPE, ["Advanced settings", "Image size", "37"])
+    page.wait_for_timeout(1_000)
+    assert field(page, "Image size").input_value() == "37"
     page.close()
 
 
@@ -79,35 +102,58 @@ def test_a_setting_that_does_not_fit_is_a_sentence_where_it_is_typed(browser, pa
     page.close()
 
 
-@pytest.mark.slow
-def test_a_training_from_start_to_its_report_and_the_run_afterwards(
-    browser, page_address, tmp_path
-):
+@pytest.fixture(scope="module")
+def trained(browser, page_address, tmp_path_factory):
+    """(the page after a training on shapes, requests to other hosts), for the tests in order."""
     page, strangers = open_page(browser, page_address)
-    choose(page, str(draw_classes(tmp_path / "shapes", each=12)))
+    choose(page, str(draw_classes(tmp_path_factory.mktemp("photos") / "shapes", each=12)))
     fill(page, QUICK)
     page.get_by_role("combobox", name="Body", exact=True).click()
     page.get_by_role("option", name="bundled", exact=True).click()
     button(page, "Start training").click()
-    page.get_by_text("of the test images are right").wait_for(timeout=240_000)
+    page.get_by_text("of the test images are right").first.wait_for(timeout=240_000)
+    page.locator("ul.runs").get_by_text("shapes").first.wait_for()
+    yield page, strangers
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_training_is_followed_from_its_start_to_its_report(trained):
+    page, strangers = trained
     assert page.locator(".charts svg").count() == 3
     assert (parts(page, "frozen"), parts(page, "learns")) == (4, 2)
     assert page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True).count() == 4
     for text in ("What each step bought, on the same", "What was taken for what", "mistakes"):
         page.get_by_text(text).first.wait_for()
-    page.locator("ul.runs").get_by_text("shapes").first.wait_for()
+    assert strangers == []
+
+
+@pytest.mark.slow
+def test_a_training_that_has_ended_has_no_serious_finding_on_a_phone(trained, grave):
+    page, _ = trained
+    width = page.viewport_size["width"]
+    resized(page, PHONE)
+    assert grave(page, "trained") == []
+    assert fits(page)
+    resized(page, width)
+
+
+@pytest.mark.slow
+def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
+    page, strangers = trained
     page.get_by_label("New name").fill("Stripes and spots")
     button(page, "Rename").click()
-    page.locator("ul.runs").get_by_text("Stripes and spots").wait_for()
+    named = page.locator("ul.runs").get_by_text("Stripes and spots")
+    named.wait_for()
     with page.expect_download() as download:
         button(page, "Download as zip").click()
     assert download.value.suggested_filename.endswith(".zip")
     button(page, "Delete").click()
     page.get_by_text("Delete Stripes and spots for good?").wait_for()
+    assert named.count() == 1
     button(page, "Yes, delete it").click()
-    page.get_by_text("No finished runs yet").wait_for()
+    named.wait_for(state="detached")
     assert strangers == []
-    page.close()
 
 
 @pytest.mark.slow

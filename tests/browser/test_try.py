@@ -2,11 +2,16 @@
 
 import re
 
-import pytest
-
-from tests.browser.conftest import DESKTOP, PHONE, button, draw_seven, open_page, tab
-from tests.tiny import TINY, draw_classes, picture
-from transfer.recipe import train
+from tests.browser.conftest import (
+    DESKTOP,
+    PHONE,
+    button,
+    draw_seven,
+    fits_everywhere,
+    open_page,
+    tab,
+)
+from tests.tiny import picture
 
 SECONDS_TO_ANSWER = 60_000
 
@@ -22,35 +27,38 @@ def show(page, view: str) -> None:
     page.get_by_role("radio", name=view, exact=True).check()
 
 
-def fits(page, width: int) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_a_first_visitor_draws_a_seven_and_sees_why(browser, page_address, width):
-    page, strangers = try_it(browser, page_address, width)
+def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all(
+    browser, shared_address, grave
+):
+    page, strangers = try_it(browser, shared_address, PHONE)
     draw_seven(page)
     button(page, "What is it?").click()
     best = page.locator(".answer .best .name")
     best.wait_for(timeout=SECONDS_TO_ANSWER)
     assert best.inner_text() == "7"
+    assert page.locator(".answers").get_attribute("aria-live") == "polite"
+    assert page.locator("[aria-live=assertive]").count() == 0
+    found = grave(page, "answer")
     show(page, "What it looked at")
-    page.get_by_text("no evidence").wait_for()
+    page.get_by_text("no evidence").wait_for(timeout=SECONDS_TO_ANSWER)
     assert page.locator(".answer figure img").count() == 2
-    assert fits(page, width)
+    assert fits_everywhere(page)
+    found += grave(page, "heat map")
     show(page, "Compare the steps")
-    page.locator(".stage").first.wait_for()
+    page.locator(".stage").first.wait_for(timeout=SECONDS_TO_ANSWER)
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
-    assert fits(page, width)
+    assert fits_everywhere(page)
+    found += grave(page, "steps")
+    assert found == []
     assert strangers == []
     page.close()
 
 
-def test_several_pictures_are_answered_beside_one_that_is_none(browser, page_address, tmp_path):
+def test_several_pictures_are_answered_beside_one_that_is_none(browser, shared_address, tmp_path):
     for number in range(3):
         picture(number, 0).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.jpg").write_text("hello")
-    page, _ = try_it(browser, page_address)
+    page, _ = try_it(browser, shared_address)
     tab(page, "Photos")
     chooser = page.locator("#try-photos input[type=file]")
     chooser.set_input_files(sorted(tmp_path.glob("*.*")))
@@ -60,14 +68,11 @@ def test_several_pictures_are_answered_beside_one_that_is_none(browser, page_add
     page.close()
 
 
-def test_a_finished_run_is_compared_with_itself_step_by_step(
-    browser, page_address, page_runs, tmp_path
-):
-    train(draw_classes(tmp_path / "shapes"), out=page_runs / "shapes", **TINY)
+def test_a_finished_run_is_compared_with_itself_step_by_step(browser, page_address, tmp_path):
     picture(1, 0).save(tmp_path / "photo.png")
     page, _ = try_it(browser, page_address)
-    page.get_by_label("Run", exact=True).click()
-    page.get_by_role("option", name=re.compile("shapes")).click()
+    page.get_by_label("Run", exact=True).locator("visible=true").click()
+    page.get_by_role("option", name=re.compile("stripes")).click()
     page.get_by_text("3 classes").wait_for(timeout=SECONDS_TO_ANSWER)
     tab(page, "Photos")
     page.locator("#try-photos input[type=file]").set_input_files(tmp_path / "photo.png")

@@ -133,7 +133,7 @@ def test_a_change_on_the_hub_is_seen(hub):
 
 
 @pytest.mark.parametrize("mood", ["gone", "busy", "silent", "offline"])
-def test_without_the_hub_what_was_downloaded_is_used(hub, monkeypatch, mood):
+def test_without_the_hub_what_was_downloaded_is_used(hub, monkeypatch, mood, impatient):
     hub.add("models", "files/kept", MODEL)
     find_model(parse_address("files/kept")).fetch("config.json", TENSORS)
     started = time.monotonic()
@@ -151,7 +151,7 @@ def away(hub, mood, monkeypatch):
 
 
 @pytest.mark.parametrize("mood", ["gone", "busy", "silent"])
-def test_without_the_hub_what_was_never_downloaded_is_told(hub, monkeypatch, mood):
+def test_without_the_hub_what_was_never_downloaded_is_told(hub, monkeypatch, mood, impatient):
     hub.add("models", "files/never", MODEL)
     with away(hub, mood, monkeypatch):
         assert "does not answer" in refusal("files/never")

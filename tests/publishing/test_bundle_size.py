@@ -63,3 +63,13 @@ def test_a_run_whose_tensors_are_cut_is_refused(what, copied_run):
     (copied_run / TENSORS).write_bytes(b"cut")
     with pytest.raises(RunError, match=r"model.safetensors is cut, damaged or missing"):
         bundle_bytes(copied_run, what)
+
+
+def test_a_run_on_images_too_large_for_timm_is_refused_as_it_is_when_written(tmp_path):
+    run = finished(tmp_path / "run", side=256)
+    with pytest.raises(RunError) as written:
+        write_bundle(run, "full", tmp_path / "out")
+    with pytest.raises(RunError, match="at most 255 pixels, found 256") as foretold:
+        bundle_bytes(run, "full")
+    assert str(foretold.value) == str(written.value)
+    assert bundle_bytes(run, "head") > 0

@@ -48,7 +48,8 @@ def test_what_is_more_than_a_stroke_becomes_as_wide_as_the_digits_are():
     assert found[:, [0, 7]].max() == 0
     wide = as_digit(bar((20, 10, 60, 50)))
     assert wide.min() == 255
-    pictures = np.stack([open_digits().splits["train"].read(i) for i in range(1797)])
+    split = open_digits().splits["train"]
+    pictures = np.stack([split.read(i) for i in range(1797)])
     assert pictures[..., [0, 7]].mean() < 0.1 * pictures[..., 1:7].mean()
 
 

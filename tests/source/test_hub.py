@@ -221,7 +221,7 @@ def test_of_a_closed_set_nothing_lies_where_others_of_the_machine_look(closed, t
 
 @pytest.mark.parametrize("limit", [None, 5])
 @pytest.mark.parametrize("mood", ["busy", "silent"])
-def test_a_hub_that_does_not_answer_is_told_soon(hub, mood, limit):
+def test_a_hub_that_does_not_answer_is_told_soon(hub, mood, limit, impatient):
     hub.add("datasets", "someone/there", {"train.parquet": plain(0, 1)})
     started = time.monotonic()
     with hub.in_mood(mood):

@@ -1,6 +1,7 @@
 import gradio as gr
 import pytest
 
+from tests.ui.conftest import SAYS_NOTHING
 from transfer import load
 from transfer.jobs import Jobs, Limits
 from transfer.ui.api import Api
@@ -22,7 +23,7 @@ def api(jobs):
 
 @pytest.fixture
 def shared(tmp_path):
-    jobs = Jobs(tmp_path / "runs", limits=Limits.shared(), command=("sleep", "60"))
+    jobs = Jobs(tmp_path / "runs", limits=Limits.shared(), command=SAYS_NOTHING)
     yield over(jobs, shared=True)
     jobs.close()
 

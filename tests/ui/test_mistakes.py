@@ -3,8 +3,7 @@ import shutil
 
 import pytest
 
-from tests.tiny import TINY, draw_classes
-from transfer import train
+from tests.tiny import draw_classes
 from transfer.run_folder import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.source import open_source
@@ -12,11 +11,10 @@ from transfer.ui import mistakes as module
 from transfer.ui.mistakes import mistakes
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """(a run, its source): the source is a copy of its own."""
-    source = draw_classes(tmp_path_factory.mktemp("source") / "shapes", each=12)
-    return train(source, out=tmp_path_factory.mktemp("runs") / "run", **TINY), source
+@pytest.fixture
+def trained(training, stripes):
+    """(a run, its source)."""
+    return training[1], stripes
 
 
 @pytest.fixture

@@ -63,7 +63,6 @@ def test_feature_extraction_is_told_nothing_that_it_has_no_use_for():
 @pytest.mark.parametrize(
     "change",
     [
-        {"weights": "/etc/passwd"},
         {"class_weights": "maybe"},
         {"precision": "fp8"},
         {"image_size": "64.5"},

@@ -5,6 +5,7 @@ import gradio as gr
 import pytest
 
 from tests.tiny import draw_classes, picture
+from tests.ui.conftest import SAYS_NOTHING
 from transfer.errors import JobError
 from transfer.jobs import Jobs, Limits
 from transfer.ui.own import PHOTOS, OwnData
@@ -106,7 +107,7 @@ def test_class_names_cannot_carry_markup(own, tmp_path):
 
 
 def test_what_is_too_much_is_refused_before_it_is_kept(tmp_path, photos):
-    jobs = Jobs(tmp_path / "runs", limits=Limits(upload_bytes=100), command=("sleep", "60"))
+    jobs = Jobs(tmp_path / "runs", limits=Limits(upload_bytes=100), command=SAYS_NOTHING)
     own = OwnData(jobs)
     own.add_class(ME, "cat")
     with pytest.raises(gr.Error, match="remove some first"):

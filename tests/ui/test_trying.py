@@ -151,10 +151,24 @@ def test_what_is_no_run_is_a_sentence(trying, photo, run, hub):
     assert 'class="about warning"' in about
 
 
-def test_runs_are_listed_and_the_newest_is_chosen(trying):
-    found = trying.choices(ME, EXAMPLE)
-    assert [name for _, name in found.choices] == ["tiny", EXAMPLE] and found.value == "tiny"
-    assert trying.choices(ME, "user/name").value == "user/name"
+def test_runs_are_listed_and_what_is_chosen_is_not_written_again(trying):
+    for run in (EXAMPLE, "tiny", "user/name"):
+        found = trying.listed(ME, run)
+        assert [name for _, name in found.choices] == ["tiny", EXAMPLE]
+        assert "value" not in found.constructor_args
+    assert trying.listed(ME, "gone").value == "tiny"
+
+
+def test_at_first_the_newest_run_is_chosen_unless_a_visitor_was_quicker(trying):
+    assert trying.newest(ME, EXAMPLE, []) == ("tiny", ["tiny", EXAMPLE])
+    for run in ("typed", "user/name"):
+        assert trying.newest(ME, run, [])[0] == gr.skip()
+
+
+def test_later_a_run_is_chosen_once_when_it_has_come(trying):
+    assert trying.newest(ME, "older", ["older", EXAMPLE])[0] == "tiny"
+    for run, seen in (("older", ["tiny", "older"]), (EXAMPLE, ["tiny"]), ("user/name", ["older"])):
+        assert trying.newest(ME, run, seen)[0] == gr.skip()
 
 
 def test_a_run_says_what_it_is_and_offers_its_classes(trying):

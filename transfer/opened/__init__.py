@@ -50,7 +50,8 @@ def open_classifier(name: str | Path | Run, token: Token = None) -> Classifier:
         if from_hub or "://" in text:
             raise
         raise RunError(f"no folder is called {bare[:200]!r} here, and {error}") from None
-    return _of_repository(found)
+    with found.in_use():
+        return _of_repository(found)
 
 
 load = open_classifier

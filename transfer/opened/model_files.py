@@ -2,20 +2,22 @@
 
 Those of an open one go into the Hub's own cache, which all programs share. Those of one that is
 private or gated go into a folder of our own, and are used only after the Hub has just confirmed
-access with the token at hand.
+access with the token at hand. Those that a visitor asks for go there as well: it is bounded.
 """
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from transfer import hub
 from transfer.errors import RunError
+from transfer.fetched import missing_bytes, open_models
 from transfer.opened.timm_config import CONFIG
 from transfer.run_folder import RECORD, REPORT, TENSORS
-from transfer.store import private_folder
 
 WORD = r"(?![.~-])[\w.-]{1,96}(?<![.-])"
 HUB_ID = re.compile(rf"({WORD}/{WORD})(?:@(.+))?", re.ASCII)
@@ -104,6 +106,7 @@ class ModelFiles:
             return self.kept
         for name in names:
             self._check_size(name)
+        self._make_room(names)
         try:
             paths = hub.watch(lambda: [self._download(name) for name in names], self._look)
         except Exception as error:
@@ -111,6 +114,27 @@ class ModelFiles:
         if TENSORS in names and not self.cache:
             self._remember()
         return Path(paths[0]).parent
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """It is not removed to make room for another while it is fetched and read."""
+        if self.cache is None:
+            yield
+            return
+        model = open_models().of(self.address.repository)
+        with model.lock:
+            yield
+            model.touch()
+
+    def _make_room(self, names: tuple[str, ...]) -> None:
+        """Raises CacheError."""
+        if self.cache is None:
+            return
+        models = open_models()
+        model = models.of(self.address.repository)
+        wanted = {name: self.files[name] for name in names}
+        if missing := missing_bytes(model.path / "snapshots" / self.commit, wanted):
+            models.make_room(missing, keep=(model,))
 
     def _check_size(self, name: str) -> None:
         most = MOST_TENSOR_BYTES if name.endswith(".safetensors") else MOST_JSON_BYTES
@@ -159,7 +183,8 @@ def find_model(address: Address, token: Token = None) -> ModelFiles:
     from huggingface_hub import get_token
 
     try:
-        return _pinned(address, get_token() if token is None else token)
+        known = get_token() if token is None else token
+        return _pinned(address, known, is_a_visitors=token is not None)
     except hub.HubSilent as error:
         kept = _kept(address) if token is None else None
         if kept is None:
@@ -169,7 +194,7 @@ def find_model(address: Address, token: Token = None) -> ModelFiles:
         raise _explained(error, address) from None
 
 
-def _pinned(address: Address, token: Token) -> ModelFiles:
+def _pinned(address: Address, token: Token, *, is_a_visitors: bool) -> ModelFiles:
     """If the token may read it; the Hub's own errors, or HubSilent."""
     from huggingface_hub import HfApi
 
@@ -181,7 +206,7 @@ def _pinned(address: Address, token: Token) -> ModelFiles:
         address=Address(repository=info.id, revision=address.revision),
         commit=info.sha,
         files={file.rfilename: file.size or 0 for file in info.siblings or ()},
-        cache=private_folder("private") / "models" if closed else None,
+        cache=open_models().folder if closed or is_a_visitors else None,
         token=token,
     )
 

@@ -20,13 +20,13 @@ from transfer.publishing.disclosure import (
     published_record,
     published_report,
 )
+from transfer.run_builder import RunBuilder
 from transfer.run_folder import (
     CHECKPOINT,
     RECORD,
     REPORT,
     TENSORS,
     Run,
-    RunBuilder,
     read_network,
     read_run,
     read_tensors,

@@ -5,11 +5,12 @@ import math
 from pathlib import Path
 
 from transfer.errors import RunError
+from transfer.exportable import KERNEL, check_exportable
 from transfer.publishing.disclosure import published_record, published_report
 from transfer.run_folder import TENSORS, Run
 
 BODY_NUMBERS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
-CHANNELS, KERNEL, WIDTH = 512, 7, 4096  # of timm's body, its fc1 and its fc2
+CHANNELS, WIDTH = 512, 4096  # of timm's body, its fc1 and its fc2
 NUMBER_BYTES, HALF_BYTES = 4, 2
 HEADER_BYTES_A_TENSOR, CONFIG_BYTES = 85, 600
 
@@ -27,6 +28,7 @@ def head_bytes(run: Run) -> int:
 
 def full_bytes(run: Run) -> int:
     """All of timm's VGG in float32, with its config and the report. Raises RunError."""
+    check_exportable(run)
     (features,) = _shapes(run.path / TENSORS).get("head.mean", (0,))
     classes, hidden = len(run.classes), run.settings.head.hidden
     rows = hidden[0] if len(hidden) == 2 else min(features, *hidden[:1] or [2 * classes])

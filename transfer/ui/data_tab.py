@@ -4,6 +4,7 @@ import gradio as gr
 
 from transfer.source.presets import PRESETS
 from transfer.ui.fetch import fetches
+from transfer.ui.fold import fold
 from transfer.ui.own import OwnData
 from transfer.ui.sources import Sources
 from transfer.ui.visitor import PRIVATE
@@ -23,9 +24,9 @@ def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple
             min_width=300,
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
-    with gr.Accordion("Upload a zip", open=False):
+    with fold("Upload a zip"):
         uploaded = _upload(sources.own, visitor, source)
-    with gr.Accordion("Make your own classes", open=False):
+    with fold("Make your own classes"):
         own, made = _own_classes(sources.own, visitor, source)
     summary, found = gr.HTML(), gr.HTML()
     with gr.Row():

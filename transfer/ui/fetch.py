@@ -1,4 +1,4 @@
-"""A button that makes a file and fetches it: gradio's own fetches what it holds already."""
+"""A button that makes a zip and fetches it: gradio's own fetches what it holds already."""
 
 from collections.abc import Callable
 
@@ -6,15 +6,20 @@ import gradio as gr
 
 from transfer.ui.visitor import PRIVATE
 
+QUIET = PRIVATE | {"show_progress": "hidden"}
 PRESS = """() => setTimeout(() => {{
     const at = document.getElementById("{name}");
     (at.querySelector("a, button") || at).click();
 }}, 200)"""
 
 
-def fetches(button: gr.Button, make: Callable, inputs: list, name: str) -> None:
-    """`make` gives the file's path; `name` tells this file from others on the page."""
-    made = gr.DownloadButton(elem_id=name, elem_classes="fetched")
-    button.click(make, inputs, made, **PRIVATE).success(
-        js=PRESS.format(name=name), show_progress="hidden", **PRIVATE
+def fetches(button: gr.Button, make: Callable, inputs: list, name: str, **limits) -> None:
+    """`make` gives the file's path; `name` tells this file from others on the page; `limits` are
+    those of an event."""
+    made, label = gr.DownloadButton(elem_id=name, elem_classes="fetched"), button.value
+    busy = button.click(
+        lambda: gr.Button("Making the zip …", interactive=False), None, button, **QUIET
     )
+    making = busy.then(make, inputs, made, **PRIVATE, **limits)
+    making.success(js=PRESS.format(name=name), **QUIET)
+    making.then(lambda: gr.Button(label, interactive=True), None, button, **QUIET)

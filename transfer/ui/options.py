@@ -1,6 +1,6 @@
 """What the Train tab's fields say, as the options of a training."""
 
-from transfer.errors import JobError, SettingsError
+from transfer.errors import SettingsError
 from transfer.settings import PRECISIONS
 
 WEIGHTS = ("auto", "hub", "bundled", "random")
@@ -49,12 +49,11 @@ OF_PHASES = (
 def filled(method: str, effort: str, unfreeze: str, advanced: tuple) -> dict:
     """The options of a training, without those that the method has no use for.
 
-    Raises JobError or SettingsError, for anybody can post anything.
+    Raises SettingsError, for anybody can post anything. Which weights a visitor may have is for
+    `Trainings.begin` to say, through which other programs come too.
     """
     options = {k: v for k, v in zip(ADVANCED, advanced, strict=True) if _is_filled(v)}
     options |= {k: _number(k, v) for k, v in options.items() if k in NUMBERS}
-    if options.get("weights", "auto") not in WEIGHTS:
-        raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
     weighed = options.pop("class_weights", "auto")
     if weighed not in CLASS_WEIGHTS:
         raise SettingsError("class weights must be auto, yes or no; choose one of them")

@@ -7,6 +7,7 @@ import gradio as gr
 from transfer.jobs import Jobs
 from transfer.ui.api import Api
 from transfer.ui.data_tab import data_tab
+from transfer.ui.discreet import Discreet
 from transfer.ui.own import OwnData
 from transfer.ui.publish_tab import publish_tab
 from transfer.ui.publishing import Publishing
@@ -27,7 +28,7 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
     sources = Sources(OwnData(jobs), shared=shared)
     trainings = Trainings(jobs, sources)
     runs = Runs(jobs, shared=shared)
-    with gr.Blocks(
+    with Discreet(
         title="Teach VGG16 something new",
         analytics_enabled=False,
         delete_cache=(SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS),

@@ -6,15 +6,14 @@ import gradio as gr
 
 from transfer.publishing.bundle import WHATS
 from transfer.ui import publish_words as words
+from transfer.ui.fetch import fetches
 from transfer.ui.publishing import LABELS, LICENCES, Publishing
 from transfer.ui.visitor import PRIVATE
 
 QUIET = PRIVATE | {"show_progress": "hidden"}
 WATCHES = QUIET | {"concurrency_limit": None}
 # one at a time: each builds a network in memory
-MAKES = {"concurrency_limit": 1, "concurrency_id": "bundle"} | PRIVATE
-# a download button fetches what it holds already: it is filled first, then pressed
-SAVE = "() => setTimeout(() => document.querySelector('#bundle-zip').click(), 50)"
+MAKES = {"concurrency_limit": 1, "concurrency_id": "bundle"}
 WHAT = (
     "What changed is small: whoever loads it with this project gets the rest of VGG16 by itself. "
     "The whole opens in timm and transformers without this project."
@@ -39,7 +38,6 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
         publish = gr.Button("Publish", variant="primary", min_width=160)
         cancel = gr.Button("Cancel", interactive=False, min_width=120)
         zip_it = gr.Button("Download as zip", min_width=160)
-    made = gr.DownloadButton("Save the zip", visible="hidden", elem_id="bundle-zip")
     watched = [gr.HTML(words.status(None)), publish, cancel]
     wanted = [visitor, run, what, repository, private, licence]
     _tell(publishing, tab, [visitor, run, name], [what, repository, licence, bundle])
@@ -53,12 +51,7 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
     for event in (started.success, tab.select):
         event(publishing.watch, visitor, watched, **WATCHES)
     cancel.click(publishing.cancel, visitor, watched, **QUIET)
-    busy = zip_it.click(
-        lambda: gr.Button("Making the zip …", interactive=False), None, zip_it, **QUIET
-    )
-    zipped = busy.then(publishing.zipped, wanted, made, **MAKES)
-    made.change(js=SAVE, **QUIET)
-    zipped.then(lambda: gr.Button("Download as zip", interactive=True), None, zip_it, **QUIET)
+    fetches(zip_it, publishing.zipped, wanted, "fetched-bundle", **MAKES)
 
 
 def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:

@@ -52,11 +52,14 @@ class Publishing:
         self._account: tuple[float, str, str] = (0.0, "", "")
 
     def listed(self, visitor: str, chosen: str | None):
-        """The runs that this visitor may publish."""
+        """The runs that this visitor may publish; the one that is chosen stays so while it is
+        there."""
         runs = self.jobs.runs_of(visitor)
         names = [(f"{run.name}, {run.accuracy:.1%} right", run.id) for run in runs]
         ids = [run.id for run in runs]
-        return gr.Dropdown(choices=names, value=chosen if chosen in ids else next(iter(ids), None))
+        if chosen in ids:
+            return gr.Dropdown(choices=names)
+        return gr.Dropdown(choices=names, value=next(iter(ids), None))
 
     def chosen(self, visitor: str, run_id: str | None, name: str) -> Iterator[tuple]:
         """(the ways to publish a run, its name there, its licence, what will be sent); `name` is

@@ -4,6 +4,7 @@ import gradio as gr
 
 from transfer.ui.compare import MOST
 from transfer.ui.fetch import fetches
+from transfer.ui.fold import fold
 from transfer.ui.kept_runs import NO_RUNS, KeptRuns
 from transfer.ui.visitor import PRIVATE
 
@@ -30,7 +31,7 @@ def runs_section(
         with gr.Row():
             name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
             rename = gr.Button("Rename", scale=1, min_width=100, elem_classes="low")
-        with gr.Accordion("Compare runs", open=False):
+        with fold("Compare runs"):
             several = gr.Dropdown(
                 [],
                 label="Runs to compare",

@@ -4,6 +4,7 @@ import gradio as gr
 
 from transfer.effort import EFFORTS
 from transfer.settings import PRECISIONS, UNFREEZE
+from transfer.ui.fold import fold
 from transfer.ui.foretell import Foretelling
 from transfer.ui.kept_runs import KeptRuns
 from transfer.ui.options import CLASS_WEIGHTS, WEIGHTS
@@ -29,7 +30,7 @@ def train_tab(trainings: Trainings, visitor: gr.BrowserState, source: gr.Dropdow
     """What `Trainings.watch` shows: status, charts, result, start, stop, again, picture, and the
     name of the run whose result it is."""
     method, effort, unfreeze = _choices()
-    with gr.Accordion("Advanced settings", open=False):
+    with fold("Advanced settings"):
         advanced = _advanced()
     foretold = gr.HTML('<p class="foretold">&nbsp;</p>')
     with gr.Row():

@@ -47,9 +47,14 @@ def try_tab(trying: Trying, visitor: gr.BrowserState, result: gr.HTML, tab: gr.T
     for event in (view.change, label.change):
         event(trying.again, [*known, asked], answered, **CLASSIFIES)
     run.change(trying.again, [*known, asked], answered, **CLASSIFIES)
-    for event in (visitor.change, result.change):
-        event(trying.choices, [visitor, run], run, **QUIET)
-    tab.select(trying.still, [visitor, run], run, **QUIET)
+    seen = gr.State([])
+    listed = {"fn": trying.listed, "inputs": [visitor, run], "outputs": run} | QUIET
+    newest = [
+        event(**listed).then(trying.newest, [visitor, run, seen], [run, seen], **QUIET)
+        for event in (visitor.change, result.change)
+    ]
+    tab.select(**listed)
+    run.input(None, cancels=newest, **PRIVATE)  # what is chosen by hand while it is on its way
     run.change(trying.way_in, [visitor, run], ways, **QUIET)
     # what is chosen as the page opens is told as well
     for event in (visitor.change, run.change):

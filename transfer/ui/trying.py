@@ -14,7 +14,7 @@ from transfer.errors import ImageError, JobError, TransferError
 from transfer.image import Picture, load_image
 from transfer.source.digits import as_digit
 from transfer.ui import answers as show
-from transfer.ui.runs import Runs, finished, is_address
+from transfer.ui.runs import EXAMPLE, Runs, finished, is_address
 
 if TYPE_CHECKING:
     from transfer.classifier import Classifier
@@ -44,19 +44,23 @@ class Trying:
     def __init__(self, runs: Runs):
         self.runs = runs
 
-    def choices(self, visitor: str, run: str | None):
-        """The runs that this visitor may use, the newest chosen; a model on the Hub stays so."""
+    def listed(self, visitor: str, run: str | None):
+        """The runs that this visitor may use. The one that is chosen stays so, as does a model on
+        the Hub; one that is gone gives way to the newest."""
         found = self.runs.choices(visitor)
-        on_the_hub = isinstance(run, str) and is_address(run)
-        value = run if on_the_hub else found[0][1]
-        return gr.Dropdown(choices=found, value=value, allow_custom_value=True)
+        names = [name for _, name in found]
+        if run in names or is_address(run):
+            return gr.Dropdown(choices=found)
+        return gr.Dropdown(choices=found, value=names[0], allow_custom_value=True)
 
-    def still(self, visitor: str, run: str | None):
-        """The same, where the run that is chosen stays so as long as it is there."""
-        found = self.runs.choices(visitor)
-        if run not in [name for _, name in found]:
-            return self.choices(visitor, run)
-        return gr.Dropdown(choices=found, value=run, allow_custom_value=True)
+    def newest(self, visitor: str, run: str | None, seen: list[str]):
+        """(a run that came after those `seen`, at first the newest; the names of all runs).
+
+        Whatever a visitor has chosen before the first look stays, and a model on the Hub always.
+        """
+        names = [name for _, name in self.runs.choices(visitor)]
+        stays = names[0] in seen if seen else run != EXAMPLE
+        return gr.skip() if stays or is_address(run) else names[0], names
 
     def chosen(self, visitor: str, run: str | None) -> Iterator[tuple]:
         """(what there is to say of a run, the classes to choose a heat map for)."""

@@ -66,7 +66,7 @@ def test_known_data_sets_need_no_hub(run, hub):
 
 
 @pytest.mark.parametrize("mood", ["silent", "busy"])
-def test_a_hub_that_does_not_answer_is_not_waited_for(mood, run, sets):
+def test_a_hub_that_does_not_answer_is_not_waited_for(mood, run, sets, impatient):
     with sets.in_mood(mood):
         started = time.monotonic()
         assert licenses(of(run, "some/free"))[1] is None and not is_public(of(run, "some/free"))
