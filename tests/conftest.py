@@ -73,12 +73,15 @@ def stripes(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def training(stripes, tmp_path_factory):
-    """(events, run) of one tiny training on `stripes`, shared by all; not to be changed."""
+    """(events, run) of one tiny training on `stripes`, shared by all; not to be changed.
+
+    In a given precision, for `auto` asks the machine, which may be busy with something else.
+    """
     from tests.tiny import TINY, drained
     from transfer.recipe import training_events
 
     out = tmp_path_factory.mktemp("runs") / "stripes"
-    return drained(training_events(str(stripes), out=out, **TINY))
+    return drained(training_events(str(stripes), out=out, **TINY | {"precision": "fp32"}))
 
 
 @pytest.fixture(scope="session")
