@@ -185,8 +185,13 @@ def grave(record_property):
 def resized(page, width: int):
     """The page in a window of that width."""
     page.set_viewport_size({"width": width, "height": HEIGHT})
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    frames(page)
     return page
+
+
+def frames(page) -> None:
+    """Waits until the browser has drawn what was done."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def fits_everywhere(page) -> bool:
@@ -222,8 +227,8 @@ def draw_seven(page) -> None:
 
     page.mouse.move(*at(-0.6, -0.8))
     page.mouse.down()
-    # few steps: without a graphics card each of them is drawn for a third of a second
-    page.mouse.move(*at(0.6, -0.8), steps=2)
-    page.mouse.move(*at(-0.2, 0.9), steps=3)
+    page.mouse.move(*at(0.6, -0.8), steps=12)
+    page.mouse.move(*at(-0.2, 0.9), steps=20)
     page.mouse.up()
+    frames(page)
     time.sleep(1)

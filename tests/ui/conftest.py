@@ -1,8 +1,8 @@
 import shutil
 
 import pytest
-from PIL import Image
 
+from tests.tiny import picture
 from transfer.jobs import Jobs
 
 SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # until nobody asks it for anything any more
@@ -36,5 +36,5 @@ def jobs(runs_folder):
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.png"
-    Image.effect_noise((50, 70), 90).convert("RGB").save(path)
+    picture(1, 0).resize((50, 70)).save(path)
     return path
