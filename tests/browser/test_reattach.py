@@ -1,7 +1,6 @@
 """A training outlives whatever happens to the page: reload, closed tab, cut connection."""
 
 import random
-import re
 import time
 
 import pytest
@@ -13,9 +12,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 TIMES = 20
 SECONDS_BEFORE = 0.5
 MILLISECONDS_TO_FIND_IT = 20_000
-EPOCH = re.compile(r"epoch (\d+)/")
-IS_LATER = """number =>
-    /epoch (\\d+)\\//.exec(document.querySelector(".status")?.textContent)?.[1] > number"""
+LATER = """number => {
+    const shown = /epoch (\\d+)\\//.exec(document.querySelector(".status")?.textContent)?.[1];
+    return shown > number && Number(shown);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def context(browser, wire):
 
 def later_epoch(page, number: int) -> int:
     """The epoch that the page shows, once it is a later one than `number`."""
-    page.wait_for_function(IS_LATER, arg=number, timeout=MILLISECONDS_TO_FIND_IT)
-    return int(EPOCH.search(page.locator(".status").first.text_content())[1])
+    shown = page.wait_for_function(LATER, arg=number, timeout=MILLISECONDS_TO_FIND_IT)
+    return shown.json_value()
 
 
 def found_again(page, epoch: int) -> int:
