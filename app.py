@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
     shared = os.environ.get("SYSTEM") == "spaces"  # strangers come there
     limits = Limits.shared() if shared else Limits.local()

@@ -41,6 +41,15 @@ def up(runs: Path):
             process.kill()
 
 
+@pytest.fixture
+def in_the_background():
+    """As a script's background job has it, which a process hands on to those that it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_background")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_end_it_ends_its_workers_too(tmp_path, ending):
     with up(tmp_path / "runs") as process:
