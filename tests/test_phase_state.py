@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 INPUTS = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 OPTIMIZERS = (
     "adabelief adafactor adafactorbv adam adamp adamuon adamw adamwlegacy adan adopt "
-    "kron lamb lambcd laprop lars lion madgrad mars muon nadam nadamlegacy nadamw novograd radam "
+    "lamb lambcd laprop lars lion madgrad mars muon nadam nadamlegacy nadamw novograd radam "
     "rmsprop rmsproptf sgd sgdp sgdw cadamw clion cadan"
 ).split()
 

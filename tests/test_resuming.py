@@ -94,9 +94,8 @@ def judged(run) -> dict:
 @pytest.mark.parametrize(
     "cuts",
     [
-        [("warm-up", 0)],
         [("warm-up", 2)],
-        [("fine-tune", 0)],
+        [("warm-up", 0), ("fine-tune", 0)],
         [("fine-tune", 1), ("fine-tune", 2)],
         [("warm-up", 4), ("fine-tune", 3)],
     ],
@@ -125,16 +124,13 @@ PATIENT = PhaseSettings(epochs=4, learning_rate=3.0, patience=1)
 @pytest.mark.parametrize(
     ("cut", "options"),
     [
-        (("warm-up", 1), {"optimizer": "sgd"}),
-        (("fine-tune", 1), {"optimizer": "rmsprop"}),
+        (("warm-up", 1), {"optimizer": "sgd", "class_weights": True}),
+        (("fine-tune", 1), {"optimizer": "rmsprop", "precision": "bf16"}),
         (("warm-up", 2), {"optimizer": "lamb"}),
-        (("fine-tune", 1), {"class_weights": True}),
-        (("warm-up", 0), {"target_accuracy": 0.1}),
         (("fine-tune", 0), {"target_accuracy": 0.1}),
         (("warm-up", 1), {"warm_up": PATIENT}),
         (("warm-up", 3), {"unfreeze": "none"}),
         (("fine-tune", 1), {"unfreeze": "block1"}),
-        (("fine-tune", 1), {"precision": "bf16"}),
     ],
     ids=str,
 )

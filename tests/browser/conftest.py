@@ -214,6 +214,7 @@ def tab(page, name: str) -> None:
 
 def draw_seven(page) -> None:
     """A seven, drawn with the mouse on the page's sketchpad."""
+    page.bring_to_front()  # else its frames come once a second
     canvas = page.locator("canvas").last
     canvas.wait_for()
     time.sleep(1)

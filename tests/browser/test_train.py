@@ -156,6 +156,16 @@ def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     assert strangers == []
 
 
+WATCH = """() => {
+    window.said = [];
+    const note = () => {
+        const text = document.querySelector(".status")?.textContent;
+        text && window.said.push(text);
+    };
+    new MutationObserver(note).observe(document.body, {childList: true, subtree: true});
+}"""
+
+
 @pytest.mark.slow
 def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, tmp_path):
     page, _ = open_page(browser, page_address)
@@ -166,7 +176,9 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     page.get_by_text("expected class folders").first.wait_for()
     page.reload()
     tab(page, "Train")
+    page.get_by_text("This training failed").wait_for()
+    page.evaluate(WATCH)
     button(page, "Start again").click()
-    page.get_by_text("Loading torch").wait_for()
+    page.wait_for_function("() => window.said.some(text => !text.includes('failed'))")
     page.get_by_text("This training failed").wait_for(timeout=60_000)
     page.close()
