@@ -32,6 +32,8 @@ def pytest_configure(config):
         "NO_PROXY": "127.0.0.1",
         "OMP_WAIT_POLICY": "PASSIVE",  # processes of a test share the cores
     }
+    at_once = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
 
 
 def pytest_unconfigure(config):
