@@ -18,6 +18,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # the page, its visitors' pictures and a training share the cores: whoever waits lets others work
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# of the newest ones: gradio keeps a quarter of a megabyte of each, and by itself of ten thousand
+SESSIONS = 1_000
+
 
 def main() -> None:
     options = _options()
@@ -49,6 +52,7 @@ def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
             css=CSS,
             max_threads=200,
             max_file_size="50mb",
+            state_session_capacity=SESSIONS,
             show_error=False,
             footer_links=[],
             mcp_server=find_spec("mcp") is not None,

@@ -106,15 +106,27 @@ def upload(address: str, picture: bytes) -> dict:
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def ask(address: str, file: dict, client: httpx.Client | None = None) -> list:
-    return call(address, "classify", [file, RUN, 5], client)
+def ask(
+    address: str, file: dict, client: httpx.Client | None = None, session: str | None = None
+) -> list:
+    return call(address, "classify", [file, RUN, 5], client, session)
 
 
-def call(address: str, name: str, data: list, client: httpx.Client | None = None):
-    """What an endpoint answers; raises RuntimeError on anything else."""
+def call(
+    address: str,
+    name: str,
+    data: list,
+    client: httpx.Client | None = None,
+    session: str | None = None,
+):
+    """What an endpoint answers; raises RuntimeError on anything else.
+
+    A page, and gradio's own client, has one session for all that it asks.
+    """
     client = client or httpx.Client(timeout=120)
     address = f"{address}/gradio_api/call/{name}"
-    event = client.post(address, json={"data": data}).raise_for_status().json()["event_id"]
+    asked = {"data": data, "session_hash": session}
+    event = client.post(address, json=asked).raise_for_status().json()["event_id"]
     answer = client.get(f"{address}/{event}").text
     kind, _, told = answer.strip().partition("\n")
     if kind != "event: complete":
@@ -131,7 +143,7 @@ def measure(address, process, uploaded, visitors: int, seconds: float) -> dict:
             while time.monotonic() < end:
                 started = time.monotonic()
                 try:
-                    ask(address, uploaded[number % len(uploaded)], client)
+                    ask(address, uploaded[number % len(uploaded)], client, f"visitor-{number}")
                 except (RuntimeError, httpx.HTTPError) as error:
                     errors.append(str(error)[:200])
                 took.append(time.monotonic() - started)
