@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import transfer
+import transfer.classifier
 from tests.tiny import TINY, drained, draw_classes, picture, tiny_body
 from transfer import checkpoint, events, training
 from transfer.errors import RunError
@@ -149,6 +150,17 @@ def test_whatever_the_settings_it_goes_on_to_the_bit(source, tmp_path, cut, opti
     assert phases(history) == phases(whole)
     assert same_tensors(run, whole_run)
     assert judged(run) == judged(whole_run)
+
+
+@pytest.mark.parametrize("cut", [("warm-up", 2), ("fine-tune", 1)])
+def test_a_stop_while_it_is_taken_up_again_keeps_what_was_learned(source, tmp_path, cut):
+    told = cut_after(source, tmp_path / "run", *cut, **QUICK)
+    reached = max(e.validation_accuracy for e in told if isinstance(e, events.EpochDone))
+    told, run = go_on(source, tmp_path / "run", should_stop=lambda: True, **QUICK)
+    done = [event for event in told if isinstance(event, events.PhaseDone)][-1]
+    assert done.phase == cut[0] and done.accuracy == reached
+    judged_again = transfer.classifier.evaluate(transfer.load(run), str(source))
+    assert judged_again["accuracy"] == run.accuracy
 
 
 def test_curves_are_whole_phases_come_once_and_seconds_are_those_of_all_pieces(source, tmp_path):

@@ -73,9 +73,11 @@ def training_events(
         if settings.method == "finetune":
             if training.settings.try_heads and not earlier:
                 yield from choose_head(training)
-            if not earlier or earlier.phase == "warm-up":
+            tunes_already = earlier and earlier.phase == "fine-tune"
+            if not tunes_already:
                 yield from warm_up(training, should_stop)
-            if training.settings.unfreeze != "none" and not should_stop():
+            # what was cut off is taken up even to be stopped: the network is nothing without it
+            if tunes_already or (training.settings.unfreeze != "none" and not should_stop()):
                 yield from fine_tune(training, should_stop)
         return (yield from _save(training))
 
