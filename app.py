@@ -1,17 +1,21 @@
 """The page: `python app.py`, then open the address that it prints."""
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.errors import TransferError
+from transfer.hub import serves_strangers
 from transfer.jobs import Jobs, Limits, Worker
+from transfer.lent import lent_in_slots
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -20,14 +24,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # of the newest ones: gradio keeps a quarter of a megabyte of each, and by itself of ten thousand
 SESSIONS = 1_000
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN")
+M_ARENA_MAX, HEAPS = -8, 2
 
 
 def main() -> None:
     options = _options()
+    _share_heaps()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
-    shared = os.environ.get("SYSTEM") == "spaces"  # strangers come there
+    shared = serves_strangers()
+    if shared:
+        _forget_tokens()
     limits = Limits.shared() if shared else Limits.local()
     try:
         jobs = Jobs(options.runs, limits=limits, worker=_worker())
@@ -42,6 +51,7 @@ def main() -> None:
 def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
     """Show the page until the app is asked to end."""
     from transfer.ui.page import build_page
+    from transfer.ui.sign_in import refusals
     from transfer.ui.theme import CSS, theme
 
     page = build_page(jobs, shared=shared)
@@ -55,7 +65,9 @@ def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
             state_session_capacity=SESSIONS,
             show_error=False,
             footer_links=[],
+            run_history=False,
             mcp_server=find_spec("mcp") is not None,
+            app_kwargs={"exception_handlers": refusals()},
             prevent_thread_lock=True,
         )
     except OSError:
@@ -66,13 +78,31 @@ def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
     page.block_thread()
 
 
+def _forget_tokens() -> None:
+    """Strangers read nothing with the token of whoever runs the server: neither this process nor
+    the ones that it starts have any, wherever the Hub's clients look for one."""
+    for name in TOKENS:
+        os.environ.pop(name, None)
+    os.environ["HF_TOKEN_PATH"] = os.devnull
+    from huggingface_hub import constants
+
+    constants.HF_TOKEN_PATH = os.devnull  # for it may have been imported before
+
+
 def _worker() -> Callable[[tuple[str, ...]], Worker]:
     """What makes the processes that train."""
-    if not os.environ.get("SPACES_ZERO_GPU"):
+    if not lent_in_slots():
         return Worker
     from transfer.zero_gpu import zero_gpu_worker
 
     return zero_gpu_worker
+
+
+def _share_heaps() -> None:
+    """Glibc would give the threads up to eight heaps a core, and keep in them what is free again:
+    hundreds of megabytes, once many visitors had asked. In two there is little of that."""
+    with suppress(AttributeError, OSError, TypeError):  # another system's
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
 def _log_to_stderr() -> None:

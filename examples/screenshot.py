@@ -41,6 +41,7 @@ def main(
     images_a_class: Annotated[int, typer.Option(help="To train on; fewer are quicker.")] = 60,
 ) -> None:
     expect.set_options(timeout=SECONDS_TO_START * 1000)
+    out.mkdir(parents=True, exist_ok=True)
     with app() as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport=DESKTOP)

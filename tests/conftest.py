@@ -36,6 +36,18 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
 
 
+def pytest_collection_modifyitems(items):
+    """Two files at a time; browsers come last and one by one, for they are slow beside others."""
+    items.sort(key=_in_a_browser)
+    for item in items:
+        group = "browser" if _in_a_browser(item) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _in_a_browser(item) -> bool:
+    return "browser" in item.path.parts
+
+
 def pytest_unconfigure(config):
     config.stash[HUB].stop()
     config.stash[HOME].cleanup()

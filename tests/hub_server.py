@@ -221,6 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted is None:
             return self.send(200, data, headers)
         start, end = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        if start >= len(data):
+            return self.send(416, b"", headers)
         headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
         return self.send(206, data[start : end + 1], headers)
 

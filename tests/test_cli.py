@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.hygiene.pictures import photo
-from tests.tiny import draw_classes
+from tests.tiny import draw_classes, picture
 from transfer import cli
 from transfer.interrupt import lasting_interrupt
 
@@ -89,6 +89,53 @@ def test_evaluate_gives_the_accuracy_of_the_report(trained, capsys, monkeypatch)
     status, out, _ = run(capsys, monkeypatch, "evaluate", run_folder, source, "--json")
     assert status == 0
     assert json.loads(out)["accuracy"] == result["accuracy"]
+
+
+def test_evaluate_says_that_its_own_source_has_changed(trained, capsys, monkeypatch, tmp_path):
+    source, run_folder, _, _ = trained
+    picture(0, 77).save(source / "across" / "more.png")
+    try:
+        status, out, err = run(capsys, monkeypatch, "evaluate", run_folder, source, "--json")
+    finally:
+        (source / "across" / "more.png").unlink()
+    found = json.loads(out)
+    assert (status, found["held_out"], err) == (0, False, f"note: {found['note']}\n")
+
+
+ODD = os.fsdecode(b"caf\xe9\x1b[2J.png")
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Stripes taken for another class, in files whose names are no UTF-8 and clear the screen."""
+    draw_classes(tmp_path / "odd" / "train", each=2)
+    draw_classes(tmp_path / "odd" / "test", each=2)
+    across = tmp_path / "odd" / "test" / "across"
+    for kind in (1, 2):
+        picture(kind, 50).save(across / f"{kind}{ODD}")
+    (across / f"3{ODD}").write_bytes(b"")
+    return tmp_path / "odd"
+
+
+def test_evaluate_prints_names_that_a_terminal_would_act_on(trained, odd, capsys, monkeypatch):
+    _, run_folder, _, _ = trained
+    status, out, err = run(capsys, monkeypatch, "evaluate", run_folder, odd)
+    assert status == 0 and r"mistake: test/across/1caf\udce9\x1b[2J.png: across" in out
+    assert r"skipped: test/across/3caf\udce9\x1b[2J.png: the file is empty" in err
+    assert "\x1b" not in out + err
+
+
+def test_classify_prints_and_writes_names_that_are_no_utf_8(
+    trained, odd, capsys, monkeypatch, tmp_path
+):
+    _, run_folder, _, _ = trained
+    photos = [odd / "test" / "across" / f"{number}{ODD}" for number in (1, 3)]
+    status, out, err = run(capsys, monkeypatch, "classify", run_folder, *photos)
+    assert status == 1 and r"1caf\udce9\x1b[2J.png: " in out and r"3caf\udce9\x1b[2J.png: " in err
+    assert "\x1b" not in out + err
+    table = tmp_path / "table.csv"
+    status, _, _ = run(capsys, monkeypatch, "classify", run_folder, *photos, "--csv", table)
+    assert status == 1 and table.read_bytes().count(b"caf\xe9\x1b[2J.png") == 2
 
 
 @pytest.fixture

@@ -233,12 +233,15 @@ def test_no_two_keys_are_the_same():
     assert len({path(other) for other in OTHERS.values()}) == len(OTHERS)
 
 
-@pytest.mark.parametrize("library", ["PIL", "image.py", "transform.py", "filling.py"])
+@pytest.mark.parametrize("library", ["PIL", "formats", "image.py", "transform.py", "filling.py"])
 def test_other_code_makes_another_key(monkeypatch, library):
     before = key()
     features._code.cache_clear()
     if library == "PIL":
         monkeypatch.setattr(features.PIL, "__version__", "0.0")
+    elif library == "formats":
+        one_more = (*features.formats(), "NEW")
+        monkeypatch.setattr(features, "formats", lambda: one_more)
     else:
         read = features.Path.read_bytes
         monkeypatch.setattr(

@@ -3,10 +3,13 @@ import json
 import pytest
 from filelock import FileLock
 
+from tests.hub_server import FRIEND
+from tests.source.hub_sets import plain
 from transfer.cli import app
 from transfer.errors import CacheError
-from transfer.fetched import open_bodies, open_models
+from transfer.fetched import open_bodies, open_data_sets, open_models
 from transfer.opened.model_files import ModelFiles, find_model, parse_address
+from transfer.source.hub import open_hub
 
 TENSORS, BYTES = "model.safetensors", 100_000
 ROOM_FOR_TWO_GB = "0.001"  # of which models get a quarter
@@ -87,3 +90,45 @@ def test_what_is_in_use_or_still_coming_is_not_cleared(fetch, capsys):
     assert kept() == ["a"]
     left = sorted(path.name for path in bodies.glob("*.part*"))
     assert left == ["coming.part", "coming.part.json"]
+
+
+@pytest.fixture
+def private(hub, monkeypatch):
+    """The name of a private data set of three images, with a token for it."""
+    hub.add("datasets", "ann/secret", {"train.parquet": plain(0, 1, 1)}, private=True)
+    monkeypatch.setenv("HF_TOKEN", FRIEND)
+    return "ann/secret"
+
+
+def test_images_of_a_private_set_are_listed_and_cleared(private, capsys, cache):
+    assert open_hub(private).counts() == {"train": 3}
+    (cache / "taken" / "stray").write_bytes(b"not ours")
+    found = told(capsys)
+    (entry,) = found["datasets"]["entries"]
+    assert entry["what"].startswith("3 images of hub:ann/secret at ")
+    assert found["datasets"].keys() == found["models"].keys()
+    assert 0 < found["datasets"]["bytes"] < found["datasets"]["limit_bytes"] == 500_000
+    cleared = told(capsys, "--clear")
+    assert cleared["removed_bytes"] == found["datasets"]["bytes"]
+    assert cleared["datasets"]["entries"] == []
+    assert not list((cache / "taken").rglob("*.bin"))
+
+
+def test_the_list_for_people_names_all_kinds(private, fetch, capsys):
+    fetch("a")
+    open_hub(private)
+    app(["cache"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "the model ann/a" in out and "3 images of hub:ann/secret" in out
+    for folder in ("/features:", "/models:", "/taken:", "/hub:"):
+        assert out.count(folder) == 1
+
+
+def test_images_in_use_are_not_cleared(private, capsys):
+    images = open_hub(private)
+    app(["cache", "--clear"], standalone_mode=False)
+    assert "removed 0 MB; 1 are in use and stay" in capsys.readouterr().out
+    assert images.splits["train"].read(2)
+    del images
+    told(capsys, "--clear")
+    assert open_data_sets().entries() == []

@@ -128,12 +128,14 @@ def fill(images, spec=SPEC, store=None, rows=BATCH) -> tuple[list, tuple]:
 
 
 def watched(images: LabelledImages) -> tuple[LabelledImages, list[str]]:
-    """(the same images, the names of those that were read so far)."""
+    """(the same images, the names of those that were read so far but for the damaged one, which
+    every filling tries again)."""
     read_names: list[str] = []
 
     def watch(split):
         def read(row):
-            read_names.append(split.names[row])
+            if split.names[row] != DAMAGED:
+                read_names.append(split.names[row])
             return split.read(row)
 
         return replace(split, read=read)
@@ -142,9 +144,9 @@ def watched(images: LabelledImages) -> tuple[LabelledImages, list[str]]:
 
 
 def all_names(images: LabelledImages, first: int = 0) -> list[str]:
-    """All names but those of the first training images."""
+    """All names but those of the first training images and of the damaged one."""
     names = [name for split in images.splits.values() for name in split.names]
-    return sorted(names[first:])
+    return sorted(name for name in names[first:] if name != DAMAGED)
 
 
 def passes(images: LabelledImages) -> dict[str, int]:
@@ -222,6 +224,46 @@ def test_an_image_that_cannot_be_read_is_named_and_takes_no_part(images, whole):
             assert cached[block][name].names == tuple(split.names[row] for row in wanted)
             assert cached[block][name].labels.tolist() == split.labels[wanted].tolist()
     assert len(cached["none"]["train"]) == len(images.splits["train"]) - 1
+
+
+def mended(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """(with one more image that cannot be read, as they are): nothing but reading tells them
+    apart."""
+    split = images.splits["train"]
+    broken = replace(split, read=lambda row: b"" if row == 4 else split.read(row))
+    return images.with_splits(images.splits | {"train": broken}), images
+
+
+@pytest.mark.parametrize("below", [1, 2, 3])
+def test_an_image_that_can_be_read_by_now_takes_part(images, whole, below):
+    before, after = mended(images)
+    _, (_, problems) = fill(before, replace(SPEC, levels=LEVELS[:below]))
+    assert len(problems) == 2
+    again, read_names = watched(after)
+    check_same(fill(again)[1], whole[1])
+    names = after.splits["train"].names
+    assert {*read_names, DAMAGED} == ({names[4], DAMAGED} if below == 3 else {*names})
+    assert sum(passes_left(images, SPEC, open_store()).values()) == 0
+    check_same(fill(after)[1], whole[1])
+
+
+def test_an_image_that_can_be_read_by_now_takes_part_in_a_filling_that_is_gone_on_with(
+    images, whole
+):
+    before, after = mended(images)
+    generator = started(before)
+    for _ in range(2):
+        next(generator)
+    generator.close()
+    check_same(fill(after)[1], whole[1])
+
+
+def test_a_level_computed_from_one_that_could_be_read_since_is_made_good(images, whole):
+    before, after = mended(images)
+    fill(before)
+    assert entry_of(images, "train", PIXELS).remove()
+    fill(after, PIXELS_ALONE)
+    check_same(fill(after)[1], whole[1])
 
 
 def test_a_split_that_cannot_be_read_at_all_is_refused(images):
@@ -344,7 +386,7 @@ def test_a_lower_level_that_was_removed_is_computed_anew(images, whole):
     assert passes_left(images, SPEC, open_store()) == left
     again, read_names = watched(images)
     _, filled = fill(again)
-    assert sorted(read_names) == sorted(images.splits["train"].names)
+    assert sorted({*read_names, DAMAGED}) == sorted(images.splits["train"].names)
     assert (kept.path / "data.bin").stat().st_mtime_ns == before
     check_same(filled, whole[1])
 
@@ -391,7 +433,7 @@ def test_the_processes_of_a_training_share_the_images(images, whole):
     check_same(the_same, whole[1])
     (_, some), (_, others) = shares
     assert sorted(some + others) == all_names(images)
-    assert set(images.splits["train"].names[:BATCH]) <= set(some)
+    assert {*images.splits["train"].names[:BATCH]} <= {*some, DAMAGED}
     assert set(images.splits["train"].names[BATCH : 2 * BATCH]) <= set(others)
 
 
@@ -504,7 +546,7 @@ def test_a_pass_is_measured_on_a_few_images_the_second_time(images, two_processo
     spec, store = replace(SPEC, levels=tuple(levels)), open_store()
     cpu = torch.device("cpu")
     assert seconds_a_pass(slow, spec, store, "train", cpu) == pytest.approx((12 / 2 + 4) / 6)
-    assert len(read_names) == 2
+    assert {*read_names, DAMAGED} == {*images.splits["train"].names[:2]}
     rows = len(images.splits["validation"])
     wanted = (6 * rows / 2 + 4) / rows
     assert seconds_a_pass(slow, spec, store, "validation", cpu) == pytest.approx(wanted)

@@ -298,3 +298,9 @@ def test_what_was_loaded_is_not_turned_again():
     picture.save(file, "JPEG", exif=turned(6))
     once = load_image(file.getvalue())
     assert once.size == load_image(once).size == (10, 20)
+
+
+def test_a_jpeg_that_the_caller_opened_stays_as_large_as_it_is():
+    mine = Image.open(io.BytesIO(stored(Image.new("RGB", (800, 600), RED), "JPEG")))
+    assert load_image(mine, side=100).size == (800, 600)
+    assert mine.size == (800, 600)

@@ -68,3 +68,12 @@ def test_what_fails_while_it_is_read_ahead_is_raised_in_its_place(two_processors
     with pytest.raises(SourceError, match="gone"):
         next(ahead)
     assert threading.active_count() == threads
+
+
+def test_no_more_is_read_ahead_than_told(two_processors):
+    begun = []
+    ahead = read_ahead(begun.append, iter(range(20)), at_once=4)
+    next(ahead)
+    time.sleep(0.02)
+    assert sorted(begun) == [0, 1, 2, 3, 4]
+    ahead.close()

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -41,6 +42,13 @@ BAD = [
     ({"fine_tune": PhaseSettings(patience=1.5)}, ("fine-tune patience", "whole", "1.5")),
     ({"precision": "fp8"}, ("precision", "auto", "bf16", "fp16", "fp32", "'fp8'")),
     ({"precision": None}, ("precision", "auto", "None")),
+    ({"warm_up": {"epochs": 3}}, ("warm-up", "PhaseSettings", "{'epochs': 3}")),
+    ({"fine_tune": None}, ("fine-tune", "PhaseSettings", "None")),
+    ({"fine_tune": PhaseSettings(optimizer=["x"])}, ("fine-tune optimizer", "text", "['x']")),
+    ({"head": "avg"}, ("head", "HeadSettings", "'avg'")),
+    ({"config": {}}, ("config", "text", "{}")),
+    ({"class_weights": 1}, ("class weights", "True, False", "found 1")),
+    ({"try_heads": "no"}, ("try heads", "True, False", "'no'")),
 ]
 
 
@@ -56,6 +64,8 @@ def test_a_bad_value_names_field_range_and_value(change, words):
     [
         ({"pooling": "max"}, ("head pooling", "avg", "flatten", "'max'")),
         ({"hidden": (1, 2, 3)}, ("at most 2", "found 3")),
+        ({"hidden": 256}, ("head hidden", "widths", "found 256")),
+        ({"hidden": "256"}, ("head hidden", "widths", "'256'")),
         ({"hidden": (0,)}, ("head hidden width", "1", "4096", "0")),
         ({"dropout": 1.0}, ("head dropout", "0.95", "1.0")),
     ],
@@ -163,6 +173,32 @@ def test_the_head_that_is_asked_for_is_taken():
 def test_an_unknown_option_is_named():
     with pytest.raises(SettingsError, match="'epoch'"):
         TrainingSettings.from_options(epoch=3)
+
+
+HINTS = {"head_epochs": int, "finetune_epochs": int, "head_lr": float, "finetune_lr": float}
+HINTS |= {"optimizer": str} | get_type_hints(TrainingSettings) | {"head": str}
+JSON = (None, True, False, 0, 1, -1, 0.5, 1e300, 10**400, "", "avg", "\ud800", [], ["avg"], {})
+JSON += ({"epochs": 3}, [[None]], [64, 64])
+
+
+@pytest.mark.parametrize("value", JSON, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("name", HINTS)
+def test_of_whatever_kind_a_value_is_it_fits_or_is_refused_in_one_line(name, value):
+    allowed = {HINTS[name], *get_args(HINTS[name])}
+    fits = type(value) in allowed or (type(value) is int and float in allowed)
+    try:
+        settings = options(**{name: value})
+    except SettingsError as error:
+        assert len(str(error).splitlines()) == 1 and "found" in str(error)
+        return
+    assert fits or value is None
+    assert TrainingSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize("name", ["cls", "self", "hidden", ""])
+def test_no_name_of_an_option_is_taken_for_something_else(name):
+    with pytest.raises(SettingsError, match="expected a known setting"):
+        options(**{name: 1})
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,19 @@ def test_a_damaged_entry_is_not_found(store, damage):
     assert not store.entry(KEY, SHAPE, "uint8").whole
 
 
+def test_rows_that_are_forgotten_are_written_once_more(store):
+    entry = filled(store, bad={0: "damaged", 1: "a web page"})
+    entry.forget([1])
+    assert not entry.whole and standing(entry) == [0, *range(2, SHAPE[1])]
+    assert entry.bad_rows() == {0: "damaged"}
+    entry.start()
+    entry.write([1], numbers()[:, 1:2], {})
+    entry.flush()
+    entry.finish()
+    assert entry.whole and entry.bad_rows() == {0: "damaged"}
+    assert np.array_equal(on_disk(entry), numbers())
+
+
 def test_rows_are_written_in_any_order_and_in_runs(store):
     entry = store.entry(KEY, SHAPE, "uint8")
     entry.start()

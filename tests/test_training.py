@@ -419,6 +419,17 @@ def test_where_nothing_is_known_weighed_classes_are_answered_alike():
     assert answers[True] < 0.3
 
 
+def test_a_frequent_class_is_not_lost_to_one_that_is_thirty_times_rarer():
+    sure = (torch.arange(310) % 31 == 0).long()
+    inputs = torch.randn(1, 310, 512, 1, 1, generator=torch.Generator().manual_seed(0))
+    inputs[0, :, 0] = 4 * (2 * sure - 1)[:, None, None]  # one feature tells them apart
+    data = {name: held(inputs, sure) for name in ("train", "validation")}
+    settings = replace(PHASE, epochs=20, learning_rate=0.01, batch_size=32)
+    network = tiny_network(classes=2, hidden=(), dropout=0.0)
+    _, done = phase(network, data, settings, class_weights=class_weights(sure, 2))
+    assert done.accuracy > 0.98
+
+
 def test_equal_weights_are_the_same_as_none():
     curves = [
         phase(tiny_network(classes=2), easy(), class_weights=weights, at_once=at_once)[0]

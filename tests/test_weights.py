@@ -1,8 +1,10 @@
+import errno
 import io
 import os
 import pickle
 import time
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from tqdm import tqdm
 
 from tests.hub_cuts import Served, Sparse, without_ranges
 from tests.tiny import drained
-from transfer.errors import WeightsError
+from transfer.errors import CacheError, WeightsError
 from transfer.events import BodyProgress
 from transfer.hub import remote_file
 from transfer.weights import (
@@ -251,6 +253,24 @@ def test_a_body_from_a_file_is_found_again_after_the_file_is_gone(tmp_path, vgg1
     assert same(again.tensors, vgg11)
     assert (again.weights, again.reason) == ("file:mine.safetensors", "as trained")
     assert [path.suffix for path in (cache / "bodies").iterdir()] == [".safetensors"]
+
+
+def test_a_body_that_cannot_be_kept_is_told_and_nothing_of_it_stays(
+    tmp_path, vgg11, cache, monkeypatch
+):
+    save_file(vgg11, tmp_path / "mine.safetensors")
+
+    def full(path, data):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(CacheError, match="No space left"):
+        patch.setattr(Path, "write_bytes", full)
+        find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
+    assert list((cache / "bodies").iterdir()) == []
+    monkeypatch.setenv("TRANSFER_CACHE", str(tmp_path / "mine.safetensors"))
+    with pytest.raises(CacheError, match="set TRANSFER_CACHE"):
+        find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
 
 
 def test_a_body_that_is_not_in_the_cache_says_how_to_get_it():

@@ -16,16 +16,22 @@ def cache(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Say what is kept of images that trainings have seen, and of models and bodies that were
-    fetched from the Hub; where, and how large it is."""
-    from transfer.fetched import open_bodies, open_models
+    """Say what is kept of images that trainings have seen, and of models, data sets and bodies that
+    were fetched from the Hub; where, and how large it is."""
+    from transfer.fetched import open_bodies, open_data_sets, open_models
     from transfer.store import open_store
 
-    stores = {"features": open_store(), "models": open_models(), "bodies": open_bodies()}
+    stores = {
+        "features": open_store(),
+        "models": open_models(),
+        "datasets": open_data_sets(),
+        "bodies": open_bodies(),
+    }
     cleared = [store.clear() for store in stores.values()] if clear else []
     found = {name: _kept(store) for name, store in stores.items()}
     del found["bodies"]["limit_bytes"]  # they are few
-    told = {**found["features"], "models": found["models"], "bodies": found["bodies"]}
+    told = found["features"] | found
+    del told["features"]
     if clear:
         told["removed_bytes"] = sum(removed for removed, _ in cleared)
     if as_json:

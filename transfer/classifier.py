@@ -7,10 +7,10 @@ import torch
 
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.evaluation import make_report
+from transfer.held_out import open_again
 from transfer.image import Picture
 from transfer.run_folder import Run
-from transfer.settings import TrainingSettings
-from transfer.source import LabelledImages, open_source
+from transfer.source import LabelledImages
 from transfer.transform import Transform
 
 MOST_CLASSES_SHOWN = 200
@@ -71,16 +71,29 @@ def evaluate(
     classifier: Classifier,
     source: str,
     split: str = "test",
-    settings: TrainingSettings | None = None,
+    *,
+    limit_per_class: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    config: str | None = None,
 ) -> dict:
     """The report on one split of a source, with unreadable images under "skipped".
 
-    Splits that the source lacks are made as they were for the training, by its seed, so that on
-    the training's own source the test images are again the ones held out. Where there are more than
-    200 classes, the report has those that occur. Raises SourceError.
+    The training's own source is read as it was for the training, with its options where these are
+    None, so that the test images are again the ones held out; another source with these options
+    alone. Splits that a source lacks are made by the training's seed. "held_out" is True where the
+    test images are known to be those that the training held out, False where they are known to be
+    others, else None; where its own source has changed since, a "note" says that some may have been
+    trained on. Where there are more than 200 classes, the report has those that occur. Raises
+    SourceError.
     """
-    trained = classifier.run.settings if classifier.run else TrainingSettings()
-    images = open_source(source, settings or trained)
+    options = {
+        "limit_per_class": limit_per_class,
+        "image_column": image_column,
+        "label_column": label_column,
+        "config": config,
+    }
+    images, held_out, note = open_again(classifier.run, str(source), options)
     if split not in images.splits:
         raise SettingsError(f"split must be one of {', '.join(images.splits)}, found {split!r}")
     to_label = _labels_by_name(images, classifier.classes)
@@ -99,7 +112,8 @@ def evaluate(
             f"expected images in {split} that can be read, found none; run inspect to see why"
         )
     report = _report(np.array(scores), np.array(labels), tuple(names), classifier.classes)
-    return report | {"source": source, "split": split, "skipped": skipped}
+    known = {"held_out": held_out, "note": note} if split == "test" else {}
+    return report | {"source": source, "split": split, "skipped": skipped} | known
 
 
 def _report(

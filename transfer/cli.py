@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from transfer.cache_command import cache
 from transfer.errors import SettingsError, TransferError
 from transfer.interrupt import Interrupted, lasting_interrupt
 from transfer.publish_command import publish
+from transfer.terminal import print_whatever_comes, printable
 
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
@@ -35,6 +37,9 @@ RunOrRepository = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+LimitPerClass = Annotated[
+    int | None, typer.Option(help="At most so many images a class and split.")
+]
 ImageColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="A Hub data set's column of labels.")]
 Config = Annotated[str | None, typer.Option(help="A Hub data set's config.")]
@@ -43,14 +48,15 @@ Config = Annotated[str | None, typer.Option(help="A Hub data set's config.")]
 def main() -> None:
     """Run the command line: exit 0 done, 1 a clear error, 2 wrong usage, 130 interrupted."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    print_whatever_comes()
     try:
         status = app(standalone_mode=False)
     except UsageError as error:
         status = _complain(error.format_message(), 2)
     except SettingsError as error:
-        status = _complain(error, 2)
+        status = _complain(printable(str(error)), 2)
     except TransferError as error:
-        status = _complain(error, 1)
+        status = _complain(printable(str(error)), 1)
     except Interrupted as stopped:
         status = _complain(stopped, 130)
     except (KeyboardInterrupt, typer.Abort):
@@ -126,9 +132,7 @@ def train(
         float | None, typer.Option(help="Stop once validation reaches it (0 to 1).")
     ] = None,
     seed: Annotated[int, typer.Option(help="For splits, head and order.")] = 0,
-    limit_per_class: Annotated[
-        int | None, typer.Option(help="At most so many images a class and split.")
-    ] = None,
+    limit_per_class: LimitPerClass = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     config: Config = None,
@@ -197,15 +201,17 @@ def _print_classified(path: Path, predictions: list, error: str, as_json: bool) 
         found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
         print(json.dumps({"path": str(path)} | ({"error": error} if error else found)), flush=True)
     elif error:
-        print(f"error: {path}: {error}", file=sys.stderr)
+        print(printable(f"error: {path}: {error}"), file=sys.stderr)
     else:
-        print(f"{path}: " + ", ".join(f"{p.label} {p.score:.1%}" for p in predictions), flush=True)
+        best = ", ".join(f"{p.label} {p.score:.1%}" for p in predictions)
+        print(printable(f"{path}: {best}"), flush=True)
 
 
 def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
+    """Names of files stand there byte for byte, whether they are UTF-8 or not."""
     columns = [f"{name}_{i}" for i in range(1, top + 1) for name in ("label", "score")]
     try:
-        with target.open("w", newline="", encoding="utf-8") as file:
+        with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(["path", *columns, "error"])
             for path, predictions, error in rows:
@@ -223,33 +229,54 @@ def evaluate(
     run: RunOrRepository,
     source: Source,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    limit_per_class: LimitPerClass = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a classifier on one split of a source."""
+    """Judge a classifier on one split of a source. What is left open is as in the training where it
+    is the training's own source."""
     from transfer.classifier import evaluate as judge
     from transfer.opened import load
 
-    report = judge(load(run), source, split)
+    report = judge(
+        load(run),
+        source,
+        split,
+        limit_per_class=limit_per_class,
+        image_column=image_column,
+        label_column=label_column,
+        config=config,
+    )
+    if note := report.get("note"):
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(report))
         return
+    for line in _judged(report):
+        print(printable(line))
+    for problem in report["skipped"]:
+        print(printable(f"skipped: {problem['where']}: {problem['why']}"), file=sys.stderr)
+
+
+def _judged(report: dict) -> Iterator[str]:
+    """Lines for a person."""
     low, high = report["interval"]
-    print(
+    yield (
         f"accuracy {report['accuracy']:.4f} ({low:.3f} to {high:.3f} with 95 % confidence) "
         f"on {report['images']} images"
     )
     for row in report["classes"]:
-        print(
+        yield (
             f"{row['label']}: precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
             f"F1 {row['f1']:.3f}, support {row['support']}"
         )
     for mistake in report["mistakes"][:10]:
-        print(
+        yield (
             f"mistake: {mistake['name']}: {mistake['label']} taken for "
             f"{mistake['predicted']} ({mistake['score']:.1%})"
         )
-    for problem in report["skipped"]:
-        print(f"skipped: {problem['where']}: {problem['why']}", file=sys.stderr)
 
 
 @app.command()

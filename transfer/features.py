@@ -16,6 +16,7 @@ import PIL
 import torch
 from torch.utils.data import Dataset
 
+from transfer.image import formats
 from transfer.network import Stage
 from transfer.source import LabelledImages
 from transfer.store import Entry
@@ -164,8 +165,9 @@ class CacheSpec:
 
 @cache
 def _code() -> str:
-    """A hash of what turns a file into pixels, here and in Pillow."""
+    """A hash of what turns a file into pixels, here and in Pillow with its plugins."""
     digest = hashlib.sha256(PIL.__version__.encode())
+    digest.update(" ".join(sorted(formats())).encode())
     for file in ("image.py", "transform.py", "filling.py"):
         digest.update(Path(__file__).with_name(file).read_bytes())
     return digest.hexdigest()

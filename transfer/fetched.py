@@ -1,24 +1,26 @@
-"""What was fetched from the Hub into our own cache: models that visitors asked for, and bodies."""
+"""What was fetched from the Hub into our own cache: models of visitors, images, and bodies."""
 
+import itertools
 import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from transfer.errors import CacheError
+from transfer.hub import serves_strangers
 from transfer.store import LOCKS, Entry, Store, private_folder, told
 
-SHARE_OF_LIMIT = 0.25  # of what features may take
-MODELS, BODIES = "private/models", "bodies/hub"
-TENSORS, PART = ".safetensors", ".part"
+MODELS_SHARE, DATA_SETS_SHARE = 0.25, 0.5  # of what features may take
+MODELS, DATA_SETS, BODIES = "private/models", "taken", "bodies/hub"
+RECORD, TENSORS, PART, LOCK = "taken.json", ".safetensors", ".part", ".lock"
 
 
 @dataclass
-class Model(Entry):
-    """All that is kept of one repository, laid out as the Hub's client does it."""
+class Folder(Entry):
+    """All that is kept of one thing, in files that are nobody else's."""
 
     @property
     def bytes(self) -> int:
@@ -29,14 +31,19 @@ class Model(Entry):
     def used(self) -> float:
         return _changed(self.path)
 
-    def described(self) -> dict:
-        name = self.path.name.removeprefix("models--").replace("--", "/")
-        return {"what": f"the model {name}", "bytes": self.bytes, "used": self.used}
-
     def touch(self) -> None:
         """It was used now."""
         if self.path.exists():
             os.utime(self.path)
+
+
+@dataclass
+class Model(Folder):
+    """A repository, laid out as the Hub's client does it."""
+
+    def described(self) -> dict:
+        name = self.path.name.removeprefix("models--").replace("--", "/")
+        return {"what": f"the model {name}", "bytes": self.bytes, "used": self.used}
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Models(Store):
 
     @property
     def limit(self) -> int:
-        return int(SHARE_OF_LIMIT * super().limit)
+        return int(MODELS_SHARE * super().limit)
 
     def of(self, repository: str) -> Model:
         """Whether it is there or not."""
@@ -59,6 +66,89 @@ class Models(Store):
         return CacheError(
             f"expected room for a model of {needed / 1e6:,.0f} MB, found {self._room() / 1e6:,.0f} "
             "MB; free some disk, or set TRANSFER_CACHE_GB higher"
+        )
+
+
+@dataclass
+class DataSet(Folder):
+    """Images that were taken of one data set, and a record of them; several may read them at once.
+
+    Each reader holds a lock of its own in the folder, and so does whoever takes the images.
+    """
+
+    @cached_property
+    def lock(self) -> FileLock:
+        """Held for a moment, while a reader comes or while it is seen whether there is one."""
+        return FileLock(self.path.parent / LOCKS / f"readers{LOCK}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody takes it any more."""
+        return self.path.suffix != PART
+
+    @property
+    def written(self) -> float:
+        """When it was taken, in seconds since the epoch."""
+        return _changed(self.path / RECORD)
+
+    def known(self) -> dict:
+        """What stands in its record; nothing where that is missing or was cut off."""
+        try:
+            return json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def described(self) -> dict:
+        known, what = self.known(), "images of a data set, not all of them yet"
+        if known and self.whole:
+            number = sum(len(split["labels"]) for split in known["splits"].values())
+            what = f"{number:,} images of {known['source']} at {known['revision'][:12]}"
+        return {"what": what, "bytes": self.bytes, "used": self.used}
+
+    def in_use(self) -> FileLock | None:
+        """It is not removed as long as what this returns is referenced; None where it is gone."""
+        with told(), self.lock:
+            if not self.path.exists():
+                return None
+            paths = (self.path / f"{number}{LOCK}" for number in itertools.count())
+            return next(held for path in paths if (held := _held(path)))
+
+    def remove(self) -> bool:
+        """Whether it is gone; what somebody reads or takes stays."""
+        with self.lock:
+            if all(_held(path) for path in self.path.glob(f"*{LOCK}")):
+                self._discard()
+        return not self.path.exists()
+
+    def _discard(self) -> None:
+        (self.path / RECORD).unlink(missing_ok=True)  # whoever is killed here leaves none to find
+        super()._discard()
+
+
+@dataclass(frozen=True)
+class DataSets(Store):
+    """All images of closed ones and of what strangers name, of others those that were taken under a
+    limit a class."""
+
+    def entries(self) -> list[Entry]:
+        folders = (path for path in self.folder.iterdir() if path.is_dir() and path.name != LOCKS)
+        found = [DataSet(path=path) for path in folders]
+        return sorted(found, key=lambda data_set: data_set.used)
+
+    @property
+    def limit(self) -> int:
+        return int(DATA_SETS_SHARE * super().limit)
+
+    def of(self, name: str) -> DataSet:
+        """Whether it is there or not."""
+        return DataSet(path=self.folder / name)
+
+    def _full(self, needed: int) -> CacheError:
+        mend = "free some disk, set TRANSFER_CACHE_GB higher, or pass a small --limit-per-class"
+        advice = "choose a smaller data set" if serves_strangers() else mend
+        return CacheError(
+            "expected room for more images of a data set, found none (all may take "
+            f"{self.limit / 1e6:,.0f} MB, and what is in use stays); {advice}"
         )
 
 
@@ -125,10 +215,12 @@ class Bodies(Store):
 def open_models() -> Models:
     """Readable by no other user of the machine. Raises CacheError."""
     private_folder("private")
-    folder = private_folder(MODELS)
-    with told():
-        (folder / LOCKS).mkdir(exist_ok=True)
-    return Models(folder)
+    return Models(_with_locks(MODELS))
+
+
+def open_data_sets() -> DataSets:
+    """Readable by no other user of the machine. Raises CacheError."""
+    return DataSets(_with_locks(DATA_SETS))
 
 
 def open_bodies() -> Bodies:
@@ -139,6 +231,23 @@ def open_bodies() -> Bodies:
 def missing_bytes(folder: Path, files: dict[str, int]) -> int:
     """Of `files`, name → bytes, what does not lie in `folder`."""
     return sum(size for name, size in files.items() if not (folder / name).exists())
+
+
+def _with_locks(name: str) -> Path:
+    folder = private_folder(name)
+    with told():
+        (folder / LOCKS).mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _held(path: Path) -> FileLock | None:
+    """The lock, held until nothing refers to it, or None where another holds it."""
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 def _bytes(path: Path) -> int:

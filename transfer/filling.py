@@ -132,7 +132,8 @@ class _Fill:
         return np.flatnonzero(~np.all(done, axis=0)) if done else np.zeros(0, dtype=np.int64)
 
     def bad_rows(self) -> dict[int, str]:
-        return self.kept[0][1].bad_rows()
+        """Row → why it could not be read, whichever level lacks it."""
+        return {row: why for _, entry in self.kept for row, why in entry.bad_rows().items()}
 
     def hold(self, locks: ExitStack) -> Iterator[None]:
         """Lock what is to be read or filled; yields while another training is at it."""
@@ -148,6 +149,9 @@ class _Fill:
     def run(self, rows_a_batch: int, accelerator: Accelerator, ours: tuple) -> Iterator[list[int]]:
         """Compute what is missing; yields the rows of each batch once they are written."""
         accelerator.wait_for_everyone()  # the main process holds the locks
+        if accelerator.is_main_process:
+            self._try_again()
+        accelerator.wait_for_everyone()
         wanted = self._wanted()
         accelerator.wait_for_everyone()  # all have looked before one of them begins
         if wanted:
@@ -164,6 +168,15 @@ class _Fill:
             if not entry.whole:
                 raise CacheError("the cache was changed while it was filled; train again")
             entry.touch()
+
+    def _try_again(self) -> None:
+        """Images that could not be read count as missing where they can be read now: what may be
+        read on this machine, no key says."""
+        tries = read_ahead(lambda row: self.read_images([row]), sorted(self.bad_rows()))
+        readable = {row for row, (_, bad) in tries if not bad}
+        for _, entry in self.kept:
+            if rows := sorted(readable & entry.bad_rows().keys()):
+                entry.forget(rows)
 
     def _start(self, wanted: dict[str, Entry], ours: tuple) -> None:
         needed = sum(max(0, entry.full_bytes - entry.bytes) for entry in wanted.values())

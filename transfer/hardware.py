@@ -1,7 +1,6 @@
 """What this machine has: memory, and which arithmetic is fast and right on it."""
 
 import copy
-import os
 import time
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,8 @@ import psutil
 import torch
 from torch import nn
 
+from transfer.lent import lent_in_slots
+
 VALUES_A_BATCH = 16_000_000
 BYTES_A_VALUE = 4
 LARGEST_SHARE_OF_MEMORY = 0.125
@@ -17,13 +18,12 @@ CGROUP = Path("/sys/fs/cgroup")
 FASTER_BY = 0.9
 TRIES = 8
 CLOSE = 0.03
-LENT_IN_SLOTS = "SPACES_ZERO_GPU"  # set where this process has a GPU for some seconds at a time
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
 
 
 def own_device() -> torch.device:
     """What this process computes on whenever it wants to."""
-    has = torch.cuda.is_available() and not os.environ.get(LENT_IN_SLOTS)
+    has = torch.cuda.is_available() and not lent_in_slots()
     return torch.device("cuda" if has else "cpu")
 
 

@@ -29,7 +29,8 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
     """Open a file, its bytes, an array or a PIL image as an upright PIL image in mode RGB.
 
     Where `side` is given, a JPEG of which both sides are at least twice that is decoded at half,
-    a quarter or an eighth of its size, which is several times quicker; never below `side`.
+    a quarter or an eighth of its size, which is several times quicker; never below `side`. A PIL
+    image stays as it is.
 
     EXIF rotation is applied, 16-bit and float greys are scaled to 8 bits, palettes, CMYK and
     grey become RGB, and what is transparent shows white. Of several frames the first is taken.
@@ -46,7 +47,7 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
                 )
             if 0 in image.size:
                 raise ImageError("expected a picture, found one without pixels; save it anew")
-            if side:
+            if side and image is not picture:  # it works in place, and theirs is not ours to change
                 image.draft(None, (side, side))
             return _to_rgb(_upright(image))
     except ImageError:
@@ -73,13 +74,13 @@ def _open(picture: Picture) -> Image.Image:
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
     if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture), formats=_formats())
+        return Image.open(io.BytesIO(picture), formats=formats())
     if isinstance(picture, (str, Path)):
-        return Image.open(picture, formats=_formats())
+        return Image.open(picture, formats=formats())
     raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
 
 
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
     """All that Pillow reads but PostScript: for that it starts another program, which runs what
     the file says."""
     Image.init()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from transfer.collecting import only_what_is_new
 from transfer.events import Event, Resumed, RunSaved, WeightsChosen
+from transfer.held_out import hash_of_tested
 from transfer.network import original_head_parameters, parameter_count
 from transfer.optimizers import check_optimizer
 from transfer.phases import fine_tune, take_up, warm_up
@@ -62,7 +64,8 @@ def training_events(
     )
     if resume and not earlier and is_unfinished(Path(out).expanduser()):
         yield Resumed()
-    with RunBuilder(out, writes=accelerator.is_main_process, resume=resume) as builder:
+    writes = accelerator.is_main_process
+    with RunBuilder(out, writes=writes, resume=resume) as builder, only_what_is_new():
         training = yield from _load(str(source), settings, builder, accelerator, earlier)
         yield from plan_ahead(training)
         yield from fill_cache(training)
@@ -140,6 +143,7 @@ def _save(training: Training):
         "body": training.body.identity(),
         "source": images.source,
         "revision": images.revision,
+        "tested_on": hash_of_tested(images),
         "seed": settings.seed,
         "phases": record.phases,
         "result": result,

@@ -22,7 +22,7 @@ from transfer.features import Cached
 from transfer.network import Head, parameter_count
 from transfer.optimizers import make_optimizer, make_schedule
 from transfer.settings import HeadSettings
-from transfer.step import LABEL_SMOOTHING
+from transfer.step import smoothed_loss
 
 SHAPES = (
     "avg",
@@ -181,9 +181,7 @@ def _try(
             for batch, at in enumerate(torch.randperm(len(y)).split(IMAGES_A_BATCH)):
                 schedule.step_update(epoch * batches + batch)
                 logits = head.scores(x[torch.randint(len(x), at.shape), at])
-                cross_entropy(
-                    logits, y[at], class_weights, label_smoothing=LABEL_SMOOTHING
-                ).backward()
+                smoothed_loss(logits, y[at], class_weights).backward()
                 optimizer.step()
                 optimizer.zero_grad()
             logits = _judged(head, held_x[0])

@@ -18,7 +18,7 @@ ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
 
 
 def _one_of(name: str, value, allowed: tuple) -> None:
-    if value not in allowed:
+    if not isinstance(value, type(allowed[0])) or value not in allowed:  # 1 is True
         raise SettingsError(
             f"{name} must be one of {', '.join(map(str, allowed))}, found {value!r}"
         )
@@ -30,6 +30,15 @@ def _number(name: str, value, low, high, *, whole: bool = False) -> None:
     if not fits:
         kind = "a whole number" if whole else "a number"
         raise SettingsError(f"{name} must be {kind} from {low} to {high}, found {value!r}")
+
+
+def _kind(name: str, value, kind: type, called: str) -> None:
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} must be {called}, found {value!r}")
+
+
+def _text(name: str, value) -> None:
+    _kind(name, value, str, "a text")
 
 
 def _optional(check, name: str, value, *args, **kwargs) -> None:
@@ -64,6 +73,7 @@ class HeadSettings:
 
     def __post_init__(self):
         _optional(_one_of, "head pooling", self.pooling, POOLINGS)
+        _kind("head hidden", self.hidden, tuple | list, "a tuple of widths")
         if len(self.hidden) > 2:
             raise SettingsError(f"head hidden takes at most 2 layers, found {len(self.hidden)}")
         for width in self.hidden:
@@ -105,6 +115,7 @@ class PhaseSettings:
     def check(self, phase: str) -> None:
         _optional(_number, f"{phase} epochs", self.epochs, 0, 10_000, whole=True)
         _optional(_number, f"{phase} learning rate", self.learning_rate, 1e-9, 10)
+        _optional(_text, f"{phase} optimizer", self.optimizer)
         _optional(_number, f"{phase} weight decay", self.weight_decay, 0, 1)
         _optional(_number, f"{phase} batch size", self.batch_size, 1, 65_536, whole=True)
         _optional(_number, f"{phase} patience", self.patience, 1, 10_000, whole=True)
@@ -155,6 +166,7 @@ class TrainingSettings:
     def __post_init__(self):
         _one_of("method", self.method, METHODS)
         _one_of("effort", self.effort, tuple(EFFORTS))
+        _text("weights", self.weights)
         _optional(_one_of, "unfreeze", self.unfreeze, UNFREEZE)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("precision", self.precision, PRECISIONS)
@@ -163,13 +175,20 @@ class TrainingSettings:
         _optional(_number, "target accuracy", self.target_accuracy, 0, 1)
         _optional(_number, "limit per class", self.limit_per_class, 1, 10_000_000, whole=True)
         _optional(_one_of, "class weights", self.class_weights, (True, False))
+        _one_of("try heads", self.try_heads, (True, False))
         _number("seed", self.seed, 0, 2**31 - 1, whole=True)
-        self.warm_up.check("warm-up")
-        self.fine_tune.check("fine-tune")
+        _optional(_text, "image column", self.image_column)
+        _optional(_text, "label column", self.label_column)
+        _optional(_text, "config", self.config)
+        _kind("head", self.head, HeadSettings, "HeadSettings")
+        for name, phase in (("warm-up", self.warm_up), ("fine-tune", self.fine_tune)):
+            _kind(name, phase, PhaseSettings, "PhaseSettings")
+            phase.check(name)
 
     @classmethod
     def from_options(
         cls,
+        /,
         *,
         head_epochs: int | None = None,
         finetune_epochs: int | None = None,

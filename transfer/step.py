@@ -60,9 +60,7 @@ class Update:
         for part, wanted in parts:
             with self.accelerator.autocast():
                 logits = self.trained(part).float()
-            loss = cross_entropy(
-                logits, wanted, self.class_weights, label_smoothing=LABEL_SMOOTHING
-            )
+            loss = smoothed_loss(logits, wanted, self.class_weights)
             loss = loss * (self._weight(wanted) / self._weight(labels))
             self.accelerator.backward(loss)
             total += loss.detach()
@@ -70,6 +68,21 @@ class Update:
 
     def _weight(self, labels: torch.Tensor) -> float:
         return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
+
+
+def smoothed_loss(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The mean cross-entropy of smoothed labels, where an image counts as its class weighs.
+
+    `logits` float32 (N, classes), `labels` int64 (N,). The weights that `cross_entropy` takes would
+    also weigh what smoothing gives to the other classes: a frequent class would lose to a rare one.
+    """
+    if class_weights is None:
+        return cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
+    losses = cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING, reduction="none")
+    weights = class_weights[labels]
+    return (losses * weights).sum() / weights.sum()
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -87,7 +100,10 @@ def validate(
     loader,
     class_weights: torch.Tensor | None = None,
 ) -> tuple[float, float]:
-    """(mean cross-entropy in nats, share of right answers) over all images of all processes."""
+    """(mean cross-entropy in nats, share of right answers) over all images of all processes.
+
+    With `class_weights` each image's cross-entropy is taken times its class's weight, as they are.
+    """
     trained.eval()
     losses, hits = [], []
     for inputs, labels in loader:

@@ -195,8 +195,9 @@ class Entry:
         (self.path / WHOLE).touch()
 
     def bad_rows(self) -> dict[int, str]:
-        """Row → why it could not be read, of a whole entry."""
-        return {int(row): why for row, why in self.known()["bad"].items()}
+        """Row → why it could not be read, of those that stand on disk."""
+        bad = self.known().get("bad")
+        return self.done()[1] if bad is None else {int(row): why for row, why in bad.items()}
 
     @property
     def full_bytes(self) -> int:
@@ -258,6 +259,17 @@ class Entry:
         with told():
             part.write_text(json.dumps(known), encoding="utf-8")
             part.replace(self.path / WHOLE)
+
+    def forget(self, rows: list[int]) -> None:
+        """Have these rows written once more; until then the entry is not whole."""
+        done, bad = self.done()
+        done[rows] = False
+        left = {row: why for row, why in bad.items() if done[row]}
+        part = self.path / f"{DONE}.part"
+        with told():
+            part.write_text(json.dumps({"rows": np.flatnonzero(done).tolist(), "bad": left}))
+            part.replace(self.path / DONE)
+            (self.path / WHOLE).unlink(missing_ok=True)
 
     def remove(self) -> bool:
         """Whether it is gone; an entry that somebody fills stays."""

@@ -13,7 +13,7 @@ from torch import nn
 from transfer.errors import WeightsError
 from transfer.events import BodyProgress
 from transfer.hub.body_file import at_hand, fetching
-from transfer.store import cache_folder
+from transfer.store import cache_folder, told
 
 BUNDLED = Path(__file__).parent / "bodies" / "vgg16-tiny-imagenet.safetensors"
 HUB_FILE, PREFIX = "model.safetensors", "features."
@@ -47,7 +47,7 @@ def finding_body(weights: str, architecture: str, seed: int) -> Iterator[BodyPro
     """Find the body that the user asked for by name; returns it, yields how a download goes on.
 
     `auto` takes what is on this machine, else the Hub if it answers in time, else the bundled body.
-    Raises WeightsError, or CacheError where a download cannot be kept.
+    Raises WeightsError, or CacheError where a body cannot be kept.
     """
     if weights == "auto":
         return (yield from _auto(architecture))
@@ -208,15 +208,23 @@ def _kept_path(sha256: str) -> Path:
 
 
 def _keep(body: Body) -> None:
-    """Runs hold only what they changed, so a body from a file stays at hand after the file goes."""
+    """Runs hold only what they changed, so a body from a file stays at hand after the file goes.
+
+    Raises CacheError.
+    """
     from safetensors.torch import save
 
     target = _kept_path(body.sha256)
-    if not target.exists():
+    part = target.with_suffix(f".{os.getpid()}.part")
+    with told():
+        if target.exists():
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(save(body.tensors))
-        part.replace(target)
+        try:
+            part.write_bytes(save(body.tensors))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _kept(weights: str, sha256: str, architecture: str) -> Body:

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TextIO
 
 from transfer.jobs.orders import carry_out
+from transfer.lent import lent_in_slots
 
 SECONDS_TO_CLEAR_UP = 4
 NICENESS = 5  # whoever looks at the page comes first
@@ -84,10 +85,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     for name in NEEDED:
         import_module(name)
-    from transfer.hardware import LENT_IN_SLOTS
-
     _say(lines, {"ready": True})
-    if _idle(SECONDS_IDLE) and not os.environ.get(LENT_IN_SLOTS):
+    if _idle(SECONDS_IDLE) and not lent_in_slots():
         from transfer.speed import measure_again
 
         measure_again()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ FLAGS = (
 )
 ROOT = Path(__file__).parents[2]
 PHONE, DESKTOP, HEIGHT = 390, 1280, 900
+MILLISECONDS_TO_ANSWER = 2_500
 APP = ("app.py",)
 QUICK = ("-m", "tests.browser.quick_app")
 THEMES = ("light", "dark")
@@ -88,7 +90,9 @@ def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP,
     """The address of an app that is up; `said` holds what it prints."""
     port = free_port()
     command = [sys.executable, *program, "--port", str(port), "--runs", str(runs)]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(gradio)} | environment
+    cores = str(os.cpu_count())  # nothing else runs beside a browser
+    own = {"GRADIO_TEMP_DIR": str(gradio), "OMP_NUM_THREADS": cores}
+    environment = os.environ | own | environment
     with said.open("wb") as printed:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT
@@ -122,6 +126,30 @@ def browser():
         yield driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
 
 
+@pytest.fixture
+def people(browser):
+    """Makes contexts, one a person; they leave with the test, and nothing of theirs trains on."""
+    contexts = []
+
+    def another(width: int = DESKTOP):
+        contexts.append(browser.new_context(viewport={"width": width, "height": HEIGHT}))
+        return contexts[-1]
+
+    yield another
+    for context in contexts:
+        leave(context)
+
+
+def leave(context) -> None:
+    """Closes it, once a training that its pages show was stopped, for others wait for it."""
+    for page in context.pages:
+        stops = page.locator("button:enabled", has_text="Stop and keep what it learned")
+        if stops.count():
+            stops.evaluate("button => button.click()")  # in whatever tab it is
+            stops.wait_for(state="detached")
+    context.close()
+
+
 def open_page(browser, address: str, width: int = DESKTOP):
     """(page, list of requests that went to other hosts)."""
     return visit(browser.new_page(viewport={"width": width, "height": HEIGHT}), address)
@@ -145,6 +173,32 @@ def strangers_of(page, address: str) -> list[str]:
 
     page.on("request", note)
     return strangers
+
+
+class Held:
+    """What a page asks of the server waits until it is let go."""
+
+    def __init__(self, page):
+        self._page, self._waiting, self._holds = page, [], True
+        page.route("**/queue/join*", self._take)
+
+    def pass_on(self) -> None:
+        """What waits by now; whatever follows waits in its turn."""
+        while self._waiting:
+            self._waiting.pop().continue_()
+        self._page.wait_for_timeout(MILLISECONDS_TO_ANSWER)
+
+    def let_go(self) -> None:
+        """What waits, for a while with all that follows."""
+        self._holds = False
+        self.pass_on()
+        self._holds = True
+
+    def _take(self, route) -> None:
+        if self._holds:
+            self._waiting.append(route)
+        else:
+            route.continue_()
 
 
 def complaints_of(page) -> list[str]:
@@ -210,6 +264,12 @@ def button(page, name: str):
 def tab(page, name: str) -> None:
     """Goes to the tab of exactly this name."""
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def choose_run(page, name: str) -> None:
+    """The newest run whose name begins so, in the Run field of the tab in sight."""
+    page.get_by_label("Run", exact=True).locator("visible=true").click()
+    page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()
 
 
 def draw_seven(page) -> None:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, button, open_page, resized, tab, visit
+from tests.browser.conftest import (
+    DESKTOP,
+    PHONE,
+    button,
+    choose_run,
+    open_page,
+    resized,
+    tab,
+    visit,
+)
 from tests.browser.test_reattach import later_epoch
 
 TABS = ("Data", "Train", "Try it", "Publish")
@@ -28,7 +37,8 @@ def page(browser, page_address):
     button(page, "Show images").click()
     page.get_by_text("10 classes, 1,797 images").wait_for()
     tab(page, "Try it")
-    page.locator("#try-photos").wait_for()  # a run on photos was chosen
+    choose_run(page, "stripes")
+    page.locator("#try-photos").wait_for()  # for it is a run on photos
     tab(page, "Publish")
     page.get_by_text("No photo and no file name of a photo is sent").wait_for()
     yield page
@@ -77,10 +87,9 @@ def test_tab_comes_by_every_control_in_the_order_of_the_page(page, name):
 
 
 def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
-    browser, shared_address
+    people, shared_address
 ):
-    context = browser.new_context()
-    page, _ = visit(context.new_page(), shared_address)
+    page, _ = visit(people().new_page(), shared_address)
     page.get_by_role("tab", name="Train", exact=True).focus()
     page.keyboard.press("Enter")
     button(page, "Start training").wait_for()
@@ -90,7 +99,7 @@ def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
         button(page, "Start training").focus()
         page.keyboard.press(key)
         later_epoch(page, 0)
-        status = page.locator(".status").first
+        status = page.locator(".status [role=status]").first
         told = status.get_attribute("role"), status.get_attribute("aria-live")
         assert told == ("status", "polite")
         page.locator("button:enabled", has_text="Stop and keep").wait_for()
@@ -98,4 +107,3 @@ def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
         page.keyboard.press(key)
         page.get_by_text("Stopped before anything was learned").wait_for()
     assert page.locator("[aria-live=assertive]").count() == 0
-    context.close()

@@ -1,6 +1,7 @@
 """The running app as other programs call it: over HTTP, gradio's client and MCP."""
 
 import asyncio
+import base64
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,21 @@ def posted(address: str, call: str, data: list) -> str:
         return answer.read().decode()
 
 
+def over_mcp(address: str, call):
+    """What `call` returns of a session with the app's tools."""
+    session = pytest.importorskip("mcp", reason="requirements-dev.txt names mcp").ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def called():
+        url = f"{address}/gradio_api/mcp/"
+        async with streamable_http_client(url) as (read, write, _), session(read, write) as mcp:
+            await mcp.initialize()
+            return await call(mcp)
+
+    with ThreadPoolExecutor(1) as aside:  # the browser's driver has a loop of its own in this one
+        return aside.submit(asyncio.run, called()).result()
+
+
 def test_the_public_endpoints_are_these_and_no_others(page_address):
     with urllib.request.urlopen(f"{page_address}/gradio_api/info") as answer:
         assert list(json.load(answer)["named_endpoints"]) == PUBLIC
@@ -55,11 +71,42 @@ def test_a_training_is_started_followed_and_stopped(client):
     assert isinstance(client.predict(api_name="/list_runs"), list)
 
 
-def test_no_file_of_the_server_can_be_named(page_address, photo):
-    for path in (str(photo), "/etc/passwd", "README.md"):
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        answer = posted(page_address, "classify", [file, "example:digits", 3])
+FORMS = {
+    "with gradio's mark": lambda path: {"path": path, "meta": {"_type": "gradio.FileData"}},
+    "without it": lambda path: {"path": path},
+    "with another mark": lambda path: {"path": path, "meta": {"_type": "a file"}},
+    "with an address": lambda path: {"path": path, "url": "http://127.0.0.1:1/a.png"},
+    "an address alone": lambda path: {"url": f"file://{path}"},
+    "in a list": lambda path: [{"path": path}],
+    "in another": lambda path: {"path": {"path": path}},
+    "as text": lambda path: path,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_file_of_the_server_can_be_named(page_address, photo, form):
+    told = set()
+    for path in (str(photo), "/etc/passwd", "/no/such", "README.md", "https://127.0.0.1:1/a.png"):
+        answer = posted(page_address, "classify", [FORMS[form](path), "example:digits", 3])
         assert "event: error" in answer and "score" not in answer
+        told.add(answer)
+    assert len(told) == 1 and "uploaded here" in told.pop()  # nor is told which there are
+
+
+def test_pictures_come_over_mcp_in_the_call_itself(page_address, photo):
+    data = f"data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+
+    async def said(mcp):
+        call = {"image": data, "run": "example:digits", "top": 2}
+        return await mcp.call_tool("classify", call)
+
+    answer = over_mcp(page_address, said)
+    assert not answer.isError and "score" in answer.content[0].text
+
+
+def test_what_is_asked_is_recorded_nowhere(page_address):
+    with urllib.request.urlopen(f"{page_address}/config") as answer:
+        assert json.load(answer)["run_history"] is False
 
 
 @pytest.mark.parametrize("job", ["", "1", "../..", "0000000000000000.", None, {"a": 1}])
@@ -70,16 +117,9 @@ def test_a_job_that_was_not_given_out_is_refused(page_address, job):
 
 
 def test_the_same_names_are_tools_of_mcp(page_address):
-    session = pytest.importorskip("mcp", reason="requirements-dev.txt names mcp").ClientSession
-    from mcp.client.streamable_http import streamable_http_client
+    async def listed(mcp):
+        return (await mcp.list_tools()).tools
 
-    async def listed():
-        address = f"{page_address}/gradio_api/mcp/"
-        async with streamable_http_client(address) as (read, write, _), session(read, write) as mcp:
-            await mcp.initialize()
-            return (await mcp.list_tools()).tools
-
-    with ThreadPoolExecutor(1) as aside:  # the browser's driver has a loop of its own in this one
-        tools = {tool.name: tool for tool in aside.submit(asyncio.run, listed()).result()}
+    tools = {tool.name: tool for tool in over_mcp(page_address, listed)}
     assert [f"/{name}" for name in tools] == PUBLIC
     assert "as list_runs names it" in str(tools["classify"].inputSchema["properties"]["run"])

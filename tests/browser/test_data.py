@@ -1,7 +1,15 @@
 """The Data tab in a real browser: a source is shown, classes are made photo by photo."""
 
-from tests.browser.conftest import PHONE, button, fits_everywhere, open_page, tab
+import shutil
+import time
+import zipfile
+
+from tests.browser import slow_app
+from tests.browser.conftest import PHONE, app_up, button, fits_everywhere, open_page, tab
+from tests.browser.slow_app import let_go
 from tests.tiny import draw_classes
+
+SECONDS_TO_COME = 2
 
 
 def test_a_source_is_shown_and_the_page_fits(browser, page_address):
@@ -27,14 +35,113 @@ def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path):
     page.close()
 
 
+def test_nothing_of_a_source_comes_under_another(browser, tmp_path):
+    slow = draw_classes(tmp_path / "slow", each=6, classes=("cat", "dog"))
+    with slow_server(tmp_path) as address:
+        page, _ = open_page(browser, address)
+        page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+        for press, said in (
+            ("Show images", "10 classes, 1,797 images"),
+            ("Look for problems", "All 1,797 images can be read"),
+        ):
+            choose(page, str(slow))
+            page.get_by_text(said, exact=True).wait_for(state="detached")
+            button(page, press).click()
+            time.sleep(0.5)
+            choose(page, "digits")
+            button(page, press).click()
+            page.get_by_text(said, exact=True).wait_for()
+            let_go(slow).touch()
+            time.sleep(SECONDS_TO_COME)
+            assert page.get_by_text(said, exact=True).is_visible()
+            assert page.get_by_text("12 images").count() == 0
+            let_go(slow).unlink()
+        page.close()
+
+
+def test_a_class_that_is_made_early_stays_in_sight(browser, tmp_path):
+    with slow_server(tmp_path) as address:
+        page, _ = open_page(browser, address)
+        page.get_by_role("button", name="Make your own classes").click()
+        add_class(page, "cat")
+        time.sleep(slow_app.SECONDS_TO_TELL)
+        assert page.get_by_text("cat: 0 photos").is_visible()
+        page.close()
+
+
+def test_the_list_of_sources_goes_when_its_field_is_left_by_the_keyboard(browser, page_address):
+    page, _ = open_page(browser, page_address, PHONE)
+    offered = page.get_by_role("option").locator("visible=true")
+    for keys in (("Tab",), ("Escape", "Tab")):
+        page.get_by_label("Images").first.click()
+        offered.first.wait_for()
+        for key in keys:
+            page.keyboard.press(key)
+        time.sleep(0.5)
+        assert offered.count() == 0
+    button(page, "Show images").click()
+    page.close()
+
+
+def test_an_upload_is_there_after_a_reload_and_can_be_removed(browser, page_address, tmp_path):
+    drawn = draw_classes(tmp_path / "drawn", each=6, classes=("cat", "dog"))
+    shutil.make_archive(str(tmp_path / "pets"), "zip", drawn)
+    page, _ = open_page(browser, page_address)
+    page.get_by_role("button", name="Upload a zip").click()
+    page.locator("input[type=file][accept*='.zip']").first.set_input_files(tmp_path / "pets.zip")
+    page.get_by_text("2 classes, 12 images").wait_for()
+    page.reload()
+    button(page, "Show images").wait_for()
+    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+    page.get_by_label("Images").first.click()
+    page.get_by_role("option", name="your upload pets.zip").click()
+    button(page, "Show images").click()
+    page.get_by_text("2 classes, 12 images").wait_for()
+    page.get_by_role("button", name="Upload a zip").click()
+    button(page, "Remove the chosen upload").click()
+    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+    page.get_by_label("Images").first.click()
+    assert page.get_by_role("option", name="your upload").count() == 0
+    page.close()
+
+
+def test_own_photos_are_saved_as_a_zip(browser, page_address, tmp_path):
+    page, _ = open_page(browser, page_address)
+    make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
+    with page.expect_download() as fetched:
+        button(page, "Save as zip").click()
+    with zipfile.ZipFile(fetched.value.path()) as saved:
+        assert len(saved.namelist()) == 12
+    page.close()
+
+
+def choose(page, source: str) -> None:
+    """Types a source under Images."""
+    box = page.get_by_label("Images").first
+    box.fill(source)
+    box.press("Enter")
+    box.press("Tab")
+
+
+def slow_server(folder):
+    """The app of a busy server."""
+    program = ("-m", slow_app.__name__)
+    return app_up(folder / "runs", folder / "said.txt", folder / "gradio", program=program)
+
+
+def add_class(page, name: str) -> None:
+    page.get_by_label("New class").fill(name)
+    button(page, "Add class").click()
+    page.get_by_text(f"{name}: 0 photos, 5 more needed").wait_for()
+
+
 def make_classes(page, drawn) -> None:
     """Own classes of the photos in a folder of class folders of six each, as the source."""
     page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_text("No classes yet").wait_for()  # the page has been told what is there
     names = sorted(path.name for path in drawn.iterdir() if path.is_dir())
     for name in names:
-        page.get_by_label("New class").fill(name)
-        button(page, "Add class").click()
-        page.get_by_text(f"{name}: 0 photos, 5 more needed").wait_for()
+        add_class(page, name)
         chooser = page.locator("input[type=file][accept*='image']").first
         chooser.set_input_files(sorted((drawn / name).iterdir()))
         page.get_by_text(f"{name}: 6 photos").wait_for()

@@ -18,6 +18,8 @@ from transfer.ui.own import PHOTOS, OwnData
 VICTIM, STRANGER = "victim-" + "v" * 25, "stranger-" + "s" * 23
 SECRETS = ("quagga", "okapi", "Secret zoo")
 SECONDS_TO_ANSWER = 60
+TAKE_FILES = ("file", "image")
+PHOTO = "another's photo"
 ENDS = ("process_completed", "unexpected_error")
 
 
@@ -91,9 +93,26 @@ def file_at(path: str) -> dict:
     return {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
 
 
-def payloads(fields: list[dict], names: list[str], path: str):
+def files_at(path: str):
+    """(what it is, data): a file of the server, as it is named by who hides that it is one."""
+    yield "with gradio's mark", file_at(path)
+    yield "without it", {"path": path}
+    yield "with another mark", file_at(path) | {"meta": {}}
+    yield "as a drawing", {"path": path, "orig_name": "a.svg"}
+    yield "with an address", {"path": path, "url": f"file://{path}"}
+
+
+def payloads(fields: list[dict], names: list[str], path: str, photo: str):
     """(what it is, data): as a stranger who knows more than he should, or who sends nonsense."""
     inputs, who, rest = len(fields), STRANGER, max(len(fields) - 1, 0)
+    if any(field["type"] in TAKE_FILES for field in fields):
+        for what, file in files_at(photo):
+            for named in (file, [file], {"value": file}):
+                data = [
+                    named if field["type"] in TAKE_FILES else field["props"].get("value")
+                    for field in fields
+                ]
+                yield f"{PHOTO} {what}", [who, *data[1:]]
     for name in [*names, path]:
         # what is no choice of a radio does not get as far as a handler
         chosen = [f["props"].get("value") if f["type"] == "radio" else name for f in fields]
@@ -112,6 +131,7 @@ def test_no_event_gives_away_a_path_a_traceback_or_what_is_anothers(
 ):
     kept = next(path.name for path in shared_runs.iterdir() if (path / "run.json").exists())
     run_files = str(shared_runs / kept / "run.json")
+    photo = str(next(shared_runs.rglob("00001.jpg")))
     paths = [str(shared_runs.parent), str(ROOT), "site-packages", "/usr/lib"]
     leaks, components = [], {each["id"]: each for each in page["components"]}
     for event in page["dependencies"]:
@@ -119,10 +139,11 @@ def test_no_event_gives_away_a_path_a_traceback_or_what_is_anothers(
             continue
         names = [kept, f"../{kept}", PHOTOS]
         fields = [components[number] for number in event["inputs"]]
-        for what, data in payloads(fields, names, run_files):
+        for what, data in payloads(fields, names, run_files, photo):
             answer = sent(shared_address, event["id"], data, secrets.token_hex(6))
             told = answer.replace(run_files, "")  # what he named himself
-            found = [mark for mark in (*SECRETS, *paths, "Traceback") if mark in told]
+            marks = (*SECRETS, *paths, "Traceback", *(["<img"] if what.startswith(PHOTO) else []))
+            found = [mark for mark in marks if mark in told]
             if found or not answer:
                 leaks.append((event["api_name"], what, found, answer[:300]))
     assert leaks == []
@@ -132,9 +153,17 @@ def test_no_event_gives_away_a_path_a_traceback_or_what_is_anothers(
     assert f'File "{ROOT / "transfer"}' not in log  # gradio refused it, or a handler in a sentence
 
 
+def test_no_file_of_another_visitor_is_served_by_its_path(shared_address, shared_runs):
+    for name in ("00001.jpg", "run.json"):
+        path = next(shared_runs.rglob(name))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{shared_address}/gradio_api/file={path}", timeout=20)
+        assert caught.value.code in (403, 404)
+
+
 def test_all_that_is_the_victims_is_still_there(page, shared_address, shared_runs, live_job):
     listed = next(each for each in page["dependencies"] if each["api_name"] == "listed")
-    answer = sent(shared_address, listed["id"], [VICTIM, None], secrets.token_hex(6))
+    answer = sent(shared_address, listed["id"], [VICTIM, "", []], secrets.token_hex(6))
     assert SECRETS[2] in answer
     stop = next(each for each in page["dependencies"] if each["api_name"] == "stop")
     answer = sent(shared_address, stop["id"], [VICTIM], secrets.token_hex(6))

@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import transfer
-from tests.browser.conftest import DESKTOP, PHONE, button, open_page, tab
+from tests.browser.conftest import DESKTOP, PHONE, button, open_page, tab, visit
 from tests.hub_server import FRIEND
 from tests.hub_writing import writable
 
@@ -78,6 +78,17 @@ def test_the_same_files_are_taken_away_as_a_zip_without_signing_in(
     assert transfer.load(tmp_path / "vgg11-stripes").classes == ("across", "down", "spots")
     button(page, "Download as zip").wait_for()
     page.close()
+
+
+def test_a_zip_of_no_run_is_refused_and_the_button_is_back(browser, shared_address):
+    context = browser.new_context()
+    page, _ = visit(context.new_page(), shared_address)
+    tab(page, "Publish")
+    button(page, "Download as zip").click()
+    page.get_by_text("expected a finished run of yours").wait_for()
+    button(page, "Download as zip").wait_for()
+    assert button(page, "Download as zip").is_enabled()
+    context.close()
 
 
 def test_the_tab_fits_a_phone_and_tells_what_the_other_way_sends(browser, page_address):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, button, tab, visit
+from tests.browser.conftest import DESKTOP, button, leave, tab, visit
 from tests.browser.wire import Wire
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -35,7 +35,7 @@ def context(browser, wire):
     button(page, "Start training").click()
     later_epoch(page, 0)
     yield context
-    context.close()
+    leave(context)
 
 
 def later_epoch(page, number: int) -> int:

@@ -8,12 +8,14 @@ from tests.browser.conftest import (
     DESKTOP,
     PHONE,
     button,
+    choose_run,
     complaints_of,
     draw_seven,
     fits,
     open_page,
     tab,
 )
+from tests.browser.test_train import compare, fill
 
 SECONDS = 1_000  # in the milliseconds of the browser
 EPOCHS_BEFORE_STOP = 8
@@ -114,6 +116,8 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
     stop_after_some_epochs(page)
     try_a_seven(page)
     rename(page)
+    compare(page, NAME, "stripes")
+    assert fits(page)
     assert sum(NAME in run for run in offered_everywhere(page)) == 2
     assert fits(page)
     delete(page)
@@ -122,10 +126,21 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
     page.close()
 
 
+def look_at_another_report(page, name: str) -> None:
+    """It stays in sight while the training goes on."""
+    choose_run(page, name)
+    button(page, "Show its report").click()
+    report = page.get_by_text(f"Report of {name}")
+    report.wait_for()
+    page.wait_for_timeout(2 * SECONDS)
+    assert report.count() == 1
+
+
 @pytest.mark.slow
 def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     page, strangers = open_page(browser, page_address)
     tab(page, "Train")
+    fill(page, {"Warm-up epochs": "12", "Fine-tune epochs": "60"})
     button(page, "Start training").click()
     page.get_by_text("Phase 2 of 2").wait_for(timeout=240 * SECONDS)
     assert page.locator(".vgg li.learns").count() == 2
@@ -133,6 +148,7 @@ def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     tab(page, "Train")
     page.locator(".charts svg").first.wait_for(timeout=20 * SECONDS)
     assert button(page, "Start training").is_disabled()
+    look_at_another_report(page, "stripes")
     button(page, "Stop and keep what it learned").click()
     page.get_by_text("of the test images are right").wait_for(timeout=120 * SECONDS)
     assert page.get_by_text("after fine-tune").count() == 1

@@ -4,7 +4,16 @@ import re
 
 import pytest
 
-from tests.browser.conftest import PHONE, button, fits, fits_everywhere, open_page, resized, tab
+from tests.browser.conftest import (
+    PHONE,
+    button,
+    choose_run,
+    fits,
+    fits_everywhere,
+    open_page,
+    resized,
+    tab,
+)
 from tests.tiny import draw_classes
 
 QUICK = {
@@ -138,6 +147,28 @@ def test_a_training_that_has_ended_has_no_serious_finding_on_a_phone(trained, gr
     resized(page, width)
 
 
+def compare(page, *names: str) -> None:
+    """Sets the newest runs whose names begin so side by side."""
+    page.get_by_role("button", name="Compare runs").click()
+    for name in names:
+        page.get_by_label("Runs to compare").click()
+        page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()
+    button(page, "Compare").click()
+    page.get_by_role("region", name="Settings of the runs").wait_for()
+
+
+@pytest.mark.slow
+def test_two_runs_are_set_side_by_side(trained):
+    page, strangers = trained
+    compare(page, "shapes", "stripes")
+    rows = page.get_by_role("region", name="Settings of the runs").locator("tr")
+    found = rows.all_inner_texts()
+    assert [text.split(",")[0] for text in found[1:]] == ["shapes", "stripes"]
+    assert page.get_by_text("They were judged on different test images").count() == 1
+    assert fits_everywhere(page)
+    assert strangers == []
+
+
 @pytest.mark.slow
 def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     page, strangers = trained
@@ -151,8 +182,10 @@ def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     button(page, "Delete").click()
     page.get_by_text("Delete Stripes and spots for good?").wait_for()
     assert named.count() == 1
-    button(page, "Yes, delete it").click()
+    choose_run(page, "stripes")
+    button(page, "Yes, delete it").click()  # that which was asked about
     named.wait_for(state="detached")
+    assert page.locator("ul.runs").get_by_text("stripes").count() > 0
     assert strangers == []
 
 

@@ -5,11 +5,13 @@ import re
 from tests.browser.conftest import (
     DESKTOP,
     PHONE,
+    Held,
     button,
     draw_seven,
     fits_everywhere,
     open_page,
     tab,
+    visit,
 )
 from tests.tiny import picture
 
@@ -51,6 +53,20 @@ def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all
     found += grave(page, "steps")
     assert found == []
     assert strangers == []
+    page.close()
+
+
+def test_a_run_chosen_by_hand_stays_when_the_newest_comes(browser, page_address):
+    page = browser.new_page()
+    answers = Held(page)
+    visit(page, page_address)
+    tab(page, "Try it")
+    answers.pass_on()
+    run = page.get_by_label("Run", exact=True).locator("visible=true")
+    run.fill("ann/cats")
+    run.press("Enter")
+    answers.let_go()
+    assert run.input_value() == "ann/cats"
     page.close()
 
 

@@ -4,27 +4,13 @@ import re
 
 import pytest
 
-from tests.browser.conftest import APP, app_up, button, fits, tab, visit
+from tests.browser.conftest import PHONE, app_up, button, fits, tab, visit
 from tests.browser.test_data import make_classes
 from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
 from transfer.jobs import Limits
 
 MILLISECONDS_TO_TRAIN = 90_000
-
-
-@pytest.fixture
-def people(browser):
-    """Makes contexts, one a person."""
-    contexts = []
-
-    def another():
-        contexts.append(browser.new_context())
-        return contexts[-1]
-
-    yield another
-    for context in contexts:
-        context.close()
 
 
 def start(page) -> None:
@@ -45,7 +31,7 @@ def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_ad
     first, _ = visit(people().new_page(), shared_address)
     start(first)
     epoch = later_epoch(first, 0)
-    second, _ = visit(people().new_page(), shared_address)
+    second, _ = visit(people(PHONE).new_page(), shared_address)
     tab(second, "Train")
     assert "Nothing is training yet" in status(second)
     assert button(second, "Stop and keep what it learned").is_disabled()
@@ -53,7 +39,10 @@ def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_ad
     second.get_by_text("Waiting in line, 1 before yours").wait_for()
     assert re.search(r"It starts in about \d+ min", status(second))
     assert second.locator(".charts svg").count() == 0
+    assert fits(second)
     stop(second)
+    first.reload()
+    first.locator(".status").first.wait_for()  # the tab of a training under way is opened by itself
     later_epoch(first, epoch)
     stop(first)
 
@@ -86,7 +75,7 @@ def test_ones_own_server_tells_of_no_limits(people, page_address):
 def test_own_photos_become_a_run_that_nobody_else_sees(people, tmp_path):
     drawn = draw_classes(tmp_path / "photos", each=6, classes=("quagga", "okapi"))
     paths = (tmp_path / name for name in ("runs", "said.txt", "gradio"))
-    with app_up(*paths, program=APP, SYSTEM="spaces") as address:
+    with app_up(*paths, SYSTEM="spaces") as address:
         page, strangers = visit(people().new_page(), address)
         make_classes(page, drawn)
         button(page, "Train on these").click()

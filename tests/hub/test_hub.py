@@ -97,6 +97,13 @@ def test_the_error_is_of_the_kind_asked_for():
     assert isinstance(explain(KeyError(), "model", "a/b", WeightsError), WeightsError)
 
 
+@pytest.mark.parametrize("name", ["gated", "unknown"])
+def test_who_cannot_sign_in_on_the_server_is_not_told_to(monkeypatch, name):
+    monkeypatch.setenv("SYSTEM", "spaces")
+    message = str(explain(errors()[name], "data set", "user/name", SourceError))
+    assert "hf auth login" not in message and "on your own machine" in message
+
+
 def test_what_is_already_told_stays_as_it_is():
     told = SourceError("expected a cat")
     assert explain(told, "model", "a/b", WeightsError) is told

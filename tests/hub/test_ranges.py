@@ -13,14 +13,19 @@ from safetensors.numpy import load_file, save
 
 from tests.hub_cuts import Served, Sparse, sent_on, with_length, without_ranges
 from tests.hub_server import FRIEND
+from tests.tiny import drained
 from transfer.errors import CacheError, WeightsError
 from transfer.hub import ranges, remote_file
-from transfer.hub.ranges import FIRST_BYTES, fetch_tensors, fetching_tensors, kept_tensors
+from transfer.hub.ranges import FIRST_BYTES, fetching_tensors, kept_tensors
 from transfer.hub.remote_file import NoRanges
 
 NAME, FILE, PREFIX = "timm/cut.tv_in1k", "model.safetensors", "features."
 ASKED = (NAME, FILE, None, PREFIX)
-FETCH = f"from transfer.hub.ranges import fetch_tensors; print(fetch_tensors(*{ASKED!r})[0].name)"
+FETCH = f"""
+from transfer.hub.ranges import fetching_tensors, kept_tensors
+list(fetching_tensors(*{ASKED!r}))
+print(kept_tensors(*{ASKED!r})[0].name)
+"""
 
 
 def tensors(body_bytes: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -72,7 +77,12 @@ def impatient(monkeypatch):
     monkeypatch.setattr(remote_file, "MOST_ATTEMPTS", 1)
 
 
-def refusal(call=fetch_tensors, *args, kind=WeightsError) -> str:
+def fetch(*asked) -> tuple:
+    """(safetensors file, commit)"""
+    return drained(fetching_tensors(*asked))[1]
+
+
+def refusal(call=fetch, *args, kind=WeightsError) -> str:
     with pytest.raises(kind) as caught:
         call(*(args or ASKED))
     message = str(caught.value)
@@ -94,7 +104,7 @@ def names(folder) -> set[str]:
 
 def test_only_the_chosen_tensors_are_sent_and_are_those_of_the_whole_file(put, hub):
     file = put()
-    path, commit = fetch_tensors(*ASKED)
+    path, commit = fetch(*ASKED)
     assert commit == hub.find("models", NAME).sha
     assert is_the_body(path)
     assert file.sent_bytes == FIRST_BYTES + BODY_BYTES
@@ -103,18 +113,17 @@ def test_only_the_chosen_tensors_are_sent_and_are_those_of_the_whole_file(put, h
 def test_a_header_longer_than_the_first_look_is_read_to_its_end(put):
     many = {f"{PREFIX}{n}": np.full(3, n, dtype=np.float32) for n in range(500)}
     file = put(save(many | {"head": np.zeros(10**6)}))
-    found = load_file(fetch_tensors(*ASKED)[0])
+    found = load_file(fetch(*ASKED)[0])
     assert found.keys() == many.keys() and all((found[name] == many[name]).all() for name in many)
     assert file.sent_bytes < 60_000
 
 
 def test_progress_is_told_in_bytes_up_to_the_last(put):
     put()
-    told = []
-    fetch_tensors(*ASKED, progress=lambda *bytes_: told.append(bytes_))
-    come = [done for done, _ in told]
+    told = list(fetching_tensors(*ASKED))
+    come = [event.done_bytes for event in told]
     assert come[0] == 0 and come == sorted(set(come)) and len(come) > 3
-    assert come[-1] == BODY_BYTES and {total for _, total in told} == {BODY_BYTES}
+    assert come[-1] == BODY_BYTES and {event.total_bytes for event in told} == {BODY_BYTES}
 
 
 def test_within_a_piece_that_takes_long_progress_is_told_and_kept(put, cache, monkeypatch):
@@ -128,13 +137,13 @@ def test_within_a_piece_that_takes_long_progress_is_told_and_kept(put, cache, mo
     assert json.loads(note.read_text())["bytes"] > come[-1]
     steps.close()
     assert next(fetching_tensors(*ASKED)).done_bytes == come[-1]
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
 
 
 def test_afterwards_nobody_is_asked_by_branch_or_by_commit(put, hub):
     assert kept_tensors(*ASKED) is None
     put()
-    path, commit = fetch_tensors(*ASKED)
+    path, commit = fetch(*ASKED)
     with hub.gone():
         assert kept_tensors(*ASKED) == (path, commit)
         assert kept_tensors(NAME, FILE, commit, PREFIX) == (path, commit)
@@ -144,7 +153,7 @@ def test_afterwards_nobody_is_asked_by_branch_or_by_commit(put, hub):
 
 def test_five_cuts_at_random_places_cost_no_byte_twice(put):
     file = put(LARGE, cuts=in_the_file(places(5)))
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     assert is_the_body(path, LARGE_BYTES)
     assert not file.cuts and file.sent_bytes == FIRST_BYTES + LARGE_BYTES
 
@@ -155,7 +164,7 @@ def test_five_downloads_that_break_off_leave_what_came_to_the_next(put, impatien
         message = refusal()
         assert NAME in message and "goes on from there" in message
         assert f"at {place / 1e6:.0f} of 40 MB" in message
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     assert is_the_body(path, LARGE_BYTES)
     assert file.sent_bytes == 6 * FIRST_BYTES + LARGE_BYTES
 
@@ -163,7 +172,7 @@ def test_five_downloads_that_break_off_leave_what_came_to_the_next(put, impatien
 def test_a_connection_that_breaks_again_and_again_gets_small_pieces_through(put):
     every = range(5_000_000, 12_000_000, 150_000)
     file = put(cuts=list(every))
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
     assert file.sent_bytes == FIRST_BYTES + BODY_BYTES and not file.cuts
 
 
@@ -183,7 +192,7 @@ def test_whoever_closes_the_generator_leaves_what_came_to_the_next(put):
         steps = fetching_tensors(*ASKED)
         next(steps), next(steps)
         steps.close()
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
     assert file.sent_bytes == 4 * FIRST_BYTES + BODY_BYTES
 
 
@@ -218,7 +227,7 @@ def test_a_killed_process_leaves_its_pieces_to_the_next(put, cache):
     time.sleep(1)  # what was on its way to the killed process is counted once it is gone
     file.seconds = 0
     file.sent.clear()
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     assert is_the_body(path)
     assert file.sent_bytes == FIRST_BYTES + path.stat().st_size - vouched[-1]
     assert names(cache) == {".json", ".lock", ".safetensors"}
@@ -236,7 +245,7 @@ def test_a_part_that_was_damaged_is_fetched_anew(put, cache, where):
         content = bytearray(part.read_bytes())
         content[20 if where == "in the beginning" else 5000] ^= 1
         part.write_bytes(content)
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
     assert file.sent_bytes > 2 * FIRST_BYTES + BODY_BYTES
 
 
@@ -247,7 +256,7 @@ def test_bytes_that_nobody_vouches_for_are_cut_off(put, cache):
     (part,) = (cache / "bodies" / "hub").glob("*.part")
     with part.open("ab") as file:
         file.write(bytes(1000))
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
 
 
 def test_two_processes_at_once_fetch_it_once(put):
@@ -271,9 +280,7 @@ def test_whoever_waits_sees_how_far_the_other_is(put, monkeypatch):
 
 def test_threads_of_one_process_fetch_it_once(put):
     file, found = put(), []
-    threads = [
-        threading.Thread(target=lambda: found.append(fetch_tensors(*ASKED))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(fetch(*ASKED))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,9 +291,9 @@ def test_threads_of_one_process_fetch_it_once(put):
 
 def test_another_commit_with_other_tensors_is_fetched_and_the_old_one_stays(put, hub):
     put()
-    old = fetch_tensors(*ASKED)
+    old = fetch(*ASKED)
     file = put(save(tensors(BODY_BYTES, seed=1)))
-    new = fetch_tensors(*ASKED)
+    new = fetch(*ASKED)
     assert new[1] == hub.find("models", NAME).sha != old[1]
     assert is_the_body(new[0], seed=1) and file.sent_bytes == FIRST_BYTES + BODY_BYTES
     assert kept_tensors(*ASKED) == new and kept_tensors(NAME, FILE, old[1], PREFIX) == old
@@ -294,9 +301,9 @@ def test_another_commit_with_other_tensors_is_fetched_and_the_old_one_stays(put,
 
 def test_another_commit_with_the_same_file_is_not_fetched_again(put, hub):
     file = put()
-    path, old = fetch_tensors(*ASKED)
+    path, old = fetch(*ASKED)
     hub.add("models", NAME, {FILE: file, "README.md": b"new"})
-    assert fetch_tensors(*ASKED) == (path, hub.find("models", NAME).sha)
+    assert fetch(*ASKED) == (path, hub.find("models", NAME).sha)
     assert file.sent_bytes == FIRST_BYTES + BODY_BYTES
     assert kept_tensors(NAME, FILE, old, PREFIX) == (path, old)
 
@@ -304,7 +311,7 @@ def test_another_commit_with_the_same_file_is_not_fetched_again(put, hub):
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "record"])
 def test_a_kept_file_that_was_damaged_is_not_used_but_fetched_again(put, cache, damage):
     put()
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     if damage == "flipped":
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
@@ -317,13 +324,13 @@ def test_a_kept_file_that_was_damaged_is_not_used_but_fetched_again(put, cache, 
         for record in (cache / "bodies" / "hub").glob("*.json"):
             record.write_text('{"commit": "x", "sha256": "../../x"}')
     assert kept_tensors(*ASKED) is None
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
 
 
 def test_a_mirror_without_ranges_is_told_from_one_that_has_them(put, monkeypatch):
     put()
     with without_ranges(monkeypatch), pytest.raises(NoRanges) as caught:
-        fetch_tensors(*ASKED)
+        fetch(*ASKED)
     assert caught.value.bytes == len(SMALL)
 
 
@@ -338,7 +345,7 @@ def test_tensors_strewn_over_the_file_are_not_worth_ranges(put):
     }
     file = put(with_length(json.dumps(strewn).encode()) + bytes(400))
     with pytest.raises(NoRanges):
-        fetch_tensors(*ASKED)
+        fetch(*ASKED)
     assert file.sent_bytes <= len(file)
 
 
@@ -365,15 +372,15 @@ def test_a_header_that_lies_is_one_sentence_and_costs_next_to_nothing(put, cache
 
 def test_no_tensor_of_that_name_is_told(put):
     put()
-    assert "no tensor encoder.…" in refusal(fetch_tensors, NAME, FILE, None, "encoder.")
+    assert "no tensor encoder.…" in refusal(fetch, NAME, FILE, None, "encoder.")
 
 
 def test_a_missing_repository_revision_and_file_are_told(put, hub):
-    assert "nobody/here" in refusal(fetch_tensors, "nobody/here", FILE, None, PREFIX)
+    assert "nobody/here" in refusal(fetch, "nobody/here", FILE, None, PREFIX)
     put()
-    assert NAME in refusal(fetch_tensors, NAME, FILE, "0" * 40, PREFIX)
-    assert NAME in refusal(fetch_tensors, NAME, "other.safetensors", None, PREFIX)
-    assert "no/re/po" in refusal(fetch_tensors, "no/re/po", FILE, None, PREFIX)
+    assert NAME in refusal(fetch, NAME, FILE, "0" * 40, PREFIX)
+    assert NAME in refusal(fetch, NAME, "other.safetensors", None, PREFIX)
+    assert "no/re/po" in refusal(fetch, "no/re/po", FILE, None, PREFIX)
 
 
 def test_a_hub_that_is_silent_is_given_up_in_three_seconds(put, hub):
@@ -398,7 +405,7 @@ def test_a_hub_that_falls_silent_on_the_way_is_given_up_and_gone_on_with(
         patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
         assert "broke off at 1 of 8 MB" in refusal(list, steps)
     assert time.monotonic() - started < 8
-    assert is_the_body(fetch_tensors(*ASKED)[0])
+    assert is_the_body(fetch(*ASKED)[0])
     assert file.sent_bytes == 2 * FIRST_BYTES + BODY_BYTES
 
 
@@ -418,7 +425,7 @@ def test_signed_addresses_that_expire_are_asked_for_again_and_see_no_token(hub, 
     monkeypatch.setenv("HF_TOKEN", FRIEND)
     hub.add("models", NAME, {FILE: SMALL}, private=True)
     with sent_on(monkeypatch, uses=1) as store:
-        assert is_the_body(fetch_tensors(*ASKED)[0])
+        assert is_the_body(fetch(*ASKED)[0])
     assert len(store.tokens) > 3 and set(store.tokens) == {None}
 
 
@@ -440,7 +447,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(put, monkeypatch):
 
 def test_a_private_body_is_for_the_user_alone(put, cache):
     put()
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
@@ -455,7 +462,7 @@ def test_of_the_real_vgg16_a_tenth_is_sent(hub, put):
     file = Sparse({name: tuple(tensor.shape) for name, tensor in state.items()})
     assert 553e6 < len(file) < 554e6
     put(file)
-    path, _ = fetch_tensors(*ASKED)
+    path, _ = fetch(*ASKED)
     assert file.sent_bytes < 58.9e6
     found = load_file(path)
     assert found.keys() == {name for name in state if name.startswith(PREFIX)}

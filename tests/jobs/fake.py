@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from transfer.jobs import Job, Jobs
+from transfer.jobs.book import Book
 
 CACHED = {
     "images": {"train": 1},
@@ -119,6 +120,19 @@ def registry(folder: Path, **options):
         yield found
     finally:
         found.close()
+
+
+def states_of(monkeypatch) -> list[str]:
+    """Every state that any job comes to have, in order, each told once in a row."""
+    seen, change = [], Book.change
+
+    def noted(self, job, **fields):
+        change(self, job, **fields)
+        if not seen or seen[-1] != job.state:
+            seen.append(job.state)
+
+    monkeypatch.setattr(Book, "change", noted)
+    return seen
 
 
 def wait_for(condition, seconds: float = 15):

@@ -95,6 +95,19 @@ def test_a_moved_repository_is_published_to_under_its_new_name(small, writing):
     assert published.repository == "me/new"
 
 
+def test_what_a_killed_publish_left_goes_with_the_next_and_what_is_under_way_stays(
+    small, writing, cache
+):
+    left, under_way = cache / "publish" / "left", cache / "publish" / "under-way"
+    for folder in (left, under_way):
+        (folder / "bundle").mkdir(parents=True)
+        (folder / "bundle" / "model.safetensors").write_bytes(b"whole")
+    day_ago = time.time() - 25 * 3600
+    os.utime(left, (day_ago, day_ago))
+    send(small)
+    assert list((cache / "publish").iterdir()) == [under_way]
+
+
 def test_the_run_and_the_kind_are_looked_at_first(small, writing, tmp_path):
     assert "none called 'gone'" in refused(tmp_path / "gone", kind=RunError)
     assert "found 'body'" in refused(small, kind=SettingsError, what="body")

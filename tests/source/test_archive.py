@@ -14,8 +14,8 @@ from PIL import Image
 from tests.tiny import picture
 from transfer.errors import ImageError, SourceError
 from transfer.image import load_image
-from transfer.settings import TrainingSettings
-from transfer.source import archive, open_source
+from transfer.settings import LIMITS, TrainingSettings
+from transfer.source import archive, bounded, open_source
 from transfer.source.archive import open_archive
 
 
@@ -131,7 +131,7 @@ def test_a_member_whose_bytes_are_broken_is_an_image_error(tmp_path):
 
 
 def test_a_picture_of_too_many_bytes_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "LIMITS", replace(archive.LIMITS, image_bytes=100))
+    monkeypatch.setattr(bounded, "LIMITS", replace(LIMITS, image_bytes=100))
     split = open_archive(zipped(tmp_path / "pets.zip", "cat/1.png", "dog/2.png")).splits["train"]
     with pytest.raises(ImageError, match="make the image smaller"):
         split.read(0)

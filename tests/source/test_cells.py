@@ -1,9 +1,13 @@
+import tracemalloc
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from tests.source.hub_sets import picture
 from transfer.errors import ImageError
+from transfer.settings import LIMITS
+from transfer.source import bounded, cells
 from transfer.source.cells import Files, HubFiles
 
 HUB = HubFiles(
@@ -93,6 +97,64 @@ def test_an_archive_that_is_none_is_told(tmp_path):
     (tmp_path / "train.zip").write_bytes(b"nothing")
     with pytest.raises(ImageError, match="its archive is damaged"):
         Files(root=f"{tmp_path}/").read({"path": f"zip://1.png::{tmp_path}/train.zip"})
+
+
+@pytest.fixture
+def few_bytes(monkeypatch):
+    """Of one picture at most a megabyte is read."""
+    for module in (bounded, cells):
+        monkeypatch.setattr(module, "LIMITS", replace(LIMITS, image_bytes=1_000_000))
+
+
+def test_what_swells_to_too_much_is_not_unpacked(tmp_path, few_bytes):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(40_000_000))
+        archive.writestr("1.png", picture(1))
+    files = Files(root=f"{tmp_path}/")
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="at most 1 MB, found 40"):
+        files.read({"path": f"zip://bomb.png::{tmp_path}/train.zip"})
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    assert files.read({"path": f"zip://1.png::{tmp_path}/train.zip"}) == picture(1)
+
+
+def test_a_member_that_hides_its_size_is_damaged(tmp_path, few_bytes):
+    path = tmp_path / "train.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(40_000_000))
+    swollen, told = (size.to_bytes(4, "little") for size in (40_000_000, 10))
+    path.write_bytes(path.read_bytes().replace(swollen, told))
+    with pytest.raises(ImageError, match="its archive is damaged"):
+        Files(root=f"{tmp_path}/").read({"path": f"zip://bomb.png::{path}"})
+
+
+def test_what_unpacks_all_at_once_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1.png", picture(1))
+    with pytest.raises(ImageError, match="packed in a way that is not read"):
+        Files(root=f"{tmp_path}/").read({"path": f"zip://1.png::{tmp_path}/train.zip"})
+
+
+def test_a_file_of_too_many_bytes_is_not_read(tmp_path, few_bytes, monkeypatch):
+    (tmp_path / "1.png").write_bytes(bytes(2_000_000))
+    monkeypatch.delattr("pathlib.Path.read_bytes")
+    with pytest.raises(ImageError, match="at most 1 MB, found 2"):
+        Files(root=f"{tmp_path}/").read({"path": f"{tmp_path}/1.png"})
+
+
+def test_of_a_file_of_too_many_bytes_on_the_hub_only_the_start_comes(hub, few_bytes):
+    whole = {"large.png": bytes(3_000_000), "exact.png": bytes(1_000_000), "empty.png": b""}
+    sha = hub.add("datasets", "cells/large", whole).sha
+    root = f"hf://datasets/cells/large@{sha}/"
+    files = HubFiles(root=root, repository="cells/large", revision=sha, token=None)
+    with pytest.raises(ImageError, match="at most 1 MB, found 3"):
+        files.read({"path": f"{root}large.png"})
+    assert hub.served[-1] == ("large.png", 1_000_001)
+    for name in ("exact.png", "empty.png"):
+        assert files.read({"path": root + name}) == whole[name]
+    with pytest.raises(ImageError, match="not in the data set"):
+        files.read({"path": f"{root}gone.png"})
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_hidden_files_and_what_macs_leave_behind_are_not_looked_at(tmp_path):
 def test_files_that_are_not_named_as_images_are_told(tmp_path):
     draw(tmp_path, "cat/1.png", "dog/2.png")
     (tmp_path / "cat" / "notes.txt").write_text("a cat")
-    assert told(open_folder(tmp_path)) == {"cat/notes.txt": "not named as an image"}
+    images = open_folder(tmp_path)
+    assert told(images) == {"cat/notes.txt": "not named as an image"}
+    assert images.skipped() == 0
 
 
 def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path):

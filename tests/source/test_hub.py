@@ -1,5 +1,6 @@
 import errno
 import io
+import os
 import stat
 import threading
 import time
@@ -11,7 +12,8 @@ from PIL import Image
 from tests.hub_server import FRIEND, STRANGER
 from tests.source.hub_sets import picture, plain
 from transfer import hub as asking
-from transfer.errors import SourceError
+from transfer.errors import CacheError, SourceError
+from transfer.fetched import open_data_sets
 from transfer.image import load_image
 from transfer.source.hub import open_hub
 from transfer.store import cache_folder
@@ -85,6 +87,36 @@ def test_images_keep_their_order_and_say_where_they_are_from(hub):
     assert images.splits["train"].names[4] == "train row 4"
     reds = [load_image(images.splits["train"].read(i)).getpixel((0, 0))[0] for i in range(6)]
     assert reds == [0, 1, 2, 3, 4, 5]
+
+
+def test_of_what_strangers_name_nothing_comes_into_the_cache_without_a_bound(hub, monkeypatch):
+    labels = [0, 1, 1, 0, 1, 0]
+    hub.add("datasets", "someone/many", {"train.parquet": plain(*labels)})
+    monkeypatch.setenv("SYSTEM", "spaces")
+    before = in_shared_cache()
+    images = open_hub("someone/many")
+    assert images.splits["train"].labels.tolist() == labels and images.source == "hub:someone/many"
+    assert in_shared_cache() == before
+    assert [one.known()["source"] for one in open_data_sets().entries()] == ["hub:someone/many"]
+    monkeypatch.setenv("SYSTEM", "")
+    open_hub("someone/many")
+    assert in_shared_cache() > before
+
+
+def test_a_stranger_s_data_set_that_is_larger_than_the_cache_is_refused(hub, monkeypatch):
+    hub.add("datasets", "someone/huge", {"train.parquet": plain(0, 1, 1, 0)})
+    monkeypatch.setenv("SYSTEM", "spaces")
+    monkeypatch.setenv("TRANSFER_CACHE_GB", "0.0000001")
+    with pytest.raises(CacheError, match=r"for more images of a data set.*smaller data set"):
+        open_hub("someone/huge")
+    assert open_data_sets().entries() == []
+
+
+def in_shared_cache() -> set[str]:
+    """The tables and image files in the folder that the Hub's clients share."""
+    kinds = (".arrow", ".parquet", ".png")
+    home = Path(os.environ["HF_HOME"])
+    return {str(path) for path in home.rglob("*") if path.suffix in kinds}
 
 
 def test_a_row_keeps_its_number_where_others_are_left_out(hub):
@@ -208,7 +240,7 @@ def test_of_a_closed_set_nothing_lies_where_others_of_the_machine_look(closed, t
     open_hub(closed)
     for folder in ("taken", "private"):
         assert stat.S_IMODE((cache_folder() / folder).stat().st_mode) == 0o700
-    kept = [path for path in (cache_folder() / "taken").rglob("*") if path.is_file()]
+    kept = [path for path in (cache_folder() / "taken").rglob("*.*") if path.suffix != ".lock"]
     assert len(kept) == 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
     assert {stat.S_IMODE(path.parent.stat().st_mode) for path in kept} == {0o700}

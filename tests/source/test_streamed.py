@@ -18,11 +18,11 @@ from tests.source.hub_sets import (
     row_of,
 )
 from tests.source.test_hub import problems, refusal
+from transfer.fetched import open_data_sets
 from transfer.image import load_image
 from transfer.settings import TrainingSettings
 from transfer.source import open_source, streamed
 from transfer.source.hub import open_hub
-from transfer.store import cache_folder
 
 NOISE_SIDE = 128
 
@@ -98,7 +98,7 @@ def test_another_limit_seed_or_column_is_another_taking(hub):
         assert drawn.class_counts() == {"wasp": 5, "ant": 5}
         names.add(drawn.splits["train"].names)
     assert len(names) > 1
-    assert len(list((cache_folder() / "taken").iterdir())) == 5
+    assert len(open_data_sets().entries()) == 5
 
 
 def test_different_images_never_share_their_names(hub):
@@ -136,8 +136,23 @@ def test_a_killed_training_leaves_nothing_that_is_taken_for_whole(hub, shuffled_
         patch.setattr(streamed.kept, "write_record", killed)
         with pytest.raises(KeyboardInterrupt):
             open_hub(name, limit_per_class=10)
-    assert not list((cache_folder() / "taken").iterdir())
+    assert not open_data_sets().entries()
     assert open_hub(name, limit_per_class=10).class_counts() == {"x": 10, "y": 10}
+
+
+def test_images_that_are_cleared_at_once_are_taken_again(hub, monkeypatch):
+    hub.add("datasets", "large/cleared", {"train.parquet": plain(0, 1, 0, 1)})
+    find, asked = streamed.kept.find, []
+
+    def find_late(key):
+        if len(asked) == 1:
+            open_data_sets().clear()
+        asked.append(key)
+        return find(key)
+
+    monkeypatch.setattr(streamed.kept, "find", find_late)
+    assert open_hub("large/cleared", limit_per_class=2).class_counts() == {"wasp": 2, "ant": 2}
+    assert len(asked) == 4
 
 
 def test_files_sorted_by_class_are_not_read_to_their_ends(hub):

@@ -42,6 +42,70 @@ def test_images_outside_of_class_folders_are_told(tmp_path):
     assert told(images) == {"lost.png": "not in the folder of a class"}
 
 
+def test_folders_called_training_set_and_test_set_are_splits(tmp_path):
+    draw(tmp_path, "training_set/cat/1.png", "training_set/dog/2.png", "test_set/cat/3.png")
+    images = open_folder(tmp_path)
+    assert images.classes == ("cat", "dog") and images.counts() == {"train": 2, "test": 1}
+
+
+@pytest.mark.parametrize("wrap", ["", "pets/"])
+def test_splits_of_other_names_are_not_taken_for_classes(tmp_path, wrap):
+    names = (
+        "seg_train/cat/1.png",
+        "seg_train/dog/2.png",
+        "seg_test/cat/3.png",
+        "seg_test/dog/4.png",
+    )
+    draw(tmp_path, *(wrap + name for name in (*names, "lost.png")[: 5 if wrap else 4]))
+    message = refusal(tmp_path)
+    assert "('cat', 'dog') in each of 'seg_test', 'seg_train'; name these train" in message
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat/images/1.png", "dog/images/2.png"),
+        ("cat/a/1.png", "cat/b/2.png", "dog/a/3.png", "dog/c/4.png"),
+        ("cat/a/1.png", "cat/b/2.png", "dog/a/3.png", "dog/b/4.png", "dog/5.png"),
+        ("train/cat/a/1.png", "train/cat/b/1.png", "train/dog/a/1.png", "train/dog/b/1.png"),
+    ],
+)
+def test_folders_within_classes_may_be_called_alike(tmp_path, names):
+    assert open_folder(draw(tmp_path, *names)).classes == ("cat", "dog")
+
+
+def test_many_classes_may_hold_the_same_folders(tmp_path):
+    draw(
+        tmp_path, *(f"{name}/{side}/1.png" for name in "abcdefghijk" for side in ("back", "front"))
+    )
+    assert len(open_folder(tmp_path).classes) == 11
+
+
+def test_a_table_may_speak_of_images_in_any_folders(tmp_path):
+    draw(tmp_path, "x/a/1.png", "x/b/2.png", "y/a/3.png", "y/b/4.png")
+    with_table(tmp_path, "file,label\nx/a/1.png,cat\nx/b/2.png,dog\ny/a/3.png,cat\ny/b/4.png,dog\n")
+    assert open_folder(tmp_path).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("wrap", ["", "pets/"])
+def test_what_lies_beside_the_splits_is_told_a_folder_at_a_time(tmp_path, wrap):
+    names = ("train/cat/1.png", "train/dog/2.png", "extra/cat/3.png", "extra/4.png", "lost.png")
+    images = open_folder(draw(tmp_path, *(wrap + name for name in names)))
+    assert images.counts() == {"train": 2} and images.skipped() == 3
+    assert told(images) == {
+        "extra": "not used, for it is not called train, validation or test (images: 2)",
+        f"{wrap}lost.png": "not in the folder of a split",
+    }
+
+
+def test_what_a_table_says_of_images_beside_the_splits_is_told(tmp_path):
+    draw(tmp_path, "train/1.png", "train/2.png", "extra/3.png")
+    with_table(tmp_path, "file,label\ntrain/1.png,cat\ntrain/2.png,dog\nextra/3.png,dog\n")
+    images = open_folder(tmp_path)
+    assert images.counts() == {"train": 2} and images.skipped() == 1
+    assert list(told(images)) == ["extra"]
+
+
 def test_a_table_beside_the_images_says_their_classes(tmp_path):
     draw(tmp_path, "a.png", "deep/b.png", "c.png")
     with_table(tmp_path, "file_name,label\na.png,cat\ndeep\\b.png,dog\n./c.png,cat\n")
@@ -89,7 +153,7 @@ def test_rows_and_files_that_find_no_partner_are_told(tmp_path):
         "2.png": "not in the table of labels",
         "3.png": "not in the table of labels",
     }
-    assert images.class_counts() == {"cat": 1}
+    assert images.class_counts() == {"cat": 1} and images.skipped() == 2
 
 
 def test_a_file_with_two_labels_is_refused(tmp_path):

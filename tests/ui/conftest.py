@@ -34,6 +34,13 @@ def jobs(runs_folder):
 
 
 @pytest.fixture
+def gradio_folder(tmp_path, monkeypatch):
+    """The folder from which gradio serves files."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    return tmp_path / "gradio"
+
+
+@pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.png"
     picture(1, 0).resize((50, 70)).save(path)

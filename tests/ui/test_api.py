@@ -1,6 +1,7 @@
 import gradio as gr
 import pytest
 
+from tests.jobs.fake import wait_for
 from tests.ui.conftest import SAYS_NOTHING
 from transfer import load
 from transfer.jobs import Jobs, Limits
@@ -14,6 +15,13 @@ from transfer.ui.trainings import Trainings
 def over(jobs: Jobs, *, shared: bool) -> Api:
     sources = Sources(OwnData(jobs), shared=shared)
     return Api(Trainings(jobs, sources), Runs(jobs, shared=shared))
+
+
+@pytest.fixture
+def photo(photo, monkeypatch):
+    """The same, where gradio puts what is uploaded."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(photo.parent))
+    return photo
 
 
 @pytest.fixture
@@ -49,6 +57,18 @@ def test_a_run_s_name_is_no_way_out_of_the_folder_of_runs(api, run, photo, hub):
         api.classify({"path": str(photo)}, run)
 
 
+@pytest.mark.parametrize("run", [None, 7, True, ["tiny"], {"run": "tiny"}])
+def test_what_is_no_name_of_a_run_is_a_sentence(api, run, photo):
+    with pytest.raises(gr.Error, match="finished run of yours"):
+        api.classify({"path": str(photo)}, run)
+
+
+@pytest.mark.parametrize("top", [0, -1, True, 1.5, "3", None, [1], {}])
+def test_how_many_classes_to_name_is_a_whole_number(api, top, photo):
+    with pytest.raises(gr.Error, match="whole number"):
+        api.classify({"path": str(photo)}, "tiny", top)
+
+
 def test_runs_are_listed_with_what_classify_takes(api, photo):
     listed = api.list_runs()
     assert [run["run"] for run in listed] == ["tiny"]
@@ -76,7 +96,8 @@ def test_a_foreign_job_is_as_if_it_were_not_there(shared):
 
 
 def test_each_client_has_one_training_at_a_time(shared):
-    shared.start_training("digits", {}, caller("one"))
+    job = shared.start_training("digits", {}, caller("one"))["job"]
+    wait_for(lambda: shared.training_status(job)["state"] != "queued")
     with pytest.raises(gr.Error, match="still going on"):
         shared.start_training("digits", {}, caller("one"))
     assert shared.start_training("digits", {}, caller("two"))["before"] == 1
@@ -89,6 +110,13 @@ def test_each_client_has_one_training_at_a_time(shared):
         {"image_size": 7},
         {"no_such": 1},
         {"head_epochs": "many"},
+        {"warm_up": {"epochs": 3}},
+        {"fine_tune": None},
+        {"optimizer": ["x"]},
+        {"config": {}},
+        {"weights": ["hub"]},
+        {"cls": 1},
+        {"owner": "one"},
         ["head_epochs"],
     ],
 )

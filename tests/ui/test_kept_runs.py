@@ -51,19 +51,28 @@ def test_a_run_shows_its_report_again(kept):
 
 
 def test_renaming_changes_what_is_listed_and_bad_names_are_a_sentence(kept):
-    page, chosen, _, _, empty = kept.rename(ME, "first", "my <b>best")
+    page, chosen, _, _, empty = kept.rename(ME, "first", "my <b>best", [])
     assert "my &lt;b&gt;best" in page and "<b>best" not in page
     assert chosen.value == "first" and empty == ""
     with pytest.raises(gr.Error, match="1 to 60"):
-        kept.rename(ME, "first", "")
+        kept.rename(ME, "first", "", [])
+
+
+def test_runs_chosen_to_be_compared_stay_chosen_while_they_are_there(kept):
+    compared = ["second", "first"]
+    assert kept.listed(ME, "first", compared)[2].value == compared
+    assert kept.rename(ME, "first", "other", compared)[2].value == compared
+    assert kept.delete(ME, "first", compared)[2].value == ["second"]
 
 
 def test_deleting_asks_once_and_then_removes(kept, folder):
-    question, yes, no = kept.ask(ME, "first")
-    assert "Delete first for good?" in question.value and yes.visible and no.visible
+    about, question, yes, no = kept.ask(ME, "first")
+    assert about == "first" and yes.visible and no.visible
+    assert "Delete first for good?" in question and 'aria-live="polite"' in question
     assert (folder / "first").exists()
-    page, _, _, _, question, yes, no = kept.delete(ME, "first")
-    assert page.count("<li>") == 1 and not question.visible and not yes.visible and not no.visible
+    page, _, _, _, about, question, yes, no = kept.delete(ME, about, [])
+    assert page.count("<li>") == 1 and not yes.visible and not no.visible
+    assert about == "" and "Delete" not in question
     assert not (folder / "first").exists() and (folder / "second").exists()
 
 
@@ -83,8 +92,9 @@ def test_two_runs_are_compared_and_one_is_not(kept):
 
 @pytest.mark.parametrize("run", [None, "", "gone", "../runs/first", "first/../second", "/etc"])
 def test_an_id_is_no_way_to_another_folder(kept, run):
-    acts = [kept.show, kept.ask, kept.delete, kept.download, kept.mistakes]
-    acts += [lambda visitor, run: kept.rename(visitor, run, "x")]
+    acts = [kept.show, kept.ask, kept.download, kept.mistakes]
+    acts += [lambda visitor, run: kept.delete(visitor, run, [])]
+    acts += [lambda visitor, run: kept.rename(visitor, run, "x", [])]
     acts += [lambda visitor, run: kept.compare(visitor, ["first", run])]
     for act in acts:
         if act == kept.mistakes and not run:
@@ -102,18 +112,20 @@ def test_strangers_see_and_change_nothing_of_each_other(folder):
     jobs = Jobs(folder, command=SAYS_NOTHING, limits=Limits.shared())
     kept = KeptRuns(jobs)
     assert "No finished runs" in kept.listed(OTHER)[0]
-    for act in (kept.show, kept.delete, kept.download, kept.mistakes):
+    for act in (kept.show, kept.ask, kept.download, kept.mistakes):
         with pytest.raises(gr.Error, match="of yours"):
             act(OTHER, "first")
+    with pytest.raises(gr.Error, match="of yours"):
+        kept.delete(OTHER, "first", [])
     jobs.close()
 
 
 def test_images_of_mistakes_are_read_from_one_s_own_training_and_the_command_line_s(kept, folder):
     run = finished(folder / "first")
-    listed = kept._of(ME, "first")
+    listed = kept.jobs.run_of(ME, "first")
     assert kept._source_of(ME, listed, run) == run.record["source"]
-    kept.rename(ME, "first", "adopted")
-    assert kept._source_of(ME, kept._of(ME, "first"), run) == run.record["source"]
+    kept.rename(ME, "first", "adopted", [])
+    assert kept._source_of(ME, kept.jobs.run_of(ME, "first"), run) == run.record["source"]
 
 
 def test_everybody_has_the_digits(kept, folder):
@@ -121,13 +133,13 @@ def test_everybody_has_the_digits(kept, folder):
     digits = replace(run, record=run.record | {"source": "digits"})
     other = kept.jobs.start("digits", {}, owner=OTHER)
     kept.jobs._book.change(other, out=folder / "first")
-    assert kept._source_of(ME, kept._of(ME, "first"), digits) == "digits"
+    assert kept._source_of(ME, kept.jobs.run_of(ME, "first"), digits) == "digits"
 
 
 def test_another_s_own_photos_are_not_read(kept, folder):
     run = finished(folder / "first")
     other = kept.jobs.start("/photos/of/another", {}, owner=OTHER)
     kept.jobs._book.change(other, out=folder / "first")
-    listed = kept._of(ME, "first")
+    listed = kept.jobs.run_of(ME, "first")
     assert kept._source_of(ME, listed, run) is None
     assert kept._source_of(OTHER, listed, run) == "/photos/of/another"

@@ -1,5 +1,4 @@
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,9 +19,9 @@ def local(jobs) -> Runs:
 
 
 @pytest.fixture
-def shared() -> Runs:
+def shared(empty) -> Runs:
     """On a shared server where nobody has runs."""
-    return Runs(SimpleNamespace(runs_of=lambda owner: []), shared=True)
+    return Runs(empty, shared=True)
 
 
 def test_own_runs_come_first_and_the_example_is_always_there(local, shared):

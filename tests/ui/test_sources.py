@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 
 from tests.tiny import draw_classes
@@ -14,7 +16,7 @@ def sources(empty):
 
 def test_a_source_is_shown_with_its_classes_and_samples(sources, tmp_path):
     page = sources.show(ME, str(draw_classes(tmp_path / "shapes")))
-    assert "3 classes, 24 images" in page
+    assert "shapes: <b>3 classes, 24 images</b>" in page
     assert page.count("<img") == 12
     assert str(tmp_path) not in page
 
@@ -36,6 +38,14 @@ def test_looking_ends_with_what_was_found(sources, tmp_path):
     (shapes / "spots" / "broken.png").write_bytes(b"no picture")
     *_, found = sources.look(ME, str(shapes))
     assert "spots/broken.png" in found
+
+
+def test_only_so_many_are_opened_at_once(sources):
+    with contextlib.ExitStack() as busy:
+        while sources._turns.acquire(blocking=False):
+            busy.callback(sources._turns.release)
+        assert "opens many sources already" in sources.show(ME, "digits")
+    assert "1,797 images" in sources.show(ME, "digits")
 
 
 def test_a_source_must_be_named(sources):

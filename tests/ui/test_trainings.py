@@ -1,5 +1,6 @@
 import asyncio
 import time
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -90,8 +91,7 @@ def test_one_s_own_photos_are_called_so_and_not_by_their_path(trainings):
 
 
 def test_watching_ends_when_there_is_nothing_to_watch(trainings):
-    shown = watched(trainings)
-    assert len(shown) == 1 and "Nothing is training yet" in shown[0][STATUS]
+    assert watched(trainings) == [(gr.skip(),) * len(trainings._shown(None))]
 
 
 def test_watching_follows_a_job_to_its_end_which_may_be_started_again(tmp_path):
@@ -108,6 +108,43 @@ def test_watching_follows_a_job_to_its_end_which_may_be_started_again(tmp_path):
     assert again.id != first.id
     assert (again.source, again.options) == (first.source, first.options)
     jobs.close()
+
+
+def test_a_report_that_is_looked_at_stays_until_a_training_has_its_own(trainings, runs_folder):
+    begun = trainings.start(ME, *USUAL, *NOTHING)
+    assert (begun[RESULT], begun[SHOWN_RUN]) == ("", "")
+    job = trainings.jobs.newest_of(ME)
+    for state in ("warm-up", "failed", "stopped"):
+        job.state = state
+        shown = trainings._shown(job)
+        assert shown[RESULT] == shown[SHOWN_RUN] == gr.skip()
+    job.state, job.out = "done", runs_folder / "gone"
+    shown = trainings._shown(job)
+    assert "warning" in shown[RESULT] and shown[SHOWN_RUN] == ""
+
+
+def test_who_waits_sees_the_time_until_it_starts_go_down(trainings, monkeypatch):
+    known = {"id": "1", "owner": "", "source": "digits", "out": Path("runs/x"), "options": {}}
+    job, left = Job(**known), [80.0, 80.1, 61.0]
+    monkeypatch.setattr(trainings.jobs, "newest_of", lambda visitor: job)
+    monkeypatch.setattr(trainings.jobs, "position", lambda job: 1)
+    monkeypatch.setattr(trainings.jobs, "expected_wait", lambda job: left[0])
+
+    async def later(seconds: float) -> None:
+        left.pop(0)
+        if not left:
+            raise EOFError
+
+    monkeypatch.setattr(asyncio, "sleep", later)
+    told = []
+
+    async def watch():
+        async for shown in trainings.watch(ME):
+            told.append(shown[STATUS])
+
+    with pytest.raises(EOFError):
+        asyncio.run(watch())
+    assert ["about 80 s" in told[0], "about 61 s" in told[1], len(told)] == [True, True, 2]
 
 
 def test_without_a_training_there_is_nothing_to_start_again(trainings):

@@ -96,18 +96,18 @@ def test_a_picture_of_the_camera_is_classified(trying, photo):
 
 
 def test_a_drawn_seven_is_one_by_the_example(trying):
-    page, _ = last(trying.drawing(ME, EXAMPLE, "answers", "", {"composite": seven()}))
+    page, _ = last(trying.drawing(ME, EXAMPLE, "answers", "", seven()))
     assert re.findall(r'class="best".*?title="(.*?)"', page) == ["7"]
 
 
-@pytest.mark.parametrize("drawing", [None, {}, {"composite": Image.new("RGB", (9, 9), "white")}])
+@pytest.mark.parametrize("drawing", [None, Image.new("RGB", (9, 9), "white")])
 def test_an_empty_canvas_is_a_sentence(trying, drawing):
     page, asked = last(trying.drawing(ME, EXAMPLE, "answers", "", drawing))
     assert 'class="warning"' in page and asked == []
 
 
 def test_a_drawing_is_in_the_form_of_the_digits_for_runs_on_them_alone(trying, runs_folder):
-    tiny, asked = last(trying.drawing(*TINY, {"composite": seven()}))
+    tiny, asked = last(trying.drawing(*TINY, seven()))
     expected = load(runs_folder / "tiny").classify(seven())
     assert f'class="n">{show.percent(expected[0].score)}' in tiny
     page, _ = last(trying.again(ME, EXAMPLE, "answers", "", asked))
@@ -160,15 +160,15 @@ def test_runs_are_listed_and_what_is_chosen_is_not_written_again(trying):
 
 
 def test_at_first_the_newest_run_is_chosen_unless_a_visitor_was_quicker(trying):
-    assert trying.newest(ME, EXAMPLE, []) == ("tiny", ["tiny", EXAMPLE])
-    for run in ("typed", "user/name"):
-        assert trying.newest(ME, run, [])[0] == gr.skip()
+    assert trying.newest(ME, EXAMPLE, []) == ((EXAMPLE, "tiny"), ["tiny", EXAMPLE])
+    for run in ("typed", "user/name", None):
+        assert trying.newest(ME, run, [])[0] == (run, run)
 
 
 def test_later_a_run_is_chosen_once_when_it_has_come(trying):
-    assert trying.newest(ME, "older", ["older", EXAMPLE])[0] == "tiny"
+    assert trying.newest(ME, "older", ["older", EXAMPLE])[0] == ("older", "tiny")
     for run, seen in (("older", ["tiny", "older"]), (EXAMPLE, ["tiny"]), ("user/name", ["older"])):
-        assert trying.newest(ME, run, seen)[0] == gr.skip()
+        assert trying.newest(ME, run, seen)[0] == (run, run)
 
 
 def test_a_run_says_what_it_is_and_offers_its_classes(trying):
@@ -192,9 +192,9 @@ def test_a_model_on_the_hub_says_what_it_is(trying, runs_folder, hub):
 
 
 def test_one_draws_for_the_digits_and_shows_photos_to_others(trying):
-    assert trying.way_in(ME, EXAMPLE).selected == "draw"
-    assert trying.way_in(ME, "tiny").selected == "photos"
-    assert trying.way_in(ME, None).selected == "photos"
+    assert trying.way_in(ME, EXAMPLE) == "draw"
+    assert trying.way_in(ME, "tiny") == "photos"
+    assert trying.way_in(ME, None) == "photos"
 
 
 def test_a_run_is_warm_before_the_first_picture_and_a_bad_name_is_no_matter(trying):
@@ -207,5 +207,6 @@ def test_the_tab_can_be_built(trying):
     from transfer.ui.try_tab import try_tab
 
     with gr.Blocks() as page, gr.Tab("Try it") as tab:
-        try_tab(trying, gr.BrowserState(""), gr.HTML(), tab)
+        visitor = gr.BrowserState("")
+        try_tab(trying, visitor, page.load(None, visitor, visitor), gr.HTML(), tab)
     assert page.fns

@@ -1,5 +1,6 @@
 """Asking the Hugging Face Hub with a deadline, and telling in one line what went wrong."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -12,7 +13,15 @@ ANSWER_SECONDS = 3.0
 LOOK_SECONDS = 10.0
 SHOW_SECONDS = 0.5
 LOOKS_IN_VAIN = 3
+SIGN_IN = "sign in with `hf auth login`"
+TERMS = f"open its page on the Hub, accept them, then {SIGN_IN}"
+NO_WAY_IN = "train on it with a copy of this app on your own machine"
 THREAD = "hub"  # the name of those that ask
+
+
+def serves_strangers() -> bool:
+    """Whether whoever names things of the Hub here is a visitor of a server for everybody."""
+    return os.environ.get("SYSTEM") == "spaces"
 
 
 class HubSilent(Exception):
@@ -113,6 +122,10 @@ def is_silence(error: BaseException) -> bool:
     return isinstance(error, (*silence, ConnectionError, TimeoutError))
 
 
+def _way_in(advice: str) -> str:
+    return NO_WAY_IN if serves_strangers() else advice
+
+
 def explain(error: BaseException, kind: str, name: str, refuse: type[TransferError]) -> Exception:
     """`refuse` with one line about a failed request for the `kind` (data set, model) `name`."""
     from huggingface_hub.errors import (
@@ -132,13 +145,12 @@ def explain(error: BaseException, kind: str, name: str, refuse: type[TransferErr
         )
     if isinstance(error, GatedRepoError):
         return refuse(
-            f"the {kind} {name!r} asks for its terms to be accepted first; open its page on the "
-            "Hub, accept them, then sign in with `hf auth login`"
+            f"the {kind} {name!r} asks for its terms to be accepted first; {_way_in(TERMS)}"
         )
     if isinstance(error, (RepositoryNotFoundError, HFValidationError, RevisionNotFoundError)):
         return refuse(
-            f"expected a {kind} on the Hub, found none called {name!r}; check the spelling, or "
-            "sign in with `hf auth login` if it is private"
+            f"expected a {kind} on the Hub, found none called {name!r}; check the spelling, or, "
+            f"if it is private, {_way_in(SIGN_IN)}"
         )
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code

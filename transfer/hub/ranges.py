@@ -10,7 +10,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -49,24 +49,6 @@ class _Wanted:
     @property
     def record(self) -> Path:
         return cache_folder() / FOLDER / f"{self.key}.json"
-
-
-def fetch_tensors(
-    repository: str,
-    filename: str,
-    revision: str | None,
-    prefix: str,
-    progress: Callable[[int, int], object] | None = None,
-) -> tuple[Path, str]:
-    """`fetching_tensors` in one call; `progress` is told (bytes that have come, bytes in all)."""
-    steps = fetching_tensors(repository, filename, revision, prefix)
-    while True:
-        try:
-            come = next(steps)
-        except StopIteration as end:
-            return end.value
-        if progress is not None:
-            progress(come.done_bytes, come.total_bytes)
 
 
 def fetching_tensors(

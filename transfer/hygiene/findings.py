@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from transfer.source import Problem
+from transfer.terminal import printable
 
 CLASSES_SHOWN = 40
 PROBLEMS_SHOWN = 40
@@ -108,7 +109,7 @@ class Findings:
 
 def described(findings: Findings) -> Iterator[str]:
     """Lines for a terminal; where there is very much to tell, the first of it."""
-    yield _printable(f"{findings.source} (revision {findings.revision})")
+    yield printable(f"{findings.source} (revision {findings.revision})")
     yield from _table(findings)
     if findings.sizes:
         yield sizes_line(findings.sizes)
@@ -119,7 +120,7 @@ def described(findings: Findings) -> Iterator[str]:
 def _table(findings: Findings) -> Iterator[str]:
     """A row a class, a column a split."""
     splits = list(findings.splits)
-    rows = [(_printable(name), *row.values()) for name, row in findings.counts.items()]
+    rows = [(printable(name), *row.values()) for name, row in findings.counts.items()]
     shown = [*rows[:CLASSES_SHOWN], ("all", *findings.splits.values())]
     more = len(rows) - CLASSES_SHOWN
     lines = [("class", *splits), *shown]
@@ -165,13 +166,6 @@ def _problem_lines(problems: tuple[Problem, ...]) -> Iterator[str]:
     places = by_reason(problems)
     for why, where in list(places.items())[:PROBLEMS_SHOWN]:
         more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
-        yield _printable(f"problem: {', '.join(where[:PLACES_SHOWN])}{more}: {why}")
+        yield printable(f"problem: {', '.join(where[:PLACES_SHOWN])}{more}: {why}")
     if len(places) > PROBLEMS_SHOWN:
         yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json tells all"
-
-
-def _printable(text: str) -> str:
-    """A file name may hold what a terminal would act on, or what cannot be printed."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )

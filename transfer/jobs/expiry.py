@@ -41,7 +41,7 @@ class Expiry:
         if most is not None and total > most:
             raise JobError(
                 f"expected at most {megabytes(most)} of your own images, found "
-                f"{megabytes(total)} with these; remove some first, or send fewer"
+                f"{megabytes(total)} with these; remove a class or an upload first, or send fewer"
             )
         self.check_room()
 

@@ -1,8 +1,6 @@
 """The registry of trainings: one at a time, the others in a bounded queue."""
 
-import json
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,22 +8,19 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 
-from transfer import events
-from transfer.errors import JobError, TransferError
-from transfer.jobs.book import INTERRUPTED, Book
+from transfer.errors import JobError
+from transfer.jobs.attempt import SECONDS_TO_FINISH, Attempt, later
+from transfer.jobs.book import Book
 from transfer.jobs.expiry import Expiry
+from transfer.jobs.hourly import Hourly
 from transfer.jobs.job import Job, hashed, new_id, run_name, shown_source
-from transfer.jobs.limits import Limits, roughly, spoken
+from transfer.jobs.limits import Limits, spoken
 from transfer.jobs.shelf import ListedRun, Shelf
 from transfer.jobs.timing import seconds_left, typical_seconds
-from transfer.jobs.workers import WORKER, Worker, redacted, why_it_did_not_start, why_it_died
-from transfer.run_folder import RECORD
+from transfer.jobs.workers import WORKER, Worker, why_it_did_not_start
 from transfer.settings import TrainingSettings
 
-SECONDS_TO_STOP = 2
-SECONDS_TO_FINISH = 300
 SECONDS_TO_CLEAR_AWAY = 5
-AN_HOUR = 3_600
 
 
 class Jobs:
@@ -52,10 +47,9 @@ class Jobs:
         self._shelf = Shelf(self._book, runs, self.limits)
         self._expiry = Expiry(self._book, runs, self.limits)
         self._queue = deque(job for job in self._book.all() if job.state == "queued")
-        self._starts = deque((job.created, job.owner) for job in self._book.all())
-        self._running: Job | None = None
+        self._hourly = Hourly(self.limits.jobs_an_hour, self._book.all())
+        self._attempt: Attempt | None = None
         self._spare: Worker | None = None
-        self._worker: Worker | None = None
         self._closed = False
         self._follower = threading.Thread(target=self._run_queue, daemon=True, name="jobs")
         self._follower.start()
@@ -127,7 +121,8 @@ class Jobs:
     def position(self, job: Job) -> int:
         """How many trainings come first, with the one under way; 0 when it does not wait."""
         with self._changed:
-            return self._queue.index(job) + 1 if job in self._queue else 0
+            under_way = self._attempt is not None
+            return self._queue.index(job) + under_way if job in self._queue else 0
 
     def expected_wait(self, job: Job) -> float | None:
         """Seconds until it starts; 0 when it does not wait, None where nobody knows."""
@@ -135,10 +130,10 @@ class Jobs:
             if job not in self._queue:
                 return 0.0
             first = [*self._queue][: self._queue.index(job)]
-            running = self._running
+            attempt = self._attempt
         waits = [self._typical(other) for other in first]
-        if running is not None:
-            waits.append(self.seconds_left(running))
+        if attempt is not None:
+            waits.append(self.seconds_left(attempt.job))
         return None if None in waits else sum(waits)
 
     def seconds_left(self, job: Job) -> float | None:
@@ -157,6 +152,13 @@ class Jobs:
     def runs_of(self, owner: str) -> list[ListedRun]:
         """The finished runs that a visitor may use, newest first."""
         return self._shelf.of(hashed(owner))
+
+    def run_of(self, owner: str, run_id: str | None) -> ListedRun:
+        """One of those, by an id that is looked up, never taken as a path. Raises JobError."""
+        for run in self.runs_of(owner):
+            if run.id == run_id:
+                return run
+        raise JobError("expected a finished run of yours, found none; choose one from the list")
 
     def rename(self, run_id: str, owner: str, name: str) -> str:
         """Change what a run or a training is called; returns the name as kept. Raises JobError."""
@@ -179,21 +181,21 @@ class Jobs:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            worker, spare = self._worker, self._spare
+            attempt, spare = self._attempt, self._spare
+            if attempt is not None:
+                attempt.interrupt()
         self._expiry.close()
-        if worker is not None:
-            worker.leave()
         if spare is not None:
             spare.kill()
             spare.wait()
-        if worker is not None:
-            worker.end()
+        if attempt is not None:
+            attempt.worker.end()
         self._follower.join(timeout=SECONDS_TO_CLEAR_AWAY)
         self._book.records.close()
 
     def _enqueue(self, job: Job) -> None:
         job.context = copy_context()
-        self._starts.append((time.time(), job.owner))
+        self._hourly.count(job.owner)
         self._queue.append(job)
         self._changed.notify_all()
 
@@ -207,18 +209,7 @@ class Jobs:
             raise JobError("a training of yours is still going on; stop it or wait for its end")
         if len(self._queue) >= self.limits.queued:
             raise JobError(f"{self.limits.queued} trainings are waiting already; try again later")
-        self._check_hour(owner)
-
-    def _check_hour(self, owner: str) -> None:
-        now, most = time.time(), self.limits.jobs_an_hour
-        while self._starts and self._starts[0][0] < now - AN_HOUR:
-            self._starts.popleft()
-        own = [started for started, by in self._starts if owner and by == owner]
-        if most is not None and len(own) >= most:
-            raise JobError(
-                f"{most} trainings an hour are the most for one visitor; come again in "
-                f"{roughly(own[-most] + AN_HOUR - now)}"
-            )
+        self._hourly.check(owner)
 
     def _typical(self, job: Job) -> float | None:
         """What a training like this has taken here, within what it may take."""
@@ -230,17 +221,8 @@ class Jobs:
             if job in self._queue:
                 self._queue.remove(job)
                 self._book.change(job, state="stopped")
-            elif job.live and not job.stopping:
-                self._book.change(job, stopping=True, note=note)
-                if self._worker is not None:
-                    self._worker.tell("stop")
-                    _later(SECONDS_TO_STOP, self._insist, job, self._worker)
-
-    def _insist(self, job: Job, worker: Worker) -> None:
-        """What does not end by itself, as in the middle of a download, and has learned nothing."""
-        with self._changed:
-            if job.live and not job.learning:
-                worker.kill()
+            elif self._attempt is not None and self._attempt.job is job:
+                self._attempt.stop(note)
 
     def _run_queue(self) -> None:
         while True:
@@ -250,69 +232,32 @@ class Jobs:
                     return
                 job = self._queue.popleft()
                 try:
-                    worker = self._hand_over(job)
+                    attempt = self._begin(job)
                 except (OSError, RuntimeError) as error:
                     self._book.change(job, state="failed", error=why_it_did_not_start(error))
                     continue
-            timers = self._timers(job, worker)
-            self._follow(job, worker)
+            timers = self._timers(attempt)
+            attempt.follow()
             for timer in timers:
                 timer.cancel()
+            with self._changed:
+                self._attempt = None
+                attempt.end()
             self.keep_warm()
 
-    def _hand_over(self, job: Job) -> Worker:
+    def _begin(self, job: Job) -> Attempt:
         """Give the job to a worker; the lock is held, so that a `stop` cannot come before it."""
-        order = {"source": job.source, "out": str(job.out.absolute()), "options": job.options}
         worker = self._spare if self._spare and self._spare.alive else self._hire()
-        self._worker, self._spare, self._running = worker, None, job
-        self._book.change(job, state="loading", started=time.time(), worker=worker.mark)
-        job.context.run(worker.tell, json.dumps(order))
-        return worker
+        self._spare, self._attempt = None, Attempt(job, worker, self._book)
+        self._attempt.begin()
+        return self._attempt
 
-    def _timers(self, job: Job, worker: Worker) -> list[threading.Timer]:
+    def _timers(self, attempt: Attempt) -> list[threading.Timer]:
         most = self.limits.job_seconds
         if most is None:
             return []
         note = f"stopped after {spoken(most)}, the most that a training may take here"
         return [
-            _later(most, self._end, job, note),
-            _later(most + SECONDS_TO_FINISH, worker.kill),
+            later(most, self._end, attempt.job, note),
+            later(most + SECONDS_TO_FINISH, attempt.cut_off),
         ]
-
-    def _follow(self, job: Job, worker: Worker) -> None:
-        """Take in what the worker says until it ends, and clear away what it left unfinished."""
-        for message in worker.messages():
-            with suppress(TransferError):
-                self._hear(job, message)
-        status = worker.wait()
-        with self._changed:
-            self._worker = self._running = None
-            if not (job.out / RECORD).exists() and not job.can_go_on:
-                with suppress(OSError):
-                    self._book.records.remove_folder(job.out)
-            if job.live and job.stopping and not job.learning:
-                self._ended(job, "stopped")
-            elif job.live:
-                self._ended(job, "failed", why_it_died(status))
-
-    def _hear(self, job: Job, message: dict) -> None:
-        if "error" in message:
-            self._ended(job, "failed", redacted(str(message["error"])))
-        elif "stopped" in message:
-            self._ended(job, "stopped")
-        elif "ready" not in message:
-            self._book.take(job, events.from_json(message))
-
-    def _ended(self, job: Job, state: str, error: str = "") -> None:
-        """Without a run; the end of the app is no fault of the job's."""
-        if self._closed:
-            state, error = "interrupted", INTERRUPTED
-        if job.live:
-            self._book.change(job, state=state, error=error, passing=None)
-
-
-def _later(seconds: float, call, *args) -> threading.Timer:
-    timer = threading.Timer(seconds, call, args)
-    timer.daemon = True
-    timer.start()
-    return timer

@@ -22,7 +22,6 @@ from transfer.run_folder import RECORD, REPORT, TENSORS
 WORD = r"(?![.~-])[\w.-]{1,96}(?<![.-])"
 HUB_ID = re.compile(rf"({WORD}/{WORD})(?:@(.+))?", re.ASCII)
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]{0,199}", re.ASCII)
-COMMIT = re.compile(r"[0-9a-f]{40}")
 SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 SITES = ("https://huggingface.co", "https://www.huggingface.co", "https://hf.co")
 AT_A_REVISION = ("tree", "blob", "resolve", "commit")

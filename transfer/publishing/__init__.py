@@ -2,8 +2,9 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 WHAT = ("head", "full")
 CARD = "README.md"
+LONGEST_SECONDS = 24 * 3600  # that a publish may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +177,22 @@ def _find_place(delivery: Delivery, private: bool) -> Generator[Waiting, None, t
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder that nobody else can read, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(dir=private_folder("publish")))
+    place = private_folder("publish")
+    _remove_leftovers(place)
+    folder = Path(tempfile.mkdtemp(dir=place))
     try:
         (folder / "bundle").mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """What publishes left that were killed, which may be a whole network."""
+    for folder in place.iterdir():
+        with suppress(OSError):  # somebody else was quicker
+            if time.time() - folder.stat().st_mtime > LONGEST_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _fill(

@@ -8,7 +8,6 @@ import re
 import stat
 import struct
 import zipfile
-import zlib
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from transfer.errors import ImageError, SourceError
 from transfer.settings import LIMITS
+from transfer.source.bounded import read_member
 from transfer.source.labelled import LabelledImages
 from transfer.source.tree import Tree, folders_of, is_image, is_junk, open_tree
 
@@ -131,25 +131,10 @@ def _tell_what_is_there(files: list[str], path: Path) -> None:
 
 
 def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], file: str) -> bytes:
-    """A member's bytes; safe from several threads, for the archive locks its file."""
-    member = members[file]
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # the others unpack as much as they hold at once
-        raise ImageError("this is packed in a way that is not read here; zip the folder anew")
-    if member.file_size > LIMITS.image_bytes:
-        raise ImageError(
-            f"expected at most {LIMITS.image_bytes // 1_000_000} MB, found "
-            f"{member.file_size // 1_000_000}; make the image smaller"
-        )
     try:
-        with archive.open(member) as opened:
-            # so much at a time is unpacked, whatever the member holds
-            data = opened.read(member.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
-        data = b""
-    if len(data) != member.file_size:
-        raise ImageError("the zip is broken here; zip the folder anew")
-    return data
+        return read_member(archive, members[file])
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):
+        raise ImageError("the zip is broken here; zip the folder anew") from None
 
 
 def _revision(members: dict[str, zipfile.ZipInfo]) -> str:

@@ -2,11 +2,15 @@
 
 import functools
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
 from transfer.errors import ImageError
+from transfer.settings import LIMITS
+from transfer.source.bounded import check_size, read_file, read_member
 from transfer.source.split import split_called
 
 ARCHIVE = "zip://"
@@ -53,19 +57,23 @@ class Files:
             raise ImageError("only a path stands here, and its file is not in the data set")
         name, *inner = self._names(path)
         try:
-            return _archive(self, name).read(*inner) if inner else self.content(name)
+            return self._member(name, *inner) if inner else self.content(name)
         except (FileNotFoundError, KeyError):
             raise ImageError("its file is not in the data set") from None
         except zipfile.BadZipFile:
             raise ImageError("its archive is damaged") from None
 
     def content(self, name: str) -> bytes:
-        """Raises FileNotFoundError."""
-        return Path(self.root + name).read_bytes()
+        """Raises FileNotFoundError, or ImageError where it is too large."""
+        return read_file(Path(self.root + name))
 
     def open(self, name: str) -> BinaryIO:
         """Raises FileNotFoundError."""
         return Path(self.root + name).open("rb")
+
+    def _member(self, archive: str, name: str) -> bytes:
+        opened = _archive(self, archive)
+        return read_member(opened, opened.getinfo(name))
 
     def _names(self, path: str) -> list[str]:
         """The file, or the archive and the file in it."""
@@ -82,28 +90,38 @@ class HubFiles(Files):
     token: str | None = field(repr=False)
 
     def content(self, name: str) -> bytes:
-        """In one request, where `HfFileSystem` takes four."""
+        """In one request, where `HfFileSystem` takes four; of what is too large only the start."""
         from huggingface_hub import constants, hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
         where = {"repo_type": "dataset", "revision": self.revision}
+        headers = build_hf_headers(token=self.token) | {"Range": f"bytes=0-{LIMITS.image_bytes}"}
         response = http_backoff(
             "GET",
             hf_hub_url(self.repository, name, **where),
-            headers=build_hf_headers(token=self.token),
+            headers=headers,
             timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
         )
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return b""  # an empty file has no first byte
         try:
             hf_raise_for_status(response)
         except EntryNotFoundError:
             raise FileNotFoundError(name) from None
+        check_size(_whole_size(response.headers, len(response.content)))
         return response.content
 
     def open(self, name: str) -> BinaryIO:
         from huggingface_hub import HfFileSystem
 
         return HfFileSystem(token=self.token).open(self.root + name, "rb")
+
+
+def _whole_size(headers: Mapping[str, str], received: int) -> int:
+    """The file's own size, where a part of it came."""
+    total = headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdecimal() else received
 
 
 @functools.lru_cache(maxsize=8)

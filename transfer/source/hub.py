@@ -2,7 +2,8 @@
 
 An open one is downloaded into the cache that `datasets` shares with all programs. One that is
 private or gated, or of which only some images a class are wanted, is streamed into a folder of our
-own, and only after the Hub has just confirmed access with the present token.
+own, and only after the Hub has just confirmed access with the present token. So is each that a
+stranger names: our own folders are bounded, that cache is not.
 """
 
 import errno
@@ -69,7 +70,8 @@ def _read(repository: Repository, wish: Wish) -> LabelledImages:
     """Given up when the Hub falls silent, however far it has come."""
     from huggingface_hub import HfApi
 
-    read = read_streamed if repository.closed or wish.limit_per_class else read_downloaded
+    bounded = repository.closed or wish.limit_per_class or hub.serves_strangers()
+    read = read_streamed if bounded else read_downloaded
     try:
         return hub.watch(
             lambda: read(repository, wish),

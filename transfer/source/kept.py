@@ -1,16 +1,14 @@
 """Images taken from the Hub, kept in the user's own cache: found by what was asked for.
 
 One folder a taking: `taken.json` with everything but pixels, and a file of encoded images a split.
-Folders are 0700 and files 0600, for some of them came from private data sets.
+Folders are 0700 and files 0600, for some of them came from private data sets. They are bounded, and
+nothing goes that somebody reads: see `transfer.fetched`.
 """
 
-import functools
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,33 +16,30 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock
 
 from transfer.errors import ImageError
+from transfer.fetched import PART, RECORD, DataSet, DataSets, open_data_sets
 from transfer.source.labelled import LabelledImages, Problem, Split
-from transfer.store import private_folder, told
+from transfer.store import told
 
 FORMAT = 1
-RECORD, PART = "taken.json", ".part"
-DAY_SECONDS = 24 * 3600
+STRETCH_BYTES, STRETCHES = 1 << 25, 64
 
 
 def find(key: dict) -> LabelledImages | None:
     """What was kept under this key (JSON), or None."""
-    images = _open(_place(key))
-    if images is None:
-        shutil.rmtree(_place(key), ignore_errors=True)  # cut off, or of an older version
-    return images
+    return _open(_place(key))
 
 
 def find_public(name: str, wish: dict) -> LabelledImages | None:
     """The newest taking of an open data set that this wish made, at whatever revision."""
-    folders = (path.parent for path in private_folder("taken").glob(f"*/{RECORD}"))
-    found = [folder for folder in folders if folder.suffix != PART]
-    for folder in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
-        key = (_record(folder) or {}).get("key", {})
+    found = [data_set for data_set in open_data_sets().entries() if data_set.whole]
+    for data_set in sorted(found, key=lambda one: one.written, reverse=True):
+        key = _record(data_set).get("key", {})
         named = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
         if named and not key["closed"] and all(key[field] == wish[field] for field in wish):
-            return _open(folder)
+            return _open(data_set)
     return None
 
 
@@ -56,33 +51,47 @@ class Kept:
     file: BinaryIO
     names: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    _room: int = 0
 
     def add(self, name: str, data: bytes) -> None:
-        """Raises CacheError on a full disk."""
+        """What was used least recently goes for it. Raises CacheError on a full disk or cache."""
         start = self.spans[-1][1] if self.spans else 0
+        self._make_room(len(data))
         with told():
             self.file.write(data)
         self.names.append(name)
         self.spans.append((start, start + len(data)))
 
     def as_split(self, labels: np.ndarray) -> Split:
-        read = functools.partial(_read, self.path, self.spans)
+        read = _Reader(self.path, self.spans).read
         return Split(labels=labels, names=tuple(self.names), read=read)
+
+    def _make_room(self, needed: int) -> None:
+        """A stretch at a time, for it takes a look at all that is kept."""
+        if needed > self._room:
+            data_sets = open_data_sets()
+            self._room = max(needed, min(STRETCH_BYTES, data_sets.limit // STRETCHES))
+            data_sets.make_room(self._room, keep=(DataSet(path=self.path.parent),))
+        self._room -= needed
 
 
 @contextmanager
 def keeping(key: dict) -> Iterator[Path]:
     """A new folder, found under the key only once the block has ended well."""
-    top = private_folder("taken")
-    _remove_leftovers(top)
-    with told():
-        part = Path(tempfile.mkdtemp(dir=top, suffix=PART))
+    data_sets, place = open_data_sets(), _place(key)
+    _remove_leftovers(data_sets)
+    part = data_sets.of(f"{secrets.token_hex(16)}{PART}")
+    with told(), part.lock:
+        part.path.mkdir(mode=0o700)
+        held = part.in_use()
     try:
-        yield part
-        with told():
-            _move(part, _place(key))
+        yield part.path
+        with told(), part.lock:
+            held.release()  # Windows moves no folder in which a file is open
+            _move(part.path, place.path)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        held.release()
+        part.remove()
 
 
 @contextmanager
@@ -122,23 +131,28 @@ def write_record(folder: Path, key: dict, images: LabelledImages, kept: dict[str
         file.write(json.dumps(record).encode())
 
 
-def _place(key: dict) -> Path:
+def _place(key: dict) -> DataSet:
     text = json.dumps(key | {"format": FORMAT}, sort_keys=True)
-    return private_folder("taken") / hashlib.sha256(text.encode()).hexdigest()
+    return open_data_sets().of(hashlib.sha256(text.encode()).hexdigest())
 
 
-def _record(folder: Path) -> dict | None:
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _record(data_set: DataSet) -> dict:
+    """Nothing where it was cut off, or is of another version."""
+    record = data_set.known()
+    return record if record.get("format") == FORMAT else {}
+
+
+def _open(data_set: DataSet) -> LabelledImages | None:
+    """They are not removed as long as anything can read of them."""
+    held = data_set.in_use()
+    if held is None:
         return None
-    return record if record.get("format") == FORMAT else None
-
-
-def _open(folder: Path) -> LabelledImages | None:
-    record = _record(folder)
-    if record is None:
+    record = _record(data_set)
+    if not record:
+        held.release()
+        data_set.remove()
         return None
+    data_set.touch()
     return LabelledImages(
         source=record["source"],
         revision=record["revision"],
@@ -147,7 +161,7 @@ def _open(folder: Path) -> LabelledImages | None:
             name: Split(
                 labels=np.array(split["labels"], dtype=np.int64),
                 names=tuple(split["names"]),
-                read=functools.partial(_read, folder / f"{name}.bin", split["spans"]),
+                read=_Reader(data_set.path / f"{name}.bin", split["spans"], held).read,
             )
             for name, split in record["splits"].items()
         },
@@ -157,14 +171,22 @@ def _open(folder: Path) -> LabelledImages | None:
     )
 
 
-def _read(path: Path, spans: list[list[int]], row: int) -> bytes:
-    start, end = spans[row]
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(end - start)
-    except OSError:
-        raise ImageError("its copy in the cache is gone; open the data set again") from None
+@dataclass(frozen=True)
+class _Reader:
+    """Of one split's images; they are not removed as long as it is there to hold the lock."""
+
+    path: Path
+    spans: list
+    held: FileLock | None = None
+
+    def read(self, row: int) -> bytes:
+        start, end = self.spans[row]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(end - start)
+        except OSError:
+            raise ImageError("its copy in the cache is gone; open the data set again") from None
 
 
 def _create(path: Path) -> BinaryIO:
@@ -180,11 +202,8 @@ def _move(part: Path, place: Path) -> None:
             raise
 
 
-def _remove_leftovers(top: Path) -> None:
+def _remove_leftovers(data_sets: DataSets) -> None:
     """What trainings left that were killed while they took images."""
-    for part in top.glob(f"*{PART}"):
-        try:
-            if time.time() - part.stat().st_mtime > DAY_SECONDS:
-                shutil.rmtree(part, ignore_errors=True)
-        except OSError:
-            continue
+    for data_set in data_sets.entries():
+        if not data_set.whole:
+            data_set.remove()

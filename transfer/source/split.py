@@ -1,5 +1,7 @@
 """Train, validation and test: taken where a source has them, made where it does not."""
 
+import re
+
 import numpy as np
 
 from transfer.errors import SourceError
@@ -15,9 +17,13 @@ SPLIT_NAMES = {
 
 
 def split_called(name: str) -> str | None:
-    """The split that a folder or a data set's split of this name stands for, or None."""
+    """The split that a folder or a data set's split of this name stands for, or None.
+
+    "set" may stand behind each name: test_set, testset.
+    """
+    plain = re.sub("[ _-]?set$", "", name.lower())
     for split, names in SPLIT_NAMES.items():
-        if name.lower() in names:
+        if plain in names:
             return split
     return None
 

@@ -8,13 +8,13 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from transfer.errors import ImageError
+from transfer.reading import read_ahead
 from transfer.source import kept
 from transfer.source.cells import Files
 from transfer.source.columns import ROWS_LOOKED_AT, Columns, Look, Wish
@@ -156,7 +156,7 @@ def read_streamed(repository: Repository, wish: Wish) -> LabelledImages:
         taken = _take(folder, found, columns, files, wish.limit_per_class)
         images, splits = _numbered(images, taken, found.features[columns.label])
         kept.write_record(folder, key, images, splits)
-    return kept.find(key)
+    return kept.find(key) or read_streamed(repository, wish)  # somebody cleared it this moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,20 +250,19 @@ class Draw:
 def _keep(drawn: Iterator[tuple], files: Files, split: kept.Kept, draw: Draw) -> list:
     """Fetch and write the images, several at once; the labels of those that could be."""
     labels = []
-    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
-        while some := list(itertools.islice(drawn, 4 * FETCHED_AT_ONCE)):
-            fetched = pool.map(lambda taken: _fetch(files, taken[1]), some)
-            for (label, cell), data in zip(some, fetched, strict=True):
-                name = _name(draw.split, files, cell, data)
-                if isinstance(data, ImageError):
-                    draw.problems.append(Problem(where=name, why=str(data)))
-                else:
-                    split.add(name, data)
-                    labels.append(label)
+    fetch = functools.partial(_fetch, files)
+    for (label, cell), data in read_ahead(fetch, drawn, FETCHED_AT_ONCE):
+        name = _name(draw.split, files, cell, data)
+        if isinstance(data, ImageError):
+            draw.problems.append(Problem(where=name, why=str(data)))
+        else:
+            split.add(name, data)
+            labels.append(label)
     return labels
 
 
-def _fetch(files: Files, cell) -> bytes | ImageError:
+def _fetch(files: Files, taken: tuple) -> bytes | ImageError:
+    _, cell = taken
     try:
         return files.read(cell)
     except ImageError as error:

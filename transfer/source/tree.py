@@ -5,6 +5,7 @@ A class is a folder, or stands in a table beside the images.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 from transfer.errors import SourceError
 from transfer.image import Picture
 from transfer.source.labelled import LabelledImages, Problem, Split
+from transfer.source.labels import listed
 from transfer.source.split import split_called
 from transfer.source.table import TABLES, read_table
 
@@ -20,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
     f".{name}"
     for name in "jpg jpeg jfif png gif webp bmp tif tiff ppm pgm heic heif avif".split(" ")
 )
+MOST_SPLITS = 10  # of a cross-validation; more folders than that are classes
 JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
 
@@ -67,8 +70,12 @@ def open_tree(
     tables = list(dict.fromkeys(tables))
     if tables:
         labels, label_column = _by_table(tree, tables, label_column, found)
+        found += _unused(labels, splits, top)
     else:
+        if splits["train"] == top:
+            _check_no_splits(tree, top)
         labels, label_column = _by_folder(tree, splits, found), None
+        found += _unused(filter(is_image, tree.files), splits, top)
     classes = tuple(sorted(set(labels.values()), key=_in_order))
     if not classes:
         raise SourceError(
@@ -96,6 +103,11 @@ def _parent(path: str) -> str:
 
 def _within(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
+
+
+def _below(path: str, folder: str) -> str:
+    """The path as it is seen from the folder that it lies in."""
+    return path[len(folder) + 1 :] if folder else path
 
 
 def _children(tree: Tree, folder: str) -> list[str]:
@@ -136,6 +148,44 @@ def _split_folders(tree: Tree, top: str) -> dict[str, str]:
     return dict(named)
 
 
+def _check_no_splits(tree: Tree, top: str) -> None:
+    """Raises SourceError where a few folders hold the same folders and no image beside them, as
+    splits of other names do: taken for classes, they would teach nothing."""
+    inside: dict[str, set[str]] = {}
+    for file in tree.files:
+        folder, *deeper = _parts(_below(file, top))
+        if not is_image(file) or not deeper:
+            continue
+        if len(deeper) == 1:
+            return
+        inside.setdefault(folder, set()).add(deeper[0])
+    shared = set.intersection(*inside.values()) if inside else set()
+    if 2 <= len(inside) <= MOST_SPLITS and len(shared) >= 2:
+        raise SourceError(
+            f"expected class folders in {tree.name!r}, found the same folders "
+            f"({listed(sorted(shared))}) in each of {listed(sorted(inside))}; name these train, "
+            "validation and test if they are splits, or move the images up if they are classes"
+        )
+
+
+def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[Problem]:
+    """What lies beside the folders of splits, each folder in one word."""
+    beside: Counter[str] = Counter()
+    problems = []
+    for file in files:
+        if any(_within(file, folder) for folder in splits.values()):
+            continue
+        name, *deeper = _parts(_below(file, top))
+        if deeper:
+            beside[name] += 1
+        else:
+            problems.append(Problem(where=file, why="not in the folder of a split"))
+    for name, images in beside.items():
+        why = f"not used, for it is not called train, validation or test (images: {images:,})"
+        problems.append(Problem(where=name, why=why, skipped=images))
+    return problems
+
+
 def _by_folder(tree: Tree, splits: dict[str, str], problems: list[Problem]) -> dict[str, str]:
     """Image → class; raises SourceError where a class folder has none."""
     labels: dict[str, str] = {}
@@ -144,10 +194,9 @@ def _by_folder(tree: Tree, splits: dict[str, str], problems: list[Problem]) -> d
         for file in tree.files:
             if not _within(file, folder):
                 continue
-            inside = file[len(folder) + 1 :] if folder else file
-            name, slash, _ = inside.partition("/")
+            name, slash, _ = _below(file, folder).partition("/")
             if not is_image(file):
-                problems.append(Problem(where=file, why="not named as an image"))
+                problems.append(Problem(where=file, why="not named as an image", skipped=0))
             elif not slash:
                 problems.append(Problem(where=file, why="not in the folder of a class"))
             else:
@@ -191,7 +240,8 @@ def _by_table(
                     f"{labels[file]!r} and {label!r}; keep one"
                 )
             if why:
-                problems.append(Problem(where=f"{table} row {number}", why=why))
+                # an image that is there and finds no label is told and counted below
+                problems.append(Problem(where=f"{table} row {number}", why=why, skipped=0))
     unnamed = sorted(set(there.values()) - labels.keys(), key=_parts)
     problems += [Problem(where=file, why="not in the table of labels") for file in unnamed]
     return labels, column

@@ -29,7 +29,8 @@ def answers(cards: list[str], note: str = "", key: str = "") -> str:
     """All cards under each other, below the `key` to them; `note` tells of those not there."""
     told = f'<p class="note">{escape(note)}</p>' if note else ""
     body = f"{key}{''.join(cards)}{told}"
-    return f'<div class="answers" role="status" aria-live="polite">{body}</div>'
+    region = 'role="status" aria-live="polite" aria-atomic="false"'  # they come one by one
+    return f'<div class="answers" {region}>{body}</div>'
 
 
 def about(text: str, *, warning: bool = False) -> str:

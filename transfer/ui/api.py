@@ -1,7 +1,6 @@
 """What other programs may call, by name; everything else on the page is private."""
 
 import secrets
-from pathlib import Path
 
 import gradio as gr
 
@@ -10,6 +9,7 @@ from transfer.events import EpochDone, PhaseStarted, RunSaved
 from transfer.jobs import Job
 from transfer.ui.runs import Runs
 from transfer.ui.trainings import Trainings
+from transfer.ui.uploads import uploaded
 from transfer.ui.visitor import as_message
 
 CALLS_AT_ONCE = 4
@@ -44,7 +44,8 @@ class Api:
         """Say what is on a picture, by a finished run of this app.
 
         Args:
-            image: the picture: JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.
+            image: the picture, uploaded, or over MCP as a `data:` address, for no other address is
+                fetched: JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.
             run: as list_runs names it, or `example:digits`, or a model on the Hub as user/name.
             top: how many classes to name.
 
@@ -52,9 +53,10 @@ class Api:
             [{label, score}], best first; score 0 to 1, over all classes summing to 1.
         """
         with as_message():
-            found = self.runs.classifier(self._caller(request), run).classify(
-                Path(image["path"]), top
-            )
+            picture = uploaded(image)
+            if type(top) is not int or top < 1:
+                raise SettingsError("top must be a whole number from 1 up, found something else")
+            found = self.runs.classifier(self._caller(request), run).classify(picture, top)
         return [{"label": p.label, "score": p.score} for p in found]
 
     def start_training(

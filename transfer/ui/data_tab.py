@@ -2,20 +2,32 @@
 
 import gradio as gr
 
-from transfer.source.presets import PRESETS
 from transfer.ui.fetch import fetches
 from transfer.ui.fold import fold
-from transfer.ui.own import OwnData
+from transfer.ui.own import OwnData, choices
+from transfer.ui.questions import OF_THE_SOURCE, Questions
 from transfer.ui.sources import Sources
+from transfer.ui.turn import turns
 from transfer.ui.visitor import PRIVATE
 
+QUIET = {"show_progress": "hidden"} | PRIVATE
+AT_ONCE = {"trigger_mode": "multiple"}
+# what was read of the classes before one was added must not be told after it
+IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
 
-def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple:
-    """(the source, what shows a visitor's own classes, what shows the source)."""
+
+def data_tab(
+    sources: Sources,
+    visitor: gr.BrowserState,
+    opened: gr.events.Dependency,
+    tabs: gr.Tabs,
+) -> gr.Dropdown:
+    """The source that is chosen."""
+    own, questions = sources.own, Questions()
     kinds = "a Hub id like user/name" + ("" if sources.shared else ", a zip or a folder of classes")
     with gr.Row():
         source = gr.Dropdown(
-            [(preset.title, preset.source) for preset in PRESETS],
+            choices(),
             value="digits",
             label="Images",
             info=f"Choose, or type {kinds}.",
@@ -25,44 +37,53 @@ def data_tab(sources: Sources, visitor: gr.BrowserState, tabs: gr.Tabs) -> tuple
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
     with fold("Upload a zip"):
-        uploaded = _upload(sources.own, visitor, source)
+        file, drop = _upload()
     with fold("Make your own classes"):
-        own, made = _own_classes(sources.own, visitor, source)
-    summary, found = gr.HTML(), gr.HTML()
+        shown, use = _own_classes(own, visitor, source)
     with gr.Row():
         look = gr.Button("Look for problems")
         onward = gr.Button("Train on these", variant="primary")
-    shown = {"fn": sources.show, "inputs": [visitor, source], "outputs": summary}
-    show.click(**shown, **PRIVATE)
-    uploaded.success(**shown, **PRIVATE)
-    made.success(**shown, **PRIVATE)
-    look.click(
-        sources.look,
-        [visitor, source],
-        found,
-        show_progress="hidden",
-        concurrency_limit=2,
+    found, summary = gr.HTML(), gr.HTML()  # below all buttons, which stay where they are
+    opened.then(own.at_hand, visitor, [source, *shown], **IN_TURN, **QUIET)
+    others = (  # quiet, for what went wrong would lie over the source
+        file.upload(own.upload, [visitor, file], [source, file], **QUIET),
+        drop.click(own.remove_upload, [visitor, source], source, **QUIET),
+        use.click(own.use, visitor, source, **QUIET),
+    )
+    asks = {"inputs": [visitor, source]} | AT_ONCE
+    shows = {"fn": questions.answered(sources.show), "outputs": summary} | asks
+    looks = {"fn": questions.answered_in_steps(sources.look), "outputs": found} | asks
+    opened.then(**shows, **QUIET)
+    show.click(**shows, **PRIVATE)
+    look.click(**looks, concurrency_limit=2, **QUIET)
+    for other in others:  # its images may be new ones under the same name
+        other.success(questions.forget, None, found, **QUIET).then(**shows, **PRIVATE)
+    gr.on(
+        [source.change, summary.change, found.change],
+        None,
+        [source, summary, found],
+        [summary, found],
+        js=OF_THE_SOURCE,
+        **AT_ONCE,
         **PRIVATE,
     )
-    for event in (source.input, uploaded.success, made.success):
-        event(lambda: "", None, found, show_progress="hidden", **PRIVATE)
-    source.input(lambda: "", None, summary, show_progress="hidden", **PRIVATE)
-    onward.click(lambda: gr.Tabs(selected="train"), None, tabs, **PRIVATE)
-    return source, own, summary
+    source.change(questions.turn_to, source, **AT_ONCE, **QUIET)
+    turns(onward.click, gr.Textbox("train", visible=False), tabs)
+    return source
 
 
-def _upload(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown):
-    """The event that makes an upload the source."""
+def _upload() -> tuple:
+    """(a file to upload, the button that removes one)."""
     file = gr.File(
         file_types=[".zip"],
         label="A zip with a folder of images a class, or train, validation and test of such",
         height=120,
     )
-    return file.upload(own.upload, [visitor, file], source, **PRIVATE)
+    return file, gr.Button("Remove the chosen upload", size="sm")
 
 
 def _own_classes(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown) -> tuple:
-    """(what shows the classes, the event that makes them the source)."""
+    """(what shows the classes, the button that makes them the source)."""
     with gr.Row():
         name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
         add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")
@@ -79,9 +100,9 @@ def _own_classes(own: OwnData, visitor: gr.BrowserState, source: gr.Dropdown) ->
         remove = gr.Button("Remove this class")
     shown = [chosen, overview]
     for event in (add.click, name.submit):
-        event(own.add_class, [visitor, name], [*shown, name], **PRIVATE)
+        event(own.add_class, [visitor, name], [*shown, name], **IN_TURN, **PRIVATE)
     photos.upload(own.add_photos, [visitor, chosen, photos], [overview, photos], **PRIVATE)
     camera.input(own.add_photos, [visitor, chosen, camera], [overview, camera], **PRIVATE)
-    remove.click(own.remove_class, [visitor, chosen], shown, **PRIVATE)
+    remove.click(own.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
     fetches(save, own.download, [visitor], "fetched-photos")
-    return shown, use.click(own.use, visitor, source, **PRIVATE)
+    return shown, use

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -12,24 +13,48 @@ SECONDS_A_DOWNLOAD_STAYS = 600.0
 
 
 class Downloads:
-    """Folders with names that nobody can guess, in the one from which gradio serves files as they
-    are: from any other it would keep a copy for ever."""
+    """One of a kind a visitor, in folders with names that nobody can guess, below the one from
+    which gradio serves files as they are: from any other it would keep a copy for ever."""
 
     def __init__(self):
         self._root: tempfile.TemporaryDirectory | None = None
+        self._kept: dict[str, tuple[float, Path]] = {}  # visitor → (when, folder), oldest first
+        self._lock = threading.Lock()
 
-    def new_folder(self) -> Path:
-        """An empty folder, to be removed after SECONDS_A_DOWNLOAD_STAYS or with the app."""
-        if self._root is None or not Path(self._root.name).is_dir():
-            Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-            self._root = tempfile.TemporaryDirectory(
-                prefix="transfer-", dir=get_upload_folder(), ignore_cleanup_errors=True
-            )
-        folder = Path(tempfile.mkdtemp(dir=self._root.name))
-        timer = threading.Timer(SECONDS_A_DOWNLOAD_STAYS, shutil.rmtree, (folder, True))
+    def new_folder(self, visitor: str) -> Path:
+        """An empty folder instead of this visitor's last one, to be removed after
+        SECONDS_A_DOWNLOAD_STAYS or with the app."""
+        with self._lock:
+            self._remove(visitor)
+            if self._root is None or not Path(self._root.name).is_dir():
+                Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
+                self._root = tempfile.TemporaryDirectory(
+                    prefix="transfer-", dir=get_upload_folder(), ignore_cleanup_errors=True
+                )
+            folder = Path(tempfile.mkdtemp(dir=self._root.name))
+            self._kept[visitor] = time.monotonic(), folder
+            if len(self._kept) == 1:
+                self._remove_later(SECONDS_A_DOWNLOAD_STAYS)
+            return folder
+
+    def _remove_old(self) -> None:
+        """In one thread for all: it comes again as long as something is left."""
+        with self._lock:
+            for visitor, (made, _) in [*self._kept.items()]:
+                left = made + SECONDS_A_DOWNLOAD_STAYS - time.monotonic()
+                if left > 0:
+                    self._remove_later(left)
+                    return
+                self._remove(visitor)
+
+    def _remove_later(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._remove_old)
         timer.daemon = True
         timer.start()
-        return folder
+
+    def _remove(self, visitor: str) -> None:
+        if visitor in self._kept:
+            shutil.rmtree(self._kept.pop(visitor)[1], ignore_errors=True)
 
 
 def zipped(folder: Path, target: Path) -> Path:

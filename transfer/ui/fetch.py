@@ -22,4 +22,5 @@ def fetches(button: gr.Button, make: Callable, inputs: list, name: str, **limits
     )
     making = busy.then(make, inputs, made, **PRIVATE, **limits)
     making.success(js=PRESS.format(name=name), **QUIET)
-    making.then(lambda: gr.Button(label, interactive=True), None, button, **QUIET)
+    for ended in (making.success, making.failure):  # gradio's `then` follows no failure
+        ended(lambda: gr.Button(label, interactive=True), None, button, **QUIET)

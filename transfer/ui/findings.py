@@ -10,7 +10,7 @@ PLACES_SHOWN = 5
 
 def progress(event: CacheProgress) -> str:
     return (
-        f'<p role="status">Looking at all images: {event.done:,} of {event.total:,}</p>'
+        f"{_told('<p>Looking at all images</p>')}<p>{event.done:,} of {event.total:,}</p>"
         f'<div class="progress"><i style="width:{100 * event.done / max(event.total, 1):.1f}%"></i>'
         "</div>"
     )
@@ -25,9 +25,16 @@ def findings(found: Findings) -> str:
     told = "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in lines)
     reasons = list(by_reason(found.problems).items())
     if not reasons:
-        return f"<h3>All {images:,} images can be read</h3>{told}<p>Nothing else to tell.</p>"
+        return _told(
+            f"<h3>All {images:,} images can be read</h3>{told}<p>Nothing else to tell.</p>"
+        )
     rows = "".join(f"<li>{_places(where)}: {escape(why)}</li>" for why, where in reasons)
-    return f'<h3>Looked at {images:,} images</h3>{told}<ul class="warning">{rows}</ul>'
+    return _told(f'<h3>Looked at {images:,} images</h3>{told}<ul class="warning">{rows}</ul>')
+
+
+def _told(text: str) -> str:
+    """In a live region, without the numbers that change all the time."""
+    return f'<div role="status" aria-live="polite">{text}</div>'
 
 
 def _places(where: list[str]) -> str:

@@ -26,7 +26,8 @@ NOT_OPENED = (
     "How long that takes cannot be told before the images are known: choose Show images in Data."
 )
 NOT_MEASURED = (
-    "How long that takes is told once this machine has been measured, soon after the app's start."
+    "How long that takes is told once this machine has been measured: while it rests, or, where "
+    "a GPU is lent for some seconds, in a first training."
 )
 BODIES = {
     "hub": "with ImageNet's body",

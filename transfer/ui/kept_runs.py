@@ -18,6 +18,7 @@ from transfer.ui.runs import finished
 from transfer.ui.visitor import as_message, known
 
 NO_RUNS = "<p>No finished runs yet; the first one will stand here.</p>"
+QUESTION = '<div role="status" aria-live="polite">{}</div>'
 NOBODY = ""  # whose runs of the command line and of other programs are
 
 
@@ -28,25 +29,26 @@ class KeptRuns:
         self.jobs = jobs
         self.downloads = Downloads()
 
-    def listed(self, visitor: str, shown: str = ""):
+    def listed(self, visitor: str, shown: str = "", compared: list[str] | None = None):
         """(the list, the run to choose, those to compare, what is done with them); `shown` is
-        chosen where it is there."""
+        chosen where it is there, and of those `compared` stay which are."""
         runs = self.jobs.runs_of(visitor)
         names = [(f"{run.name}, {run.accuracy:.1%}, {_age(run)}", run.id) for run in runs]
         ids = [run.id for run in runs]
         chosen = shown if shown in ids else ids[0] if ids else None
+        still = [each for each in compared or [] if each in ids]
         page = "".join(_line(run) for run in runs)
         return (
             f'<ul class="runs">{page}</ul>' if runs else NO_RUNS,
             gr.Dropdown(choices=names, value=chosen),
-            gr.Dropdown(choices=names, value=[], multiselect=True),
+            gr.Dropdown(choices=names, value=still, multiselect=True),
             gr.Column(visible=bool(runs)),
         )
 
     def show(self, visitor: str, run_id: str | None):
         """(the report of a run, the name of the run that is shown)."""
         with as_message():
-            run = self._of(visitor, run_id)
+            run = self.jobs.run_of(known(visitor), run_id)
             return report(finished(run.path), f"Report of {run.name}"), run.id
 
     def mistakes(self, visitor: str, shown: str) -> str:
@@ -54,58 +56,50 @@ class KeptRuns:
         if not shown:
             return ""
         with as_message():
-            listed = self._of(visitor, shown)
+            listed = self.jobs.run_of(known(visitor), shown)
             run = finished(listed.path)
             return mistakes(run, self._source_of(visitor, listed, run))
 
-    def rename(self, visitor: str, run_id: str | None, name: str):
+    def rename(self, visitor: str, run_id: str | None, name: str, compared: list[str]):
         """(the list …, an empty field) once a run is called something else."""
         with as_message():
-            run = self._of(visitor, run_id)
+            run = self.jobs.run_of(known(visitor), run_id)
             self.jobs.rename(run.id, visitor, name)
-        return *self.listed(visitor, run.id), ""
+        return *self.listed(visitor, run.id, compared), ""
 
     def ask(self, visitor: str, run_id: str | None):
-        """(the question whether to delete a run, the buttons that answer it)."""
+        """(the run, the question whether to delete it, the buttons that answer)."""
         with as_message():
-            run = self._of(visitor, run_id)
-        question = f"<p>Delete {escape(run.name)} for good?</p>"
+            run = self.jobs.run_of(known(visitor), run_id)
         shown = gr.Button(visible=True)
-        return gr.HTML(question, visible=True), shown, shown
+        return run.id, QUESTION.format(f"<p>Delete {escape(run.name)} for good?</p>"), shown, shown
 
     def keep(self):
         """Nothing is asked any more."""
         hidden = gr.Button(visible=False)
-        return gr.HTML("", visible=False), hidden, hidden
+        return "", QUESTION.format(""), hidden, hidden
 
-    def delete(self, visitor: str, run_id: str | None):
-        """(the list …, nothing asked any more)."""
+    def delete(self, visitor: str, asked: str, compared: list[str]):
+        """(the list …, nothing asked any more) once the run that was asked about is gone."""
         with as_message():
-            run = self._of(visitor, run_id)
+            run = self.jobs.run_of(known(visitor), asked)
             self.jobs.delete(run.id, visitor)
-        return *self.listed(visitor), *self.keep()
+        return *self.listed(visitor, compared=compared), *self.keep()
 
     def compare(self, visitor: str, run_ids: list[str] | None) -> str:
         """Runs side by side."""
         with as_message():
             if not isinstance(run_ids, list) or not FEWEST <= len(run_ids) <= MOST:
                 raise JobError(f"expected {FEWEST} to {MOST} runs to compare; choose some")
-            runs = [self._of(visitor, run_id) for run_id in run_ids]
+            runs = [self.jobs.run_of(known(visitor), run_id) for run_id in run_ids]
             return comparison([(f"{run.name}, {_age(run)}", finished(run.path)) for run in runs])
 
     def download(self, visitor: str, run_id: str | None) -> str:
         """The path of a zip of the run's folder, which is gone again after a while."""
         with as_message():
-            run = self._of(visitor, run_id)
-        folder = self.downloads.new_folder()
+            run = self.jobs.run_of(known(visitor), run_id)
+        folder = self.downloads.new_folder(visitor)
         return str(zipped(run.path, folder / f"{run.path.name}.zip"))
-
-    def _of(self, visitor: str, run_id: str | None) -> ListedRun:
-        """Raises JobError, for an id is looked up, never taken as a path."""
-        for run in self.jobs.runs_of(known(visitor)):
-            if run.id == run_id:
-                return run
-        raise JobError("expected a finished run of yours, found none; choose one from the list")
 
     def _source_of(self, visitor: str, listed: ListedRun, run: Run) -> str | None:
         """What to read a run's images from again; None where this visitor may not, or it is lost.

@@ -12,11 +12,13 @@ from transfer.ui.own import OwnData
 from transfer.ui.publish_tab import publish_tab
 from transfer.ui.publishing import Publishing
 from transfer.ui.runs import Runs
+from transfer.ui.sign_in import COMES_BACK
 from transfer.ui.sources import Sources
 from transfer.ui.train_tab import train_tab
 from transfer.ui.trainings import Trainings
 from transfer.ui.try_tab import try_tab
 from transfer.ui.trying import Trying
+from transfer.ui.turn import turns
 from transfer.ui.visitor import NEW_VISITOR, PRIVATE
 
 SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS = 600, 3_600  # what visitors sent and fetched
@@ -40,19 +42,20 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
         visitor = gr.BrowserState(
             "", storage_key="transfer-visitor", secret=os.environ.get("TRANSFER_SECRET", "local")
         )
+        opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         with gr.Tabs() as tabs:
             with gr.Tab("Data", id="data"):
-                source, own, summary = data_tab(sources, visitor, tabs)
+                source = data_tab(sources, visitor, opened, tabs)
             with gr.Tab("Train", id="train"):
-                watched = train_tab(trainings, visitor, source)
+                watched = train_tab(trainings, visitor, opened, source)
             with gr.Tab("Try it", id="try") as tries:
-                try_tab(Trying(runs), visitor, watched[2], tries)
+                try_tab(Trying(runs), visitor, opened, watched[2], tries)
             with gr.Tab("Publish", id="publish") as publishes:
                 publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
-        opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
-        opened.then(trainings.place, visitor, tabs, show_progress="hidden", **PRIVATE)
-        opened.then(sources.own.show, visitor, own, show_progress="hidden", **PRIVATE)
-        opened.then(sources.show, [visitor, source], summary, show_progress="hidden", **PRIVATE)
+        where = gr.Textbox(visible=False)
+        placed = opened.then(trainings.place, visitor, where, show_progress="hidden", **PRIVATE)
+        turns(placed.then, where, tabs)
+        placed.then(None, None, tabs, js=COMES_BACK, **PRIVATE)
         opened.then(
             trainings.watch,
             visitor,

@@ -1,13 +1,13 @@
 """The Publish tab: a finished run as a repository on the Hub, or as a zip of the same files."""
 
-import os
-
 import gradio as gr
 
 from transfer.publishing.bundle import WHATS
 from transfer.ui import publish_words as words
 from transfer.ui.fetch import fetches
-from transfer.ui.publishing import LABELS, LICENCES, Publishing
+from transfer.ui.follow import LATEST
+from transfer.ui.publishing import LABELS, Publishing, licence_choice
+from transfer.ui.sign_in import sign_in_button
 from transfer.ui.visitor import PRIVATE
 
 QUIET = PRIVATE | {"show_progress": "hidden"}
@@ -32,7 +32,8 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
             run, what, licence = _of_what()
         with gr.Column(min_width=300):
             repository, private = _where()
-            whose, token = _as_whom(publishing)
+            whose = gr.HTML(words.signed_in(None, "&nbsp;"), elem_classes="whose")
+            way_in = sign_in_button() if publishing.shared else _field_for_a_token()
     bundle = gr.HTML(words.NO_RUN, elem_classes="offered")
     with gr.Row():
         publish = gr.Button("Publish", variant="primary", min_width=160)
@@ -40,14 +41,17 @@ def publish_tab(publishing: Publishing, visitor: gr.BrowserState, tab: gr.Tab) -
         zip_it = gr.Button("Download as zip", min_width=160)
     watched = [gr.HTML(words.status(None)), publish, cancel]
     wanted = [visitor, run, what, repository, private, licence]
-    _tell(publishing, tab, [visitor, run, name], [what, repository, licence, bundle])
-    ask = publishing.whose_on_a_space if publishing.shared else publishing.whose
-    asked = tab.select(ask, None, [whose, name], **QUIET)
-    asked.then(publishing.placed, [name, repository], repository, **QUIET)
-    if token is None:
+    chosen = _tell(publishing, tab, [visitor, run, name], [what, repository, licence, bundle])
+    if publishing.shared:
+        asked = tab.select(publishing.whose_on_a_space, None, [whose, name, way_in], **QUIET)
         started = publish.click(publishing.start_signed_in, wanted, watched, **QUIET)
+        # a sign-in may have ended while it was looked at
+        started.failure(publishing.whose_on_a_space, None, [whose, name, way_in], **QUIET)
     else:
-        started = publish.click(publishing.start, [*wanted, token], [*watched, token], **QUIET)
+        asked = tab.select(publishing.whose, None, [whose, name], **QUIET)
+        started = publish.click(publishing.start, [*wanted, way_in], [*watched, way_in], **QUIET)
+    for event in (asked, chosen):  # whichever is answered last knows both names
+        event.then(publishing.placed, [name, repository], repository, **QUIET)
     for event in (started.success, tab.select):
         event(publishing.watch, visitor, watched, **WATCHES)
     cancel.click(publishing.cancel, visitor, watched, **QUIET)
@@ -63,15 +67,19 @@ def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
         info="One of your finished runs.",
         allow_custom_value=True,
     )
-    what = gr.Radio([(LABELS[what], what) for what in WHATS], value="head", label="What", info=WHAT)
+    what = gr.Radio(
+        [(LABELS[what], what) for what in WHATS],
+        value="head",
+        label="What",
+        info=WHAT,
+        elem_classes="stacked",  # with their sizes they would not stand side by side any more
+    )
     licence = gr.Dropdown(
-        [("Leave out", ""), *LICENCES],
-        value="",
+        **licence_choice(),
         label="Licence",
-        info="What others may do with it; its body and its images name none. Choose, or type one "
-        "that the Hub knows.",
+        info="What others may do with it. Where its body and its images name none, choose one, or "
+        "type one that the Hub knows.",
         allow_custom_value=True,
-        visible=False,
     )
     return run, what, licence
 
@@ -89,28 +97,19 @@ def _where() -> tuple[gr.Textbox, gr.Checkbox]:
     return repository, private
 
 
-def _as_whom(publishing: Publishing) -> tuple[gr.HTML, gr.Textbox | None]:
-    """(who is signed in, the field for a token); on a Space a button in the place of the field."""
-    if publishing.shared:
-        whose = gr.HTML(words.signed_in(None, "&nbsp;"), elem_classes="whose")
-        # a copy of the Space whose README asks for no sign-in still shows its other tabs
-        if gr.utils.get_space() and os.environ.get("OAUTH_CLIENT_ID"):
-            gr.LoginButton()
-        return whose, None
-    whose = gr.HTML(words.signed_in(None, "&nbsp;"), elem_classes="whose")
-    token = gr.Textbox(
+def _field_for_a_token() -> gr.Textbox:
+    return gr.Textbox(
         type="password",
         label="Token",
         info="Used for one publish and kept nowhere. Empty: the sign-in of this machine.",
         html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
     )
-    return whose, token
 
 
-def _tell(publishing: Publishing, tab: gr.Tab, known: list, shown: list) -> None:
-    """What there is to publish of the run that is chosen."""
+def _tell(publishing: Publishing, tab: gr.Tab, known: list, shown: list) -> gr.events.Dependency:
+    """What there is to publish of the run that is chosen; returned is that one was."""
     visitor, run, _ = known
     what, *_, bundle = shown
     tab.select(publishing.listed, [visitor, run], run, **QUIET)
-    run.change(publishing.chosen, known, shown, trigger_mode="always_last", **QUIET)
-    what.input(publishing.told, [visitor, run, what], bundle, trigger_mode="always_last", **QUIET)
+    what.input(publishing.told, [visitor, run, what], bundle, **LATEST, **QUIET)
+    return run.change(publishing.chosen, known, shown, **LATEST, **QUIET)

@@ -102,6 +102,10 @@ NOT_SIGNED_IN = (
     'rel="noopener noreferrer">on the Hub</a> and paste it here, or run <code>hf auth login</code>.'
 )
 NOT_SIGNED_IN_ON_A_SPACE = "Not signed in. Sign in to publish under your own name."
+NO_SIGN_IN = "Nobody can sign in on this server. Download the zip, and publish it yourself."
+SIGN_IN_FIRST = (
+    "You are not signed in, or your sign-in has ended. Sign in, then press Publish again."
+)
 WHOSE_IS_UNKNOWN = "Signed in on this machine; the Hub does not answer now, so as whom is unknown."
 TOKEN_IS_UNKNOWN = (
     "Signed in on this machine with a token that the Hub does not know any more; paste another."
@@ -121,8 +125,19 @@ def as_on_page(sentence: str) -> str:
     return re.sub(r" with --what full", ": choose it above", sentence)
 
 
+def of_a_sign_in(sentence: str) -> str:
+    """A sentence about a token, as it is for who signed in on a Space; what that may write to is
+    what scope `contribute-repos` says."""
+    sentence = re.sub(
+        r"make one that may write\b.*`hf auth login`",
+        "it may write only to repositories that were made with it; publish under another name",
+        sentence,
+    )
+    return sentence.replace("this token", "your sign-in")
+
+
 def status(parcel: Parcel | None) -> str:
-    """Headline, a line of detail and the way done, in a live region."""
+    """Headline, a line of detail and the way done; what changes all the time is not read out."""
     if parcel is None:
         return _box("", f"<b>{IDLE}</b><p>{STAYS}</p>")
     if parcel.error:
@@ -134,11 +149,14 @@ def status(parcel: Parcel | None) -> str:
     bar = '<div class="progress waiting"><i></i></div>'
     if share is not None:
         bar = f'<div class="progress"><i style="width:{100 * share:.1f}%"></i></div>'
-    return _box("", f"<b>{escape(headline)}</b><p>{escape(detail)}</p>{bar}<p>{STAYS}</p>")
+    seen = f"<p>{escape(detail)}</p>{bar}<p>{STAYS}</p>"
+    return _box("", f"<b>{escape(headline)}</b>", seen)
 
 
-def _box(kind: str, inner: str) -> str:
-    return f'<div class="status sent {kind}" role="status" aria-live="polite">{inner}</div>'
+def _box(kind: str, told: str, seen: str = "") -> str:
+    """A live region with what is `told` to everybody, before what is only `seen`."""
+    region = f'<div role="status" aria-live="polite">{told}</div>'
+    return f'<div class="status sent {kind}">{region}{seen}</div>'
 
 
 def _progress(parcel: Parcel) -> tuple[str, str, float | None]:

@@ -6,16 +6,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from transfer import hub
-from transfer.errors import JobError, PublishError, SettingsError, TransferError
-from transfer.jobs import Jobs, ListedRun
-from transfer.publishing import account
+from transfer.errors import PublishError, SettingsError, TransferError
+from transfer.jobs import Jobs
+from transfer.publishing import Event, account
 from transfer.publishing.bundle import WHATS
 from transfer.ui import publish_words as words
 from transfer.ui.downloads import Downloads, zipped
+from transfer.ui.follow import as_it_is
 from transfer.ui.offer import Known, Offer, known_of, offer
 from transfer.ui.order import (
     Order,
@@ -26,10 +28,12 @@ from transfer.ui.order import (
     sent,
 )
 from transfer.ui.outbox import Outbox, Parcel
+from transfer.ui.sign_in import labelled, offers_sign_in
 from transfer.ui.visitor import as_message, known
 
 SECONDS_BETWEEN_LOOKS = 0.4
 SECONDS_AN_ACCOUNT_IS_KNOWN = 60.0
+WATCHED = 3  # components
 LICENCES = (
     *("apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
     *("cc-by-nc-4.0", "openrail"),
@@ -65,13 +69,13 @@ class Publishing:
         """(the ways to publish a run, its name there, its licence, what will be sent); `name` is
         the account's. What the Hub must be asked for comes second."""
         if not run_id:
-            yield gr.Radio(), "", gr.update(visible=False), words.NO_RUN
+            yield gr.Radio(), "", gr.Dropdown(), words.NO_RUN
             return
         try:
-            run = self._of(visitor, run_id)
+            run = self.jobs.run_of(known(visitor), run_id)
             offered = offer(run.path, run.name)
         except TransferError as error:
-            yield gr.Radio(), "", gr.update(visible=False), words.refusal(str(error))
+            yield gr.Radio(), "", gr.Dropdown(), words.refusal(str(error))
             return
         ways = [(_way(offered, what), what) for what in WHATS]
         what = next(iter(offered.bytes), "head")
@@ -80,8 +84,11 @@ class Publishing:
         if offered.hub_set:
             yield *first, gr.Dropdown(), words.bundle(offered, what, None)
         found = known_of(run.path)
-        licence = gr.update(visible=not found.licence, value="")
-        yield *first, licence, words.bundle(offered, what, found)
+        yield (
+            *first,
+            gr.Dropdown(**licence_choice(found.licence)),
+            words.bundle(offered, what, found),
+        )
 
     def told(self, visitor: str, run_id: str | None, what: str) -> str:
         """What will be sent that way."""
@@ -98,10 +105,13 @@ class Publishing:
         name, why = self._signed_in()
         return words.signed_in(name, why), name
 
-    def whose_on_a_space(self, profile: gr.OAuthProfile | None) -> tuple[str, str]:
-        """`whose`, of the visitor who signed in there."""
-        name = profile.username if profile is not None else ""
-        return words.signed_in(name, words.NOT_SIGNED_IN_ON_A_SPACE), name
+    def whose_on_a_space(self, profile: gr.OAuthProfile | None) -> tuple:
+        """`whose`, of the visitor who signed in there, and the button to sign in or out."""
+        if profile is not None:
+            name = profile.username
+            return words.signed_in(name), name, labelled(name)
+        why = words.NOT_SIGNED_IN_ON_A_SPACE if offers_sign_in() else words.NO_SIGN_IN
+        return words.signed_in(None, why), "", labelled("")
 
     def placed(self, name: str, repository: str):
         """A bare name with the account's before it; whatever else stands there stays."""
@@ -121,19 +131,28 @@ class Publishing:
     def start_signed_in(
         self, visitor, run_id, what, repository, private, licence, oauth: gr.OAuthToken | None
     ):
-        """Begin to publish as who signed in with the Hub; what `watch` shows."""
-        token = oauth.token if oauth is not None else None
-        order = partial(self._order, visitor, run_id, what, repository, private, licence, token)
+        """Begin to publish as who signed in with the Hub; what `watch` shows. To whom did not it is
+        said at once, and is not kept to be shown beside a sign-in."""
+        if oauth is None:
+            why = words.SIGN_IN_FIRST if offers_sign_in() else words.NO_SIGN_IN
+            raise gr.Error(why, print_exception=False)
+        order = partial(
+            self._order, visitor, run_id, what, repository, private, licence, oauth.token
+        )
         return self._begin(visitor, order)
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
-        """What the page shows of this visitor's newest publish, whenever that changes."""
+        """What the page shows of this visitor's newest publish, whenever that changes; nothing
+        where there is none."""
+        if self.outbox.newest_of(visitor) is None:
+            yield as_it_is(WATCHED)
+            return
         seen = None
         while True:
             parcel = self.outbox.newest_of(visitor)
             live = parcel is not None and parcel.live  # before it is shown, so that its end is too
             now = (id(parcel), parcel.version) if parcel else None
-            if parcel is None or now != seen:
+            if now != seen:
                 seen = now
                 yield _shown(parcel)
             if not live:
@@ -148,7 +167,7 @@ class Publishing:
         """The path of a zip of what would be published, which is gone again after a while."""
         with as_message():
             order = self._order(visitor, run_id, what, repository, private, licence, None)
-            return str(self._zip(order))
+            return str(self._zip(visitor, order))
 
     def _begin(self, visitor: str, order: Callable[[], Order]) -> tuple:
         with as_message():
@@ -157,13 +176,12 @@ class Publishing:
     def _steps(self, order: Callable[[], Order], should_stop: Callable[[], bool]):
         """What is wrong with the order is told as what goes wrong later is: in the tab."""
         wanted = order()
-        if self.shared and wanted.token is None:
-            raise PublishError("expected you to be signed in to the Hub; sign in first, above")
-        return sent(wanted, should_stop)
+        events = sent(wanted, should_stop)
+        return _as_signed_in(events) if self.shared else events
 
     def _order(self, visitor, run_id, what, repository, private, licence, token) -> Order:
         """Raises TransferError; what was typed is not repeated where it could be a token."""
-        run = self._of(visitor, run_id)
+        run = self.jobs.run_of(known(visitor), run_id)
         if not isinstance(private, bool):
             raise SettingsError("private must be yes or no; tick the box or leave it empty")
         return Order(
@@ -175,34 +193,28 @@ class Publishing:
             token=token,
         )
 
-    def _zip(self, order: Order) -> Path:
+    def _zip(self, visitor: str, order: Order) -> Path:
         from transfer.publishing import read_source
         from transfer.publishing.bundle import write_bundle
         from transfer.publishing.card import is_public, write_card
 
-        folder, source = self.downloads.new_folder(), read_source(order.path)
+        folder, source = self.downloads.new_folder(visitor), read_source(order.path)
         public = is_public(source)
-        made = write_bundle(source, order.what, folder / "files", public=public)
-        write_card(
-            made,
-            order.repository,
-            license=order.licence,
-            private=order.private,
-            source_is_public=public,
-        )
-        name = order.repository.rpartition("/")[2]
-        return zipped(made.folder, folder / f"{name}.zip")
+        with TemporaryDirectory(dir=folder) as files:
+            made = write_bundle(source, order.what, files, public=public)
+            write_card(
+                made,
+                order.repository,
+                license=order.licence,
+                private=order.private,
+                source_is_public=public,
+            )
+            name = order.repository.rpartition("/")[2]
+            return zipped(made.folder, folder / f"{name}.zip")
 
     def _offered(self, visitor: str, run_id: str) -> tuple[Offer, Known]:
-        run = self._of(visitor, run_id)
+        run = self.jobs.run_of(known(visitor), run_id)
         return offer(run.path, run.name), known_of(run.path)
-
-    def _of(self, visitor: str, run_id: str | None) -> ListedRun:
-        """Raises JobError, for an id is looked up, never taken as a path."""
-        for run in self.jobs.runs_of(known(visitor)):
-            if run.id == run_id:
-                return run
-        raise JobError("expected a finished run of yours, found none; choose one from the list")
 
     def _signed_in(self) -> tuple[str, str]:
         """(the name of this machine's account on the Hub, what is known where that is not)."""
@@ -225,6 +237,20 @@ class Publishing:
             return "", words.WHOSE_IS_UNKNOWN
         self._account = time.monotonic(), mark, name
         return name, ""
+
+
+def licence_choice(named: str = "") -> dict:
+    """What the field for a licence offers: all, or only that which the run's parts have."""
+    choices = [(named, "")] if named else [("Leave out", ""), *LICENCES]
+    return {"choices": choices, "value": "", "interactive": not named}
+
+
+def _as_signed_in(events: Iterator[Event]) -> Iterator[Event]:
+    """Who signed in with the Hub has no token to mend, and is told what to do instead."""
+    try:
+        yield from events
+    except PublishError as error:
+        raise PublishError(words.of_a_sign_in(str(error))) from None
 
 
 def _shown(parcel: Parcel | None) -> tuple:

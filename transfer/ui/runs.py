@@ -1,14 +1,13 @@
 """What a visitor may use to classify: own finished runs, the example, and models on the Hub."""
 
 import threading
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer.errors import JobError
 from transfer.jobs import Jobs
 from transfer.run_folder import RECORD, Run, read_run
+from transfer.ui.hub_models import HubModels
 from transfer.ui.libraries import have
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example:digits"
 EXAMPLE_FOLDER = Path(__file__).parents[1] / "example"
-SECONDS_BETWEEN_LOOKS_AT_THE_HUB = 600
 _one_at_a_time = threading.Lock()
 
 
@@ -27,6 +25,7 @@ class Runs:
     def __init__(self, jobs: Jobs, *, shared: bool):
         self.jobs = jobs
         self.shared = shared
+        self._of_the_hub = HubModels(False if shared else None)
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(what people read, name) of own runs, newest first, and of the example."""
@@ -41,10 +40,7 @@ class Runs:
         """
         if name == EXAMPLE:
             return EXAMPLE_FOLDER
-        for run in self.jobs.runs_of(visitor):
-            if run.id == name:
-                return run.path
-        raise JobError("expected a finished run of yours, found none; choose another")
+        return self.jobs.run_of(visitor, name).path
 
     def classifier(self, visitor: str, name: str) -> "Classifier":
         """By the name of a run, or by a Hub id or link. Raises TransferError.
@@ -53,8 +49,7 @@ class Runs:
         """
         if not is_address(name):
             return classifier(self.own_path(visitor, name))
-        lately = int(time.monotonic() // SECONDS_BETWEEN_LOOKS_AT_THE_HUB)
-        return _from_hub(name.strip(), False if self.shared else None, lately)
+        return self._of_the_hub.classifier(name.strip())
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
         """The stages of a run's training. Raises TransferError."""
@@ -96,14 +91,6 @@ def _classifier(path: Path, changed: int) -> "Classifier":
     from transfer.opened import open_classifier
 
     return open_classifier(path)
-
-
-@lru_cache(maxsize=2)
-def _from_hub(name: str, token: bool | None, lately: int) -> "Classifier":
-    have("torch")
-    from transfer.opened import open_classifier
-
-    return open_classifier(f"hub:{name}", token)
 
 
 @lru_cache(maxsize=2)

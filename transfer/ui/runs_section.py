@@ -5,14 +5,19 @@ import gradio as gr
 from transfer.ui.compare import MOST
 from transfer.ui.fetch import fetches
 from transfer.ui.fold import fold
-from transfer.ui.kept_runs import NO_RUNS, KeptRuns
+from transfer.ui.follow import LATEST, changed
+from transfer.ui.kept_runs import NO_RUNS, QUESTION, KeptRuns
 from transfer.ui.visitor import PRIVATE
 
 QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
 def runs_section(
-    kept: KeptRuns, visitor: gr.BrowserState, result: gr.HTML, shown_run: gr.State
+    kept: KeptRuns,
+    visitor: gr.BrowserState,
+    opened: gr.events.Dependency,
+    result: gr.HTML,
+    shown_run: gr.State,
 ) -> None:
     """`result` shows the report of the run named by `shown_run`; both change when one ends."""
     pictures = gr.HTML()
@@ -24,7 +29,7 @@ def runs_section(
             show = gr.Button("Show its report", min_width=140)
             download = gr.Button("Download as zip", min_width=140)
             delete = gr.Button("Delete", min_width=100)
-        question = gr.HTML(visible=False)
+        question, asked_about = gr.HTML(QUESTION.format(""), padding=False), gr.State("")
         with gr.Row():
             really = gr.Button("Yes, delete it", variant="stop", visible=False)
             keep = gr.Button("Keep it", visible=False)
@@ -41,15 +46,16 @@ def runs_section(
             )
             compare = gr.Button("Compare")
             compared = gr.HTML()
-    listed, asked = [page, chosen, several, controls], [question, really, keep]
+    listed, asked = [page, chosen, several, controls], [asked_about, question, really, keep]
     show.click(kept.show, [visitor, chosen], [result, shown_run], **PRIVATE)
-    shown_run.change(kept.mistakes, [visitor, shown_run], pictures, **QUIET)
+    run_changed = changed(shown_run)
+    run_changed.then(kept.mistakes, [visitor, shown_run], pictures, **LATEST, **QUIET)
     for event in (name.submit, rename.click):
-        event(kept.rename, [visitor, chosen, name], [*listed, name], **PRIVATE)
+        event(kept.rename, [visitor, chosen, name, several], [*listed, name], **PRIVATE)
     delete.click(kept.ask, [visitor, chosen], asked, **PRIVATE)
     keep.click(kept.keep, None, asked, **PRIVATE)
-    really.click(kept.delete, [visitor, chosen], [*listed, *asked], **PRIVATE)
+    really.click(kept.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
     fetches(download, kept.download, [visitor, chosen], "fetched-run")
     compare.click(kept.compare, [visitor, several], compared, **PRIVATE)
-    for event in (visitor.change, shown_run.change):
-        event(kept.listed, [visitor, shown_run], listed, **QUIET)
+    for event in (opened, run_changed):
+        event.then(kept.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)

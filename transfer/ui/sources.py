@@ -1,5 +1,6 @@
 """What the Data tab does: which sources a visitor may open, what they hold, what is wrong there."""
 
+import threading
 import time
 from collections.abc import Iterator
 from html import escape
@@ -10,6 +11,7 @@ from transfer import source as sources
 from transfer.errors import JobError, TransferError
 from transfer.hygiene import inspecting
 from transfer.image import load_image
+from transfer.jobs.job import shown_source
 from transfer.settings import TrainingSettings
 from transfer.ui.charts import bars, thumbnails
 from transfer.ui.findings import findings, progress
@@ -19,6 +21,7 @@ from transfer.ui.own import OwnData
 
 SAMPLES = 12
 SECONDS_BETWEEN_LOOKS = 0.4
+OPENED_AT_ONCE = 24  # three times as many as visitors wait for
 
 
 class Sources:
@@ -28,6 +31,7 @@ class Sources:
         self.own = own
         self.shared = shared
         self.looks = Looks()
+        self._turns = threading.BoundedSemaphore(OPENED_AT_ONCE)
 
     def allowed(self, visitor: str, source: str | None) -> str:
         """The source as `open_source` takes it. Raises JobError where a visitor may not have it."""
@@ -44,15 +48,15 @@ class Sources:
         """What a source holds, with samples, or in a sentence why it cannot be used."""
         try:
             allowed = self.allowed(visitor, source)
-            have(DIGITS_NEED)
-            images = sources.open_source(allowed, TrainingSettings())
+            images = self._open(allowed)
             self.looks.remember(allowed, images)
         except TransferError as error:
             return f'<p class="warning">{escape(str(error))}</p>'
         counts = ", ".join(f"{n:,} {name}" for name, n in images.counts().items())
         told = "".join(f"<li>{escape(p.where)}: {escape(p.why)}</li>" for p in images.problems[:10])
         return (
-            f"<p><b>{len(images.classes)} classes, {sum(images.counts().values()):,} images</b> "
+            f"<p>{escape(shown_source(source.strip()))}: <b>{len(images.classes)} classes, "
+            f"{sum(images.counts().values()):,} images</b> "
             f"({counts})</p>{bars(images.class_counts())}"
             + (f'<ul class="warning">{told}</ul>' if told else "")
             + thumbnails(_samples(images))
@@ -61,8 +65,7 @@ class Sources:
     def look(self, visitor: str, source: str) -> Iterator[str]:
         """Look at every image of a source: how far that is, then what was found."""
         try:
-            have(DIGITS_NEED)
-            images = sources.open_source(self.allowed(visitor, source), TrainingSettings())
+            images = self._open(self.allowed(visitor, source))
             told, looking = 0.0, inspecting(images)
             while True:
                 try:
@@ -75,6 +78,17 @@ class Sources:
                     yield progress(event)
         except TransferError as error:
             yield f'<p class="warning">{escape(str(error))}</p>'
+
+    def _open(self, allowed: str) -> sources.LabelledImages:
+        """Raises TransferError, also where too many are being opened: that goes on when whoever
+        asked has chosen another."""
+        if not self._turns.acquire(blocking=False):
+            raise JobError("the server opens many sources already; try again in a minute")
+        try:
+            have(DIGITS_NEED)
+            return sources.open_source(allowed, TrainingSettings())
+        finally:
+            self._turns.release()
 
 
 def _samples(images: sources.LabelledImages) -> list[tuple]:

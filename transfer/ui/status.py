@@ -28,6 +28,8 @@ ADVICE = {
     "interrupted": "Start again goes on with the features that were kept.",
     "expired": "Start again trains it once more.",
 }
+STOPPING = "Stopping within one batch; what was learned is kept"
+STOPPING_EARLY = "Stopping; nothing has been learned yet"
 GOES_ON = "What it had learned is kept: Start again goes on after {phase} epoch {epoch}."
 NO_JOB = (
     '<div class="status"><b>Nothing is training yet.</b>'
@@ -45,15 +47,18 @@ def job_status(
     """
     if job is None:
         return NO_JOB
-    parts = [f"<b>{escape(_headline(job, position))}</b>", f"<p>{escape(_detail(job))}</p>"]
-    if job.live:
-        parts.append(_bar(job))
-        parts.append(f'<p class="expected">{escape(_times(job, position, wait, left))}</p>')
-    for line in (job.note, _advice(job)):
-        if line:
-            parts.append(f"<p>{escape(line)}</p>")
+    headline, detail = (
+        f"<b>{escape(_headline(job, position))}</b>",
+        f"<p>{escape(_detail(job))}</p>",
+    )
+    notes = "".join(f"<p>{escape(line)}</p>" for line in (job.note, _advice(job)) if line)
+    told, seen = headline + detail + notes, ""
+    if job.live:  # numbers that change all the time are not read out
+        times = f'<p class="expected">{escape(_times(job, position, wait, left))}</p>'
+        told, seen = headline, detail + _bar(job) + times + notes
     return (
-        f'<div class="status {job.state}" role="status" aria-live="polite">{"".join(parts)}</div>'
+        f'<div class="status {job.state}"><div role="status" aria-live="polite">{told}</div>'
+        f"{seen}</div>"
     )
 
 
@@ -68,7 +73,7 @@ def _headline(job: Job, position: int) -> str:
     if job.state == "stopped" and job.can_go_on:
         return "Stopped while it waited to go on"
     if job.stopping and job.live:
-        return "Stopping within one batch; what was learned is kept"
+        return STOPPING if job.learning else STOPPING_EARLY
     if position:
         return f"{HEADLINES[job.state]}, {position} before yours"
     if job.state == "warm-up" and job.options.get("unfreeze") == "none":

@@ -3,8 +3,10 @@
 import gradio as gr
 
 from transfer.effort import EFFORTS
+from transfer.lent import lent_in_slots
 from transfer.settings import PRECISIONS, UNFREEZE
 from transfer.ui.fold import fold
+from transfer.ui.follow import LATEST
 from transfer.ui.foretell import Foretelling
 from transfer.ui.kept_runs import KeptRuns
 from transfer.ui.options import CLASS_WEIGHTS, WEIGHTS
@@ -26,7 +28,12 @@ SECONDS_UNTIL_MEASURED = 3.0
 QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
-def train_tab(trainings: Trainings, visitor: gr.BrowserState, source: gr.Dropdown) -> list:
+def train_tab(
+    trainings: Trainings,
+    visitor: gr.BrowserState,
+    opened: gr.events.Dependency,
+    source: gr.Dropdown,
+) -> list:
     """What `Trainings.watch` shows: status, charts, result, start, stop, again, picture, and the
     name of the run whose result it is."""
     method, effort, unfreeze = _choices()
@@ -48,23 +55,27 @@ def train_tab(trainings: Trainings, visitor: gr.BrowserState, source: gr.Dropdow
     ):
         event.success(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
     stop.click(trainings.stop, visitor, [status, stop], **PRIVATE)
-    _foretell(trainings, settings, [effort, foretold, picture])
-    runs_section(KeptRuns(trainings.jobs), visitor, result, shown_run)
+    _foretell(trainings, opened, settings, [effort, foretold, picture])
+    runs_section(KeptRuns(trainings.jobs), visitor, opened, result, shown_run)
     return watched
 
 
-def _foretell(trainings: Trainings, settings: list, shown: list) -> None:
+def _foretell(
+    trainings: Trainings, opened: gr.events.Dependency, settings: list, shown: list
+) -> None:
     """Whenever a setting changes, say what that would do."""
     foretelling = Foretelling(trainings.jobs, trainings.sources)
-    visitor, source, method, effort, unfreeze, *advanced = settings
+    _, source, method, effort, unfreeze, *advanced = settings
     plan = {"fn": foretelling.plan, "inputs": settings, "outputs": shown}
     by_effort = effort.input(foretelling.unfreeze_of, effort, unfreeze, **QUIET)
     by_effort.then(**plan, **QUIET)
     changes = [field.input for field in (method, unfreeze)]
     changes += [field.blur if isinstance(field, gr.Textbox) else field.input for field in advanced]
-    gr.on(changes, **plan, trigger_mode="always_last", **QUIET)
-    gr.on([visitor.change, source.change], foretelling.opened, settings, shown, **QUIET)
-    clock = gr.Timer(SECONDS_UNTIL_MEASURED)
+    gr.on(changes, **plan, **LATEST, **QUIET)
+    for event in (opened.then, source.change):
+        event(foretelling.opened, settings, shown, **LATEST, **QUIET)
+    # on a GPU that is lent the first training measures
+    clock = gr.Timer(SECONDS_UNTIL_MEASURED, active=not lent_in_slots())
     clock.tick(foretelling.once_measured, settings, [*shown, clock], **QUIET)
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from html import escape
 
 import gradio as gr
 
-from transfer.errors import JobError
+from transfer.errors import JobError, RunError
 from transfer.jobs import Job, Jobs
+from transfer.progress import duration
 from transfer.ui.charts import charts
+from transfer.ui.follow import as_it_is
 from transfer.ui.options import WEIGHTS, filled
 from transfer.ui.picture import live_picture
 from transfer.ui.report import report
@@ -17,6 +20,8 @@ from transfer.ui.status import job_status
 from transfer.ui.visitor import as_message, known
 
 SECONDS_BETWEEN_LOOKS = 0.4
+WATCHED = 8  # components, of which these
+RESULT, SHOWN_RUN = 2, 7
 LEFT_NOTHING = ("failed", "stopped", "interrupted", "expired")
 
 
@@ -32,7 +37,7 @@ class Trainings:
         with as_message():
             options = filled(method, effort, unfreeze, advanced)
             job = self.begin(known(visitor), source, options)
-        return self._shown(job)
+        return self._begun(job)
 
     def begin(self, owner: str, source: str, options: dict) -> Job:
         """Queue a training of what the owner may open. Raises TransferError."""
@@ -49,7 +54,7 @@ class Trainings:
             if job is None:
                 raise JobError("expected a training of yours, found none; start one")
             job = self.jobs.again(job.id, visitor)
-        return self._shown(job)
+        return self._begun(job)
 
     def stop(self, visitor: str):
         """Stop this visitor's training, and nobody else's."""
@@ -59,33 +64,49 @@ class Trainings:
                 self.jobs.stop(job.id, visitor)
         return self._shown(job)[0], gr.Button(interactive=False)
 
-    def place(self, visitor: str):
-        """The tab to open the page on: a training that is under way is seen at once, for a
+    def place(self, visitor: str) -> str:
+        """The tab to open the page on, if any: a training that is under way is seen at once, for a
         connection that was cut ends in a reload."""
         job = self.jobs.newest_of(visitor)
-        return gr.Tabs(selected="train") if job is not None and job.live else gr.skip()
+        return "train" if job is not None and job.live else ""
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
-        """What the page shows of this visitor's newest training, whenever that changes."""
+        """What the page shows of this visitor's newest training, whenever that changes; nothing
+        where there is none, for a page may open while one is being started."""
+        if self.jobs.newest_of(visitor) is None:
+            yield as_it_is(WATCHED)
+            return
         seen = None
         while True:
             job = self.jobs.newest_of(visitor)
             live = job is not None and job.live  # before it is shown, so that its end is shown too
-            now = (job.id, job.version, self.jobs.position(job)) if job else None
-            if job is None or now != seen:
+            now = (job.id, job.version, self._wait(job)) if job else None
+            if now != seen:
                 seen = now
                 yield self._shown(job)
             if not live:
                 return
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
+    def _wait(self, job: Job) -> tuple[int, str]:
+        """How many come first, and for how long in words: what changes while it waits."""
+        wait = self.jobs.expected_wait(job)
+        return self.jobs.position(job), "" if wait is None else duration(wait)
+
+    def _begun(self, job: Job) -> tuple:
+        """`_shown`, where no result of an earlier training shows any more."""
+        shown = list(self._shown(job))
+        shown[RESULT] = shown[SHOWN_RUN] = ""
+        return tuple(shown)
+
     def _shown(self, job: Job | None) -> tuple:
         """Values for the watched components: status, charts, result, start, stop, again, picture
-        and the name of the run whose result that is."""
+        and the name of the run whose result that is; the result of another run, which somebody
+        looks at meanwhile, stays."""
         if job is None:
             off, on = gr.Button(interactive=False), gr.Button(interactive=True)
             return job_status(None), "", "", on, off, gr.Button(visible=False), gr.skip(), ""
-        done = job.state == "done"
+        result, shown_run = _result(job)
         return (
             job_status(
                 job,
@@ -94,10 +115,20 @@ class Trainings:
                 self.jobs.seconds_left(job),
             ),
             charts(list(job.history), live=job.live),
-            report(finished(job.out)) if done else "",
+            result,
             gr.Button(interactive=not job.live),
             gr.Button(interactive=job.live and not job.stopping),
             gr.Button(visible=job.state in LEFT_NOTHING),
             live_picture(job),
-            job.out.name if done else "",
+            shown_run,
         )
+
+
+def _result(job: Job) -> tuple:
+    """(the report, the run's name), or what is there already where this job has none."""
+    if job.state != "done":
+        return gr.skip(), gr.skip()
+    try:
+        return report(finished(job.out)), job.out.name
+    except RunError as error:
+        return f'<p class="warning">{escape(str(error))}</p>', ""

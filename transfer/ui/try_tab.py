@@ -4,16 +4,30 @@ import gradio as gr
 from PIL import Image
 
 from transfer.ui.answers import EMPTY
+from transfer.ui.follow import LATEST, changed
 from transfer.ui.runs import EXAMPLE
 from transfer.ui.trying import VIEWS, Trying
+from transfer.ui.turn import turns
 from transfer.ui.visitor import PRIVATE
 
 QUIET = {"show_progress": "hidden"} | PRIVATE
+# gradio asks what has gone to the server once at each later event of the page, and a sketchpad
+# answers by sending its pictures anew
+HANDS_OVER = "drawing => drawing && drawing.composite"
+# while the newest run was on its way
+UNLESS_CHOSEN_BY_HAND = """([asked, newest], run) =>
+    ({__type__: "update", ...(run === asked && {value: newest})})"""
 # few at once: each takes all cores for a moment
 CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
-def try_tab(trying: Trying, visitor: gr.BrowserState, result: gr.HTML, tab: gr.Tab) -> None:
+def try_tab(
+    trying: Trying,
+    visitor: gr.BrowserState,
+    opened: gr.events.Dependency,
+    result: gr.HTML,
+    tab: gr.Tab,
+) -> None:
     """`result` changes when a training has ended, so that its run can be chosen; each time that
     `tab` is looked at, runs may have got other names, or have gone."""
     run = gr.Dropdown(
@@ -40,26 +54,32 @@ def try_tab(trying: Trying, visitor: gr.BrowserState, result: gr.HTML, tab: gr.T
             )
             shown, asked = gr.HTML(EMPTY, elem_classes="shown"), gr.State([])
     known, answered = [visitor, run, view, label], [shown, asked]
-    ask.click(trying.drawing, [*known, drawing], answered, **CLASSIFIES)
+    drawn = gr.Image(type="pil", visible=False)
+    handed = ask.click(None, drawing, drawn, js=HANDS_OVER, **PRIVATE)
+    handed.then(trying.drawing, [*known, drawn], answered, **CLASSIFIES)
     files.change(trying.photos, [*known, files], answered, **CLASSIFIES)
     camera.change(trying.camera, [*known, camera], answered, **CLASSIFIES)
-    view.change(lambda view: gr.Dropdown(visible=view == "heat"), view, label, **QUIET)
-    for event in (view.change, label.change):
-        event(trying.again, [*known, asked], answered, **CLASSIFIES)
-    run.change(trying.again, [*known, asked], answered, **CLASSIFIES)
-    seen = gr.State([])
+    run_changed, view_changed = changed(run), changed(view)
+    view_changed.then(_only_in_heat, view, label, **LATEST, **QUIET)
+    for event in (run_changed.then, view_changed.then, label.change):
+        event(trying.again, [*known, asked], answered, **LATEST, **CLASSIFIES)
+    seen, newest = gr.State([]), gr.JSON(visible=False)
     listed = {"fn": trying.listed, "inputs": [visitor, run], "outputs": run} | QUIET
-    newest = [
-        event(**listed).then(trying.newest, [visitor, run, seen], [run, seen], **QUIET)
-        for event in (visitor.change, result.change)
-    ]
+    for event in (opened.then, result.change):
+        told = event(**listed).then(trying.newest, [visitor, run, seen], [newest, seen], **QUIET)
+        told.success(None, [newest, run], run, js=UNLESS_CHOSEN_BY_HAND, **PRIVATE)
     tab.select(**listed)
-    run.input(None, cancels=newest, **PRIVATE)  # what is chosen by hand while it is on its way
-    run.change(trying.way_in, [visitor, run], ways, **QUIET)
+    way = gr.Textbox(visible=False)
+    found = run_changed.then(trying.way_in, [visitor, run], way, **LATEST, **QUIET)
+    turns(found.then, way, ways)
     # what is chosen as the page opens is told as well
-    for event in (visitor.change, run.change):
-        told = event(trying.chosen, [visitor, run], [about, label], **QUIET)
+    for event in (opened, run_changed):
+        told = event.then(trying.chosen, [visitor, run], [about, label], **LATEST, **QUIET)
         told.then(trying.warm, [visitor, run], None, **QUIET)
+
+
+def _only_in_heat(view: str) -> gr.Dropdown:
+    return gr.Dropdown(visible=view == "heat")
 
 
 def _ways_in() -> tuple:

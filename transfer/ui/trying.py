@@ -54,13 +54,14 @@ class Trying:
         return gr.Dropdown(choices=found, value=names[0], allow_custom_value=True)
 
     def newest(self, visitor: str, run: str | None, seen: list[str]):
-        """(a run that came after those `seen`, at first the newest; the names of all runs).
+        """((the run that is chosen, what comes in its place), the names of all runs).
 
-        Whatever a visitor has chosen before the first look stays, and a model on the Hub always.
+        That is a run which came after those `seen`, at first the newest. Whatever a visitor has
+        chosen before the first look stays, and a model on the Hub always.
         """
         names = [name for _, name in self.runs.choices(visitor)]
         stays = names[0] in seen if seen else run != EXAMPLE
-        return gr.skip() if stays or is_address(run) else names[0], names
+        return (run, run if stays or is_address(run) else names[0]), names
 
     def chosen(self, visitor: str, run: str | None) -> Iterator[tuple]:
         """(what there is to say of a run, the classes to choose a heat map for)."""
@@ -77,9 +78,9 @@ class Trying:
         labels = gr.Dropdown(choices=offered, value="", allow_custom_value=True)
         yield show.about(about), labels
 
-    def way_in(self, visitor: str, run: str | None):
+    def way_in(self, visitor: str, run: str | None) -> str:
         """To draw for runs on the digits, else photos."""
-        return gr.Tabs(selected="draw" if self._on_digits(visitor, run) else "photos")
+        return "draw" if self._on_digits(visitor, run) else "photos"
 
     def warm(self, visitor: str, run: str | None) -> None:
         """Have the run in memory before the first picture comes."""
@@ -96,10 +97,10 @@ class Trying:
         asked = [("your picture", Path(picture))] if picture else []
         yield from self._shown(visitor, run, view, label, asked)
 
-    def drawing(self, visitor, run, view, label, drawing: dict | None):
+    def drawing(self, visitor, run, view, label, drawing: Image.Image | None):
         """The answer for a drawing, dark on white."""
         try:
-            drawn = load_image((drawing or {}).get("composite"))
+            drawn = load_image(drawing)
             as_digit(drawn)  # refuses an empty canvas
         except TransferError as error:
             yield show.sentence(str(error)), []

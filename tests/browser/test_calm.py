@@ -1,0 +1,95 @@
+"""A page that nobody touches asks nothing of the server, nothing is sent twice, nothing jumps."""
+
+import pytest
+
+from tests.browser.conftest import (
+    DESKTOP,
+    PHONE,
+    Held,
+    button,
+    draw_seven,
+    frames,
+    open_page,
+    tab,
+    visit,
+)
+
+MILLISECONDS_OF_REST, MOST_STRETCHES = 1_500, 8
+LITTLE_JUMP = 0.025  # of the layout, where browsers' makers call 0.1 good
+WATCH_JUMPS = """() => {
+    window.jumps = [];
+    new PerformanceObserver(seen => seen.getEntries().forEach(entry => {
+        if (!entry.hadRecentInput)
+            window.jumps.push([entry.value, entry.sources[0]?.node?.outerHTML?.slice(0, 200)]);
+    })).observe({type: "layout-shift", buffered: true});
+}"""
+PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
+
+
+@pytest.fixture
+def asked(browser, shared_address):
+    """(the page, what it has asked of the server: addresses without their questions)."""
+    page, _ = open_page(browser, shared_address, DESKTOP)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
+    yield page, asked
+    page.close()
+
+
+def at_rest(page, asked: list[str]) -> list[str]:
+    """What is asked while nobody does anything: nothing, once all that was begun has ended."""
+    for _ in range(MOST_STRETCHES):
+        asked.clear()
+        page.wait_for_timeout(MILLISECONDS_OF_REST)
+        if not asked:
+            break
+    return list(asked)
+
+
+def test_a_page_that_was_opened_and_turned_in_haste_comes_to_rest(asked):
+    page, asked = asked
+    page.reload()
+    tab(page, "Try it")
+    for view in ("What it looked at", "Compare the steps", "Best classes") * 3:
+        page.get_by_role("radio", name=view, exact=True).check()
+    assert at_rest(page, asked) == []
+
+
+def test_a_drawing_is_sent_when_it_is_asked_about_and_not_again(asked):
+    page, asked = asked
+    tab(page, "Try it")
+    draw_seven(page)
+    asked.clear()
+    button(page, "What is it?").click()
+    page.locator(".answer .best .name").wait_for()
+    for view, text in (("What it looked at", "no evidence"), ("Compare the steps", "warm-up")):
+        page.get_by_role("radio", name=view, exact=True).check()
+        page.locator(".shown").get_by_text(text).first.wait_for()
+    assert sum(address.endswith("/upload") for address in asked) == PICTURES_OF_A_DRAWING
+    assert at_rest(page, asked) == []
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_nothing_jumps_when_the_server_answers(people, page_address, width):
+    page = people(width).new_page()
+    page.add_init_script(f"({WATCH_JUMPS})()")
+    answers = Held(page)
+    visit(page, page_address)
+    button(page, "Train on these").wait_for()
+    assert jumps_at(page, answers) < LITTLE_JUMP, page.evaluate("window.jumps")
+    page.get_by_text("10 classes, 1,797 images").wait_for()
+    for name in ("Train", "Try it", "Publish", "Data"):
+        tab(page, name)
+        assert jumps_at(page, answers) < LITTLE_JUMP, (name, page.evaluate("window.jumps"))
+
+
+def jumps_at(page, answers: Held) -> float:
+    """How much of the layout jumps by what the server answers, once all parts are in place."""
+    for _ in range(MOST_STRETCHES):
+        frames(page)
+        page.evaluate("window.jumps.splice(0)")
+        page.wait_for_timeout(MILLISECONDS_OF_REST)
+        if not page.evaluate("window.jumps.length"):
+            break
+    answers.let_go()
+    return sum(value for value, _ in page.evaluate("window.jumps"))

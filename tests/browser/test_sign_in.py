@@ -1,0 +1,137 @@
+"""Signing in on a Space as a visitor does it: the button, the provider's page, and back."""
+
+import re
+import time
+
+import pytest
+
+from tests.browser.conftest import QUICK, app_up, button, tab, visit
+from tests.browser.openid import provider
+from tests.browser.test_publish import kept
+from tests.hub_writing import ME, OAUTH, writable
+from transfer.ui.runs import EXAMPLE_FOLDER
+
+SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", f"Sign out ({ME})"
+BARE = "vgg16-digits"
+ID = f"{ME}/{BARE}"
+NOT_SIGNED_IN = "Not signed in. Sign in to publish under your own name."
+REFUSED = "You are not signed in, or your sign-in has ended. Sign in, then press Publish again."
+# gradio's own, of a Space that is not looked at inside the Hub's page
+BADGE = ("https://fonts.googleapis.com/", "https://huggingface.co/api/spaces/")
+OF_THE_RUN = "Its images are open to everyone"
+HAS_NAME = """name => [...document.querySelectorAll("textarea, input")].some(
+    each => each.value === name)"""
+
+
+@pytest.fixture(scope="module")
+def accounts():
+    with provider(ME, OAUTH) as accounts:
+        yield accounts
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All that the app of `space` writes: its runs, what it says, and gradio's files."""
+    return tmp_path_factory.mktemp("space")
+
+
+@pytest.fixture(scope="module")
+def space(folder, accounts):
+    """The address of an app on what looks like a Space; its trainings leave the example behind."""
+    environment = {"SYSTEM": "spaces", "SPACE_ID": "me/space", "QUICK_RUN": str(EXAMPLE_FOLDER)}
+    paths = (folder / name for name in ("runs", "said.txt", "gradio"))
+    with app_up(*paths, program=QUICK, **environment, **accounts.environment) as address:
+        yield address
+    print((folder / "said.txt").read_text(errors="replace"))
+
+
+@pytest.fixture
+def visitor(browser, space):
+    """(page of a new visitor, the Publish tab; requests to other hosts)."""
+    context = browser.new_context()
+    context.route(re.compile("^https:"), lambda route: route.abort())
+    page, strangers = visit(context.new_page(), space)
+    tab(page, "Publish")
+    page.get_by_text(NOT_SIGNED_IN).wait_for()
+    yield page, strangers
+    context.close()
+
+
+def train(page) -> None:
+    """A run of the visitor's own, chosen to be published."""
+    tab(page, "Train")
+    button(page, "Start training").click()
+    page.locator("ul.runs li").wait_for()
+    tab(page, "Publish")
+    page.get_by_text(OF_THE_RUN).wait_for()
+
+
+def sign_in(page, answer: str = "Authorize") -> None:
+    """There, and back to the tab where the button is."""
+    button(page, SIGN_IN).click()
+    page.get_by_role("link", name=answer, exact=True).click()
+    button(page, "Publish").wait_for()
+
+
+def asked_to_publish(hub) -> list[str]:
+    """Requests of a publish; the page itself asks for a body's size."""
+    return [asked for asked in hub.requests if "whoami" in asked or asked.startswith("POST")]
+
+
+def test_a_visitor_signs_in_publishes_his_run_and_signs_out(visitor, accounts, folder, hub):
+    page, strangers = visitor
+    posted = []
+    page.on("request", lambda request: posted.append(request.post_data or ""))
+    train(page)
+    assert page.get_by_label("Repository").input_value() == BARE
+    with writable(hub):
+        button(page, "Publish").click()
+        page.get_by_text(REFUSED).wait_for()
+        assert asked_to_publish(hub) == []
+        sign_in(page)
+        page.get_by_text(f"Signed in to the Hub as {ME}.").wait_for()
+        page.wait_for_function(HAS_NAME, arg=ID)
+        button(page, "Publish").click()
+        page.get_by_role("link", name=ID, exact=True).wait_for(timeout=90_000)
+        repository = hub.repositories["models", ID]
+        assert repository.private and {"run.json", "README.md"} <= set(repository.files)
+        seen = kept(page)
+        button(page, SIGN_OUT).click()
+        page.get_by_text(NOT_SIGNED_IN).wait_for()
+        assert page.get_by_text(f"Signed in to the Hub as {ME}.").count() == 0
+        button(page, SIGN_IN).wait_for()
+        assert asked_to_publish(hub)
+        hub.requests.clear()
+        button(page, "Publish").click()
+        page.get_by_text(REFUSED).wait_for()
+        assert asked_to_publish(hub) == []
+    elsewhere = {url.partition("?")[0] for url in strangers if not url.startswith(BADGE)}
+    assert elsewhere == {f"{accounts.url}/oauth/authorize"}
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 5 and not any(OAUTH.encode() in data for data in files)
+    assert OAUTH not in seen + kept(page) + "".join(posted)
+
+
+def test_a_sign_in_that_has_ended_is_told_in_a_sentence(visitor, accounts, hub, monkeypatch):
+    page, _ = visitor
+    sign_in(page)
+    page.get_by_text(f"Signed in to the Hub as {ME}.").wait_for()
+    monkeypatch.setattr(accounts, "seconds", 1)
+    brief = page.context.new_page()
+    brief.goto(f"{page.url}login/huggingface")
+    brief.get_by_role("link", name="Authorize", exact=True).click()
+    brief.wait_for_url(page.url, wait_until="commit")
+    brief.close()
+    time.sleep(1.1)
+    button(page, "Publish").click()
+    page.get_by_text(REFUSED).wait_for()
+    page.get_by_text(NOT_SIGNED_IN).wait_for()
+    button(page, SIGN_IN).wait_for()
+    assert asked_to_publish(hub) == []
+
+
+def test_who_says_no_is_back_on_the_page_as_before(visitor):
+    page, _ = visitor
+    sign_in(page, "Cancel")
+    page.get_by_text(NOT_SIGNED_IN).wait_for()
+    assert button(page, SIGN_IN).is_visible()

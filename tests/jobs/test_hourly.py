@@ -1,0 +1,31 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from transfer.errors import JobError
+from transfer.jobs import Job
+from transfer.jobs.hourly import AN_HOUR, Hourly
+
+
+def job(owner: str, ago: float) -> Job:
+    created = time.time() - ago
+    return Job(
+        id="1", owner=owner, source="digits", out=Path("runs/x"), options={}, created=created
+    )
+
+
+def test_each_owner_has_so_many_an_hour_and_those_of_before_count():
+    hourly = Hourly(2, [job("ann", AN_HOUR + 1), job("ann", 1_800)])
+    hourly.check("ann")
+    hourly.count("ann")
+    with pytest.raises(JobError, match=r"2 trainings an hour .* come again in 30 minutes"):
+        hourly.check("ann")
+    hourly.check("bob")
+
+
+def test_nobody_and_who_has_no_limit_may_start_any_number():
+    for hourly, owner in ((Hourly(1, []), ""), (Hourly(None, []), "ann")):
+        for _ in range(3):
+            hourly.count(owner)
+            hourly.check(owner)

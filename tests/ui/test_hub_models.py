@@ -1,0 +1,91 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.ui.visitors import ME
+from transfer.errors import RunError
+from transfer.ui import hub_models
+from transfer.ui.hub_models import HubModels
+from transfer.ui.runs import Runs
+
+SECONDS_TO_OPEN = 0.2
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The names that were opened, each with its token; those with "gone" in them are refused."""
+    opened = []
+
+    def open_classifier(name: str, token):
+        opened.append((name, token))
+        time.sleep(SECONDS_TO_OPEN)
+        if "gone" in name:
+            raise RunError(f"expected a model, found no {name}")
+        return object()
+
+    monkeypatch.setattr("transfer.opened.open_classifier", open_classifier)
+    return opened
+
+
+def test_all_who_ask_for_a_model_at_once_get_the_one_that_is_opened(opened):
+    models = HubModels(False)
+    with ThreadPoolExecutor(8) as people:
+        found = set(people.map(models.classifier, ["ann/a"] * 8))
+    assert len(found) == 1 and opened == [("hub:ann/a", False)]
+
+
+def test_one_is_opened_after_the_other_and_what_is_open_waits_for_none(opened):
+    models = HubModels(None)
+    first = models.classifier("ann/a")
+    with ThreadPoolExecutor(2) as people:
+        began = time.monotonic()
+        others = [people.submit(models.classifier, name) for name in ("ann/b", "ann/c")]
+        time.sleep(SECONDS_TO_OPEN / 4)
+        assert models.classifier("ann/a") is first
+        assert time.monotonic() - began < SECONDS_TO_OPEN
+        assert len({other.result() for other in others}) == 2
+    assert time.monotonic() - began >= 2 * SECONDS_TO_OPEN
+
+
+def test_a_model_is_open_until_others_have_come_or_the_hub_may_have_another(opened, monkeypatch):
+    models = HubModels(None)
+    for name in ("ann/a", "ann/b", "ann/b", "ann/a", "ann/c", "ann/b"):
+        models.classifier(name)
+    assert [name for name, _ in opened] == ["hub:ann/a", "hub:ann/b", "hub:ann/c"]
+    models.classifier("ann/a")
+    assert len(opened) == 4
+    monkeypatch.setattr(hub_models, "SECONDS_A_MODEL_IS_KEPT", 0.0)
+    models.classifier("ann/a")
+    assert len(opened) == 5
+
+
+def test_what_was_just_refused_is_not_asked_again_until_later(opened, monkeypatch):
+    models = HubModels(None)
+    told = set()
+    for _ in range(3):
+        with pytest.raises(RunError) as caught:
+            models.classifier("ann/gone")
+        told.add(str(caught.value))
+    assert len(told) == 1 and len(opened) == 1
+    monkeypatch.setattr(hub_models, "SECONDS_A_REFUSAL_HOLDS", 0.0)
+    with pytest.raises(RunError):
+        models.classifier("ann/gone")
+    assert len(opened) == 2
+
+
+def test_runs_of_this_machine_wait_for_no_model_of_the_hub(jobs, monkeypatch):
+    runs, go_on = Runs(jobs, shared=False), threading.Event()
+    began = threading.Event()
+
+    def open_slowly(name: str):
+        began.set()
+        go_on.wait(20)
+
+    monkeypatch.setattr(runs._of_the_hub, "_opened", open_slowly)
+    with ThreadPoolExecutor(1) as aside:
+        waiting = aside.submit(runs.classifier, ME, "ann/large")
+        assert began.wait(20)
+        assert runs.classifier(ME, "tiny").classes and not waiting.done()
+        go_on.set()
