@@ -19,6 +19,10 @@ from transfer.lent import lent_in_slots
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# at the end of each event gradio would sum up the last ten thousand for a page that nobody opens:
+# more work than most events themselves
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 # the page, its visitors' pictures and a training share the cores: whoever waits lets others work
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -43,7 +47,8 @@ def main() -> None:
     except TransferError as error:
         sys.exit(f"error: {error}")
     try:
-        _serve(jobs, options.port, shared=shared)
+        with suppress(KeyboardInterrupt):  # before gradio listens for it
+            _serve(jobs, options.port, shared=shared)
     finally:
         jobs.close()
 
@@ -66,6 +71,7 @@ def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
             show_error=False,
             footer_links=[],
             run_history=False,
+            enable_monitoring=False,
             mcp_server=find_spec("mcp") is not None,
             app_kwargs={"exception_handlers": refusals()},
             prevent_thread_lock=True,

@@ -5,10 +5,12 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote
+
+from tests.ports import own_port
 
 API = re.compile(
     r"/api/(?P<kind>datasets|models)/(?P<id>[^/]+(?:/[^/]+)?)"
@@ -64,7 +66,8 @@ class HubServer:
         self.mood = "well"
         self.awake = threading.Event()
         self.writing = None  # tests.hub_writing makes this a Hub to publish to
-        self.port = 0
+        self._place = ExitStack()
+        self.port = self._place.enter_context(own_port())  # its own while it is gone, too
         self.start()
 
     @property
@@ -75,7 +78,6 @@ class HubServer:
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
         self.server.daemon_threads = True
         self.server.block_on_close = False
-        self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from transfer.image import load_image
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.source import open_source
 
-SECONDS = 2.0
+SECONDS = 15
 
 
 def encoded(kind: str, image: Image.Image | None = None, **options) -> bytes:

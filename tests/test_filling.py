@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.tiny import SIDE, drained, draw_classes, tiny_network
+from tests.waiting import Threads
 from transfer import filling
 from transfer import store as store_module
 from transfer.errors import CacheError, SourceError
@@ -333,10 +334,10 @@ def test_what_is_used_again_counts_as_used_now(images):
 
 
 def test_a_filling_that_was_closed_is_gone_on_from(images, whole):
-    threads, generator = threading.active_count(), started(images)
+    threads, generator = Threads(), started(images)
     assert [next(generator).done for _ in range(2)] == [9, 18]
     generator.close()
-    assert threading.active_count() == threads
+    assert not threads.alive
     left = passes(images)
     left["train"] -= 2 * BATCH * SPEC.views
     assert passes_left(images, SPEC, open_store()) == left
@@ -351,7 +352,7 @@ def test_a_filling_that_was_closed_is_gone_on_from(images, whole):
 def test_a_filling_that_was_killed_is_gone_on_from_bit_by_bit(images, whole, cache):
     folder = Path(images.source)
     environment = os.environ | {"TRANSFER_CACHE": str(cache), "PYTHONPATH": str(TOP)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, folder], env=environment, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder], env=environment, timeout=300)
     assert killed.returncode == -signal.SIGKILL
     standing = [entry_of(images, "train", level).done()[0].sum() for level in LEVELS]
     assert standing == [2 * BATCH, 2 * BATCH, BATCH]

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.waiting import SECONDS, Threads, wait_for
 from transfer import reading
 from transfer.errors import SourceError
 from transfer.reading import processors, read_ahead
@@ -38,7 +39,7 @@ def test_what_is_read_ahead_comes_in_order(two_processors):
 
 
 def test_a_little_is_read_ahead_and_nothing_more_once_closed(two_processors):
-    threads, begun, third = threading.active_count(), [], threading.Event()
+    threads, begun, third = Threads(), [], threading.Event()
 
     def read(batch):
         begun.append(batch)
@@ -48,15 +49,15 @@ def test_a_little_is_read_ahead_and_nothing_more_once_closed(two_processors):
     ahead = read_ahead(read, list(range(20)))
     assert begun == []
     assert next(ahead) == (0, None)
-    assert third.wait(timeout=10)
+    assert third.wait(timeout=SECONDS)
     time.sleep(0.02)
     assert sorted(begun) == [0, 1, 2]
     ahead.close()
-    assert len(begun) == 3 and threading.active_count() == threads
+    assert len(begun) == 3 and not threads.alive
 
 
 def test_what_fails_while_it_is_read_ahead_is_raised_in_its_place(two_processors):
-    threads = threading.active_count()
+    threads = Threads()
 
     def read(batch):
         if batch == 3:
@@ -67,13 +68,14 @@ def test_what_fails_while_it_is_read_ahead_is_raised_in_its_place(two_processors
     assert [next(ahead)[0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(SourceError, match="gone"):
         next(ahead)
-    assert threading.active_count() == threads
+    assert not threads.alive
 
 
 def test_no_more_is_read_ahead_than_told(two_processors):
     begun = []
     ahead = read_ahead(begun.append, iter(range(20)), at_once=4)
     next(ahead)
+    wait_for(lambda: len(begun) >= 5)
     time.sleep(0.02)
     assert sorted(begun) == [0, 1, 2, 3, 4]
     ahead.close()

@@ -189,7 +189,7 @@ def test_a_process_that_was_killed_goes_on(source, tmp_path, monkeypatch):
         f"transfer.train(sys.argv[1], out=sys.argv[2], resume=True, **{SETTINGS | options!r})"
     )
     killed = subprocess.Popen([sys.executable, "-c", script, str(source), str(out)])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (out / CHECKPOINT / checkpoint.FILE).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)

@@ -366,6 +366,7 @@ def test_a_killed_process_lets_go_of_its_entry(store):
 
 def test_no_room_is_told_before_anything_is_written(store, monkeypatch):
     entry = filled(store)
+    disk(monkeypatch, 10**12)
     limit(monkeypatch, 10**9)
     message = refusal(store.make_room, 3 * 10**9, (entry,))
     for words in ("3.0 GB", "found 1.0 GB", "TRANSFER_CACHE_GB", "--limit-per-class"):

@@ -102,7 +102,7 @@ def trained(scheduler, source: Path, folder: Path) -> list:
         env=os.environ | lent,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     told = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
     assert told, done.stderr

@@ -11,8 +11,8 @@ from functools import partial
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -39,7 +39,9 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
     if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         accelerator = Accelerator()
     else:
-        accelerator = Accelerator(mixed_precision=choose_precision(precision))
+        PartialState()  # the processes know of each other
+        (chosen,) = broadcast_object_list([choose_precision(precision)])  # each measured for itself
+        accelerator = Accelerator(mixed_precision=chosen)
     set_seed(seed)
     return accelerator
 

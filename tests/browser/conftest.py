@@ -1,17 +1,21 @@
 """The page in a process of its own and a real browser, which all tests of the page share."""
 
 import contextlib
+import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from tests.ports import own_port
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -25,20 +29,18 @@ FLAGS = (
 )
 ROOT = Path(__file__).parents[2]
 PHONE, DESKTOP, HEIGHT = 390, 1280, 900
-MILLISECONDS_TO_ANSWER = 2_500
+MILLISECONDS_TO_ANSWER, MILLISECONDS_OF_REST, MOST_STRETCHES = 2_500, 1_500, 8
+MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine whatever is awaited may take its time
+KNOWN = "localStorage.getItem('transfer-visitor')"
+DARK, SHARE_OF_INK = 90, 0.02
+CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some(
+    field => field.checkVisibility() && field.value.startsWith(name))"""
 APP = ("app.py",)
 QUICK = ("-m", "tests.browser.quick_app")
 THEMES = ("light", "dark")
 IN_THEME = "dark => document.body.classList.contains('dark') === dark"
 STILL = """() => document.getAnimations().every(each =>
     each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="package")
@@ -88,26 +90,31 @@ def strangers_server(runs: Path):
 @contextlib.contextmanager
 def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP, **environment):
     """The address of an app that is up; `said` holds what it prints."""
-    port = free_port()
-    command = [sys.executable, *program, "--port", str(port), "--runs", str(runs)]
     cores = str(os.cpu_count())  # nothing else runs beside a browser
-    own = {"GRADIO_TEMP_DIR": str(gradio), "OMP_NUM_THREADS": cores}
-    environment = os.environ | own | environment
-    with said.open("wb") as printed:
+    own = {
+        "GRADIO_TEMP_DIR": str(gradio),
+        "OMP_NUM_THREADS": cores,
+        "TRANSFER_CACHE": str(runs.parent / "cache"),
+    }
+    with own_port() as port, said.open("wb") as printed:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT
+            [sys.executable, *program, "--port", str(port), "--runs", str(runs)],
+            cwd=ROOT,
+            env=os.environ | own | environment,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
         )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while not _answers(address):
-            assert process.poll() is None, said.read_text(errors="replace")
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 120
+            while not _answers(address):
+                assert process.poll() is None, said.read_text(errors="replace")
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
 
 def _answers(address: str) -> bool:
@@ -142,11 +149,14 @@ def people(browser):
 
 def leave(context) -> None:
     """Closes it, once a training that its pages show was stopped, for others wait for it."""
+    from playwright.sync_api import Error
+
     for page in context.pages:
         stops = page.locator("button:enabled", has_text="Stop and keep what it learned")
-        if stops.count():
-            stops.evaluate("button => button.click()")  # in whatever tab it is
-            stops.wait_for(state="detached")
+        with contextlib.suppress(Error):  # it has just ended, or the app has
+            if stops.count():
+                stops.evaluate("button => button.click()", timeout=20_000)  # in whatever tab it is
+                stops.wait_for(state="detached", timeout=20_000)
     context.close()
 
 
@@ -157,9 +167,11 @@ def open_page(browser, address: str, width: int = DESKTOP):
 
 def visit(page, address: str):
     """The same, with a page that is there: one visitor's are those of one context."""
+    page.set_default_timeout(MILLISECONDS_OF_PATIENCE)
     strangers = strangers_of(page, address)
     page.goto(address)
-    page.get_by_role("button", name="Show images", exact=True).wait_for(timeout=30_000)
+    button(page, "Show images").wait_for()
+    page.wait_for_function(KNOWN)
     return page, strangers
 
 
@@ -179,7 +191,7 @@ class Held:
     """What a page asks of the server waits until it is let go."""
 
     def __init__(self, page):
-        self._page, self._waiting, self._holds = page, [], True
+        self._page, self._waiting, self._taken, self._holds = page, [], 0, True
         page.route("**/queue/join*", self._take)
 
     def pass_on(self) -> None:
@@ -189,12 +201,18 @@ class Held:
         self._page.wait_for_timeout(MILLISECONDS_TO_ANSWER)
 
     def let_go(self) -> None:
-        """What waits, for a while with all that follows."""
+        """What waits, with all that follows, until nothing more does for a while."""
         self._holds = False
         self.pass_on()
+        for _ in range(MOST_STRETCHES):
+            before = self._taken
+            self._page.wait_for_timeout(MILLISECONDS_OF_REST)
+            if self._taken == before:
+                break
         self._holds = True
 
     def _take(self, route) -> None:
+        self._taken += 1
         if self._holds:
             self._waiting.append(route)
         else:
@@ -277,7 +295,23 @@ def draw_seven(page) -> None:
     page.bring_to_front()  # else its frames come once a second
     canvas = page.locator("canvas").last
     canvas.wait_for()
-    time.sleep(1)
+    for _ in range(MOST_STRETCHES):  # it takes no strokes at first
+        page.wait_for_timeout(1_000)
+        _stroke(page, canvas)
+        page.wait_for_timeout(1_000)
+        if has_ink(canvas):
+            return
+    raise AssertionError("no stroke is drawn")
+
+
+def has_ink(canvas) -> bool:
+    """Whether anything on the sketchpad is black: more than its frame and its signs."""
+    with Image.open(io.BytesIO(canvas.screenshot())) as shown:
+        middle = shown.convert("L").crop((shown.width // 3, 0, shown.width * 2 // 3, shown.height))
+        return np.mean(np.asarray(middle) < DARK) > SHARE_OF_INK
+
+
+def _stroke(page, canvas) -> None:
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
 
@@ -292,4 +326,3 @@ def draw_seven(page) -> None:
     page.mouse.move(*at(-0.2, 0.9), steps=20)
     page.mouse.up()
     frames(page)
-    time.sleep(1)

@@ -1,16 +1,23 @@
-"""The app of a busy server: what was read at the opening of the page is told some seconds later,
-and a folder called `slow…` opens once it is let go."""
+"""The app of a busy server: what was read at the opening of the page, or when a training was
+stopped, is told some seconds later, and a folder called `slow…` opens once it is let go.
+
+Its trainings are the quick ones of `quick_app`.
+"""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import app
+from tests.browser.quick_app import command
 from transfer import source
+from transfer.jobs import Jobs
 from transfer.ui.own import OwnData
+from transfer.ui.trainings import Trainings
 
 SECONDS_TO_TELL = 3
 SECONDS_BETWEEN_LOOKS = 0.05
-_open, _at_hand = source.open_source, OwnData.at_hand
+_open, _at_hand, _stop = source.open_source, OwnData.at_hand, Trainings.stop
 
 
 def let_go(folder: Path) -> Path:
@@ -31,6 +38,13 @@ def at_hand_late(own, visitor):
     return read
 
 
+def stop_late(trainings, visitor):
+    told = _stop(trainings, visitor)
+    time.sleep(SECONDS_TO_TELL)
+    return told
+
+
 if __name__ == "__main__":
-    source.open_source, OwnData.at_hand = open_slowly, at_hand_late
+    source.open_source, OwnData.at_hand, Trainings.stop = open_slowly, at_hand_late, stop_late
+    app.Jobs = partial(Jobs, command=command())
     app.main()

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,6 +57,13 @@ def over_mcp(address: str, call):
 def test_the_public_endpoints_are_these_and_no_others(page_address):
     with urllib.request.urlopen(f"{page_address}/gradio_api/info") as answer:
         assert list(json.load(answer)["named_endpoints"]) == PUBLIC
+
+
+@pytest.mark.parametrize("path", ["monitoring", "monitoring/summary", "monitoring/a-key"])
+def test_what_all_visitors_do_is_told_to_nobody(page_address, path):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{page_address}/{path}")
+    assert refused.value.code == 403
 
 
 def test_a_picture_is_classified_by_the_example(client, photo):

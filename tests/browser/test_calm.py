@@ -4,6 +4,8 @@ import pytest
 
 from tests.browser.conftest import (
     DESKTOP,
+    MILLISECONDS_OF_REST,
+    MOST_STRETCHES,
     PHONE,
     Held,
     button,
@@ -14,7 +16,6 @@ from tests.browser.conftest import (
     visit,
 )
 
-MILLISECONDS_OF_REST, MOST_STRETCHES = 1_500, 8
 LITTLE_JUMP = 0.025  # of the layout, where browsers' makers call 0.1 good
 WATCH_JUMPS = """() => {
     window.jumps = [];

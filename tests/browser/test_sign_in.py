@@ -92,7 +92,7 @@ def test_a_visitor_signs_in_publishes_his_run_and_signs_out(visitor, accounts, f
         page.get_by_text(f"Signed in to the Hub as {ME}.").wait_for()
         page.wait_for_function(HAS_NAME, arg=ID)
         button(page, "Publish").click()
-        page.get_by_role("link", name=ID, exact=True).wait_for(timeout=90_000)
+        page.get_by_role("link", name=ID, exact=True).wait_for()
         repository = hub.repositories["models", ID]
         assert repository.private and {"run.json", "README.md"} <= set(repository.files)
         seen = kept(page)

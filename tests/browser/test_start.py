@@ -4,7 +4,7 @@ import time
 
 from tests.browser.conftest import app_up, open_page
 
-SECONDS_AT_MOST = 20.0  # on machines that do something else as well
+SECONDS_AT_MOST = 45.0  # on slow machines that do something else as well
 
 
 def test_the_page_can_be_used_soon_after_the_app_was_started(browser, tmp_path, record_property):

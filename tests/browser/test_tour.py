@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import (
+    CHOSEN,
     DESKTOP,
     PHONE,
     button,
@@ -26,6 +27,7 @@ def runs_offered(page) -> list[str]:
     """What the Run field of the tab in sight offers."""
     field = page.get_by_label("Run", exact=True).locator("visible=true")
     field.click()
+    page.get_by_role("option").first.wait_for()
     offered = page.get_by_role("option").all_inner_texts()
     field.press("Escape")
     return [text.strip() for text in offered]
@@ -55,26 +57,24 @@ def stop_after_some_epochs(page) -> None:
     assert page.locator(".vgg li.frozen").count() == 5
     assert fits(page)
     button(page, "Stop and keep what it learned").click()
-    page.get_by_text("of the test images are right").first.wait_for(timeout=60 * SECONDS)
+    page.get_by_text("of the test images are right").first.wait_for()
     assert re.search(r"\d\d\.\d% of the test images", page.locator(".status").inner_text())
 
 
 def try_a_seven(page) -> None:
     tab(page, "Try it")
-    page.wait_for_function(
-        "document.querySelector('input[aria-label=Run]').value.startsWith('digits')"
-    )
+    page.wait_for_function(CHOSEN, arg="digits")
     draw_seven(page)
     button(page, "What is it?").click()
-    page.locator(".answer .best .name").wait_for(timeout=30 * SECONDS)
+    page.locator(".answer .best .name").wait_for()
     # after few epochs it need not be the best one
     assert "7" in page.locator(".answer .scores .name").all_inner_texts()
     page.get_by_role("radio", name="What it looked at", exact=True).check()
-    page.get_by_text("no evidence").wait_for(timeout=30 * SECONDS)
+    page.get_by_text("no evidence").wait_for()
     assert page.locator(".answer figure img").count() == 2
     assert fits(page)
     page.get_by_role("radio", name="Compare the steps", exact=True).check()
-    page.locator(".stage").first.wait_for(timeout=30 * SECONDS)
+    page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
     assert fits(page)
 
@@ -96,14 +96,15 @@ def delete(page) -> None:
     page.locator("ul.runs").get_by_text(NAME).wait_for(state="detached")
 
 
-def offered_everywhere(page) -> list[str]:
-    """What Try it and Publish offer, in one list."""
-    tab(page, "Try it")
-    page.wait_for_timeout(1 * SECONDS)
-    tried = runs_offered(page)
-    tab(page, "Publish")
-    page.wait_for_timeout(1 * SECONDS)
-    return tried + runs_offered(page)
+def is_offered(page, name: str) -> bool:
+    """Whether Try it and Publish offer a run of this name, which has just come or gone."""
+    offered = []
+    for where in ("Try it", "Publish"):
+        tab(page, where)
+        page.wait_for_timeout(2 * SECONDS)
+        offered += [any(name in run for run in runs_offered(page))]
+    assert len(set(offered)) == 1, offered
+    return offered[0]
 
 
 @pytest.mark.long
@@ -118,10 +119,10 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
     rename(page)
     compare(page, NAME, "stripes")
     assert fits(page)
-    assert sum(NAME in run for run in offered_everywhere(page)) == 2
+    assert is_offered(page, NAME)
     assert fits(page)
     delete(page)
-    assert sum(NAME in run for run in offered_everywhere(page)) == 0
+    assert not is_offered(page, NAME)
     assert (strangers, complaints) == ([], [])
     page.close()
 
@@ -146,20 +147,18 @@ def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     assert page.locator(".vgg li.learns").count() == 2
     page.reload()
     tab(page, "Train")
-    page.locator(".charts svg").first.wait_for(timeout=20 * SECONDS)
+    page.locator(".charts svg").first.wait_for()
     assert button(page, "Start training").is_disabled()
     look_at_another_report(page, "stripes")
     button(page, "Stop and keep what it learned").click()
-    page.get_by_text("of the test images are right").wait_for(timeout=120 * SECONDS)
+    page.get_by_text("of the test images are right").wait_for()
     assert page.get_by_text("after fine-tune").count() == 1
     tab(page, "Try it")
-    page.wait_for_function(
-        "document.querySelector('input[aria-label=Run]').value.startsWith('digits')"
-    )
+    page.wait_for_function(CHOSEN, arg="digits")
     draw_seven(page)
     button(page, "What is it?").click()
     guess = page.locator(".answer .best .name")
-    guess.wait_for(timeout=60 * SECONDS)
+    guess.wait_for()
     assert guess.inner_text() == "7"
     assert strangers == []
     page.close()

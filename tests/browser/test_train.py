@@ -13,7 +13,10 @@ from tests.browser.conftest import (
     open_page,
     resized,
     tab,
+    visit,
 )
+from tests.browser.slow_app import SECONDS_TO_TELL
+from tests.browser.test_data import slow_server
 from tests.tiny import draw_classes
 
 QUICK = {
@@ -94,6 +97,7 @@ def test_what_is_typed_as_soon_as_the_fold_is_open_stays(browser, page_address):
     page.get_by_role("button", name="Advanced settings").wait_for()
     page.wait_for_timeout(1_000)
     page.evaluate(UNFOLD_AND_TYPE, ["Advanced settings", "Image size", "37"])
+    field(page, "Image size").wait_for()
     page.wait_for_timeout(1_000)
     assert field(page, "Image size").input_value() == "37"
     page.close()
@@ -189,6 +193,18 @@ def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     assert strangers == []
 
 
+def test_an_end_that_is_seen_before_the_stop_is_answered_stays(people, tmp_path):
+    with slow_server(tmp_path) as address:
+        page, _ = visit(people().new_page(), address)
+        tab(page, "Train")
+        button(page, "Start training").click()
+        page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()
+        button(page, "Stop and keep what it learned").click()
+        page.get_by_text("Stopped before anything was learned").wait_for()
+        page.wait_for_timeout(2_000 * SECONDS_TO_TELL)
+        assert page.get_by_text("Stopped before anything was learned").is_visible()
+
+
 WATCH = """() => {
     window.said = [];
     const note = () => {
@@ -205,13 +221,13 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     (tmp_path / "nothing").mkdir()
     choose(page, str(tmp_path / "nothing"))
     button(page, "Start training").click()
-    page.get_by_text("This training failed").wait_for(timeout=60_000)
+    page.get_by_text("This training failed").wait_for()
     page.get_by_text("expected class folders").first.wait_for()
     page.reload()
     tab(page, "Train")
     page.get_by_text("This training failed").wait_for()
     page.evaluate(WATCH)
     button(page, "Start again").click()
-    page.wait_for_function("() => window.said.some(text => !text.includes('failed'))")
-    page.get_by_text("This training failed").wait_for(timeout=60_000)
+    page.wait_for_function("() => window.said.length")
+    page.get_by_text("This training failed").wait_for()
     page.close()

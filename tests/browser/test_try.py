@@ -15,13 +15,11 @@ from tests.browser.conftest import (
 )
 from tests.tiny import picture
 
-SECONDS_TO_ANSWER = 60_000
-
 
 def try_it(browser, address: str, width: int = DESKTOP):
     page, strangers = open_page(browser, address, width)
     tab(page, "Try it")
-    page.get_by_text("of its test images are right").wait_for(timeout=SECONDS_TO_ANSWER)
+    page.get_by_text("of its test images are right").wait_for()
     return page, strangers
 
 
@@ -36,18 +34,18 @@ def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all
     draw_seven(page)
     button(page, "What is it?").click()
     best = page.locator(".answer .best .name")
-    best.wait_for(timeout=SECONDS_TO_ANSWER)
+    best.wait_for()
     assert best.inner_text() == "7"
     assert page.locator(".answers").get_attribute("aria-live") == "polite"
     assert page.locator("[aria-live=assertive]").count() == 0
     found = grave(page, "answer")
     show(page, "What it looked at")
-    page.get_by_text("no evidence").wait_for(timeout=SECONDS_TO_ANSWER)
+    page.get_by_text("no evidence").wait_for()
     assert page.locator(".answer figure img").count() == 2
     assert fits_everywhere(page)
     found += grave(page, "heat map")
     show(page, "Compare the steps")
-    page.locator(".stage").first.wait_for(timeout=SECONDS_TO_ANSWER)
+    page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
     assert fits_everywhere(page)
     found += grave(page, "steps")
@@ -78,7 +76,7 @@ def test_several_pictures_are_answered_beside_one_that_is_none(browser, shared_a
     tab(page, "Photos")
     chooser = page.locator("#try-photos input[type=file]")
     chooser.set_input_files(sorted(tmp_path.glob("*.*")))
-    page.locator(".answer").nth(3).wait_for(timeout=SECONDS_TO_ANSWER)
+    page.locator(".answer").nth(3).wait_for()
     assert page.locator(".answer .best").count() == 3
     assert page.get_by_text("this is no image that can be read").count() == 1
     page.close()
@@ -89,12 +87,12 @@ def test_a_finished_run_is_compared_with_itself_step_by_step(browser, page_addre
     page, _ = try_it(browser, page_address)
     page.get_by_label("Run", exact=True).locator("visible=true").click()
     page.get_by_role("option", name=re.compile("stripes")).click()
-    page.get_by_text("3 classes").wait_for(timeout=SECONDS_TO_ANSWER)
+    page.get_by_text("3 classes").wait_for()
     tab(page, "Photos")
     page.locator("#try-photos input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.locator(".answer .best").wait_for(timeout=SECONDS_TO_ANSWER)
+    page.locator(".answer .best").wait_for()
     show(page, "Compare the steps")
-    page.locator(".stage").nth(2).wait_for(timeout=SECONDS_TO_ANSWER)
+    page.locator(".stage").nth(2).wait_for()
     titles = page.locator(".stage h5").all_inner_texts()
     assert titles == ["Features only", "After warm-up", "After fine-tune"]
     page.close()

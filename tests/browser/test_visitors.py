@@ -10,7 +10,7 @@ from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
 from transfer.jobs import Limits
 
-MILLISECONDS_TO_TRAIN = 90_000
+MILLISECONDS_TO_TRAIN = 240_000
 
 
 def start(page) -> None:
@@ -61,7 +61,7 @@ def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, 
 def test_the_limits_of_a_shared_server_are_told(people, shared_address):
     page, strangers = visit(people().new_page(), shared_address)
     for line in Limits.shared().described():
-        assert page.get_by_text(line).count() == 1, line
+        page.get_by_text(line).wait_for()
     assert fits(page)
     assert strangers == []
 
@@ -91,6 +91,7 @@ def test_own_photos_become_a_run_that_nobody_else_sees(people, tmp_path):
         other.get_by_text("No finished runs yet").wait_for()
         tab(other, "Try it")
         other.get_by_label("Run", exact=True).click()
+        other.get_by_role("option").first.wait_for()
         (only,) = other.get_by_role("option").all_inner_texts()
         assert "Example: handwritten digits" in only
         assert "quagga" not in other.content()

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save
 from tests.hub_cuts import Served, Sparse, sent_on, with_length, without_ranges
 from tests.hub_server import FRIEND
 from tests.tiny import drained
+from tests.waiting import wait_for
 from transfer.errors import CacheError, WeightsError
 from transfer.hub import ranges, remote_file
 from transfer.hub.ranges import FIRST_BYTES, fetching_tensors, kept_tensors
@@ -200,13 +201,6 @@ def start(command: str = FETCH) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, text=True)
 
 
-def wait_until(is_so, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def noted_bytes(cache) -> int:
     """What the note beside the part vouches for; 0 while there is none."""
     for note in (cache / "bodies" / "hub").glob("*.part.json"):
@@ -219,7 +213,7 @@ def test_a_killed_process_leaves_its_pieces_to_the_next(put, cache):
     for _ in range(2):
         file.sent.clear()
         process = start()
-        wait_until(lambda: noted_bytes(cache) > vouched[-1])
+        wait_for(lambda: noted_bytes(cache) > vouched[-1])
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         vouched.append(noted_bytes(cache))
@@ -409,7 +403,8 @@ def test_a_hub_that_falls_silent_on_the_way_is_given_up_and_gone_on_with(
     assert file.sent_bytes == 2 * FIRST_BYTES + BODY_BYTES
 
 
-def test_a_hub_that_goes_on_the_way_and_comes_back_is_waited_for(put, hub):
+def test_a_hub_that_goes_on_the_way_and_comes_back_is_waited_for(put, hub, monkeypatch):
+    monkeypatch.setattr(remote_file, "FIRST_PAUSE_SECONDS", 0.3)
     put()
     steps = fetching_tensors(*ASKED)
     next(steps)

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import threading
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.hygiene.pictures import copied, photo, photos, saved, source
+from tests.waiting import Threads
 from transfer.errors import SourceError
 from transfer.hygiene import inspect, inspecting
 from transfer.source import Problem
@@ -310,12 +310,12 @@ def watched(read, seen: list):
 
 
 def test_closing_it_stops_its_threads():
-    threads = threading.active_count()
+    threads = Threads()
     looking = inspecting(source(train=photos("cat", range(200)) + photos("dog", range(200, 210))))
     next(looking)
-    assert threading.active_count() > threads
+    assert threads.alive
     looking.close()
-    assert threading.active_count() == threads
+    assert not threads.alive
 
 
 def test_it_needs_no_torch(stripes):

@@ -2,10 +2,10 @@
 
 import os
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.waiting import wait_for
 from transfer.jobs import Job, Jobs
 from transfer.jobs.book import Book
 
@@ -133,13 +133,6 @@ def states_of(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(Book, "change", noted)
     return seen
-
-
-def wait_for(condition, seconds: float = 15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def ended(job: Job) -> Job:

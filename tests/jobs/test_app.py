@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.browser.conftest import free_port
-from tests.jobs.fake import wait_for
 from tests.jobs.test_restart import ROOT
+from tests.ports import own_port
+from tests.waiting import wait_for
 
 
 def app(runs: Path, port: int) -> subprocess.Popen:
@@ -30,7 +30,7 @@ def app(runs: Path, port: int) -> subprocess.Popen:
 @contextmanager
 def up(runs: Path):
     """An app that has said where it keeps its runs."""
-    with app(runs, free_port()) as process:
+    with own_port() as port, app(runs, port) as process:
         try:
             said = [process.stdout.readline()]
             while said[-1] and "Runs are kept in" not in said[-1]:
@@ -62,8 +62,16 @@ def test_asked_to_end_it_ends_its_workers_too(tmp_path, ending):
         assert "Traceback" not in process.stderr.read()
 
 
+def test_ctrl_c_before_the_page_is_up_ends_it_without_a_word(tmp_path):
+    with own_port() as port, app(tmp_path / "runs", port) as process:
+        wait_for((tmp_path / "runs").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+
+
 def test_a_second_one_on_the_same_runs_says_so_in_one_line(tmp_path, running):
-    with app(tmp_path / "runs", free_port()) as second:
+    with own_port() as port, app(tmp_path / "runs", port) as second:
         assert second.wait(timeout=60) == 1
         assert second.stdout.read() == ""
         assert second.stderr.read().startswith("error: expected a folder of runs of this app's own")

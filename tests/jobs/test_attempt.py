@@ -1,7 +1,8 @@
 import time
 from contextvars import ContextVar
 
-from tests.jobs.fake import CACHED, ended, learns, registry, states_of, wait_for
+from tests.jobs.fake import CACHED, ended, learns, registry, states_of
+from tests.waiting import wait_for
 from transfer import events
 from transfer.jobs import Limits, attempt
 from transfer.jobs import registry as registry_module
@@ -112,7 +113,7 @@ def test_what_does_not_heed_a_stop_and_has_learned_nothing_is_ended(running):
     began = time.monotonic()
     running.stop(job.id)
     assert ended(job).state == "stopped" and job.error == ""
-    assert time.monotonic() - began < attempt.SECONDS_TO_STOP + 1
+    assert time.monotonic() - began < attempt.SECONDS_TO_STOP + 15
     assert not job.out.exists()
 
 
@@ -128,7 +129,7 @@ def test_what_has_begun_to_learn_is_not_ended_for_being_slow(monkeypatch, runnin
 
 def test_one_that_never_ends_does_not_hold_up_the_queue(monkeypatch, tmp_path):
     monkeypatch.setattr(registry_module, "SECONDS_TO_FINISH", 0.5)
-    with registry(tmp_path, limits=Limits(job_seconds=1)) as running:
+    with registry(tmp_path, limits=Limits(job_seconds=4)) as running:
         job, after = running.start("stuck", {}), running.start("good", {})
         assert ended(job).state == "failed" and ended(after).state == "done"
         assert "quicker effort" in job.error and "memory" not in job.error

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.fake import ended, learns, registry, wait_for
+from tests.jobs.fake import ended, learns, registry
+from tests.waiting import wait_for
 from transfer.errors import JobError
 from transfer.jobs import Jobs, Limits, expiry
 from transfer.jobs.job import hashed
@@ -14,8 +15,9 @@ A_DAY = 86_400
 
 
 @pytest.fixture
-def a_day(tmp_path):
-    """A registry that keeps what visitors leave for a day."""
+def a_day(tmp_path, monkeypatch):
+    """A registry that keeps what visitors leave for a day, and looks only when it is told."""
+    monkeypatch.setattr(expiry.Expiry, "_run", lambda self: None)
     with registry(tmp_path, limits=Limits(run_seconds=A_DAY, own_runs_only=True)) as found:
         yield found
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import transfer
-from tests.jobs.fake import alive, ended, learns, registry, states_of, wait_for
+from tests.jobs.fake import alive, ended, learns, registry, states_of
+from tests.waiting import wait_for
 from transfer import events
 from transfer.errors import JobError, SettingsError
 from transfer.jobs import Limits, workers
@@ -33,10 +34,10 @@ def test_a_job_in_the_queue_just_goes(running, notes):
 
 
 def test_a_training_that_takes_too_long_is_stopped_and_keeps_what_it_learned(tmp_path):
-    with registry(tmp_path, limits=Limits(job_seconds=1)) as running:
+    with registry(tmp_path, limits=Limits(job_seconds=4)) as running:
         job, after = running.start("slow", {}), running.start("good", {})
         assert ended(job).state == "done" and job.out.exists()
-        assert job.note == "stopped after 1 second, the most that a training may take here"
+        assert job.note == "stopped after 4 seconds, the most that a training may take here"
         assert ended(after).note == "" and after.state == "done"
 
 
@@ -70,6 +71,7 @@ def test_the_expected_wait_adds_up_what_comes_first(running):
     for job in taken:
         job.started, job.ended = 1.0, 101.0
     first = learns(running.start("slow", {}))
+    first.started = time.time()
     waiting = [running.start("good", {}) for _ in range(2)]
     assert running.expected_wait(first) == 0 and running.seconds_left(taken[0]) == 0
     assert running.seconds_left(first) == pytest.approx(100, abs=2)

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 import transfer
-from tests.jobs.fake import alive, command, ended, learns, registry, wait_for
+from tests.jobs.fake import alive, command, ended, learns, registry
+from tests.waiting import wait_for
 from transfer.errors import JobError
 from transfer.jobs import Jobs, Limits, book
 from transfer.jobs.book import Book

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.jobs.fake import ended, registry, wait_for
+from tests.jobs.fake import ended, registry
+from tests.waiting import wait_for
 from transfer import events, recipe
 from transfer.jobs import slices
 from transfer.jobs.orders import LAID_DOWN

@@ -1,11 +1,13 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 
 import psutil
 import pytest
 
-from tests.jobs.fake import alive, wait_for
+from tests.jobs.fake import alive
+from tests.waiting import wait_for
 from transfer.jobs.workers import Worker, end_leftover, redacted
 
 
@@ -72,7 +74,13 @@ def test_killing_a_worker_ends_what_it_started_too():
     assert alive(child)
     worker.kill()
     assert worker.wait() == -9
-    wait_for(lambda: not alive(child) or psutil.Process(child).status() == "zombie")
+    wait_for(lambda: _is_over(child))
+
+
+def _is_over(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def test_ctrl_c_at_the_terminal_is_not_for_the_workers():

@@ -8,19 +8,19 @@ import pytest
 from huggingface_hub import constants
 
 from tests.hub_server import FRIEND, STRANGER
-from transfer import hub as hub_module
 from transfer.errors import RunError
 from transfer.opened.model_files import Address, find_model, parse_address
 
 MODEL = {"config.json": b"{}", "model.safetensors": b"tensors", "pytorch_model.bin": b"never"}
 TENSORS = "model.safetensors"
+MOST_SECONDS = 15  # a few of the deadlines
 
 
 def refusal(name: str, token=None) -> str:
     started = time.monotonic()
     with pytest.raises(RunError) as caught:
         find_model(parse_address(name), token)
-    assert time.monotonic() - started < hub_module.ANSWER_SECONDS + 1
+    assert time.monotonic() - started < MOST_SECONDS
     text = str(caught.value)
     assert "\n" not in text and FRIEND not in text and STRANGER not in text
     return text
@@ -133,14 +133,15 @@ def test_a_change_on_the_hub_is_seen(hub):
 
 
 @pytest.mark.parametrize("mood", ["gone", "busy", "silent", "offline"])
-def test_without_the_hub_what_was_downloaded_is_used(hub, monkeypatch, mood, impatient):
+def test_without_the_hub_what_was_downloaded_is_used(hub, monkeypatch, mood, request):
     hub.add("models", "files/kept", MODEL)
     find_model(parse_address("files/kept")).fetch("config.json", TENSORS)
+    request.getfixturevalue("impatient")
     started = time.monotonic()
     with away(hub, mood, monkeypatch):
         folder = find_model(parse_address("files/kept")).fetch("config.json", TENSORS)
         assert (folder / TENSORS).read_bytes() == b"tensors"
-    assert time.monotonic() - started < hub_module.ANSWER_SECONDS + 1
+    assert time.monotonic() - started < MOST_SECONDS
 
 
 def away(hub, mood, monkeypatch):

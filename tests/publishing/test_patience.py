@@ -18,7 +18,7 @@ def test_the_wait_that_the_hub_asks_for_is_told_and_kept(small, writing):
 
 def test_the_waits_of_the_client_itself_are_told(small, writing, monkeypatch):
     monkeypatch.setattr("transfer.hub.SHOW_SECONDS", 0.01)
-    monkeypatch.setattr(Clock, "longest", 0.2)
+    monkeypatch.setattr(Clock, "longest", 1.0)
     number = at(writing, small, "preupload")
     writing.faults = {number: "503"}
     events, _ = send(small)

@@ -26,7 +26,7 @@ def command(*arguments, env=None, **more):
 
 def test_the_command_prints_one_object_and_tells_the_rest_on_stderr(run, writing):
     process = command(run.path, ID, "--json")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     told = json.loads(out)
     assert process.returncode == 0 and len(out.splitlines()) == 1
     assert list(told) == ["repository", "url", "commit", "private", "what", "files", "bytes"]
@@ -67,20 +67,22 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_leaves_130_and_nothing_half_written(moment, run, writing):
     part, what, told = MOMENTS[moment]
-    reached = threading.Event()
+    reached, asked_to_end = threading.Event(), threading.Event()
 
     def act() -> None:
         reached.set()
         if what == "429":
             writing.faults = {len(writing.seen): "429"}
         else:
-            time.sleep(1.5)
+            asked_to_end.wait(60)
+            time.sleep(0.5)
 
     writing.retry_after, writing.before = "100", {part: act}
     process = command(run.path, ID)
-    assert reached.wait(120)
+    assert reached.wait(300)
     time.sleep(1 if what == "429" else 0.2)
     process.send_signal(signal.SIGINT)
+    asked_to_end.set()
     started = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - started < 15

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.source.hub_sets import picture
+from tests.waiting import wait_for
 from transfer.errors import ImageError
 from transfer.settings import LIMITS
 from transfer.source import bounded, cells
@@ -150,7 +151,7 @@ def test_of_a_file_of_too_many_bytes_on_the_hub_only_the_start_comes(hub, few_by
     files = HubFiles(root=root, repository="cells/large", revision=sha, token=None)
     with pytest.raises(ImageError, match="at most 1 MB, found 3"):
         files.read({"path": f"{root}large.png"})
-    assert hub.served[-1] == ("large.png", 1_000_001)
+    wait_for(lambda: hub.served[-1] == ("large.png", 1_000_001))
     for name in ("exact.png", "empty.png"):
         assert files.read({"path": root + name}) == whole[name]
     with pytest.raises(ImageError, match="not in the data set"):

@@ -1,8 +1,8 @@
 import gradio as gr
 import pytest
 
-from tests.jobs.fake import wait_for
 from tests.ui.conftest import SAYS_NOTHING
+from tests.waiting import wait_for
 from transfer import load
 from transfer.jobs import Jobs, Limits
 from transfer.ui.api import Api

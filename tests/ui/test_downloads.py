@@ -1,7 +1,5 @@
-import threading
-import time
-
 from tests.ui.visitors import ME, OTHER
+from tests.waiting import Threads, wait_for
 from transfer.ui import downloads
 from transfer.ui.downloads import Downloads
 
@@ -20,15 +18,12 @@ def test_downloads_go_after_a_while(gradio_folder, monkeypatch):
     made = Downloads()
     for round_ in range(2):  # once more after nothing was left
         folders = [made.new_folder(f"{round_} {n}") for n in range(3)]
-        end = time.monotonic() + 5
-        while any(folder.exists() for folder in folders) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not any(folder.exists() for folder in folders)
+        wait_for(lambda folders=folders: not any(folder.exists() for folder in folders))
 
 
 def test_one_thread_waits_for_all(gradio_folder):
-    made, before = Downloads(), threading.active_count()
+    made, threads = Downloads(), Threads()
     for n in range(20):
         made.new_folder(f"visitor {n}")
         made.new_folder(ME)
-    assert threading.active_count() == before + 1
+    assert threads.alive == 1

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.ui.visitors import ME
+from tests.waiting import SECONDS
 from transfer.errors import RunError
 from transfer.ui import hub_models
 from transfer.ui.hub_models import HubModels
@@ -36,17 +37,29 @@ def test_all_who_ask_for_a_model_at_once_get_the_one_that_is_opened(opened):
     assert len(found) == 1 and opened == [("hub:ann/a", False)]
 
 
-def test_one_is_opened_after_the_other_and_what_is_open_waits_for_none(opened):
-    models = HubModels(None)
-    first = models.classifier("ann/a")
+def test_one_is_opened_after_the_other(opened):
+    models, began = HubModels(None), time.monotonic()
     with ThreadPoolExecutor(2) as people:
-        began = time.monotonic()
-        others = [people.submit(models.classifier, name) for name in ("ann/b", "ann/c")]
-        time.sleep(SECONDS_TO_OPEN / 4)
-        assert models.classifier("ann/a") is first
-        assert time.monotonic() - began < SECONDS_TO_OPEN
-        assert len({other.result() for other in others}) == 2
+        assert len(set(people.map(models.classifier, ["ann/a", "ann/b"]))) == 2
     assert time.monotonic() - began >= 2 * SECONDS_TO_OPEN
+
+
+def test_what_is_open_waits_for_no_other(monkeypatch):
+    models, began, go_on = HubModels(None), threading.Event(), threading.Event()
+
+    def open_classifier(name: str, token):
+        if name == "hub:ann/slow":
+            began.set()
+            assert go_on.wait(SECONDS)
+        return object()
+
+    monkeypatch.setattr("transfer.opened.open_classifier", open_classifier)
+    first = models.classifier("ann/a")
+    with ThreadPoolExecutor(1) as aside:
+        waiting = aside.submit(models.classifier, "ann/slow")
+        assert began.wait(SECONDS)
+        assert models.classifier("ann/a") is first and not waiting.done()
+        go_on.set()
 
 
 def test_a_model_is_open_until_others_have_come_or_the_hub_may_have_another(opened, monkeypatch):
@@ -81,11 +94,11 @@ def test_runs_of_this_machine_wait_for_no_model_of_the_hub(jobs, monkeypatch):
 
     def open_slowly(name: str):
         began.set()
-        go_on.wait(20)
+        go_on.wait(SECONDS)
 
     monkeypatch.setattr(runs._of_the_hub, "_opened", open_slowly)
     with ThreadPoolExecutor(1) as aside:
         waiting = aside.submit(runs.classifier, ME, "ann/large")
-        assert began.wait(20)
+        assert began.wait(SECONDS)
         assert runs.classifier(ME, "tiny").classes and not waiting.done()
         go_on.set()

@@ -70,16 +70,16 @@ class Jobs:
         TrainingSettings.from_options(**options)
         self._expiry.check_room()
         job_id = new_id()
-        job = Job(
-            id=job_id,
-            owner=hashed(owner),
-            source=source,
-            out=self.runs / run_name(source, job_id),
-            options=options,
-            name=name or shown_source(source),
-        )
         with self._changed:
-            self._check_turn(job.owner)
+            self._check_turn(hashed(owner))
+            job = Job(
+                id=job_id,
+                owner=hashed(owner),
+                source=source,
+                out=self.runs / run_name(source, job_id),
+                options=options,
+                name=name or shown_source(source),
+            )
             self._book.add(job)
             self._book.drop_checkpoints(job.owner)
             self._enqueue(job)

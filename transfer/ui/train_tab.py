@@ -52,9 +52,9 @@ def train_tab(
     for event in (
         start.click(trainings.start, settings, watched, **PRIVATE),
         again.click(trainings.again, visitor, watched, **PRIVATE),
+        stop.click(trainings.stop, visitor, None, **PRIVATE),
     ):
         event.success(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
-    stop.click(trainings.stop, visitor, [status, stop], **PRIVATE)
     _foretell(trainings, opened, settings, [effort, foretold, picture])
     runs_section(KeptRuns(trainings.jobs), visitor, opened, result, shown_run)
     return watched

@@ -56,13 +56,13 @@ class Trainings:
             job = self.jobs.again(job.id, visitor)
         return self._begun(job)
 
-    def stop(self, visitor: str):
-        """Stop this visitor's training, and nobody else's."""
+    def stop(self, visitor: str) -> None:
+        """Stop this visitor's training, and nobody else's; `watch` shows what comes of it, for an
+        answer of this might come after the end."""
         job = self.jobs.newest_of(known(visitor))
         if job is not None and job.live:
             with as_message():
                 self.jobs.stop(job.id, visitor)
-        return self._shown(job)[0], gr.Button(interactive=False)
 
     def place(self, visitor: str) -> str:
         """The tab to open the page on, if any: a training that is under way is seen at once, for a

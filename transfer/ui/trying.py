@@ -54,14 +54,14 @@ class Trying:
         return gr.Dropdown(choices=found, value=names[0], allow_custom_value=True)
 
     def newest(self, visitor: str, run: str | None, seen: list[str]):
-        """((the run that is chosen, what comes in its place), the names of all runs).
+        """([the run that is chosen, what comes in its place], the names of all runs).
 
         That is a run which came after those `seen`, at first the newest. Whatever a visitor has
         chosen before the first look stays, and a model on the Hub always.
         """
         names = [name for _, name in self.runs.choices(visitor)]
         stays = names[0] in seen if seen else run != EXAMPLE
-        return (run, run if stays or is_address(run) else names[0]), names
+        return [run, run if stays or is_address(run) else names[0]], names
 
     def chosen(self, visitor: str, run: str | None) -> Iterator[tuple]:
         """(what there is to say of a run, the classes to choose a heat map for)."""

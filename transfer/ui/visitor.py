@@ -18,7 +18,10 @@ PRIVATE = {"api_visibility": "private"}
 def known(visitor: str) -> str:
     """The visitor's id, or a message that there is none."""
     if not isinstance(visitor, str) or len(visitor) < 16:
-        raise gr.Error("This page has lost touch; reload it.", print_exception=False)
+        raise gr.Error(
+            "This page is not ready yet, or has lost touch; try again in a moment, or reload it.",
+            print_exception=False,
+        )
     return visitor
 
 
