@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -39,7 +39,8 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
     if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         accelerator = Accelerator()
     else:
-        PartialState()  # the processes know of each other
+        # as Accelerator would make it; from now on the processes know of each other
+        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         (chosen,) = broadcast_object_list([choose_precision(precision)])  # each measured for itself
         accelerator = Accelerator(mixed_precision=chosen)
     set_seed(seed)
