@@ -37,15 +37,24 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Two files at a time; browsers come last and one by one, for they are slow beside others."""
-    items.sort(key=_in_a_browser)
-    for item in items:
-        group = "browser" if _in_a_browser(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Browsers come last, for they are slow beside others."""
+    items.sort(key=lambda item: _in_a_browser(item.nodeid))
 
 
-def _in_a_browser(item) -> bool:
-    return "browser" in item.path.parts
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Two files at a time, but only one browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBrowser(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if _in_a_browser(nodeid) else super()._split_scope(nodeid)
+
+    return OneBrowser(config, log)
+
+
+def _in_a_browser(nodeid: str) -> bool:
+    return nodeid.startswith("tests/browser/")
 
 
 def pytest_unconfigure(config):

@@ -36,7 +36,7 @@ DARK, SHARE_OF_INK = 90, 0.02
 CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some(
     field => field.checkVisibility() && field.value.startsWith(name))"""
 APP = ("app.py",)
-QUICK = ("-m", "tests.browser.quick_app")
+QUICK, SLOW = ("-m", "tests.browser.quick_app"), ("-m", "tests.browser.slow_app")
 THEMES = ("light", "dark")
 IN_THEME = "dark => document.body.classList.contains('dark') === dark"
 STILL = """() => document.getAnimations().every(each =>
@@ -76,6 +76,16 @@ def shared_address(shared_runs):
     """The address of a server for strangers, whose trainings are the quick ones of `quick_app`."""
     with strangers_server(shared_runs) as address:
         yield address
+
+
+@pytest.fixture(scope="package")
+def slow_address(tmp_path_factory):
+    """The address of the app of a busy server, `slow_app`."""
+    folder = tmp_path_factory.mktemp("slow")
+    paths = (folder / name for name in ("runs", "said.txt", "gradio"))
+    with app_up(*paths, program=SLOW) as address:
+        yield address
+    print((folder / "said.txt").read_text(errors="replace"))
 
 
 @contextlib.contextmanager

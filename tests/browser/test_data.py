@@ -4,9 +4,8 @@ import shutil
 import time
 import zipfile
 
-from tests.browser import slow_app
-from tests.browser.conftest import PHONE, app_up, button, fits_everywhere, open_page, tab
-from tests.browser.slow_app import let_go
+from tests.browser.conftest import PHONE, button, fits_everywhere, open_page, tab
+from tests.browser.slow_app import SECONDS_TO_TELL, let_go
 from tests.tiny import draw_classes
 
 SECONDS_TO_COME = 2
@@ -35,38 +34,36 @@ def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path):
     page.close()
 
 
-def test_nothing_of_a_source_comes_under_another(browser, tmp_path):
+def test_nothing_of_a_source_comes_under_another(browser, slow_address, tmp_path):
     slow = draw_classes(tmp_path / "slow", each=6, classes=("cat", "dog"))
-    with slow_server(tmp_path) as address:
-        page, _ = open_page(browser, address)
-        page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
-        for press, said in (
-            ("Show images", "10 classes, 1,797 images"),
-            ("Look for problems", "All 1,797 images can be read"),
-        ):
-            choose(page, str(slow))
-            page.get_by_text(said, exact=True).wait_for(state="detached")
-            button(page, press).click()
-            time.sleep(0.5)
-            choose(page, "digits")
-            button(page, press).click()
-            page.get_by_text(said, exact=True).wait_for()
-            let_go(slow).touch()
-            time.sleep(SECONDS_TO_COME)
-            assert page.get_by_text(said, exact=True).is_visible()
-            assert page.get_by_text("12 images").count() == 0
-            let_go(slow).unlink()
-        page.close()
+    page, _ = open_page(browser, slow_address)
+    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+    for press, said in (
+        ("Show images", "10 classes, 1,797 images"),
+        ("Look for problems", "All 1,797 images can be read"),
+    ):
+        choose(page, str(slow))
+        page.get_by_text(said, exact=True).wait_for(state="detached")
+        button(page, press).click()
+        time.sleep(0.5)
+        choose(page, "digits")
+        button(page, press).click()
+        page.get_by_text(said, exact=True).wait_for()
+        let_go(slow).touch()
+        time.sleep(SECONDS_TO_COME)
+        assert page.get_by_text(said, exact=True).is_visible()
+        assert page.get_by_text("12 images").count() == 0
+        let_go(slow).unlink()
+    page.close()
 
 
-def test_a_class_that_is_made_early_stays_in_sight(browser, tmp_path):
-    with slow_server(tmp_path) as address:
-        page, _ = open_page(browser, address)
-        page.get_by_role("button", name="Make your own classes").click()
-        add_class(page, "cat")
-        time.sleep(slow_app.SECONDS_TO_TELL)
-        assert page.get_by_text("cat: 0 photos").is_visible()
-        page.close()
+def test_a_class_that_is_made_early_stays_in_sight(browser, slow_address):
+    page, _ = open_page(browser, slow_address)
+    page.get_by_role("button", name="Make your own classes").click()
+    add_class(page, "cat")
+    time.sleep(SECONDS_TO_TELL)
+    assert page.get_by_text("cat: 0 photos").is_visible()
+    page.close()
 
 
 def test_the_list_of_sources_goes_when_its_field_is_left_by_the_keyboard(browser, page_address):
@@ -120,12 +117,6 @@ def choose(page, source: str) -> None:
     box.fill(source)
     box.press("Enter")
     box.press("Tab")
-
-
-def slow_server(folder):
-    """The app of a busy server."""
-    program = ("-m", slow_app.__name__)
-    return app_up(folder / "runs", folder / "said.txt", folder / "gradio", program=program)
 
 
 def add_class(page, name: str) -> None:

@@ -16,7 +16,6 @@ from tests.browser.conftest import (
     visit,
 )
 from tests.browser.slow_app import SECONDS_TO_TELL
-from tests.browser.test_data import slow_server
 from tests.tiny import draw_classes
 
 QUICK = {
@@ -193,16 +192,15 @@ def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     assert strangers == []
 
 
-def test_an_end_that_is_seen_before_the_stop_is_answered_stays(people, tmp_path):
-    with slow_server(tmp_path) as address:
-        page, _ = visit(people().new_page(), address)
-        tab(page, "Train")
-        button(page, "Start training").click()
-        page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()
-        button(page, "Stop and keep what it learned").click()
-        page.get_by_text("Stopped before anything was learned").wait_for()
-        page.wait_for_timeout(2_000 * SECONDS_TO_TELL)
-        assert page.get_by_text("Stopped before anything was learned").is_visible()
+def test_an_end_that_is_seen_before_the_stop_is_answered_stays(people, slow_address):
+    page, _ = visit(people().new_page(), slow_address)
+    tab(page, "Train")
+    button(page, "Start training").click()
+    page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()
+    button(page, "Stop and keep what it learned").click()
+    page.get_by_text("Stopped before anything was learned").wait_for()
+    page.wait_for_timeout(2_000 * SECONDS_TO_TELL)
+    assert page.get_by_text("Stopped before anything was learned").is_visible()
 
 
 WATCH = """() => {
