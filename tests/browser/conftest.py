@@ -1,7 +1,6 @@
 """The page in a process of its own and a real browser, which all tests of the page share."""
 
 import contextlib
-import io
 import os
 import re
 import shutil
@@ -11,9 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.ports import own_port
 
@@ -32,7 +29,6 @@ PHONE, DESKTOP, HEIGHT = 390, 1280, 900
 MILLISECONDS_TO_ANSWER, MILLISECONDS_OF_REST, MOST_STRETCHES = 2_500, 1_500, 8
 MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine whatever is awaited may take its time
 KNOWN = "localStorage.getItem('transfer-visitor')"
-DARK, SHARE_OF_INK = 90, 0.02
 CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some(
     field => field.checkVisibility() && field.value.startsWith(name))"""
 APP = ("app.py",)
@@ -100,7 +96,7 @@ def strangers_server(runs: Path):
 @contextlib.contextmanager
 def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP, **environment):
     """The address of an app that is up; `said` holds what it prints."""
-    cores = str(os.cpu_count())  # nothing else runs beside a browser
+    cores = str(os.cpu_count())  # as at a person's, whatever the tests themselves are left
     own = {
         "GRADIO_TEMP_DIR": str(gradio),
         "OMP_NUM_THREADS": cores,
@@ -212,13 +208,10 @@ class Held:
 
     def let_go(self) -> None:
         """What waits, with all that follows, until nothing more does for a while."""
-        self._holds = False
-        self.pass_on()
-        for _ in range(MOST_STRETCHES):
+        self._holds, before = False, None
+        while self._taken != before:
             before = self._taken
-            self._page.wait_for_timeout(MILLISECONDS_OF_REST)
-            if self._taken == before:
-                break
+            self.pass_on()
         self._holds = True
 
     def _take(self, route) -> None:
@@ -298,41 +291,3 @@ def choose_run(page, name: str) -> None:
     """The newest run whose name begins so, in the Run field of the tab in sight."""
     page.get_by_label("Run", exact=True).locator("visible=true").click()
     page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()
-
-
-def draw_seven(page) -> None:
-    """A seven, drawn with the mouse on the page's sketchpad."""
-    page.bring_to_front()  # else its frames come once a second
-    canvas = page.locator("canvas").last
-    canvas.wait_for()
-    for _ in range(MOST_STRETCHES):  # it takes no strokes at first
-        page.wait_for_timeout(1_000)
-        _stroke(page, canvas)
-        page.wait_for_timeout(1_000)
-        if has_ink(canvas):
-            return
-    raise AssertionError("no stroke is drawn")
-
-
-def has_ink(canvas) -> bool:
-    """Whether anything on the sketchpad is black: more than its frame and its signs."""
-    with Image.open(io.BytesIO(canvas.screenshot())) as shown:
-        middle = shown.convert("L").crop((shown.width // 3, 0, shown.width * 2 // 3, shown.height))
-        return np.mean(np.asarray(middle) < DARK) > SHARE_OF_INK
-
-
-def _stroke(page, canvas) -> None:
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        """Page coordinates of a place on the square in the middle, each -1…1."""
-        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        return middle[0] + 110 * x, middle[1] + 110 * y
-
-    page.mouse.move(*at(-0.6, -0.8))
-    page.mouse.down()
-    page.mouse.move(*at(0.6, -0.8), steps=12)
-    page.mouse.move(*at(-0.2, 0.9), steps=20)
-    page.mouse.up()
-    frames(page)

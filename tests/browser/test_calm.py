@@ -9,12 +9,12 @@ from tests.browser.conftest import (
     PHONE,
     Held,
     button,
-    draw_seven,
     frames,
     open_page,
     tab,
     visit,
 )
+from tests.browser.drawing import draw_seven
 
 LITTLE_JUMP = 0.025  # of the layout, where browsers' makers call 0.1 good
 WATCH_JUMPS = """() => {

@@ -11,11 +11,11 @@ from tests.browser.conftest import (
     button,
     choose_run,
     complaints_of,
-    draw_seven,
     fits,
     open_page,
     tab,
 )
+from tests.browser.drawing import draw_seven
 from tests.browser.test_train import compare, fill
 
 SECONDS = 1_000  # in the milliseconds of the browser
@@ -141,7 +141,7 @@ def look_at_another_report(page, name: str) -> None:
 def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     page, strangers = open_page(browser, page_address)
     tab(page, "Train")
-    fill(page, {"Warm-up epochs": "12", "Fine-tune epochs": "60", "Images a class": "60"})
+    fill(page, {"Warm-up epochs": "12", "Fine-tune epochs": "60"})
     button(page, "Start training").click()
     page.get_by_text("Phase 2 of 2").wait_for(timeout=240 * SECONDS)
     assert page.locator(".vgg li.learns").count() == 2

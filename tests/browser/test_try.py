@@ -7,12 +7,12 @@ from tests.browser.conftest import (
     PHONE,
     Held,
     button,
-    draw_seven,
     fits_everywhere,
     open_page,
     tab,
     visit,
 )
+from tests.browser.drawing import draw_seven
 from tests.tiny import picture
 
 
