@@ -38,17 +38,22 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
+    with suppress(KeyboardInterrupt):  # before gradio listens for it
+        _run(options.runs, options.port)
+
+
+def _run(runs: Path, port: int | None) -> None:
+    """The page over a folder of runs, until the app is asked to end."""
     shared = serves_strangers()
     if shared:
         _forget_tokens()
     limits = Limits.shared() if shared else Limits.local()
     try:
-        jobs = Jobs(options.runs, limits=limits, worker=_worker())
+        jobs = Jobs(runs, limits=limits, worker=_worker())
     except TransferError as error:
         sys.exit(f"error: {error}")
     try:
-        with suppress(KeyboardInterrupt):  # before gradio listens for it
-            _serve(jobs, options.port, shared=shared)
+        _serve(jobs, port, shared=shared)
     finally:
         jobs.close()
 
