@@ -66,7 +66,8 @@ def test_ctrl_c_before_the_page_is_up_ends_it_without_a_word(tmp_path):
     with own_port() as port, app(tmp_path / "runs", port) as process:
         wait_for((tmp_path / "runs").exists)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        # Python ends as killed where the interrupt came into an `exec` of what it imported
+        assert process.wait(timeout=60) in (0, -signal.SIGINT)
         assert process.stderr.read() == ""
 
 
