@@ -13,9 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.errors import TransferError
-from transfer.hub import serves_strangers
-from transfer.jobs import Jobs, Limits, Worker
-from transfer.lent import lent_in_slots
+from transfer.hub import on_zero_gpu, serves_strangers
+from transfer.jobs import JobLimits, JobManager, Worker
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -47,9 +46,9 @@ def _run(runs: Path, port: int | None) -> None:
     shared = serves_strangers()
     if shared:
         _forget_tokens()
-    limits = Limits.shared() if shared else Limits.local()
+    limits = JobLimits.shared() if shared else JobLimits.local()
     try:
-        jobs = Jobs(runs, limits=limits, worker=_worker())
+        jobs = JobManager(runs, limits=limits, worker=_worker())
     except TransferError as error:
         sys.exit(f"error: {error}")
     try:
@@ -58,10 +57,10 @@ def _run(runs: Path, port: int | None) -> None:
         jobs.close()
 
 
-def _serve(jobs: Jobs, port: int | None, *, shared: bool) -> None:
+def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
     """Show the page until the app is asked to end."""
     from transfer.ui.page import build_page
-    from transfer.ui.sign_in import refusals
+    from transfer.ui.shared.sign_in import refusals
     from transfer.ui.theme import CSS, theme
 
     page = build_page(jobs, shared=shared)
@@ -102,9 +101,9 @@ def _forget_tokens() -> None:
 
 def _worker() -> Callable[[tuple[str, ...]], Worker]:
     """What makes the processes that train."""
-    if not lent_in_slots():
+    if not on_zero_gpu():
         return Worker
-    from transfer.zero_gpu import zero_gpu_worker
+    from transfer.jobs.zero_gpu import zero_gpu_worker
 
     return zero_gpu_worker
 

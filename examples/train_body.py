@@ -24,18 +24,19 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from transfer.cli import Config, ImageColumn, LabelColumn, Source
+from transfer.cache.store import open_store
+from transfer.cli.main import Config, ImageColumn, LabelColumn, Source
+from transfer.data.dataset import ImageDataset
+from transfer.data.source import read_source
+from transfer.data.splits import limit_per_class, with_all_splits
+from transfer.data.transform import Transform
 from transfer.errors import TransferError
-from transfer.features import Cached, CacheSpec, Level
-from transfer.filling import cache_levels
-from transfer.network import Stage
-from transfer.record import library_versions
+from transfer.features.cached_dataset import CachedDataset, CacheLayer, CacheSpec
+from transfer.features.extract import cache_levels
+from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
-from transfer.source import LabelledImages, read_source
-from transfer.source.split import limit_per_class, with_all_splits
-from transfer.store import open_store
-from transfer.training import make_accelerator
-from transfer.transform import Transform
+from transfer.training.history import library_versions
+from transfer.training.loop import make_accelerator
 
 SMALLEST_CROP = 0.5
 LARGEST_DIFFERENCE = 1e-3
@@ -63,7 +64,7 @@ The body (`features.*`, float16) of a {architecture} trained from scratch.
 """
 
 
-def train_body(images: LabelledImages, out: Path, options: dict) -> dict:
+def train_body(images: ImageDataset, out: Path, options: dict) -> dict:
     """Read, train, fold, write, judge what was written; `options` are those of `command`.
 
     Returns the card's figures. Raises TransferError.
@@ -78,12 +79,12 @@ def train_body(images: LabelledImages, out: Path, options: dict) -> dict:
     difference = folding_difference(body, plain, transform, pixels["validation"])
     sha256 = write(plain, out) if accelerator.is_main_process else None
     written = nn.Sequential(plain.half().float(), *stage.layers[1:])
-    top1, top5 = judge(Stage(written, transform), pixels["validation"], accelerator)
+    top1, top5 = judge(Segment(written, transform), pixels["validation"], accelerator)
     counts = {name: len(cached) for name, cached in pixels.items()}
     return counts | {"difference": difference, "top1": top1, "top5": top5, "sha256": sha256}
 
 
-def open_images(source: str, settings: TrainingSettings) -> LabelledImages:
+def open_images(source: str, settings: TrainingSettings) -> ImageDataset:
     """Train and validation; a source that brings both gives no training image to a test split."""
     images = read_source(source, settings)
     if settings.limit_per_class:
@@ -94,9 +95,9 @@ def open_images(source: str, settings: TrainingSettings) -> LabelledImages:
     return images.with_splits({name: images.splits[name] for name in ("train", "validation")})
 
 
-def read_pixels(images: LabelledImages, transform: Transform, accelerator: Accelerator):
+def read_pixels(images: ImageDataset, transform: Transform, accelerator: Accelerator):
     """Each image once: split → Cached of uint8 (1, N, 3, S, S) in the cache, for all processes."""
-    pixels = Level(block="block1", row_shape=(3, transform.image_size, transform.image_size))
+    pixels = CacheLayer(block="block1", row_shape=(3, transform.image_size, transform.image_size))
     spec = CacheSpec(
         transform=transform, views=1, seed=0, body="", dtype=torch.float32, levels=(pixels,)
     )
@@ -124,14 +125,14 @@ def build_bn_body(architecture: str) -> nn.Sequential:
     return body
 
 
-def make_stage(body: nn.Sequential, classes: int, transform: Transform) -> Stage:
+def make_stage(body: nn.Sequential, classes: int, transform: Transform) -> Segment:
     """uint8 (N, 3, S, S) → logits (N, classes): average pooling and one linear layer."""
     width = [layer.out_channels for layer in body if isinstance(layer, nn.Conv2d)][-1]
     layers = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
-    return Stage(layers, transform).to(memory_format=torch.channels_last)
+    return Segment(layers, transform).to(memory_format=torch.channels_last)
 
 
-def train(stage: Stage, cached: Cached, options: dict, accelerator: Accelerator) -> None:
+def train(stage: Segment, cached: CachedDataset, options: dict, accelerator: Accelerator) -> None:
     """One cycle over all sizes: the rate rises for a tenth of the steps, then falls to nothing."""
     rate, epochs, sizes = options["learning_rate"], options["epochs"], options["sizes"]
     sgd = make_optimizer(stage, rate)
@@ -145,12 +146,12 @@ def train(stage: Stage, cached: Cached, options: dict, accelerator: Accelerator)
             accelerator.print(f"{size} px, epoch {epoch} of {epochs}: loss {loss:.4f}")
 
 
-def make_optimizer(stage: Stage, rate: float) -> torch.optim.Optimizer:
+def make_optimizer(stage: Segment, rate: float) -> torch.optim.Optimizer:
     """timm's `sgd`: with Nesterov momentum, and without decay of biases and norms."""
     return create_optimizer_v2(stage, opt="sgd", lr=rate, weight_decay=5e-4, momentum=0.9)
 
 
-def crops(cached: Cached, size: int, options: dict) -> DataLoader:
+def crops(cached: CachedDataset, size: int, options: dict) -> DataLoader:
     """Shuffled random parts of the pictures, mirrored half of the time, `size` pixels a side.
 
     The last batch is dropped: it might be one image, which batch norm cannot do with.
@@ -196,7 +197,7 @@ def fold(body: nn.Sequential) -> nn.Sequential:
 
 
 @torch.no_grad()
-def folding_difference(body, plain, transform: Transform, cached: Cached) -> float:
+def folding_difference(body, plain, transform: Transform, cached: CachedDataset) -> float:
     """The largest between both bodies' features of real pictures. Raises TransferError."""
     pixels, _ = next(iter(whole_batches(cached)))
     inputs = transform.normalise(pixels)
@@ -208,7 +209,7 @@ def folding_difference(body, plain, transform: Transform, cached: Cached) -> flo
 
 
 @torch.no_grad()
-def judge(stage: Stage, cached: Cached, accelerator: Accelerator) -> tuple[float, float]:
+def judge(stage: Segment, cached: CachedDataset, accelerator: Accelerator) -> tuple[float, float]:
     """(top-1, top-5) over the validation images, whole pictures, in float32."""
     stage.to(accelerator.device).eval()
     best = min(5, stage.layers[-1].out_features)
@@ -220,7 +221,7 @@ def judge(stage: Stage, cached: Cached, accelerator: Accelerator) -> tuple[float
     return shares[0].item(), shares.sum().item()
 
 
-def whole_batches(cached: Cached) -> DataLoader:
+def whole_batches(cached: CachedDataset) -> DataLoader:
     return DataLoader(cached, IMAGES_A_VALIDATION_BATCH, collate_fn=lambda batch: batch)
 
 
@@ -234,7 +235,7 @@ def write(plain: nn.Sequential, out: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_card(out: Path, images: LabelledImages, facts: dict) -> None:
+def write_card(out: Path, images: ImageDataset, facts: dict) -> None:
     """README.md beside the body: what data, what training, what figures."""
     facts = facts | {
         "file": out.name,

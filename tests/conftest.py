@@ -101,7 +101,7 @@ def training(stripes, tmp_path_factory):
     In a given precision, for `auto` asks the machine, which may be busy with something else.
     """
     from tests.tiny import TINY, drained
-    from transfer.recipe import training_events
+    from transfer.training.recipe import training_events
 
     out = tmp_path_factory.mktemp("runs") / "stripes"
     return drained(training_events(str(stripes), out=out, **TINY | {"precision": "fp32"}))

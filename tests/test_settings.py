@@ -4,12 +4,14 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from transfer.data.dataset import DatasetSummary
 from transfer.errors import SettingsError
-from transfer.settings import PRECISIONS, HeadSettings, Look, PhaseSettings, TrainingSettings
+from transfer.settings import PRECISIONS, HeadSettings, PhaseSettings, TrainingSettings
+from transfer.training.defaults import fill_defaults
 
 
-def photos(**change) -> Look:
-    return Look(**{"train_images": 240, "side": 300, "grey": False} | change)
+def photos(**change) -> DatasetSummary:
+    return DatasetSummary(**{"train_images": 240, "side": 300, "grey": False} | change)
 
 
 def options(**flat) -> TrainingSettings:
@@ -17,7 +19,7 @@ def options(**flat) -> TrainingSettings:
 
 
 def suited(settings: TrainingSettings | None = None, **look) -> TrainingSettings:
-    return (settings or TrainingSettings()).suited_to(photos(**look), "hub", fast_device=False)
+    return fill_defaults(settings or TrainingSettings(), photos(**look), "hub", fast_device=False)
 
 
 BAD = [
@@ -289,14 +291,14 @@ def test_small_and_grey_pictures_are_not_blown_up():
 
 
 def test_the_bundled_body_gets_smaller_pictures_than_imagenet_body():
-    bundled = TrainingSettings().suited_to(photos(), "bundled", fast_device=False)
+    bundled = fill_defaults(TrainingSettings(), photos(), "bundled", fast_device=False)
     assert bundled.image_size < suited().image_size
 
 
 def test_a_fast_device_gets_large_pictures_for_large_data_too():
     look = photos(train_images=100_000)
     slow, fast = (
-        TrainingSettings().suited_to(look, "hub", fast_device=quick) for quick in (False, True)
+        fill_defaults(TrainingSettings(), look, "hub", fast_device=quick) for quick in (False, True)
     )
     assert slow.image_size < fast.image_size
 
@@ -322,7 +324,7 @@ def test_fine_tuning_moves_the_filters_less_than_warm_up_the_head():
 @pytest.mark.parametrize("asked", [None, False, True])
 def test_classes_are_weighed_where_they_are_uneven_unless_it_is_said(uneven, asked):
     settings = TrainingSettings(class_weights=asked)
-    found = settings.suited_to(photos(uneven=uneven), "hub", fast_device=False)
+    found = fill_defaults(settings, photos(uneven=uneven), "hub", fast_device=False)
     assert found.class_weights == (uneven if asked is None else asked)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from transfer.features import Cached
-from transfer.network import Network, build_network
+from transfer.features.cached_dataset import CachedDataset
+from transfer.model.vgg import Network, build_network
+from transfer.model.weights import Body, find_body
 from transfer.settings import HeadSettings
-from transfer.weights import Body, find_body
 
 ARCHITECTURE, SIDE = "vgg11", 32
 CLASSES = ("across", "down", "spots")
@@ -60,11 +60,11 @@ def tiny_network(classes: int = 3, seed: int = 0, side: int = SIDE, **head) -> N
     )
 
 
-def held(inputs: torch.Tensor, labels, **change) -> Cached:
+def held(inputs: torch.Tensor, labels, **change) -> CachedDataset:
     """A split in memory: `inputs` (V, N, …), every row of it readable."""
     labels = torch.as_tensor(labels)
     known = {"rows": torch.arange(len(labels)), "names": tuple(map(str, range(len(labels))))}
-    return Cached(**{"inputs": inputs, "labels": labels} | known | change)
+    return CachedDataset(**{"inputs": inputs, "labels": labels} | known | change)
 
 
 def drained(generator) -> tuple[list, object]:

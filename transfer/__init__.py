@@ -10,14 +10,14 @@ from importlib import import_module
 _HOMES = {
     "TransferError": "errors",
     "TrainingSettings": "settings",
-    "LabelledImages": "source",
-    "train": "recipe",
-    "training_events": "recipe",
-    "Run": "run_folder",
-    "load": "opened",
-    "Classifier": "classifier",
-    "Prediction": "classifier",
-    "evaluate": "classifier",
+    "ImageDataset": "data.dataset",
+    "train": "training.recipe",
+    "training_events": "training.recipe",
+    "Run": "runs.run",
+    "load": "inference.loading",
+    "Classifier": "inference.classifier",
+    "Prediction": "inference.classifier",
+    "evaluate": "inference.evaluate",
     "publish": "publishing",
 }
 __all__ = list(_HOMES)

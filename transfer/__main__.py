@@ -1,3 +1,3 @@
-from transfer.cli import main
+from transfer.cli.main import main
 
 main()

@@ -1,16 +1,16 @@
 """What a training is told: frozen records, validated when made, JSON both ways.
 
-A field left at None means "choose it from the data": `TrainingSettings.suited_to` does so in one
+A field left at None means "choose it from the data": `training.defaults` does so in one
 place, and what it chose stands in the run.
 """
 
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from transfer.effort import EFFORTS, times
 from transfer.errors import SettingsError
 
 BLOCKS = ("block1", "block2", "block3", "block4", "block5")
 UNFREEZE = (*BLOCKS, "none")
+EFFORTS = ("quick", "balanced", "thorough")
 METHODS = ("finetune", "features")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 POOLINGS = ("avg", "flatten")
@@ -44,23 +44,6 @@ def _text(name: str, value) -> None:
 def _optional(check, name: str, value, *args, **kwargs) -> None:
     if value is not None:
         check(name, value, *args, **kwargs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What is read at most: of one picture its pixels and its bytes; of an archive how many files,
-    how many folders within each other, how many bytes once unpacked, and how many times its own
-    size."""
-
-    pixels: int = 100_000_000
-    image_bytes: int = 200_000_000
-    archive_files: int = 200_000
-    archive_depth: int = 32
-    archive_bytes: int = 50_000_000_000
-    archive_ratio: int = 200
-
-
-LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +109,6 @@ class PhaseSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What a glance at the training images tells: `side` is the median shorter side in pixels,
-    `uneven` whether some classes have many times more images than others."""
-
-    train_images: int
-    side: int
-    grey: bool
-    uneven: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Everything that decides what a training does with a source.
 
@@ -165,7 +137,7 @@ class TrainingSettings:
 
     def __post_init__(self):
         _one_of("method", self.method, METHODS)
-        _one_of("effort", self.effort, tuple(EFFORTS))
+        _one_of("effort", self.effort, EFFORTS)
         _text("weights", self.weights)
         _optional(_one_of, "unfreeze", self.unfreeze, UNFREEZE)
         _one_of("architecture", self.architecture, ARCHITECTURES)
@@ -214,54 +186,6 @@ class TrainingSettings:
             options["head"] = head if isinstance(head, HeadSettings) else HeadSettings.named(head)
             options["try_heads"] = False
         return cls(**{"warm_up": warm_up, "fine_tune": fine_tune} | options)
-
-    def suited_to(self, look: "Look", weights: str, *, fast_device: bool) -> "TrainingSettings":
-        """The same settings, with everything left open chosen from the data.
-
-        Small data gets more epochs and more views of each image, because it is the number of steps
-        that a cold head needs; large data brings its steps along. The rates do not depend on size.
-        """
-        small, medium = look.train_images <= 2_000, look.train_images <= 20_000
-        if look.grey:
-            image_size = 64  # drawings, letters, scans
-        elif look.side <= 64:
-            image_size = 80  # thumbnails: nothing more to see
-        elif weights == "bundled":
-            image_size = 112  # that body grew up on 64 px
-        else:
-            image_size = 224 if fast_device or small else 160
-        image_size = self.image_size or image_size
-        # a map of 2 x 2 still tells where things are; a larger one is only more to learn by heart
-        pooling = self.head.pooling or ("flatten" if image_size < 96 else "avg")
-        dropout = self.head.dropout
-        if dropout is None:
-            dropout = 0.5 if look.grey else 0.7
-        # a mirrored letter or digit means something else, and grey pictures are mostly such
-        effort = EFFORTS[self.effort]
-        views = 1 if look.grey else times(effort.views, 4 if small else 2 if medium else 1)
-        return replace(
-            self,
-            image_size=image_size,
-            unfreeze=self.unfreeze or effort.unfreeze,
-            try_heads=self.try_heads and effort.try_heads,
-            head=replace(self.head, pooling=pooling, dropout=dropout),
-            views=self.views or views,
-            class_weights=look.uneven if self.class_weights is None else self.class_weights,
-            warm_up=self.warm_up.filled(
-                epochs=times(effort.warm_up, 40 if small else 20 if medium else 10),
-                learning_rate=1e-3,
-                optimizer="adamw",
-                weight_decay=0.01,
-                batch_size=32 if small else 128,
-            ),
-            fine_tune=self.fine_tune.filled(
-                epochs=times(effort.fine_tune, 12 if small else 6 if medium else 3),
-                learning_rate=1e-4,
-                optimizer="adamw",
-                weight_decay=0.05,
-                batch_size=32,
-            ),
-        )
 
     def to_json(self) -> dict:
         return asdict(self)

@@ -20,7 +20,7 @@ import torch
 import typer
 
 from examples.benchmarks.steps import machine
-from transfer.worker import NEEDED
+from transfer.jobs.worker import NEEDED
 
 IMAGES_A_BATCH = 64
 PIXELS_ALONE = 512 * 64**2
@@ -46,8 +46,8 @@ def main(
 
 def measure(source: str, size: int) -> dict[str, float]:
     """One round with a cache of its own, empty at first."""
+    from transfer.device import DTYPES, choose_precision
     from transfer.events import CacheFilled, PhaseStarted
-    from transfer.hardware import DTYPES, choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = folder
@@ -73,7 +73,7 @@ def measure(source: str, size: int) -> dict[str, float]:
 
 def told(source: str, out: Path, **options) -> list[tuple]:
     """(seconds since the start, event) of a whole training."""
-    from transfer.recipe import training_events
+    from transfer.training.recipe import training_events
 
     started = time.monotonic()
     events = training_events(source, out=out, **COMMON | options)
@@ -82,7 +82,7 @@ def told(source: str, out: Path, **options) -> list[tuple]:
 
 def body_rate(size: int, dtype: torch.dtype) -> float:
     """Images a second through the bare body."""
-    from transfer.weights import build_body, find_body, load_body
+    from transfer.model.weights import build_body, find_body, load_body
 
     body = load_body(build_body("vgg16"), find_body("bundled", "vgg16", 0).tensors)
     body = body.eval().to(dtype=dtype, memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ import typer
 
 import transfer
 from examples.benchmarks.steps import machine, spread
-from transfer.search import SHAPES
+from transfer.training.head_search import SHAPES
 
 
 def main(

@@ -27,10 +27,11 @@ import typer
 from PIL import Image
 
 from examples.benchmarks.steps import machine
-from transfer.hygiene.seen import Seen
-from transfer.image import load_image
+from transfer.data.checks.scan import ScanResult
+from transfer.data.dataset import ImageDataset, Split
+from transfer.data.image import load_image
+from transfer.data.source import read_source
 from transfer.settings import TrainingSettings
-from transfer.source import LabelledImages, Split, read_source
 
 CLASSES = 10
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -54,7 +55,7 @@ def main(
     out.write_text(json.dumps(found, indent=1))
 
 
-def planted(images: LabelledImages, copies: int) -> dict:
+def planted(images: ImageDataset, copies: int) -> dict:
     """How many copies share a group with what they were made of, and what did so before."""
     seen, groups = looked_at(images)
     train, test = images.splits["train"], images.splits["test"]
@@ -86,8 +87,8 @@ def planted(images: LabelledImages, copies: int) -> dict:
     }
 
 
-def looked_at(images: LabelledImages) -> tuple[Seen, list[np.ndarray]]:
-    seen = Seen(images)
+def looked_at(images: ImageDataset) -> tuple[ScanResult, list[np.ndarray]]:
+    seen = ScanResult(images)
     for _ in seen.look():
         pass
     return seen, seen.prints.groups()[0]

@@ -127,7 +127,7 @@ def transfer_in_two_phases(images: Path, frozen: int, unfrozen: int, unfreeze="b
     """The whole of `train` with an empty cache: loading, estimate, cache, phases, test, saving."""
     import os
 
-    from transfer.recipe import train
+    from transfer.training.recipe import train
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = folder
@@ -202,7 +202,7 @@ def fastai_fine_tune(images: Path, frozen: int, unfrozen: int) -> dict:
 
 
 def bundled() -> dict[str, torch.Tensor]:
-    from transfer.weights import find_body
+    from transfer.model.weights import find_body
 
     tensors = find_body("bundled", "vgg16", 0).tensors
     return {name.removeprefix("features."): tensor for name, tensor in tensors.items()}

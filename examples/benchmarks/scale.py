@@ -55,7 +55,7 @@ def write_images(folder: Path, images: int) -> Path:
 
 def measure(source: Path, images: int, image_size: int) -> dict:
     from transfer.events import Estimated, RunSaved
-    from transfer.recipe import training_events
+    from transfer.training.recipe import training_events
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = folder

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 import transfer
-from transfer.record import library_versions
+from transfer.training.history import library_versions
 
 STAGES = ("features", "warm-up", "fine-tune")
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import app
-from transfer.jobs import Jobs
+from transfer.jobs import JobManager
 
 WORKER = Path(__file__).parent / "quick_worker.py"
 
@@ -20,5 +20,5 @@ def command(run: Path | str | None = None) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    app.Jobs = partial(Jobs, command=command(os.environ.get("QUICK_RUN")))
+    app.JobManager = partial(JobManager, command=command(os.environ.get("QUICK_RUN")))
     app.main()

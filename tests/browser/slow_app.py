@@ -10,14 +10,14 @@ from pathlib import Path
 
 import app
 from tests.browser.quick_app import command
-from transfer import source
-from transfer.jobs import Jobs
-from transfer.ui.own import OwnData
-from transfer.ui.trainings import Trainings
+from transfer.data import source
+from transfer.jobs import JobManager
+from transfer.ui.data.uploads import UploadHandlers
+from transfer.ui.train.handlers import TrainHandlers
 
 SECONDS_TO_TELL = 3
 SECONDS_BETWEEN_LOOKS = 0.05
-_open, _at_hand, _stop = source.open_source, OwnData.at_hand, Trainings.stop
+_open, _at_hand, _stop = source.open_source, UploadHandlers.at_hand, TrainHandlers.stop
 
 
 def let_go(folder: Path) -> Path:
@@ -45,6 +45,10 @@ def stop_late(trainings, visitor):
 
 
 if __name__ == "__main__":
-    source.open_source, OwnData.at_hand, Trainings.stop = open_slowly, at_hand_late, stop_late
-    app.Jobs = partial(Jobs, command=command())
+    source.open_source, UploadHandlers.at_hand, TrainHandlers.stop = (
+        open_slowly,
+        at_hand_late,
+        stop_late,
+    )
+    app.JobManager = partial(JobManager, command=command())
     app.main()

@@ -11,9 +11,9 @@ from tests.browser.conftest import ROOT, strangers_server
 from tests.browser.quick_app import command
 from tests.jobs.fake import ended
 from tests.tiny import TINY, draw_classes
-from transfer.jobs import Jobs, Limits
-from transfer.recipe import train
-from transfer.ui.own import PHOTOS, OwnData
+from transfer.jobs import JobLimits, JobManager
+from transfer.training.recipe import train
+from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 
 VICTIM, STRANGER = "victim-" + "v" * 25, "stranger-" + "s" * 23
 SECRETS = ("quagga", "okapi", "Secret zoo")
@@ -31,9 +31,9 @@ def shared_runs(tmp_path_factory):
     zoo = draw_classes(folder / "photos", each=6, classes=SECRETS[:2])
     run = train(zoo, out=folder / "run", **TINY)
     runs = folder / "runs"
-    jobs = Jobs(runs, limits=Limits.shared(), command=command(run.path))
+    jobs = JobManager(runs, limits=JobLimits.shared(), command=command(run.path))
     assert ended(jobs.start("digits", {}, VICTIM, SECRETS[2])).state == "done"
-    own = OwnData(jobs).images(VICTIM)
+    own = UploadHandlers(jobs).images(VICTIM)
     for name in SECRETS[:2]:
         own.add_class(name)
         own.add(name, zoo / name / "0.png")

@@ -8,7 +8,7 @@ import pytest
 from tests.browser.conftest import DESKTOP, button, leave, tab, visit
 from tests.browser.wire import Wire
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 TIMES = 20
 SECONDS_BEFORE = 0.5
 MILLISECONDS_TO_FIND_IT = 60_000

@@ -9,7 +9,7 @@ from tests.browser.conftest import QUICK, app_up, button, tab, visit
 from tests.browser.openid import provider
 from tests.browser.test_publish import kept
 from tests.hub_writing import ME, OAUTH, writable
-from transfer.ui.runs import EXAMPLE_FOLDER
+from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", f"Sign out ({ME})"
 BARE = "vgg16-digits"

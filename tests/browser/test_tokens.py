@@ -10,8 +10,8 @@ from gradio_client import Client
 
 from tests.browser.conftest import app_up
 from tests.browser.test_privacy import sent
+from tests.hub_datasets import plain
 from tests.hub_server import FRIEND
-from tests.source.hub_sets import plain
 
 VISITOR = "v" * 32
 SECONDS_TO_FAIL = 120

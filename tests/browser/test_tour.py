@@ -107,7 +107,7 @@ def is_offered(page, name: str) -> bool:
     return offered[0]
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_address, width):

@@ -64,7 +64,7 @@ def parts(page, state: str) -> int:
     return page.locator(f".vgg li.{state}").count()
 
 
-def have(page, state: str, number: int) -> None:
+def lazy_import(page, state: str, number: int) -> None:
     """Waits until so many parts of the picture are in a state."""
     page.wait_for_function(
         "([state, number]) => document.querySelectorAll(`.vgg li.${state}`).length === number",
@@ -79,10 +79,10 @@ def test_settings_change_the_picture_and_everything_fits(browser, page_address):
     assert (parts(page, "frozen"), parts(page, "later"), parts(page, "learns")) == (4, 1, 1)
     page.get_by_role("radio", name="Thorough").click()
     page.get_by_text("Then block4 and block5 learn too").wait_for()
-    have(page, "later", 2)
+    lazy_import(page, "later", 2)
     page.get_by_role("radio", name="Feature extraction only").click()
     page.get_by_text("a linear classifier learns on what it sees").wait_for()
-    have(page, "later", 0)
+    lazy_import(page, "later", 0)
     page.get_by_role("button", name="Advanced settings").click()
     field(page, "Seed").wait_for()
     assert fits_everywhere(page)

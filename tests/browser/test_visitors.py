@@ -8,7 +8,7 @@ from tests.browser.conftest import PHONE, app_up, button, fits, tab, visit
 from tests.browser.test_data import make_classes
 from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
-from transfer.jobs import Limits
+from transfer.jobs import JobLimits
 
 MILLISECONDS_TO_TRAIN = 240_000
 
@@ -60,7 +60,7 @@ def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, 
 
 def test_the_limits_of_a_shared_server_are_told(people, shared_address):
     page, strangers = visit(people().new_page(), shared_address)
-    for line in Limits.shared().described():
+    for line in JobLimits.shared().described():
         page.get_by_text(line).wait_for()
     assert fits(page)
     assert strangers == []
@@ -68,7 +68,7 @@ def test_the_limits_of_a_shared_server_are_told(people, shared_address):
 
 def test_ones_own_server_tells_of_no_limits(people, page_address):
     page, _ = visit(people().new_page(), page_address)
-    assert page.get_by_text(Limits.shared().described()[0]).count() == 0
+    assert page.get_by_text(JobLimits.shared().described()[0]).count() == 0
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.waiting import wait_for
-from transfer.jobs import Job, Jobs
-from transfer.jobs.book import Book
+from transfer.jobs import Job, JobManager
+from transfer.jobs.store import JobStore
 
 CACHED = {
     "images": {"train": 1},
@@ -115,7 +115,7 @@ def command(folder: Path) -> tuple[str, ...]:
 @contextmanager
 def registry(folder: Path, **options):
     """Over `folder`/runs, closed at the end."""
-    found = Jobs(folder / "runs", **({"command": command(folder)} | options))
+    found = JobManager(folder / "runs", **({"command": command(folder)} | options))
     try:
         yield found
     finally:
@@ -124,14 +124,14 @@ def registry(folder: Path, **options):
 
 def states_of(monkeypatch) -> list[str]:
     """Every state that any job comes to have, in order, each told once in a row."""
-    seen, change = [], Book.change
+    seen, change = [], JobStore.change
 
     def noted(self, job, **fields):
         change(self, job, **fields)
         if not seen or seen[-1] != job.state:
             seen.append(job.state)
 
-    monkeypatch.setattr(Book, "change", noted)
+    monkeypatch.setattr(JobStore, "change", noted)
     return seen
 
 

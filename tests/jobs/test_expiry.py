@@ -7,7 +7,7 @@ import pytest
 from tests.jobs.fake import ended, learns, registry
 from tests.waiting import wait_for
 from transfer.errors import JobError
-from transfer.jobs import Jobs, Limits, expiry
+from transfer.jobs import JobLimits, JobManager, expiry
 from transfer.jobs.job import hashed
 
 ANN, BOB = "ann" * 9, "bob" * 9
@@ -18,7 +18,7 @@ A_DAY = 86_400
 def a_day(tmp_path, monkeypatch):
     """A registry that keeps what visitors leave for a day, and looks only when it is told."""
     monkeypatch.setattr(expiry.Expiry, "_run", lambda self: None)
-    with registry(tmp_path, limits=Limits(run_seconds=A_DAY, own_runs_only=True)) as found:
+    with registry(tmp_path, limits=JobLimits(run_seconds=A_DAY, own_runs_only=True)) as found:
         yield found
 
 
@@ -28,7 +28,7 @@ def later(monkeypatch, seconds: float) -> None:
     monkeypatch.setattr(time, "time", lambda: now() + seconds)
 
 
-def own_data(jobs: Jobs, owner: str, age: float = 0.0, size: int = 10) -> Path:
+def own_data(jobs: JobManager, owner: str, age: float = 0.0, size: int = 10) -> Path:
     """A photo of a visitor's own, put there so many seconds ago."""
     photos = jobs.runs / ".own" / hashed(owner) / "own-photos" / "cat"
     photos.mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_its_record_goes_as_long_after_it(monkeypatch, a_day):
 
 
 def test_expired_stays_expired_after_a_restart(monkeypatch, tmp_path):
-    limits = Limits(run_seconds=A_DAY, own_runs_only=True)
+    limits = JobLimits(run_seconds=A_DAY, own_runs_only=True)
     with registry(tmp_path, limits=limits) as before:
         ended(before.start("good", {}, ANN))
         later(monkeypatch, 1.5 * A_DAY)
@@ -80,7 +80,7 @@ def test_expired_stays_expired_after_a_restart(monkeypatch, tmp_path):
 
 def test_it_is_done_by_itself(monkeypatch, tmp_path):
     monkeypatch.setattr(expiry, "SECONDS_BETWEEN_LOOKS", (0.05, 0.1))
-    with registry(tmp_path, limits=Limits(run_seconds=1, own_runs_only=True)) as running:
+    with registry(tmp_path, limits=JobLimits(run_seconds=1, own_runs_only=True)) as running:
         job = ended(running.start("good", {}, ANN))
         wait_for(lambda: job.state == "expired")
         wait_for(lambda: running.newest_of(ANN) is None)
@@ -96,7 +96,7 @@ def test_at_home_and_of_the_command_line_nothing_goes(monkeypatch, tmp_path):
         job = ended(running.start("good", {}, ANN))
         later(monkeypatch, 1.5 * A_DAY)
         assert running._expiry.remove_expired() is None and job.state == "done"
-    with registry(tmp_path, limits=Limits(run_seconds=A_DAY)) as running:
+    with registry(tmp_path, limits=JobLimits(run_seconds=A_DAY)) as running:
         running._expiry.remove_expired()
         assert running.newest_of(ANN).state == "expired" and run.exists()
 
@@ -133,7 +133,7 @@ def test_a_visit_a_training_or_a_new_photo_keeps_it(a_day):
 
 
 def test_uploads_have_an_end(tmp_path):
-    with registry(tmp_path, limits=Limits(upload_bytes=2_000_000)) as running:
+    with registry(tmp_path, limits=JobLimits(upload_bytes=2_000_000)) as running:
         own_data(running, ANN, size=1_500_000)
         running.check_upload(ANN, 500_000)
         running.check_upload(BOB, 1_999_999)
@@ -142,7 +142,7 @@ def test_uploads_have_an_end(tmp_path):
 
 
 def test_a_full_disk_refuses_and_says_when_to_come_again(monkeypatch, tmp_path):
-    limits = Limits(run_seconds=A_DAY, disk_bytes=1_000_000, own_runs_only=True)
+    limits = JobLimits(run_seconds=A_DAY, disk_bytes=1_000_000, own_runs_only=True)
     with registry(tmp_path, limits=limits) as running:
         job = ended(running.start("good", {}, ANN))
         (job.out / "model.safetensors").write_bytes(b"x" * 1_000_000)

@@ -5,7 +5,7 @@ import pytest
 
 from transfer.errors import JobError
 from transfer.jobs import Job
-from transfer.jobs.hourly import AN_HOUR, Hourly
+from transfer.jobs.limits import AN_HOUR, RateLimit
 
 
 def job(owner: str, ago: float) -> Job:
@@ -16,7 +16,7 @@ def job(owner: str, ago: float) -> Job:
 
 
 def test_each_owner_has_so_many_an_hour_and_those_of_before_count():
-    hourly = Hourly(2, [job("ann", AN_HOUR + 1), job("ann", 1_800)])
+    hourly = RateLimit(2, [job("ann", AN_HOUR + 1), job("ann", 1_800)])
     hourly.check("ann")
     hourly.count("ann")
     with pytest.raises(JobError, match=r"2 trainings an hour .* come again in 30 minutes"):
@@ -25,7 +25,7 @@ def test_each_owner_has_so_many_an_hour_and_those_of_before_count():
 
 
 def test_nobody_and_who_has_no_limit_may_start_any_number():
-    for hourly, owner in ((Hourly(1, []), ""), (Hourly(None, []), "ann")):
+    for hourly, owner in ((RateLimit(1, []), ""), (RateLimit(None, []), "ann")):
         for _ in range(3):
             hourly.count(owner)
             hourly.check(owner)

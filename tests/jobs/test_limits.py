@@ -1,7 +1,7 @@
 import pytest
 
 from transfer.errors import SettingsError
-from transfer.jobs import Limits
+from transfer.jobs import JobLimits
 from transfer.jobs.limits import roughly, spoken
 
 
@@ -23,17 +23,17 @@ from transfer.jobs.limits import roughly, spoken
 )
 def test_a_limit_that_cannot_be_is_named(field, value):
     with pytest.raises(SettingsError, match=f"{field} must be .*found"):
-        Limits(**{field: value})
+        JobLimits(**{field: value})
 
 
 def test_at_home_nothing_goes_by_itself_and_nothing_needs_saying():
-    limits = Limits.local()
+    limits = JobLimits.local()
     assert limits.run_seconds is None and limits.job_seconds is None
     assert limits.described() == [] and limits.seconds_left(0) is None
 
 
 def test_a_shared_server_says_what_it_lends():
-    told = " ".join(Limits.shared().described())
+    told = " ".join(JobLimits.shared().described())
     for words in ("at most 30 minutes", "24 hours", "200 MB", "20 trainings an hour", "Only you"):
         assert words in told
 

@@ -12,8 +12,8 @@ from tests.jobs.test_restart import ROOT
 from tests.tiny import TINY
 from tests.waiting import wait_for
 from transfer.events import EpochDone, PhaseDone, RunSaved
-from transfer.jobs import Job, Jobs
-from transfer.run_folder import read_run
+from transfer.jobs import Job, JobManager
+from transfer.runs.run import read_run
 
 pytestmark = pytest.mark.slow
 PATIENCE = 180
@@ -24,7 +24,7 @@ def jobs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFER_CACHE", str(folder / "cache"))
-        found = Jobs(folder / "runs")
+        found = JobManager(folder / "runs")
         found.keep_warm()
         yield found
         found.close()
@@ -36,7 +36,7 @@ def until(job: Job, condition) -> Job:
     return job
 
 
-def seconds_to_stop(jobs: Jobs, job: Job) -> float:
+def seconds_to_stop(jobs: JobManager, job: Job) -> float:
     """From asking it to stop until it has ended."""
     began = time.monotonic()
     jobs.stop(job.id)
@@ -106,7 +106,7 @@ def test_when_the_app_is_killed_its_worker_ends_and_the_job_is_interrupted(strip
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, app.pid)
         app.kill()
     wait_for(lambda: not alive(worker))
-    after = Jobs(runs, command=("true",))
+    after = JobManager(runs, command=("true",))
     try:
         job = after.newest_of("ann")
         assert job.state == "interrupted" and job.can_go_on

@@ -15,15 +15,15 @@ import transfer
 from tests.jobs.fake import alive, command, ended, learns, registry
 from tests.waiting import wait_for
 from transfer.errors import JobError
-from transfer.jobs import Jobs, Limits, book
-from transfer.jobs.book import Book
-from transfer.jobs.records import Records
+from transfer.jobs import JobLimits, JobManager, store
+from transfer.jobs.store import JobRecords, JobStore
 
 ROOT = str(Path(transfer.__file__).parent.parent)
 APP = """
 import os, sys, time
 from pathlib import Path
-from transfer.jobs import Jobs, Limits, book
+from transfer.jobs import store
+from transfer.jobs import Jobs, Limits
 jobs = Jobs(Path(sys.argv[1]), limits=Limits(queued=1000), command=tuple(sys.argv[3:]))
 jobs.keep_warm()
 for number in range(10_000):
@@ -143,7 +143,7 @@ def test_of_trainings_without_a_run_only_the_newest_are_kept(monkeypatch, tmp_pa
     with registry(tmp_path) as before:
         failed = [ended(before.start("error", {}, owner="ann")) for _ in range(3)]
         done = ended(before.start("good", {}, owner="ann"))
-    monkeypatch.setattr(book, "MOST_FRUITLESS", 2)
+    monkeypatch.setattr(store, "MOST_FRUITLESS", 2)
     with registry(tmp_path) as after:
         left = [job.id for job in after.all_of("ann")]
         assert left == [failed[1].id, failed[2].id, done.id]
@@ -170,14 +170,14 @@ def test_a_visitor_s_id_is_nowhere_on_disk(tmp_path):
 
 def test_a_second_app_on_the_same_folder_is_refused_in_one_line(tmp_path, running):
     with pytest.raises(JobError, match=r"another app at work in 'runs'.*--runs"):
-        Jobs(tmp_path / "runs")
+        JobManager(tmp_path / "runs")
     assert ended(running.start("good", {})).state == "done"
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="cannot be written to") as error:
-        Jobs(tmp_path / "file" / "runs")
+        JobManager(tmp_path / "file" / "runs")
     assert str(tmp_path) not in str(error.value)
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_refuses_a_training_and_loses_none(monkeypatch, running):
     def full(self, job):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Records, "write", full)
+    monkeypatch.setattr(JobRecords, "write", full)
     with pytest.raises(JobError, match="No space left"):
         running.start("good", {}, owner="ann")
     assert running.newest_of("ann") is None
@@ -231,7 +231,7 @@ def test_the_app_may_be_killed_at_any_moment(tmp_path, notes):
             process.kill()
             lines = process.stdout.read().splitlines(keepends=True)
             told |= {line.strip() for line in lines if line.endswith("\n")}
-        opened = Book(runs)
+        opened = JobStore(runs)
         jobs = {job.id: job for job in opened.all()}
         opened.records.close()
         assert told <= jobs.keys(), f"round {round_} lost a job"
@@ -251,5 +251,5 @@ def test_no_worker_lives_on_when_the_app_is_killed_while_one_learns(tmp_path, no
         assert all(alive(pid) for pid in workers_of(notes))
         process.kill()
     wait_for(lambda: not any(alive(pid) for pid in workers_of(notes)))
-    with registry(tmp_path, limits=Limits(queued=1000)) as after:
+    with registry(tmp_path, limits=JobLimits(queued=1000)) as after:
         assert after.all_of(f"{process.pid}-0")[0].state == "interrupted"

@@ -7,16 +7,16 @@ import pytest
 
 from tests.hub_writing import writable
 from tests.publishing.sending import Clock, contents, save_tensors
-from transfer.publishing import patience
+from transfer.publishing import retry
 from transfer.publishing.bundle import Bundle
-from transfer.run_folder import read_run
+from transfer.runs.run import read_run
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Waits that take no time, ours and those of huggingface_hub's own retries."""
-    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.002)
-    monkeypatch.setattr(patience, "TICK_SECONDS", 0.002)
+    monkeypatch.setattr(retry, "WAIT_SECONDS", 0.002)
+    monkeypatch.setattr(retry, "TICK_SECONDS", 0.002)
     monkeypatch.setattr("huggingface_hub.utils._http.time", Clock())
     monkeypatch.setattr("huggingface_hub.file_download.time", Clock())
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import transfer
-from tests.test_export import (
+from tests.publishing.test_timm_export import (
     HEADS,
     finished,
     left,
@@ -20,11 +20,11 @@ from tests.test_export import (
 )
 from tests.tiny import TINY, drained, tiny_body
 from transfer.errors import RunError, SettingsError, TransferError
-from transfer.export import check_pictures, export
 from transfer.publishing import bundle as module
 from transfer.publishing.bundle import Bundle, write_bundle
-from transfer.recipe import training_events
-from transfer.run_folder import RECORD, REPORT, TENSORS, Run, read_network, read_run
+from transfer.publishing.timm_export import check_pictures, export
+from transfer.runs.run import RECORD, REPORT, TENSORS, Run, read_network, read_run
+from transfer.training.recipe import training_events
 
 HEAD, FULL = {RECORD, REPORT, TENSORS}, {"config.json", REPORT, TENSORS}
 NEAR = 1e-3

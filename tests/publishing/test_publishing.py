@@ -37,7 +37,7 @@ def test_a_run_becomes_a_private_repository_that_loads_again(run, writing, monke
 def test_the_whole_network_is_published_from_a_run_and_from_an_exported_folder(
     run, writing, tmp_path
 ):
-    from transfer.export import export
+    from transfer.publishing.timm_export import export
 
     exported = export(run, tmp_path / "exported")
     _, whole = send(run, "me/whole", what="full", private=False)

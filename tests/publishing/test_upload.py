@@ -3,7 +3,7 @@ import time
 import pytest
 
 from tests.publishing.sending import ID, found, refused, send
-from transfer.publishing import delivery, upload
+from transfer.publishing import commit, upload
 
 
 def test_an_upload_goes_through_xet_only_where_the_hub_offers_it(small, writing, monkeypatch):
@@ -30,7 +30,7 @@ def test_an_upload_goes_through_xet_only_where_the_hub_offers_it(small, writing,
 def test_an_upload_tells_how_far_it_is_and_stops_at_once(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
-    sent = upload.Upload(None, ID, {"file": upload.Print.of(path)})
+    sent = upload.Upload(None, ID, {"file": upload.FileDigest.of(path)})
     operation = sent._operation("file", through_xet=False)
     assert sent.done_bytes == 0
     sent._sending = True
@@ -43,9 +43,9 @@ def test_an_upload_tells_how_far_it_is_and_stops_at_once(tmp_path):
 
 
 def test_an_upload_that_does_not_move_is_given_up(small, writing, monkeypatch):
-    monkeypatch.setattr(delivery, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(commit, "STALLED_SECONDS", 0.3)
     monkeypatch.setattr("transfer.hub.SHOW_SECONDS", 0.05)
-    monkeypatch.setattr("transfer.publishing.delivery.REST_SECONDS", 0.1)
+    monkeypatch.setattr("transfer.publishing.commit.REST_SECONDS", 0.1)
     writing.before = {"PUT": lambda: time.sleep(3)}
     assert "does not answer" in refused(small)
     assert found(writing) is None
@@ -53,6 +53,6 @@ def test_an_upload_that_does_not_move_is_given_up(small, writing, monkeypatch):
 
 def test_prints_are_what_git_and_storage_know_a_file_by(tmp_path):
     (tmp_path / "a").write_bytes(b"hello\n")
-    found = upload.Print.of(tmp_path / "a")
+    found = upload.FileDigest.of(tmp_path / "a")
     assert found.blob == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert found.sha256.startswith("5891b5b522d5df086d0ff0b110fbd9d2")

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from tests.tiny import picture
-from transfer.jobs import Jobs
+from transfer.jobs import JobManager
 
 SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # until nobody asks it for anything any more
 
@@ -19,7 +19,7 @@ def runs_folder(tmp_path_factory, training):
 @pytest.fixture
 def empty(tmp_path):
     """A registry over a folder without runs, for what starts no training."""
-    jobs = Jobs(tmp_path / "runs", command=SAYS_NOTHING)
+    jobs = JobManager(tmp_path / "runs", command=SAYS_NOTHING)
     yield jobs
     jobs.close()
 
@@ -27,7 +27,7 @@ def empty(tmp_path):
 @pytest.fixture
 def jobs(runs_folder):
     """A registry over that folder whose workers wait for ever and say nothing."""
-    jobs = Jobs(runs_folder, command=SAYS_NOTHING)
+    jobs = JobManager(runs_folder, command=SAYS_NOTHING)
     yield jobs
     jobs.close()
     shutil.rmtree(runs_folder / ".jobs")  # the next test's visitors have not been here before

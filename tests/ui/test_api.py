@@ -4,17 +4,17 @@ import pytest
 from tests.ui.conftest import SAYS_NOTHING
 from tests.waiting import wait_for
 from transfer import load
-from transfer.jobs import Jobs, Limits
+from transfer.jobs import JobLimits, JobManager
 from transfer.ui.api import Api
-from transfer.ui.own import OwnData
-from transfer.ui.runs import EXAMPLE, Runs
-from transfer.ui.sources import Sources
-from transfer.ui.trainings import Trainings
+from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.data.uploads import UploadHandlers
+from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns
+from transfer.ui.train.handlers import TrainHandlers
 
 
-def over(jobs: Jobs, *, shared: bool) -> Api:
-    sources = Sources(OwnData(jobs), shared=shared)
-    return Api(Trainings(jobs, sources), Runs(jobs, shared=shared))
+def over(jobs: JobManager, *, shared: bool) -> Api:
+    sources = DataHandlers(UploadHandlers(jobs), shared=shared)
+    return Api(TrainHandlers(jobs, sources), LoadedRuns(jobs, shared=shared))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def api(jobs):
 
 @pytest.fixture
 def shared(tmp_path):
-    jobs = Jobs(tmp_path / "runs", limits=Limits.shared(), command=SAYS_NOTHING)
+    jobs = JobManager(tmp_path / "runs", limits=JobLimits.shared(), command=SAYS_NOTHING)
     yield over(jobs, shared=True)
     jobs.close()
 

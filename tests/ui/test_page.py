@@ -5,8 +5,8 @@ import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder
 
-from transfer.ui.discreet import REFUSED
 from transfer.ui.page import build_page
+from transfer.ui.shared.guard import REFUSED
 
 TOKEN = "hf_" + "s" * 34
 ADDRESS = "https://127.0.0.1:1/a.png"
@@ -15,9 +15,9 @@ FOLLOWING = ("then", "success", "failure")  # each is called by itself
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    from transfer.jobs import Jobs
+    from transfer.jobs import JobManager
 
-    jobs = Jobs(tmp_path_factory.mktemp("runs"), command=("sleep", "60"))
+    jobs = JobManager(tmp_path_factory.mktemp("runs"), command=("sleep", "60"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         yield build_page(jobs, shared=False)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from transfer.errors import ImageError
-from transfer.ui.uploads import check_files, uploaded
+from transfer.ui.shared.guard import check_files, uploaded
 
 
 @pytest.fixture

@@ -4,19 +4,19 @@ Each runs in a worker process that is warm before it is needed; records on disk 
 and names back after a restart. Knows neither gradio nor torch.
 """
 
+from transfer.jobs.finished_runs import ListedRun
 from transfer.jobs.job import ENDED, LIVE, Job, begins_to_learn
-from transfer.jobs.limits import Limits
-from transfer.jobs.registry import Jobs
-from transfer.jobs.shelf import ListedRun
-from transfer.jobs.workers import WORKER, Worker
+from transfer.jobs.limits import JobLimits
+from transfer.jobs.manager import JobManager
+from transfer.jobs.process import WORKER, Worker
 
 __all__ = [
     "ENDED",
     "LIVE",
     "WORKER",
     "Job",
-    "Jobs",
-    "Limits",
+    "JobLimits",
+    "JobManager",
     "ListedRun",
     "Worker",
     "begins_to_learn",

@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from transfer.errors import JobError
-from transfer.jobs.book import Book
 from transfer.jobs.job import Job
-from transfer.jobs.limits import Limits, megabytes, roughly, spoken
-from transfer.jobs.records import NAMED
+from transfer.jobs.limits import JobLimits, megabytes, roughly, spoken
+from transfer.jobs.store import NAMED, JobStore
 
 OWN = ".own"
 SECONDS_BETWEEN_LOOKS = (1.0, 600.0)
@@ -26,7 +25,7 @@ class Expiry:
     and can start it again. `owner` is hashed throughout; what is nobody's stays.
     """
 
-    def __init__(self, book: Book, runs: Path, limits: Limits):
+    def __init__(self, book: JobStore, runs: Path, limits: JobLimits):
         self.book = book
         self.own = runs / OWN
         self.limits = limits

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer import events
-from transfer.checkpoint import has_checkpoint
-from transfer.run_folder import CHECKPOINT
+from transfer.runs.checkpoint import has_checkpoint
+from transfer.runs.run import CHECKPOINT
 
 LIVE = (
     "queued",

@@ -1,9 +1,12 @@
 """What a server lends its visitors: how long, how much, how often."""
 
 import time
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from transfer.errors import SettingsError
+from transfer.errors import JobError, SettingsError
+from transfer.jobs.job import Job
 
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 RANGES = {
@@ -17,7 +20,7 @@ RANGES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class JobLimits:
     """None means without a limit.
 
     `queued` trainings wait at most. A training takes `job_seconds`, then it is stopped and keeps
@@ -44,12 +47,12 @@ class Limits:
             raise SettingsError(f"own_runs_only must be true or false, found {self.own_runs_only}")
 
     @classmethod
-    def local(cls) -> "Limits":
+    def local(cls) -> "JobLimits":
         """One's own machine: nothing goes by itself."""
         return cls()
 
     @classmethod
-    def shared(cls) -> "Limits":
+    def shared(cls) -> "JobLimits":
         """A server for strangers."""
         return cls(
             job_seconds=30 * 60,
@@ -111,3 +114,30 @@ def _check(name: str, value, low: float, high: float, kinds: tuple[type, ...]) -
     if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
         kind = "a number" if float in kinds else "a whole number"
         raise SettingsError(f"{name} must be {kind} from {low} to {high}, found {value!r}")
+
+
+AN_HOUR = 3_600
+
+
+class RateLimit:
+    """`most` an hour for one owner, None for any number; those of `jobs` count too."""
+
+    def __init__(self, most: int | None, jobs: Iterable[Job]):
+        self._most = most
+        self._starts = deque((job.created, job.owner) for job in jobs)
+
+    def count(self, owner: str) -> None:
+        """A training of this owner has been started just now."""
+        self._starts.append((time.time(), owner))
+
+    def check(self, owner: str) -> None:
+        """Raises JobError where this owner, if it is one, has started as many as there may be."""
+        now, most = time.time(), self._most
+        while self._starts and self._starts[0][0] < now - AN_HOUR:
+            self._starts.popleft()
+        own = [started for started, by in self._starts if owner and by == owner]
+        if most is not None and len(own) >= most:
+            raise JobError(
+                f"{most} trainings an hour are the most for one visitor; come again in "
+                f"{roughly(own[-most] + AN_HOUR - now)}"
+            )

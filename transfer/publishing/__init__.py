@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.cache.paths import private_folder
 from transfer.errors import PublishError, RunError, SettingsError
 from transfer.publishing import account
-from transfer.publishing.delivery import REQUEST_SECONDS, Delivery, Sending
-from transfer.publishing.patience import Waiting
-from transfer.publishing.read_back import downloading, reading_back
-from transfer.publishing.refusal import refusal
-from transfer.publishing.upload import Print, quiet
-from transfer.run_folder import RECORD, Run, read_run
-from transfer.store import private_folder
+from transfer.publishing.commit import REQUEST_SECONDS, HubCommit, Sending
+from transfer.publishing.errors import refusal
+from transfer.publishing.retry import Waiting
+from transfer.publishing.upload import FileDigest, quiet
+from transfer.publishing.verify import downloading, reading_back
+from transfer.runs.run import RECORD, Run, read_run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -105,7 +105,7 @@ def publishing(
     _check_order(run, what)
     token = account.sign_in(token)
     with quiet() as pauses_told:
-        delivery = Delivery(_api(token), repository, should_stop, pauses_told)
+        delivery = HubCommit(_api(token), repository, should_stop, pauses_told)
         try:
             return (yield from _steps(delivery, run, what, private, license))
         except KeyboardInterrupt:
@@ -119,12 +119,12 @@ def publishing(
 
 
 def _steps(
-    delivery: Delivery, run: str | Path | Run, what: str, private: bool, license: str | None
+    delivery: HubCommit, run: str | Path | Run, what: str, private: bool, license: str | None
 ) -> Generator[Event, None, Published]:
     exists, private = yield from _find_place(delivery, private)
     with _scratch() as scratch:
         bundle = yield from _fill(delivery, scratch / "bundle", run, what, private, license)
-        files = {path.name: Print.of(path) for path in sorted(bundle.folder.iterdir())}
+        files = {path.name: FileDigest.of(path) for path in sorted(bundle.folder.iterdir())}
         sizes = {name: file.bytes for name, file in files.items()}
         told = {
             "repository": delivery.repository,
@@ -159,7 +159,7 @@ def _api(token: str) -> "HfApi":
     return HfApi(token=token)
 
 
-def _find_place(delivery: Delivery, private: bool) -> Generator[Waiting, None, tuple[bool, bool]]:
+def _find_place(delivery: HubCommit, private: bool) -> Generator[Waiting, None, tuple[bool, bool]]:
     """(whether the repository exists, whether it is private); its name becomes the whole one."""
     answer = yield from delivery.ask(delivery.api.whoami, REQUEST_SECONDS, offline_at_once=True)
     owner = account.read_account(answer)
@@ -196,7 +196,7 @@ def _remove_leftovers(place: Path) -> None:
 
 
 def _fill(
-    delivery: Delivery,
+    delivery: HubCommit,
     folder: Path,
     run: str | Path | Run,
     what: str,
@@ -229,7 +229,7 @@ def read_source(run: str | Path | Run) -> Run | None:
     return read_run(run)
 
 
-def _previous_card(delivery: Delivery, folder: Path) -> Generator[Waiting, None, str | None]:
+def _previous_card(delivery: HubCommit, folder: Path) -> Generator[Waiting, None, str | None]:
     if CARD not in delivery.names:
         return None
     path = yield from downloading(delivery, CARD, delivery.head, folder)
@@ -240,7 +240,7 @@ def _message(bundle: "Bundle") -> str:
     return f"{len(bundle.classes)} classes, {'head' if bundle.what == 'head' else 'whole network'}"
 
 
-def _interrupted(delivery: Delivery) -> str:
+def _interrupted(delivery: HubCommit) -> str:
     if delivery.commit:
         return f"interrupted; all files had gone to {delivery.url}, they were not read back"
     if left := delivery.withdraw():

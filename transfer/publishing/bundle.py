@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import RunError, SettingsError
-from transfer.publishing.bundle_size import full_bytes, head_bytes
-from transfer.publishing.disclosure import (
+from transfer.publishing.redact import (
     bare,
     published_config,
     published_record,
     published_report,
 )
-from transfer.run_builder import RunBuilder
-from transfer.run_folder import (
+from transfer.publishing.size_estimate import full_bytes, head_bytes
+from transfer.runs.run import (
     CHECKPOINT,
     RECORD,
     REPORT,
@@ -31,11 +30,12 @@ from transfer.run_folder import (
     read_run,
     read_tensors,
 )
+from transfer.runs.writer import RunWriter
 
 if TYPE_CHECKING:
     import torch
 
-    from transfer.network import Network
+    from transfer.model.vgg import Network
 
 WHATS = ("head", "full")
 CONFIG = "config.json"
@@ -163,7 +163,7 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
     record, report = published_record(run), published_report(run, public=public)
     for tensors in (_halved(held), held):
         _clear(folder)
-        with RunBuilder(folder) as builder:
+        with RunWriter(folder) as builder:
             builder.finish(record | {"stored": _smallest_kind(tensors)}, report, tensors)
         published = read_run(folder)
         apart = _apart(network, read_network(published), run)
@@ -210,7 +210,7 @@ def _apart(one: "Network", other: "Network", run: Run) -> float:
     import numpy as np
     import torch
 
-    from transfer.export import check_pictures
+    from transfer.publishing.timm_export import check_pictures
 
     shown = np.stack([run.transform.resized(picture) for picture in check_pictures(run)])
     pixels = run.transform.normalise(torch.from_numpy(shown))
@@ -221,7 +221,7 @@ def _apart(one: "Network", other: "Network", run: Run) -> float:
 
 def _write_full(run: Run, folder: Path, public: bool) -> Run:
     """All of the network as timm has it, and the report."""
-    from transfer.export import export
+    from transfer.publishing.timm_export import export
 
     export(run, folder)
     report = published_report(run, public=public)
@@ -233,8 +233,8 @@ def _copy_exported(source: Path, folder: Path) -> tuple[str, ...]:
     """The two files of an exported folder, written anew; returns the class names."""
     from safetensors.torch import save_file
 
-    from transfer.opened.timm_config import read_config
-    from transfer.opened.timm_vgg import read_vgg
+    from transfer.inference.timm_config import read_config
+    from transfer.inference.timm_vgg import read_vgg
 
     config, tensors = (_plain_file(source, name) for name in (CONFIG, TENSORS))
     known = read_config(config)

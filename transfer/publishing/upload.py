@@ -25,7 +25,7 @@ TALKERS = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Print:
+class FileDigest:
     """A file by its content: what storage knows it by (`sha256`) and what git does (`blob`)."""
 
     path: Path
@@ -34,7 +34,7 @@ class Print:
     blob: str
 
     @classmethod
-    def of(cls, path: Path) -> "Print":
+    def of(cls, path: Path) -> "FileDigest":
         size = path.stat().st_size
         sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         with path.open("rb") as file:
@@ -64,7 +64,7 @@ class Counted(io.BufferedReader):
 class Upload:
     """The files of one commit on their way; everything here runs in the thread that sends."""
 
-    def __init__(self, api: "HfApi", repository: str, files: dict[str, Print]):
+    def __init__(self, api: "HfApi", repository: str, files: dict[str, FileDigest]):
         self.api, self.repository, self.files = api, repository, files
         self.total_bytes = sum(file.bytes for file in files.values())
         self.stopped = False

@@ -7,10 +7,10 @@ import gradio as gr
 from transfer.errors import JobError, SettingsError
 from transfer.events import EpochDone, PhaseStarted, RunSaved
 from transfer.jobs import Job
-from transfer.ui.runs import Runs
-from transfer.ui.trainings import Trainings
-from transfer.ui.uploads import uploaded
-from transfer.ui.visitor import as_message
+from transfer.ui.shared.guard import uploaded
+from transfer.ui.shared.loaded_runs import LoadedRuns
+from transfer.ui.shared.session import as_message
+from transfer.ui.train.handlers import TrainHandlers
 
 CALLS_AT_ONCE = 4
 
@@ -22,7 +22,7 @@ class Api:
     nobody else, can follow and stop it, from any connection.
     """
 
-    def __init__(self, trainings: Trainings, runs: Runs):
+    def __init__(self, trainings: TrainHandlers, runs: LoadedRuns):
         self.trainings = trainings
         self.jobs = trainings.jobs
         self.runs = runs

@@ -4,33 +4,33 @@ import os
 
 import gradio as gr
 
-from transfer.jobs import Jobs
+from transfer.jobs import JobManager
 from transfer.ui.api import Api
-from transfer.ui.data_tab import data_tab
-from transfer.ui.discreet import Discreet
-from transfer.ui.own import OwnData
-from transfer.ui.publish_tab import publish_tab
-from transfer.ui.publishing import Publishing
-from transfer.ui.runs import Runs
-from transfer.ui.sign_in import COMES_BACK
-from transfer.ui.sources import Sources
-from transfer.ui.train_tab import train_tab
-from transfer.ui.trainings import Trainings
-from transfer.ui.try_tab import try_tab
-from transfer.ui.trying import Trying
-from transfer.ui.turn import turns
-from transfer.ui.visitor import NEW_VISITOR, PRIVATE
+from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.data.tab import data_tab
+from transfer.ui.data.uploads import UploadHandlers
+from transfer.ui.predict.handlers import PredictHandlers
+from transfer.ui.predict.tab import try_tab
+from transfer.ui.publish.handlers import PublishHandlers
+from transfer.ui.publish.tab import publish_tab
+from transfer.ui.shared.components import turns
+from transfer.ui.shared.guard import SafeBlocks
+from transfer.ui.shared.loaded_runs import LoadedRuns
+from transfer.ui.shared.session import NEW_VISITOR, PRIVATE
+from transfer.ui.shared.sign_in import COMES_BACK
+from transfer.ui.train.handlers import TrainHandlers
+from transfer.ui.train.tab import train_tab
 
 SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS = 600, 3_600  # what visitors sent and fetched
 MOST_WAITING_EVENTS = 500  # opening the page takes about ten
 
 
-def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
+def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
     """`shared` is a server with strangers on it: no folders of its own disk, no others' runs."""
-    sources = Sources(OwnData(jobs), shared=shared)
-    trainings = Trainings(jobs, sources)
-    runs = Runs(jobs, shared=shared)
-    with Discreet(
+    sources = DataHandlers(UploadHandlers(jobs), shared=shared)
+    trainings = TrainHandlers(jobs, sources)
+    runs = LoadedRuns(jobs, shared=shared)
+    with SafeBlocks(
         title="Teach VGG16 something new",
         analytics_enabled=False,
         delete_cache=(SECONDS_BETWEEN_CLEARINGS, SECONDS_A_FILE_STAYS),
@@ -49,9 +49,9 @@ def build_page(jobs: Jobs, *, shared: bool) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 watched = train_tab(trainings, visitor, opened, source)
             with gr.Tab("Try it", id="try") as tries:
-                try_tab(Trying(runs), visitor, opened, watched[2], tries)
+                try_tab(PredictHandlers(runs), visitor, opened, watched[2], tries)
             with gr.Tab("Publish", id="publish") as publishes:
-                publish_tab(Publishing(jobs, shared=shared), visitor, publishes)
+                publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
         where = gr.Textbox(visible=False)
         placed = opened.then(trainings.place, visitor, where, show_progress="hidden", **PRIVATE)
         turns(placed.then, where, tabs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transfer.publishing.bundle import Bundle
 from transfer.publishing.card import write_card
-from transfer.run_folder import Run
+from transfer.runs.run import Run
 
 REPOSITORY = "someone/stripes"
 

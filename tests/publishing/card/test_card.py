@@ -15,7 +15,7 @@ from tests.tiny import CLASSES, TINY, picture
 from transfer.errors import RunError, SettingsError
 from transfer.publishing.bundle import write_bundle
 from transfer.publishing.card import write_card
-from transfer.recipe import train
+from transfer.training.recipe import train
 
 DIGITS = {"source": "digits", "revision": "scikit-learn 1.9.1"}
 OF_THE_HUB = {"source": "hub:someone/insects (small)", "revision": "c0ffee" * 6 + "c0ff"}

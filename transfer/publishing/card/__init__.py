@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from transfer.errors import RunError
-from transfer.publishing.card.again import mistakes_again
+from transfer.publishing.card.escape import as_line
+from transfer.publishing.card.license import checked_licence, choose_terms, is_public, licenses
 from transfer.publishing.card.merge import (
     LICENSE_KEYS,
     merge_metadata,
@@ -14,10 +15,9 @@ from transfer.publishing.card.merge import (
     wrote_mark,
 )
 from transfer.publishing.card.metadata import card_metadata
-from transfer.publishing.card.pictures import draw_confusion, draw_curves, draw_mistakes
-from transfer.publishing.card.terms import checked_licence, choose_terms, is_public, licenses
+from transfer.publishing.card.mistakes import mistakes_again
+from transfer.publishing.card.plots import draw_confusion, draw_curves, draw_mistakes
 from transfer.publishing.card.text import card_sections
-from transfer.publishing.card.words import as_line
 
 if TYPE_CHECKING:
     from transfer.publishing.bundle import Bundle

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from transfer.publishing.card.terms import Terms, hub_set, is_digits
-from transfer.publishing.card.words import as_line
-from transfer.run_folder import Run
+from transfer.publishing.card.escape import as_line
+from transfer.publishing.card.license import License, hub_set, is_digits
+from transfer.runs.run import Run
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -17,7 +17,7 @@ TAGS = (TASK, "vgg", "transfer-learning")
 LOADS_IN_FULL = ("timm", "transformers")
 
 
-def card_metadata(bundle: "Bundle", repository: str, terms: Terms) -> dict:
+def card_metadata(bundle: "Bundle", repository: str, terms: License) -> dict:
     """A head alone names no library: none but this project can load it."""
     from huggingface_hub import ModelCardData
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from transfer.publishing.card.escape import as_text, counted, listed, percent
+from transfer.publishing.card.license import License, hub_set, is_digits
 from transfer.publishing.card.metadata import base_model, own_name
-from transfer.publishing.card.terms import Terms, hub_set, is_digits
 from transfer.publishing.card.training import training_section
-from transfer.publishing.card.use import use_section
-from transfer.publishing.card.words import as_text, counted, listed, percent
-from transfer.run_folder import Run
+from transfer.publishing.card.usage import use_section
+from transfer.runs.run import Run
 
 if TYPE_CHECKING:
     from transfer.publishing.bundle import Bundle
@@ -35,7 +35,7 @@ BODY_MB = {"vgg11": 37, "vgg13": 38, "vgg16": 59, "vgg19": 80}  # in float32
 def card_sections(
     bundle: "Bundle",
     repository: str,
-    terms: Terms,
+    terms: License,
     pictures: Collection[str],
     *,
     private: bool,

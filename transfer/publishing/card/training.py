@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from transfer.publishing.card.escape import as_text, counted
 from transfer.publishing.card.metadata import base_model
-from transfer.publishing.card.words import as_text, counted
-from transfer.run_folder import Run
+from transfer.runs.run import Run
 
 METHODS = {
     "finetune": "fine-tuning: warm-up of a new head on the frozen body, then the upper blocks too",

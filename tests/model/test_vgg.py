@@ -1,0 +1,226 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import ARCHITECTURE, tiny_body, tiny_network
+from transfer.data.transform import Transform
+from transfer.errors import WeightsError
+from transfer.model.vgg import (
+    Segment,
+    build_head,
+    build_network,
+    original_head_parameters,
+    parameter_count,
+)
+from transfer.settings import BLOCKS, UNFREEZE, HeadSettings
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_network()
+
+
+def noise(*shape) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("block", UNFREEZE)
+@torch.no_grad()
+def test_prefix_and_tail_together_are_the_body(network, block):
+    pixels = noise(2, 3, 32, 32)
+    cut = network.tail(block)(network.prefix(block)(pixels))
+    assert torch.equal(cut, network.features(pixels))
+
+
+@pytest.mark.parametrize("side", [32, 50])
+@pytest.mark.parametrize("block", UNFREEZE)
+@torch.no_grad()
+def test_the_border_has_the_shape_that_was_foretold(network, block, side):
+    found = network.prefix(block)(noise(1, 3, side, side))
+    assert tuple(found.shape[1:]) == network.border_shape(block, side)
+
+
+def test_the_cuts_lie_where_vgg_s_blocks_do(network):
+    assert [network.border(block) for block in UNFREEZE] == [0, 3, 6, 11, 16, 21]
+    for name, part in network.parts():
+        if name in BLOCKS:
+            pools = [isinstance(layer, nn.MaxPool2d) for layer in part]
+            assert pools == [False] * (len(part) - 1) + [True], name
+
+
+def test_every_tensor_belongs_to_one_part(network):
+    parts = dict(network.parts())
+    assert list(parts) == [*BLOCKS, "head"]
+    found = [id(p) for part in parts.values() for p in part.parameters()]
+    assert sorted(found) == sorted(id(p) for p in network.parameters())
+
+
+def test_tensors_are_named_as_timm_names_them(network):
+    import timm
+
+    with torch.device("meta"):
+        theirs = timm.create_model(ARCHITECTURE).state_dict()
+    ours = [name for name in network.state_dict() if name.startswith("features.")]
+    assert ours == [name for name in theirs if name.startswith("features.")]
+    assert all(name.split(".")[0] in ("features", "head") for name in network.state_dict())
+
+
+@pytest.mark.parametrize("block", UNFREEZE)
+def test_frozen_is_without_gradient_in_eval_mode_and_out_of_the_optimizer(block):
+    network = tiny_network().train()
+    learning = network.freeze_below(block)
+    above = UNFREEZE.index(block)
+    assert learning == [*BLOCKS[above:], "head"]
+    for name, part in network.parts():
+        assert {p.requires_grad for p in part.parameters()} == {name in learning}, name
+        layers = [layer for layer in part.modules() if not isinstance(layer, nn.Sequential)]
+        assert {layer.training for layer in layers} == {name in learning}, name
+    inside = [p for group in network.trainable_groups(1e-3) for p in group["params"]]
+    learns = [p for name, part in network.parts() if name in learning for p in part.parameters()]
+    assert sorted(map(id, inside)) == sorted(map(id, learns))
+    assert parameter_count(network, trainable=True) == sum(p.numel() for p in learns)
+
+
+def test_a_block_that_was_frozen_can_be_unfrozen_again():
+    network = tiny_network()
+    network.freeze_below("none")
+    network.freeze_below("block1")
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_the_lower_a_block_the_slower_it_learns():
+    network = tiny_network()
+    network.freeze_below("block4")
+    owner = {id(p): name for name, part in network.parts() for p in part.parameters()}
+    rates = {}
+    for group in network.trainable_groups(1e-3, body_rate=0.5, decay=0.1):
+        rates |= {owner[id(p)]: group["lr"] for p in group["params"]}
+    assert rates == pytest.approx({"head": 1e-3, "block5": 5e-4, "block4": 5e-5})
+
+
+def test_biases_and_only_they_are_spared_weight_decay():
+    network = tiny_network()
+    network.freeze_below("block5")
+    for group in network.trainable_groups(1e-3):
+        spared = group.get("weight_decay") == 0.0
+        assert {p.ndim == 1 for p in group["params"]} == {spared}
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+@pytest.mark.parametrize(("pooling", "width"), [("avg", 512), ("flatten", 512 * 2 * 2)])
+@torch.no_grad()
+def test_a_head_of_any_shape_gives_a_logit_a_class(pooling, width, hidden):
+    network = tiny_network(classes=4, side=64, pooling=pooling, hidden=hidden)
+    assert network(noise(3, 3, 64, 64)).shape == (3, 4)
+    widths = [width, *hidden, 4]
+    assert parameter_count(network.head) == sum((a + 1) * b for a, b in pairwise(widths))
+    assert len(network.head.mean) == len(network.head.scale) == width
+
+
+def test_pooling_averages_or_keeps_every_place():
+    features = torch.arange(16.0).reshape(1, 4, 2, 2)
+    average, flat = (tiny_network(pooling=pooling).head.pool for pooling in ("avg", "flatten"))
+    assert average(features).tolist() == [[1.5, 5.5, 9.5, 13.5]]
+    assert flat(features).tolist() == [list(range(16))]
+
+
+def test_the_head_that_is_replaced_is_counted():
+    assert original_head_parameters("vgg16") == 123_642_856
+
+
+def test_standardised_features_have_no_mean_and_unit_spread():
+    head = tiny_network().head
+    pooled = 7 + 3 * noise(200, 512)
+    head.standardise([pooled])
+    standard = (pooled - head.mean) * head.scale
+    assert standard.mean(0).abs().max() < 1e-4
+    assert standard.std(0, correction=0).sub(1).abs().max() < 1e-3
+
+
+def test_statistics_are_those_of_all_images_however_they_are_batched():
+    whole, parts = tiny_network().head, tiny_network().head
+    pooled = 100 + noise(50, 512)
+    whole.standardise([pooled])
+    parts.standardise(iter(pooled.split(32)))
+    assert torch.allclose(parts.mean, whole.mean)
+    assert torch.allclose(parts.scale, whole.scale)
+    assert torch.allclose(whole.scale, 1 / pooled.std(0, correction=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("constant", [slice(0, 1), slice(None)], ids=["one", "all"])
+def test_a_channel_that_never_varies_is_not_blown_up(constant):
+    head = tiny_network().head
+    pooled = noise(20, 512)
+    pooled[:, constant] = 4.0
+    head.standardise([pooled])
+    standard = (pooled + 1e-3 - head.mean) * head.scale
+    assert torch.isfinite(standard).all()
+    if constant == slice(0, 1):
+        assert standard[:, 0].abs().max() < 0.01
+    assert torch.isfinite(head(noise(2, 512, 1, 1))).all()
+
+
+@torch.no_grad()
+def test_a_head_alone_is_the_one_that_a_network_would_get():
+    network = tiny_network(side=64, pooling="flatten", hidden=(6, 5))
+    settings = HeadSettings(pooling="flatten", hidden=(6, 5), dropout=0.5)
+    head = build_head(network.features, settings, 64, 3, 0)
+    features = noise(2, 512, 2, 2)
+    assert torch.equal(head.eval()(features), network.head(features))
+
+
+@pytest.mark.parametrize("pooling", ["avg", "flatten"])
+@torch.no_grad()
+def test_a_head_scores_what_it_has_pooled(pooling):
+    head = tiny_network(side=64, pooling=pooling).head
+    features = noise(4, 512, 2, 2)
+    head.standardise([head.pool(noise(9, 512, 2, 2).exp())])
+    assert torch.equal(head.scores(head.pool(features)), head(features))
+
+
+def test_the_same_seed_draws_the_same_head_and_leaves_others_random_numbers_alone():
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    first, again, other = tiny_network(), tiny_network(), tiny_network(seed=1)
+    assert torch.equal(torch.rand(1), wanted)
+    assert torch.equal(first.head.layers[1].weight, again.head.layers[1].weight)
+    assert not torch.equal(first.head.layers[1].weight, other.head.layers[1].weight)
+
+
+def test_a_network_has_its_own_copy_of_the_body():
+    network = tiny_network()
+    with torch.no_grad():
+        network.features[0].weight.add_(1)
+    body = tiny_body().tensors["features.0.weight"]
+    assert torch.equal(network.features[0].weight, body + 1)
+
+
+def test_a_body_without_a_tensor_is_refused_by_name():
+    body = {n: t for n, t in tiny_body().tensors.items() if n != "features.8.weight"}
+    with pytest.raises(WeightsError, match=r"features\.8\.weight"):
+        build_network(ARCHITECTURE, body, HeadSettings(pooling="avg"), 32, 3, 0)
+
+
+@torch.no_grad()
+def test_drift_is_relative_to_where_each_part_began():
+    network = tiny_network()
+    drift = network.drift_from_now(["block5", "head"])
+    assert drift() == {"block5": 0.0, "head": 0.0}
+    for layer in network.tail("block5"):
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.mul_(1.25)
+    assert drift() == pytest.approx({"block5": 0.25, "head": 0.0}, rel=1e-4)
+
+
+@torch.no_grad()
+def test_a_stage_normalises_pixels_and_takes_features_as_they_are(network):
+    transform = Transform(image_size=32)
+    pixels = (noise(2, 3, 32, 32).abs() * 80).to(torch.uint8)
+    whole = Segment(network.features, transform)(pixels)
+    assert torch.equal(whole, network.features(transform.normalise(pixels)))
+    stored = noise(2, 512, 2, 2).half()
+    tail = network.tail("block5")
+    assert torch.allclose(Segment(tail, transform)(stored), tail(stored.float()), atol=1e-5)

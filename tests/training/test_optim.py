@@ -1,0 +1,37 @@
+import pytest
+
+from tests.tiny import tiny_network
+from transfer.errors import SettingsError
+from transfer.training.optim import check_optimizer, make_optimizer
+
+
+@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd")])
+def test_an_unknown_optimizer_is_answered_with_near_names(name, near):
+    with pytest.raises(SettingsError) as caught:
+        check_optimizer(name)
+    assert repr(name) in str(caught.value)
+    assert near in str(caught.value).split("; try ")[1].split(", ")
+
+
+def test_an_unlike_name_is_answered_with_usual_ones():
+    with pytest.raises(SettingsError, match="try adamw, sgd, rmsprop"):
+        check_optimizer("zzzzzzzz")
+
+
+def test_an_optimizer_that_does_not_fit_is_answered_in_a_line():
+    network = tiny_network()
+    groups = network.trainable_groups(1e-3)
+    with pytest.raises(SettingsError, match=r"'adahessian' cannot be used here .*choose adamw"):
+        make_optimizer("adahessian", groups, 0.0)
+
+
+def test_an_optimizer_keeps_each_group_s_rate_and_spares_biases():
+    network = tiny_network()
+    network.freeze_below("block5")
+    groups = network.trainable_groups(1e-2, body_rate=0.1)
+    optimizer = make_optimizer("adamw", groups, 0.05)
+    found = [
+        (group["lr"], group["weight_decay"], group["params"][0].ndim)
+        for group in optimizer.param_groups
+    ]
+    assert found == [(1e-2, 0.05, 2), (1e-2, 0.0, 1), (1e-3, 0.05, 4), (1e-3, 0.0, 1)]

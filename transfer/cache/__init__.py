@@ -1,0 +1,1 @@
+"""What is stored between trainings: arrays of features, downloaded models and datasets."""

@@ -1,0 +1,105 @@
+"""One pass over all images: each is opened once, and about 1 kB of it is kept."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from transfer.data.checks.fingerprints import Fingerprint, Fingerprints, fingerprint
+from transfer.data.dataset import ImageDataset, Split
+from transfer.data.image import Picture, load_image
+from transfer.data.prefetch import read_ahead
+from transfer.errors import ImageError
+
+DECODED_SIDE = 256
+IMAGES_A_BATCH = 16
+
+
+class ScanResult:
+    """All N images of all splits, a row each.
+
+    `labels` int64 (N,); `split_of` int64 (N,), an index into `split_names`; `trains` bool (N,);
+    `sides` int32 (N, 2), the shorter and the longer one in px; `unreadable` row → reason.
+    """
+
+    def __init__(self, images: ImageDataset):
+        splits = tuple(images.splits.values())
+        sizes = [len(split) for split in splits]
+        self.images = images
+        self.split_names = tuple(images.splits)
+        self.starts = np.cumsum([0, *sizes])
+        self.split_of = np.repeat(np.arange(len(sizes)), sizes)
+        self.trains = np.repeat([name == "train" for name in self.split_names], sizes)
+        self.labels = np.concatenate([split.labels for split in splits])
+        self.sides = np.zeros((len(self), 2), dtype=np.int32)
+        self.prints = Fingerprints(len(self))
+        self.unreadable: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def look(self) -> Iterator[int]:
+        """Read every image once; yields how many are done."""
+        rows = range(len(self))
+        batches = [rows[at : at + IMAGES_A_BATCH] for at in range(0, len(self), IMAGES_A_BATCH)]
+        for batch, found in read_ahead(self._read, batches):
+            for row, one in zip(batch, found, strict=True):
+                self._keep(row, one)
+            yield batch[-1] + 1
+
+    def _read(self, rows: range) -> list:
+        return [_looked_at(*self._place(row)) for row in rows]
+
+    def _keep(self, row: int, found: tuple[Fingerprint, tuple[int, int]] | ImageError) -> None:
+        if isinstance(found, ImageError):
+            self.unreadable[row] = str(found)
+        else:
+            kept, self.sides[row] = found
+            self.prints.keep(row, kept)
+
+    def _place(self, row: int) -> tuple[Split, int]:
+        split = self.split_of[row]
+        return self.images.splits[self.split_names[split]], int(row - self.starts[split])
+
+    def name(self, row: int) -> str:
+        split, at = self._place(row)
+        return split.names[at]
+
+    def split(self, row: int) -> str:
+        return self.split_names[self.split_of[row]]
+
+    def label(self, row: int) -> str:
+        return self.images.classes[self.labels[row]]
+
+    def readable(self) -> np.ndarray:
+        """bool (N,)."""
+        return np.array([digest is not None for digest in self.prints.digests], dtype=bool)
+
+    def to_train_on(self) -> np.ndarray:
+        """bool (N,): without a train split, all images are what one is made of."""
+        return self.trains if self.trains.any() else np.ones(len(self), dtype=bool)
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Images a class, int64 (C,), among the rows that bool (N,) marks."""
+        return np.bincount(self.labels[rows], minlength=len(self.images.classes))
+
+
+def _looked_at(split: Split, at: int) -> tuple[Fingerprint, tuple[int, int]] | ImageError:
+    try:
+        picture = split.read(at)
+        image = load_image(picture, side=DECODED_SIDE)
+        return fingerprint(image), _sides(picture, image)
+    except ImageError as error:
+        return error
+
+
+def _sides(picture: Picture, image: Image.Image) -> tuple[int, int]:
+    """(shorter, longer) as stored: a large JPEG was decoded at a part of its size."""
+    size = image.size
+    if isinstance(picture, (bytes, str, Path)) and min(size) >= DECODED_SIDE:
+        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+        with Image.open(file) as stored:
+            size = stored.size
+    return min(size), max(size)

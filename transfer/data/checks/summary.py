@@ -1,0 +1,171 @@
+"""What was found in a source, as a record and as lines for a person."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from transfer.data.dataset import DataIssue
+from transfer.formatting import printable
+
+CLASSES_SHOWN = 40
+PROBLEMS_SHOWN = 40
+PLACES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Pixels a side: the smallest, the median of the shorter sides, the largest; how many images
+    are `tiny` (under 32 px) and how many `long` (four times as long as wide, or more)."""
+
+    smallest: int
+    median: int
+    largest: int
+    tiny: int
+    long: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """(class, images to train on) of the largest and the smallest class; where they are `uneven`,
+    training weighs its losses by class."""
+
+    largest: tuple[str, int]
+    smallest: tuple[str, int]
+    uneven: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """An image of a group; `label` is its class."""
+
+    name: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Images that show the same picture, the first ten of `total`.
+
+    `exact`: all their pixels are the same; `leak`: one is trained on and another judged by;
+    `two_labels`: they are of different classes.
+    """
+
+    images: tuple[Member, ...]
+    total: int
+    exact: bool
+    leak: bool
+    two_labels: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """How many groups of the same picture there are, and the first fifty, the worst first.
+
+    `compared` images were looked at for likeness; the others are flat or tiny and are found only
+    where all pixels are the same. Not `complete`: so many look alike that some pairs were left.
+    """
+
+    groups: int
+    exact: int
+    leaks: int
+    two_labels: int
+    compared: int
+    complete: bool
+    listed: tuple[Group, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """`counts` is class → split → images as the source lists them, with those that cannot be read;
+    `sizes` is None where none can."""
+
+    source: str
+    revision: str
+    image_column: str | None
+    label_column: str | None
+    counts: dict[str, dict[str, int]]
+    sizes: Sizes | None
+    balance: Balance
+    duplicates: Duplicates
+    problems: tuple[DataIssue, ...]
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Images a class."""
+        return {name: sum(row.values()) for name, row in self.counts.items()}
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Images a split."""
+        names = next(iter(self.counts.values()))
+        return {name: sum(row[name] for row in self.counts.values()) for name in names}
+
+    def to_json(self) -> dict:
+        problems = [problem.to_json() for problem in self.problems]
+        known = asdict(self) | {"problems": problems}
+        return {"splits": self.splits, "classes": self.classes} | known
+
+
+def described(findings: Findings) -> Iterator[str]:
+    """Lines for a terminal; where there is very much to tell, the first of it."""
+    yield printable(f"{findings.source} (revision {findings.revision})")
+    yield from _table(findings)
+    if findings.sizes:
+        yield sizes_line(findings.sizes)
+    yield duplicates_line(findings.duplicates, sum(findings.splits.values()))
+    yield from _problem_lines(findings.problems)
+
+
+def _table(findings: Findings) -> Iterator[str]:
+    """A row a class, a column a split."""
+    splits = list(findings.splits)
+    rows = [(printable(name), *row.values()) for name, row in findings.counts.items()]
+    shown = [*rows[:CLASSES_SHOWN], ("all", *findings.splits.values())]
+    more = len(rows) - CLASSES_SHOWN
+    lines = [("class", *splits), *shown]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True)]
+    for at, row in enumerate(lines):
+        if more > 0 and at == len(shown):
+            yield f"… and {more} more classes"
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  ".join([f"{row[0]:<{widths[0]}}", *cells])
+
+
+def sizes_line(sizes: Sizes) -> str:
+    odd = [f"{sizes.tiny} tiny"] * bool(sizes.tiny) + [f"{sizes.long} very long"] * bool(sizes.long)
+    if sizes.smallest == sizes.largest:
+        return ", ".join([f"sides: all {sizes.smallest} px", *odd])
+    return (
+        f"sides: {sizes.smallest} to {sizes.largest} px, the shorter one mostly about "
+        f"{sizes.median} px" + "".join(f", {text}" for text in odd)
+    )
+
+
+def duplicates_line(found: Duplicates, images: int) -> str:
+    left = images - found.compared
+    alone = f"; not compared for likeness, as flat, tiny or unreadable: {left}" if left else ""
+    if not found.groups:
+        return f"the same picture twice: none{alone}"
+    return (
+        f"the same picture twice: {found.groups} groups, {found.exact} of them the same to the "
+        f"pixel, {found.leaks} in training and held out, {found.two_labels} of two classes{alone}"
+    )
+
+
+def by_reason(problems: tuple[DataIssue, ...]) -> dict[str, list[str]]:
+    """Why → the places that it holds for."""
+    places = defaultdict(list)
+    for problem in problems:
+        places[problem.why].append(problem.where)
+    return dict(places)
+
+
+def _problem_lines(problems: tuple[DataIssue, ...]) -> Iterator[str]:
+    """One line a reason, with the places that it holds for."""
+    places = by_reason(problems)
+    for why, where in list(places.items())[:PROBLEMS_SHOWN]:
+        more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
+        yield printable(f"problem: {', '.join(where[:PLACES_SHOWN])}{more}: {why}")
+    if len(places) > PROBLEMS_SHOWN:
+        yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json tells all"

@@ -1,0 +1,165 @@
+"""The one image loader: whatever a person has → an upright RGB picture with 8 bits a channel."""
+
+import io
+import warnings
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from transfer.data.limits import LIMITS
+from transfer.errors import ImageError
+
+MAX_PIXELS = LIMITS.pixels
+Picture = Image.Image | np.ndarray | bytes | str | Path
+TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(picture: Picture, side: int | None = None) -> Image.Image:
+    """Open a file, its bytes, an array or a PIL image as an upright PIL image in mode RGB.
+
+    Where `side` is given, a JPEG of which both sides are at least twice that is decoded at half,
+    a quarter or an eighth of its size, which is several times quicker; never below `side`. A PIL
+    image stays as it is.
+
+    EXIF rotation is applied, 16-bit and float greys are scaled to 8 bits, palettes, CMYK and
+    grey become RGB, and what is transparent shows white. Of several frames the first is taken.
+    Arrays are uint8 (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(picture)
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"expected at most {MAX_PIXELS // 1_000_000} million pixels, found "
+                    f"{image.width} x {image.height}; make the image smaller"
+                )
+            if 0 in image.size:
+                raise ImageError("expected a picture, found one without pixels; save it anew")
+            if side and image is not picture:  # it works in place, and theirs is not ours to change
+                image.draft(None, (side, side))
+            return _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError("there is no such file; check its name") from None
+    except IsADirectoryError:
+        raise ImageError("this is a folder; name the image files in it") from None
+    except PermissionError:
+        raise ImageError("the file may not be read; check its permissions") from None
+    except UnidentifiedImageError:
+        raise ImageError(_not_an_image(picture)) from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
+        ) from None
+    except Exception as error:  # each of Pillow's decoders fails in its own way
+        raise ImageError(f"the picture is damaged ({_reason(error)}); save it anew") from None
+
+
+def _open(picture: Picture) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture)
+    if isinstance(picture, bytes):
+        return Image.open(io.BytesIO(picture), formats=formats())
+    if isinstance(picture, (str, Path)):
+        return Image.open(picture, formats=formats())
+    raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
+
+
+def formats() -> tuple[str, ...]:
+    """All that Pillow reads but PostScript: for that it starts another program, which runs what
+    the file says."""
+    Image.init()
+    _learn_heic()
+    return tuple(name for name in Image.ID if name != "EPS")
+
+
+@cache
+def _learn_heic() -> None:
+    """Where Pillow's plugin for it is installed."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    try:
+        return Image.fromarray(array)
+    except (TypeError, ValueError):
+        raise ImageError(
+            f"expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), found {array.dtype} "
+            f"{array.shape}; convert it first"
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; a broken EXIF block is no reason to lose the picture."""
+    image.load()  # so that what fails below is not the picture itself
+    try:
+        turn = TO_UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_grey_to_8_bits(np.asarray(image)))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")
+    image.info = {}  # what it says of how to turn the picture has been done
+    return image
+
+
+def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """(H, W) integers of 16 bits, or floats of 0…1 or 0…255 → uint8 (H, W)."""
+    fractions = np.issubdtype(grey.dtype, np.floating) and np.nanmax(grey, initial=0) <= 1
+    grey = np.nan_to_num(grey.astype(np.float32))
+    if fractions:
+        grey = grey * 255
+    elif grey.max(initial=0) > 255:
+        grey = grey / 257
+    return np.clip(np.round(grey), 0, 255).astype(np.uint8)
+
+
+def _not_an_image(picture: Picture) -> str:
+    if isinstance(picture, bytes):
+        head, size = picture[:512], len(picture)
+    else:
+        with Path(picture).open("rb") as file:
+            head = file.read(512)
+            size = len(head)
+    if size == 0:
+        return "the file is empty; save it anew"
+    if b"<svg" in head.lower():
+        return "this is an SVG drawing; save it as PNG first"
+    if head.lstrip()[:1] == b"<":
+        return "this is a web page, not an image; download the image itself"
+    if head[4:8] == b"ftyp" and head[8:12] != b"avif":
+        return "this is a HEIC picture or a film; install pillow-heif, or save it as JPEG first"
+    return "this is no image that can be read; save it as JPEG or PNG"
+
+
+def _reason(error: Exception) -> str:
+    """Pillow's own words, unless they might hold a path or an address in memory."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    plain = len(text) < 80 and not any(sign in text for sign in ("/", "\\", "0x"))
+    return text if plain else "cannot be decoded"

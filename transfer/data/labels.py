@@ -1,0 +1,129 @@
+"""Which splits are used, and what their labels stand for."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from transfer.data.dataset import SPLITS, DataIssue
+from transfer.data.splits import split_called
+from transfer.errors import SourceError
+
+MAX_CLASSES = 1000
+ALIKE_BY_CHANCE = 10  # so many labels are not all the same unless they stand for "unknown"
+
+
+def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, str]:
+    """The data set's splits that are used → what they are here, train first; others are told."""
+    names = list(names)
+    used: dict[str, str] = {}
+    for name in names:
+        split = split_called(name) or ("train" if len(names) == 1 else None)
+        if split is None:
+            why = "not used: not train, validation or test"
+        elif split in used.values():
+            why = f"not used: there is another split for {split}"
+        else:
+            used[name] = split
+            continue
+        problems.append(DataIssue(where=f"split {name!r}", why=why, skipped=0))
+    if not used:
+        raise SourceError(
+            f"expected a split for train, validation or test, found {', '.join(names) or 'none'}; "
+            "choose another data set"
+        )
+    return dict(sorted(used.items(), key=lambda item: SPLITS.index(item[1])))
+
+
+def label_reader(feature) -> Callable:
+    """A stored label → the label as it is compared: None for none, a whole number for a float."""
+    from datasets import ClassLabel
+
+    if isinstance(feature, ClassLabel):
+        return lambda value: value if value is not None and value >= 0 else None
+    return _plain_label
+
+
+def _plain_label(value):
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return None if value == "" else value
+
+
+def without_labels(values: list, train: list, named: Callable[[object], str]) -> str | None:
+    """Why a split's labels say nothing, or None: hidden labels are often one value throughout."""
+    known = {value for value in values if value is not None}
+    if not known:
+        return "not used: it has no labels"
+    learned = {value for value in train if value is not None}
+    if len(known) == 1 and len(learned) > 1:
+        (only,) = known
+        if only not in learned or sum(v is not None for v in values) >= ALIKE_BY_CHANCE:
+            return f"not used: every label is {named(only)!r}, so they are taken as hidden"
+    return None
+
+
+def number_labels(
+    values: dict[str, list], feature, column: str, problems: list[DataIssue]
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """(class names, split → int64 (N,), -1 where there is no label) of labels as compared.
+
+    Splits without labels are left out, and classes without images; both are told.
+    Raises SourceError.
+    """
+    names = getattr(feature, "names", None)
+    named = (lambda value: names[value]) if names else str
+    labelled = {}
+    for split, rows in values.items():
+        train = values.get("train", []) if split != "train" else []
+        if why := without_labels(rows, train, named):
+            problems.append(DataIssue(where=f"split {split!r}", why=why, skipped=len(rows)))
+        else:
+            labelled[split] = rows
+    if not labelled:
+        raise SourceError(
+            f"expected labels in column {column!r}, found none in {', '.join(values)}; choose "
+            "another column with --label-column"
+        )
+    present = {value for rows in labelled.values() for value in rows if value is not None}
+    classes = _class_names(present, feature, column, problems)
+    numbers = {value: number for number, value in enumerate(classes)}
+    coded = {
+        split: np.array([numbers.get(value, -1) for value in rows], dtype=np.int64)
+        for split, rows in labelled.items()
+    }
+    return tuple(classes.values()), coded
+
+
+def _class_names(present: set, feature, column: str, problems: list[DataIssue]) -> dict:
+    """Label → its class's name, in label order, of the labels that occur."""
+    from datasets import ClassLabel
+
+    if any(isinstance(value, float) for value in present):
+        raise SourceError(
+            f"expected names or whole numbers as labels in column {column!r}, found decimals; "
+            "choose another with --label-column"
+        )
+    if len(present) > MAX_CLASSES:
+        raise SourceError(
+            f"expected at most {MAX_CLASSES} classes in column {column!r}, found {len(present)}; "
+            "choose another with --label-column"
+        )
+    if not isinstance(feature, ClassLabel):
+        return {value: str(value) for value in sorted(present)}
+    unseen = [name for number, name in enumerate(feature.names) if number not in present]
+    if unseen:
+        problems.append(
+            DataIssue(
+                where=f"column {column!r}",
+                why=f"no image of {listed(unseen)}: left out",
+                skipped=0,
+            )
+        )
+    return {value: feature.names[value] for value in sorted(present)}
+
+
+def listed(names: list[str]) -> str:
+    """The first of them, for a sentence."""
+    shown = ", ".join(repr(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,0 +1,1 @@
+"""Datasets on this machine: folders, zips, classes made in the browser, the digits."""

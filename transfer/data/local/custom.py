@@ -1,0 +1,109 @@
+"""A person's own classes: photos dropped one by one into a folder of class folders."""
+
+import shutil
+import unicodedata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer.data.image import load_image
+from transfer.data.splits import split_called
+from transfer.errors import ImageError, SourceError
+
+MAX_CLASSES = 30
+MAX_PHOTOS = 3_000
+MAX_PHOTO_BYTES = 50_000_000
+MAX_NAME = 60
+FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
+
+
+@dataclass(frozen=True)
+class CustomImages:
+    """Class folders below `folder`, which need not be there yet. Nothing is held in memory."""
+
+    folder: Path
+
+    def counts(self) -> dict[str, int]:
+        """Photos a class, in the order of the names."""
+        return {path.name: len(_photos(path)) for path in self._classes()}
+
+    def add_class(self, name: str) -> str:
+        """Make an empty class; returns its name as it is kept. Raises SourceError."""
+        name = _folder_name(name)
+        known = [path.name for path in self._classes()]
+        if name.casefold() in map(str.casefold, known):
+            raise SourceError(f"the class {name!r} is there already; choose another name")
+        if len(known) >= MAX_CLASSES:
+            raise SourceError(f"expected at most {MAX_CLASSES} classes; remove one first")
+        (self.folder / name).mkdir(parents=True)
+        return name
+
+    def remove_class(self, name: str) -> None:
+        """With all its photos. Raises SourceError."""
+        shutil.rmtree(self._class(name))
+
+    def add(self, name: str, photo: Path) -> None:
+        """Keep a copy of an image file in a class. Raises SourceError or ImageError."""
+        target = self._class(name)
+        if sum(self.counts().values()) >= MAX_PHOTOS:
+            raise SourceError(f"expected at most {MAX_PHOTOS:,} photos; remove a class first")
+        if photo.stat().st_size > MAX_PHOTO_BYTES:
+            raise ImageError(
+                f"expected a photo of at most {MAX_PHOTO_BYTES // 1_000_000} MB; make it smaller"
+            )
+        image = load_image(photo)
+        number = 1 + max((int(path.stem) for path in _photos(target)), default=0)
+        part = target / f".{number:05}"
+        image.save(part, format="JPEG", quality=92)
+        part.replace(target / f"{number:05}.jpg")
+
+    def check(self) -> None:
+        """Raises SourceError unless there is enough to learn from."""
+        counts = self.counts()
+        if len(counts) < FEWEST_CLASSES:
+            raise SourceError(
+                f"expected at least {FEWEST_CLASSES} classes, found {len(counts)}; add another"
+            )
+        few = [name for name, photos in counts.items() if photos < FEWEST_PHOTOS]
+        if few:
+            raise SourceError(
+                f"expected at least {FEWEST_PHOTOS} photos in each class, found {counts[few[0]]} "
+                f"in {few[0]!r}; add photos"
+            )
+
+    def write_zip(self, target: Path) -> Path:
+        """All classes as a zip that is a source as well: CLASS/00001.jpg …"""
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for path in self._classes():
+                for photo in _photos(path):
+                    archive.write(photo, f"{path.name}/{photo.name}")
+        return target
+
+    def _classes(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*") if path.is_dir())
+
+    def _class(self, name: str) -> Path:
+        found = {path.name: path for path in self._classes()}
+        if name not in found:
+            raise SourceError("expected one of your classes, found none of that name; add it")
+        return found[name]
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.jpg"))
+
+
+def _folder_name(name: str) -> str:
+    """A class name that every system takes as a folder. Raises SourceError."""
+    plain = " ".join(unicodedata.normalize("NFC", str(name or "")).split())
+    refused = set('/\\:*?"<>|') | {chr(code) for code in range(32)}
+    if not plain or len(plain) > MAX_NAME or plain[0] == "." or plain[-1] == ".":
+        raise SourceError(
+            f"expected a class name of 1 to {MAX_NAME} letters that neither begins nor ends with "
+            "a dot; choose another"
+        )
+    if refused & set(plain):
+        raise SourceError('expected a class name without / \\ : * ? " < > |; choose another')
+    if split_called(plain):
+        raise SourceError(f"{plain!r} is the name of a split, not of a class; choose another")
+    return plain

@@ -1,0 +1,131 @@
+"""A table of `file,label` beside the images, as `datasets` reads it: metadata.csv or .jsonl."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+from transfer.data.dataset import DataIssue
+from transfer.errors import SourceError
+
+TABLES = ("metadata.csv", "metadata.jsonl")
+FILE_COLUMNS = ("file_name", "filename", "file", "path", "image")
+LABEL_COLUMNS = ("label", "class", "category")
+MAX_BYTES = 100_000_000
+
+Rows = list[tuple[int, str, str | None]]
+
+
+def read_table(
+    name: str, data: bytes, label_column: str | None
+) -> tuple[Rows, str, list[DataIssue]]:
+    """((row number, file, label or None)…, the label column, what was guessed).
+
+    Raises SourceError where it is no such table.
+    """
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"expected {name!r} of at most {MAX_BYTES // 1_000_000} MB; split it")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError(
+            f"expected {name!r} in UTF-8, found something else; save it anew"
+        ) from None
+    lines = _json_lines if name.lower().endswith("l") else _csv_lines
+    records = list(lines(name, text))
+    columns = list(dict.fromkeys(key for _, record in records for key in record))
+    if not records:
+        raise SourceError(f"expected rows of file and label in {name!r}, found none; fill it")
+    file_column = _first(columns, FILE_COLUMNS)
+    if file_column is None:
+        raise SourceError(
+            f"expected a column file_name in {name!r}, found {_listed(columns)}; name it so"
+        )
+    column, told = _label_column(name, columns, file_column, label_column)
+    if told:
+        _check_few(name, column, [str(record.get(column)) for _, record in records])
+    rows = [
+        (number, str(record[file_column]), _label(name, number, record.get(column)))
+        for number, record in records
+        if record.get(file_column)
+    ]
+    return rows, column, told
+
+
+def _csv_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
+    """(row number, column → cell), by commas, or what Excel puts in their place."""
+    head = text.partition("\n")[0]
+    delimiter = next((sign for sign in ",;\t" if sign in head), ",")
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        for row in rows:
+            row.pop(None, None)  # cells behind the last column
+            yield rows.line_num, {(key or "").strip(): value for key, value in row.items()}
+    except csv.Error as error:
+        raise SourceError(f"{name!r} cannot be read ({error}); save it anew") from None
+
+
+def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise SourceError(f"expected a JSON object in line {number} of {name!r}; mend it")
+        yield number, record
+
+
+def _first(columns: list[str], names: tuple[str, ...]) -> str | None:
+    by_lower = {column.lower(): column for column in reversed(columns)}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _label_column(
+    name: str, columns: list[str], file_column: str, wanted: str | None
+) -> tuple[str, list[DataIssue]]:
+    others = [column for column in columns if column not in (file_column, "")]
+    if wanted is not None:
+        if wanted not in others:
+            raise SourceError(
+                f"expected a column {wanted!r} in {name!r}, found {_listed(columns)}; "
+                "pass another --label-column"
+            )
+        return wanted, []
+    if usual := _first(others, LABEL_COLUMNS):
+        return usual, []
+    if len(others) != 1:
+        raise SourceError(
+            f"expected a column label in {name!r}, found {_listed(columns)}; pass --label-column"
+        )
+    told = DataIssue(
+        where=f"{name} column {others[0]!r}", why="taken as the label: the only one", skipped=0
+    )
+    return others[0], [told]
+
+
+def _check_few(name: str, column: str, values: list[str]) -> None:
+    """What was only guessed to be labels must not be captions, of which nearly each is its own."""
+    different = len(set(values))
+    if different > max(2, len(values) // 2):
+        raise SourceError(
+            f"expected a column label in {name!r}, found {column!r} with {different:,} values in "
+            f"{len(values):,} rows; pass --label-column {column} if they are labels, or remove the "
+            "table"
+        )
+
+
+def _label(name: str, number: int, value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, (list, dict)):
+        raise SourceError(
+            f"expected one label an image, found several in line {number} of {name!r}; keep one"
+        )
+    return str(value).strip()
+
+
+def _listed(columns: list[str]) -> str:
+    return ", ".join(repr(column[:40]) for column in columns[:10]) or "none"

@@ -1,0 +1,1 @@
+"""Datasets on the Hub: found, downloaded or streamed, their columns recognised."""

@@ -1,0 +1,96 @@
+"""Source → labelled images: what the user names becomes train, validation and test splits."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from transfer.data.dataset import DatasetSummary, ImageDataset, uneven
+from transfer.data.image import load_image
+from transfer.data.local.archive import open_archive
+from transfer.data.local.digits import open_digits
+from transfer.data.local.folder import open_folder
+from transfer.data.remote.dataset import open_hub
+from transfer.data.splits import limit_per_class, with_all_splits
+from transfer.errors import ImageError, SourceError
+from transfer.settings import TrainingSettings
+
+WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
+HUB_ID = re.compile(f"{WORD}(/{WORD})?")
+
+
+def open_source(source: str, settings: TrainingSettings) -> ImageDataset:
+    """Find the source and give it all three splits. Raises SourceError."""
+    images = read_source(source, settings)
+    if settings.limit_per_class:
+        images = limit_per_class(images, settings.limit_per_class, settings.seed)
+    return with_all_splits(images, settings.seed)
+
+
+def read_source(source: str, settings: TrainingSettings) -> ImageDataset:
+    """The source as it stands, with the splits that it has. Raises SourceError.
+
+    `digits`, a folder, a zip, or a Hub id; what is here wins over a Hub id of the same name unless
+    `hub:` stands before it.
+    """
+    source = str(source).strip()
+    if source == "digits":
+        return open_digits()
+    if not source.startswith("hub:") and (path := _path(source)):
+        opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
+        return opened(path, settings.label_column)
+    name = source.removeprefix("hub:")
+    if source.startswith("hub:") or HUB_ID.fullmatch(name):
+        try:
+            return open_hub(
+                name,
+                config=settings.config,
+                image_column=settings.image_column,
+                label_column=settings.label_column,
+                limit_per_class=settings.limit_per_class,
+                seed=settings.seed,
+            )
+        except SourceError as error:
+            if source.startswith("hub:") or "/" in name:
+                raise
+            raise SourceError(f"no folder or zip is called {name!r} here, and {error}") from None
+    found = Path(source).name[:80]
+    raise SourceError(
+        f"expected `digits`, a folder, a zip or a Hub id like user/name, found {found!r}, which is "
+        "not here; check the spelling"
+    )
+
+
+def _path(name: str) -> Path | None:
+    """What stands there, or None; an empty name does not mean the folder that one is in."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a name, or of an unknown user
+        return None
+
+
+def glance(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
+    """Look at a few training images, evenly spread, to see what kind of pictures they are."""
+    train = images.splits["train"]
+    seen = []
+    for i in np.linspace(0, len(train) - 1, min(at_most, len(train))).astype(int):
+        try:
+            seen.append(load_image(train.read(int(i))))
+        except ImageError:
+            continue
+    if not seen:
+        raise SourceError("expected images that can be read, found none; run inspect to see why")
+    side = int(np.median([min(image.size) for image in seen]))
+    return DatasetSummary(
+        train_images=len(train),
+        side=side,
+        grey=all(_is_grey(image) for image in seen),
+        uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
+    )
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = (np.asarray(band, dtype=np.int16) for band in image.split())
+    return bool(np.abs(red - green).max() <= 8 and np.abs(green - blue).max() <= 8)

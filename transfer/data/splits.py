@@ -1,0 +1,115 @@
+"""Train, validation and test: taken where a source has them, made where it does not."""
+
+import re
+
+import numpy as np
+
+from transfer.data.dataset import SPLITS, ImageDataset, Split
+from transfer.errors import SourceError
+
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.2
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+def split_called(name: str) -> str | None:
+    """The split that a folder or a data set's split of this name stands for, or None.
+
+    "set" may stand behind each name: test_set, testset.
+    """
+    plain = re.sub("[ _-]?set$", "", name.lower())
+    for split, names in SPLIT_NAMES.items():
+        if plain in names:
+            return split
+    return None
+
+
+def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
+    """Make the missing splits, stratified by class and seeded.
+
+    Without a train split, or with only one, all images are one heap that test and validation are
+    drawn from. A class with one image stays in training. Raises SourceError when a class has no
+    image to train on.
+    """
+    splits = dict(images.splits)
+    if "train" not in splits:
+        splits = {"train": _joined([splits[name] for name in splits])}
+    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        if name not in splits:
+            splits["train"], splits[name] = _stratified(splits["train"], share, seed)
+    result = images.with_splits({name: splits[name] for name in SPLITS})
+    _check_trainable(result)
+    return result
+
+
+def limit_per_class(images: ImageDataset, limit: int, seed: int) -> ImageDataset:
+    """At most `limit` images of each class in each split, drawn by the seed."""
+    return images.with_splits(
+        {
+            name: split.take(_draw(split.labels, limit, seed))
+            for name, split in images.splits.items()
+        }
+    )
+
+
+def _draw(labels: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    rows = [shuffled[:limit] for shuffled in _rows_by_class(labels, seed)]
+    return np.sort(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
+
+
+def _rows_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+
+
+def _stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """(kept, drawn): of each class a share is drawn, at least one image where it has two."""
+    kept, drawn = [], []
+    for rows in _rows_by_class(split.labels, seed):
+        number = round(share * len(rows))
+        number = min(max(number, 1), len(rows) - 1)
+        drawn.append(rows[:number])
+        kept.append(rows[number:])
+    return split.take(np.sort(np.concatenate(kept))), split.take(np.sort(np.concatenate(drawn)))
+
+
+def _joined(splits: list[Split]) -> Split:
+    starts = np.cumsum([0] + [len(split) for split in splits])
+
+    def read(i: int):
+        part = int(np.searchsorted(starts, i, side="right")) - 1
+        return splits[part].read(i - int(starts[part]))
+
+    return Split(
+        labels=np.concatenate([split.labels for split in splits]),
+        names=tuple(name for split in splits for name in split.names),
+        read=read,
+    )
+
+
+def _check_trainable(images: ImageDataset) -> None:
+    if len(images.classes) < 2:
+        found = ", ".join(images.classes) or "none"
+        raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
+    present = np.bincount(images.splits["train"].labels, minlength=len(images.classes))
+    empty = [name for name, n in zip(images.classes, present, strict=True) if n == 0]
+    if empty:
+        raise SourceError(
+            f"expected images to train on in every class, found none in {_listed(empty)}; "
+            "add images or remove the class"
+        )
+    for name in ("validation", "test"):
+        if len(images.splits[name]) == 0:
+            raise SourceError(
+                f"expected images for {name}, found too few to set any aside; "
+                "add images, at least five a class"
+            )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

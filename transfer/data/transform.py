@@ -1,0 +1,143 @@
+"""Picture → tensor, defined once: training, evaluation and every upload pass through here."""
+
+import math
+import random
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from transfer.data.image import MAX_PIXELS, Picture, load_image
+from transfer.errors import ImageError, RunError
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DETAIL = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """Squash to a square, then normalise as VGG16 saw ImageNet.
+
+    The whole picture is kept (no crop), as timm's `crop_mode="squash"` does, so nothing that a
+    label speaks of can fall off its edge.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: str = "bilinear"
+
+    def pixels(self, picture: Picture) -> np.ndarray:
+        """Any picture → uint8 (3, image_size, image_size), 0…255. Raises ImageError."""
+        return self.resized(self.load(picture))
+
+    def load(self, picture: Picture) -> Image.Image:
+        """Any picture → upright RGB, not much larger than needed. Raises ImageError."""
+        return load_image(picture, side=DETAIL * self.image_size)
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """An RGB image of any size → uint8 (3, image_size, image_size), 0…255."""
+        resampling = Image.Resampling[self.interpolation.upper()]
+        square = image.resize((self.image_size, self.image_size), resampling)
+        return np.array(square).transpose(2, 0, 1)
+
+    def normalise(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """uint8 (N, 3, S, S) → float32 (N, 3, S, S), channels last, zero mean and unit variance."""
+        import torch
+
+        scale = [1 / (255 * s) for s in self.std]
+        shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        scale, shift = (
+            torch.tensor(v, device=pixels.device, dtype=torch.float32).view(1, 3, 1, 1)
+            for v in (scale, shift)
+        )
+        return (pixels * scale + shift).contiguous(memory_format=torch.channels_last)
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Transform":
+        """Raises RunError when the record does not describe a transform."""
+        try:
+            mean_red, mean_green, mean_blue = (float(v) for v in data["mean"])
+            std_red, std_green, std_blue = (float(v) for v in data["std"])
+            if int(data["image_size"]) < 1 or min(std_red, std_green, std_blue) <= 0:
+                raise ValueError("image_size and std must be above 0")
+            if not all(map(math.isfinite, (*data["mean"], *data["std"]))):
+                raise ValueError("mean and std must be numbers")
+            return cls(
+                image_size=int(data["image_size"]),
+                mean=(mean_red, mean_green, mean_blue),
+                std=(std_red, std_green, std_blue),
+                interpolation=Image.Resampling[data["interpolation"].upper()].name.lower(),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise RunError(f"the run's transform cannot be read ({error}); train again") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmTransform(Transform):
+    """As timm prepares a picture for a network of its own; `image_size` is the shorter side.
+
+    `crop_mode` is center (the edges of the longer side fall off), squash or border (the whole
+    picture, padded); `crop_pct` is the share of a side that is kept.
+    """
+
+    height: int
+    width: int
+    crop_pct: float
+    crop_mode: str
+
+    def load(self, picture: Picture) -> Image.Image:
+        """Any picture → upright RGB in full size, for timm decodes it so. Raises ImageError."""
+        return load_image(picture)
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """An RGB image → uint8 (3, height, width), 0…255. Raises ImageError."""
+        from timm.data import create_transform
+
+        self._check_shape(image)
+        prepare = create_transform(
+            input_size=(3, self.height, self.width),
+            interpolation=self.interpolation,
+            mean=self.mean,
+            crop_pct=self.crop_pct,
+            crop_mode=self.crop_mode,
+            normalize=False,
+        )
+        return prepare(image).numpy()
+
+    def _check_shape(self, image: Image.Image) -> None:
+        """The shorter side is scaled to the network's, so that a thin strip would become huge."""
+        long, short = max(image.size), min(image.size)
+        largest, least = (f(self.height, self.width) / self.crop_pct for f in (max, min))
+        huge = self.crop_mode == "center" and largest**2 * long / short > MAX_PIXELS
+        nothing = self.crop_mode == "border" and least * short / long < 1
+        if huge or nothing:
+            raise ImageError(
+                f"expected a picture less long and thin, found {image.width} x {image.height}; "
+                "crop it first"
+            )
+
+
+SMALLEST_CROP = 0.6
+
+
+def augmented(image: Image.Image, draw: random.Random) -> Image.Image:
+    """A random part of the picture, mirrored half of the time (Szegedy et al. 2015, gentler).
+
+    The part has at least `SMALLEST_CROP` of the area and the picture's own proportions within a
+    quarter.
+    """
+    area, stretch = draw.uniform(SMALLEST_CROP, 1), draw.uniform(0.8, 1.25) ** 0.5
+    width = min(image.width, max(1, round(image.width * area**0.5 * stretch)))
+    height = min(image.height, max(1, round(image.height * area**0.5 / stretch)))
+    left, top = draw.randint(0, image.width - width), draw.randint(0, image.height - height)
+    part = image.crop((left, top, left + width, top + height))
+    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else part

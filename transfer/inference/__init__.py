@@ -1,0 +1,1 @@
+"""A finished run, an exported folder or a Hub model as a classifier."""

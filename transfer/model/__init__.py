@@ -1,0 +1,1 @@
+"""VGG16 cut in two, and where its weights come from."""

@@ -1,0 +1,1 @@
+"""The body's tensors of a large file on the Hub."""

@@ -1,0 +1,79 @@
+"""A training under way, on disk: one file, whole or the one before it, to go on from."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "training.safetensors"
+PART = f"{FILE}.part"
+FORMAT_VERSION = 1
+LARGEST_SHARE_OF_TIME = 0.05
+SECONDS_BETWEEN = 1.0
+
+Checkpoint = tuple[dict, "dict[str, torch.Tensor]"]
+
+
+class CheckpointWriter:
+    """Writes checkpoints into `folder`, as often as that costs a twentieth of the time."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._ended, self._took = float("-inf"), 0.0
+
+    def offer(self, make: Callable[[], Checkpoint]) -> None:
+        """Write what `make` gives, (JSON, tensors), if it is time. Raises OSError."""
+        began = time.monotonic()
+        pause = max(SECONDS_BETWEEN, self._took / LARGEST_SHARE_OF_TIME)
+        if began - self._ended < pause:
+            return
+        try:
+            write_checkpoint(self.folder, *make())
+        finally:
+            self._ended = time.monotonic()
+            self._took = self._ended - began
+
+
+def write_checkpoint(folder: Path, record: dict, tensors: "dict[str, torch.Tensor]") -> None:
+    """Kept from everybody but its owner, for it tells of the images. Raises OSError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    part = folder / PART
+    record = {"format_version": FORMAT_VERSION} | record
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            part,
+            {"training": json.dumps(record)},
+        )
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # else a lost machine could leave a whole name on half a file
+        part.replace(folder / FILE)
+    except (SafetensorError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise error if isinstance(error, OSError) else OSError(str(error)) from None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """What was written last; None where there is nothing that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / FILE, "pt") as file:
+            record = json.loads((file.metadata() or {})["training"])
+            if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
+                return None
+            # copies, for the tensors of an open file hold on to it
+            return record, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError):
+        return None
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / FILE).is_file()

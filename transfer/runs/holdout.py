@@ -1,0 +1,75 @@
+"""Which images a run was tested on, so that an evaluation knows whether it sees these again."""
+
+import hashlib
+import json
+import os
+
+from transfer.data.dataset import ImageDataset
+from transfer.data.source import open_source
+from transfer.runs.run import Run
+from transfer.settings import TrainingSettings
+
+OPTIONS = ("limit_per_class", "image_column", "label_column", "config")
+NOTE = (
+    "the source, or the options it is read with, are not as they were for the training, so some of "
+    "these images may have been trained on, which flatters; train again, or evaluate on images "
+    "that it never saw"
+)
+
+
+def hash_of_tested(images: ImageDataset) -> str:
+    """sha256 over names and classes. Rows of the Hub may go by number, so its revision counts."""
+    test = images.splits["test"]
+    revision = images.revision if images.source.startswith("hub:") else None
+    labels = [images.classes[label] for label in test.labels]
+    return hashlib.sha256(json.dumps([revision, test.names, labels]).encode()).hexdigest()
+
+
+def open_again(
+    run: Run | None, source: str, options: dict
+) -> tuple[ImageDataset, bool | None, str | None]:
+    """(images, whether the test images are those that the run held out, what to say about it).
+
+    The run's own source is read with the run's options; `options` that are not None win. Another
+    one is read with `options` alone, and None is said of it. Raises SourceError.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if run is None:
+        return open_source(source, TrainingSettings(**given)), None, None
+    trained = {name: getattr(run.settings, name) for name in OPTIONS}
+    own = _is_own(run, source, given)
+    images = _open(run, source, trained | given if own else given)
+    if not own and images.revision == run.record.get("revision"):  # it goes by another name
+        own, images = True, _open(run, source, trained | given)
+    known = _held_out(run, images, own, as_trained=trained | given == trained)
+    return images, known, NOTE if own and not known else None
+
+
+def _open(run: Run, source: str, options: dict) -> ImageDataset:
+    return open_source(source, TrainingSettings(seed=run.settings.seed, **options))
+
+
+def _is_own(run: Run, source: str, given: dict) -> bool:
+    """By name: a data set of the Hub with the same config, or the same place on this machine."""
+    trained = str(run.record.get("source"))
+    if trained.startswith("hub:"):
+        same_config = given.get("config", run.settings.config) == run.settings.config
+        name = "hub:" + source.strip().removeprefix("hub:")
+        return same_config and name == trained.partition(" (")[0]
+    return _place(source.strip()) == _place(trained)
+
+
+def _place(source: str) -> str:
+    """Without following links, and whatever the name is."""
+    return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111
+
+
+def _held_out(run: Run, images: ImageDataset, own: bool, *, as_trained: bool) -> bool | None:
+    """None where it is not known: of another source, and of a run that does not tell."""
+    recorded = run.record.get("tested_on")
+    if recorded == hash_of_tested(images):
+        return True
+    if own and recorded is not None:
+        return False
+    same = own and as_trained and images.revision == run.record.get("revision")
+    return True if same else None

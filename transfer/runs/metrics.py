@@ -1,0 +1,62 @@
+"""Predictions → report."""
+
+import numpy as np
+
+MISTAKES_SHOWN = 50
+CONFIDENCE = 0.95
+
+
+def accuracy_of(scores: np.ndarray, labels: np.ndarray) -> dict:
+    """{"accuracy": share, "interval": Wilson's 95 % interval, "images": M} (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    right = int((scores.argmax(axis=1) == labels).sum())
+    interval = binomtest(right, len(labels)).proportion_ci(CONFIDENCE, method="wilson")
+    return {
+        "accuracy": right / len(labels),
+        "interval": [float(interval.low), float(interval.high)],
+        "images": len(labels),
+    }
+
+
+def make_report(
+    scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
+) -> dict:
+    """Accuracy, per-class figures, confusion matrix (rows: truth) and most confident mistakes.
+
+    `scores` float (M, classes), `labels` int (M,), `names` M files or rows for people.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, every = scores.argmax(axis=1), list(range(len(classes)))
+    figures = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
+    per_class = [
+        {
+            "label": name,
+            "precision": float(precision),
+            "recall": float(recall),
+            "f1": float(f1),
+            "support": int(support),
+        }
+        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
+    ]
+    return accuracy_of(scores, labels) | {
+        "classes": per_class,
+        "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
+        "mistakes": _mistakes(scores, labels, names, classes),
+    }
+
+
+def _mistakes(scores, labels, names, classes) -> list[dict]:
+    predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
+    return [
+        {
+            "name": names[i],
+            "label": classes[labels[i]],
+            "predicted": classes[predicted[i]],
+            "score": float(confidence[i]),
+        }
+        for i in wrong
+    ]

@@ -1,0 +1,1 @@
+"""The recipe: warm-up over a frozen body, then fine-tuning."""

@@ -1,0 +1,103 @@
+"""What there is to publish of a run: how large it is, whose images it shows, on which terms."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from transfer.errors import TransferError
+from transfer.publishing.bundle import WHATS, bundle_bytes
+from transfer.publishing.card.license import choose_terms, hub_set, is_public
+from transfer.publishing.redact import bare, published_record, published_report
+from transfer.runs.run import RECORD, REPORT, TENSORS, Run
+from transfer.ui.shared.loaded_runs import finished
+
+CARD_BYTES = 120_000  # README.md and its pictures, about
+SECONDS_BETWEEN_LOOKS_AT_THE_HUB = 60
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishSummary:
+    """`bytes` of each way to publish a run, about; `refused` says of the other ways why not.
+
+    `most` is what a head takes where half precision would move a score, which is known once it is
+    written. `source` is the name of the images that others are told, `hub_set` their id on the Hub.
+    """
+
+    name: str
+    bytes: dict[str, int]
+    most: dict[str, int]
+    refused: dict[str, str]
+    files: dict[str, dict[str, int]]
+    source: str
+    hub_set: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicenseInfo:
+    """Whether anybody may see the images, and the licence that follows from the parts, "" where
+    none does."""
+
+    public: bool
+    licence: str
+
+
+def offer(path: Path, name: str) -> PublishSummary:
+    """Of the run in `path` that people call `name`. Raises TransferError."""
+    run = finished(path)
+    sizes, refused = {}, {}
+    for what in WHATS:
+        try:
+            sizes[what] = bundle_bytes(run, what) + CARD_BYTES
+        except TransferError as error:
+            refused[what] = str(error)
+    files = {what: _files(run, what, size - CARD_BYTES) for what, size in sizes.items()}
+    more = {"head": files.get("head", {}).get(TENSORS, 0), "full": 0}
+    return PublishSummary(
+        name=proposed_name(run.settings.architecture, name),
+        bytes=sizes,
+        most={what: size + more[what] for what, size in sizes.items()},
+        refused=refused,
+        files=files,
+        source=bare(str(run.record.get("source", ""))),
+        hub_set=hub_set(run),
+    )
+
+
+def known_of(path: Path) -> LicenseInfo:
+    """Asks the Hub within seconds where the images are from there; the answer is kept a while."""
+    lately = int(time.monotonic() // SECONDS_BETWEEN_LOOKS_AT_THE_HUB)
+    return _known(path, (path / RECORD).stat().st_mtime_ns, lately)
+
+
+@lru_cache(maxsize=64)
+def _known(path: Path, changed: int, lately: int) -> LicenseInfo:
+    run = finished(path)
+    terms = choose_terms(run, None).metadata
+    licence = terms.get("license_name") or terms.get("license", "")
+    return LicenseInfo(public=is_public(run), licence=licence)
+
+
+def _files(run: Run, what: str, size: int) -> dict[str, int]:
+    """Name → bytes, about, of what goes beside the card."""
+    report = _json_bytes(published_report(run, public=False))
+    if what == "full":
+        config = 600 + _json_bytes(list(run.classes))
+        return {TENSORS: size - report - config, "config.json": config, REPORT: report}
+    record = _json_bytes(published_record(run))
+    return {TENSORS: size - report - record, RECORD: record, REPORT: report}
+
+
+def _json_bytes(data: dict | list) -> int:
+    return len(json.dumps(data, indent=1).encode())
+
+
+def proposed_name(architecture: str, name: str) -> str:
+    """`your own photos` → `vgg16-your-own-photos`, a name that the Hub takes."""
+    words = re.sub(r"[^a-z0-9._-]+", "-", name.rpartition("/")[2].lower())
+    words = re.sub(r"([-.])[-.]+", r"\1", words).strip("-._")[:LONGEST_NAME].rstrip("-._")
+    whole = words if words.startswith("vgg") else f"{architecture}-{words or 'run'}"
+    return whole.removesuffix(".git")
