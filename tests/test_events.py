@@ -73,7 +73,7 @@ EXAMPLES = [
     ),
     events.Estimated(
         seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},
-        kept="what enters block5 is kept (52 MB)",
+        cached="what enters block5 is cached (52 MB)",
     ),
     events.BodyProgress(done_bytes=12_345_678, total_bytes=58_900_000),
     events.RunSaved(
@@ -165,25 +165,25 @@ AGAIN = [EXAMPLES[0], EXAMPLES[3]]  # what a training says before it comes to th
 def test_what_was_told_after_the_place_where_it_goes_on_is_taken_back(resumed, left):
     history = []
     for event in TOLD + AGAIN + [resumed]:
-        events.tell(history, event)
+        events.record(history, event)
     assert history == [*TOLD[:left], resumed]
 
 
 def test_an_epoch_that_was_kept_but_never_heard_of_takes_nothing_along():
     history = TOLD[:3]
     for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=1)]:
-        events.tell(history, event)
+        events.record(history, event)
     assert history == [*TOLD[:3], resumed]
     history = TOLD[:2]
     for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=0)]:
-        events.tell(history, event)
+        events.record(history, event)
     assert history == [*TOLD[:2], resumed]
 
 
 def test_who_hears_of_a_training_only_when_it_goes_on_keeps_all_that_was_told():
     history = []
     for event in [*AGAIN, resumed := events.Resumed(phase="warm-up", epoch=1)]:
-        events.tell(history, event)
+        events.record(history, event)
     assert history == [*AGAIN, resumed]
 
 
@@ -192,5 +192,5 @@ def test_a_training_that_is_cut_off_twice_counts_every_epoch_once():
     first, second = (events.Resumed(phase="warm-up", epoch=n) for n in (1, 2))
     later = [epoch("warm-up", n) for n in (2, 3)]
     for event in [*TOLD[:4], *AGAIN, first, *later, *AGAIN, second, later[1]]:
-        events.tell(history, event)
+        events.record(history, event)
     assert history == [*TOLD[:4], first, later[0], second, later[1]]

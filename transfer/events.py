@@ -42,11 +42,11 @@ class DatasetReady:
 class Estimated:
     """Phase → the seconds it will take at most, measured on a few images before it starts.
 
-    `kept` says in a sentence what is kept of every image, and why.
+    `cached` says in a sentence what is cached of every image, and why.
     """
 
     seconds: dict[str, float]
-    kept: str
+    cached: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,11 +193,11 @@ Event = (
     | RunSaved
 )
 # what is only worth showing until the next event comes
-PASSING = (BodyProgress, CacheProgress, BatchDone, HeadTried)
+TRANSIENT = (BodyProgress, CacheProgress, BatchDone, HeadTried)
 KINDS = {kind.__name__: kind for kind in Event.__args__}
 
 
-def tell(history: list[Event], event: Event) -> None:
+def record(history: list[Event], event: Event) -> None:
     """Add a lasting event to what was told before it; one that resumes takes back what followed."""
     if isinstance(event, Resumed):
         del history[_still_counts(history, event) :]

@@ -44,7 +44,7 @@ def describe(event: events.Event) -> str:
             return f"{event.stage}: {event.done}/{event.total}, {rate:.0f} a second, {left} left"
         case events.Estimated():
             parts = [f"{name} {duration(seconds)}" for name, seconds in event.seconds.items()]
-            return f"this will take about {', '.join(parts)}; {event.kept}"
+            return f"this will take about {', '.join(parts)}; {event.cached}"
         case events.CacheFilled():
             images, skipped = sum(event.images.values()), len(event.skipped)
             told = f", {skipped} told or skipped" if skipped else ""

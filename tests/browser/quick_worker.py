@@ -42,7 +42,11 @@ def main() -> None:
     stopped = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
     say(event="WeightsChosen", weights="random", reason="asked for")
-    say(event="Estimated", seconds={"warm-up": SECONDS_AN_EPOCH * EPOCHS}, kept="nothing is kept")
+    say(
+        event="Estimated",
+        seconds={"warm-up": SECONDS_AN_EPOCH * EPOCHS},
+        cached="nothing is cached",
+    )
     say(event="PhaseStarted", phase="warm-up", epochs=EPOCHS, trainable=1, parameters=2,
         learns=["head"])  # fmt: skip
     number = 1

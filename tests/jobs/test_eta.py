@@ -7,7 +7,7 @@ from transfer.events import BatchDone, CacheFilled, CacheProgress, EpochDone, Es
 from transfer.jobs import Job
 from transfer.jobs.eta import seconds_left, typical_seconds
 
-ESTIMATED = Estimated(seconds={"cache": 30.0, "warm-up": 20.0, "fine-tune": 100.0}, kept="")
+ESTIMATED = Estimated(seconds={"cache": 30.0, "warm-up": 20.0, "fine-tune": 100.0}, cached="")
 FILLED = CacheFilled(images={}, skipped=[], computed=1, megabytes=1.0, seconds=30.0)
 
 
@@ -55,7 +55,7 @@ def test_an_estimate_is_gone_through_phase_by_phase():
 
 
 def test_a_later_estimate_takes_the_place_of_an_earlier_one():
-    later = Estimated(seconds={"warm-up": 2.0, "fine-tune": 10.0}, kept="")
+    later = Estimated(seconds={"warm-up": 2.0, "fine-tune": 10.0}, cached="")
     assert left(job("heads", ESTIMATED, FILLED, later)) == 12
 
 

@@ -107,11 +107,11 @@ def test_a_training_in_pieces_is_the_one_in_one_piece_to_the_bit(source, uncut, 
     out, history = tmp_path / "run", []
     for phase, epoch in cuts:
         for event in cut_after(source, out, phase, epoch):
-            events.tell(history, event)
+            events.record(history, event)
         assert is_unfinished(out)
     told, run = drained(training_events(str(source), out=out, resume=True, **SETTINGS))
     for event in told:
-        events.tell(history, event)
+        events.record(history, event)
     whole, whole_run = uncut
     assert numbers(history) == numbers(whole)
     assert phases(history) == phases(whole)
@@ -144,10 +144,10 @@ def test_whatever_the_settings_it_goes_on_to_the_bit(source, tmp_path, cut, opti
     )
     history = []
     for event in cut_after(source, tmp_path / "run", *cut, **wanted):
-        events.tell(history, event)
+        events.record(history, event)
     told, run = go_on(source, tmp_path / "run", **wanted)
     for event in told:
-        events.tell(history, event)
+        events.record(history, event)
     assert numbers(history) == numbers(whole)
     assert phases(history) == phases(whole)
     assert same_tensors(run, whole_run)
@@ -187,7 +187,7 @@ def test_a_process_that_was_killed_goes_on(source, tmp_path, monkeypatch):
     out = tmp_path / "run"
     options = QUICK | {"head_epochs": 2000, "finetune_epochs": 1}
     script = (
-        "import sys, transfer; from transfer import checkpoint; checkpoint.SECONDS_BETWEEN = 0\n"
+        "import sys, transfer; from transfer.runs import checkpoint; checkpoint.SECONDS_BETWEEN = 0\n"
         f"transfer.train(sys.argv[1], out=sys.argv[2], resume=True, **{SETTINGS | options!r})"
     )
     killed = subprocess.Popen([sys.executable, "-c", script, str(source), str(out)])

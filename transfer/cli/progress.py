@@ -20,7 +20,7 @@ class Progress:
         self.open_line = False
 
     def tell(self, event: events.Event) -> None:
-        self.show(describe(event), passing=isinstance(event, events.PASSING))
+        self.show(describe(event), passing=isinstance(event, events.TRANSIENT))
 
     def show(self, text: str, *, passing: bool) -> None:
         """A passing line gives way to the next one on a terminal; a log has one now and then."""

@@ -94,10 +94,12 @@ def cache_levels(
         with ExitStack() as locks:
             if accelerator.is_main_process:
                 for _ in fill.hold(locks):
-                    yield progress("waiting for a training that computes the same", done)
+                    yield progress(
+                        "waiting for another training that prepares the same images", done
+                    )
             for rows in fill.run(rows_a_batch, accelerator, ours):
                 done += len(rows) * spec.views_of(name) * accelerator.num_processes
-                yield progress("reading images, through what stays frozen", done)
+                yield progress("preparing images", done)
             bad = fill.bad_rows()
             for level, entry in fill.kept:
                 cached[level.block][name] = _labelled(MemmapTensor(entry), split, set(bad))

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
-from transfer.events import PASSING, Event, to_json
+from transfer.events import TRANSIENT, Event, to_json
 from transfer.jobs.job import begins_to_learn
 from transfer.runs.checkpoint import has_checkpoint
 from transfer.runs.run import CHECKPOINT
@@ -53,7 +53,7 @@ def carry_out(
                 if begins_to_learn(event, options):
                     wishes.begin_to_learn()
                 wishes.should_stop()
-                passing = isinstance(event, PASSING)
+                passing = isinstance(event, TRANSIENT)
                 if not passing or time.monotonic() - told > SECONDS_BETWEEN_PASSING_EVENTS:
                     told = time.monotonic()
                     yield to_json(event)

@@ -83,14 +83,14 @@ class JobStore:
         """Let an event change the job."""
         state = state_after(event) or job.state
         fields = {"state": state} if state != job.state else {}
-        if isinstance(event, events.PASSING):
+        if isinstance(event, events.TRANSIENT):
             self.change(job, passing=event, **fields)
             return
         try:
             self.records.append(job, event)
         except OSError as error:
             LOG.warning("an event of a training was not written down (%s)", error.strerror)
-        events.tell(job.history, event)
+        events.record(job.history, event)
         self.change(job, passing=None, **fields)
 
     def forget(self, job: Job) -> None:
@@ -265,7 +265,7 @@ class JobRecords:
         job = Job(id=path.stem, out=self.runs / out, **known)
         job.since = job.ended or job.created
         for event in self._events(path.stem):
-            events.tell(job.history, event)
+            events.record(job.history, event)
         return job
 
     def _events(self, job_id: str):

@@ -61,7 +61,7 @@ def plan_ahead(training: TrainingState) -> Iterator[Event]:
         return
     device = training.accelerator.device
     seconds = {"cache": cache_seconds(plan, images, training.store, device)}
-    yield Estimated(seconds=seconds | _phase_seconds(training), kept=plan.why)
+    yield Estimated(seconds=seconds | _phase_seconds(training), cached=plan.why)
 
 
 def _phase_seconds(training: TrainingState) -> dict[str, float]:
@@ -184,7 +184,7 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
     training.settings = replace(settings, head=best.head, warm_up=learns)
     if best != first:
         network.head = make_head(best.head).to(training.accelerator.device)
-        yield Estimated(seconds=_phase_seconds(training), kept=training.plan.why)
+        yield Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
 
 
 def _recorded(training: TrainingState, trials):

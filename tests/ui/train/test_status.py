@@ -29,7 +29,7 @@ def test_waiting_says_how_many_come_first_and_how_long_that_takes():
 
 
 def test_the_time_left_is_told_while_it_runs_and_what_each_phase_takes():
-    estimated = Estimated(seconds={"warm-up": 4.0, "fine-tune": 30.0}, kept="all is kept")
+    estimated = Estimated(seconds={"warm-up": 4.0, "fine-tune": 30.0}, cached="all is kept")
     page = job_status(job(state="warm-up", history=[estimated]), left=25.0)
     assert "About 25 s left in all" in page and "warm-up 4 s, fine-tune 30 s" in page
     assert "left in all" not in job_status(job(state="done", history=[estimated]))

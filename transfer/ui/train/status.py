@@ -100,7 +100,7 @@ def _expected(job: Job) -> str:
     seconds, kept = {}, ""
     for event in job.history:
         if isinstance(event, events.Estimated):
-            seconds, kept = seconds | event.seconds, event.kept
+            seconds, kept = seconds | event.seconds, event.cached
     if not seconds:
         return ""
     parts = ", ".join(f"{name} {duration(s)}" for name, s in seconds.items())
