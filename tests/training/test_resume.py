@@ -187,7 +187,8 @@ def test_a_process_that_was_killed_goes_on(source, tmp_path, monkeypatch):
     out = tmp_path / "run"
     options = QUICK | {"head_epochs": 2000, "finetune_epochs": 1}
     script = (
-        "import sys, transfer\nfrom transfer.runs import checkpoint; checkpoint.SECONDS_BETWEEN = 0\n"
+        "import sys, transfer\nfrom transfer.runs import checkpoint\n"
+        "checkpoint.SECONDS_BETWEEN = 0\n"
         f"transfer.train(sys.argv[1], out=sys.argv[2], resume=True, **{SETTINGS | options!r})"
     )
     killed = subprocess.Popen([sys.executable, "-c", script, str(source), str(out)])
