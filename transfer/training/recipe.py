@@ -44,18 +44,20 @@ def training_events(
     out: str | Path,
     should_stop: Callable[[], bool] = lambda: False,
     resume: bool = False,
+    settings: TrainingSettings | None = None,
     **options,
 ) -> Iterator[Event]:
     """Train a head, then the body's upper blocks, on a source; yields events, returns the Run.
 
-    `options` are the fields of `TrainingSettings` and the command line's flat names (`head_epochs`,
-    `finetune_epochs`, `head_lr`, `finetune_lr`, `optimizer`). `should_stop` ends the phase within
+    Either `settings` are given, or `options`: the fields of `TrainingSettings` and the command
+    line's flat names (`head_epochs`, `finetune_epochs`, `head_lr`, `finetune_lr`, `optimizer`).
+    `should_stop` ends the phase within
     one batch and keeps what was learned; closing the generator cancels and leaves nothing behind.
     With `resume` a checkpoint is kept in `out` while it trains, and one that was cut off there, in
     whatever way, goes on as if it had not been: the curves are the same to the bit on the same
     hardware. Raises TransferError.
     """
-    settings = TrainingSettings.from_options(**options)
+    settings = settings or TrainingSettings.from_options(**options)
     for phase in (settings.warm_up, settings.fine_tune):
         check_optimizer(phase.optimizer or "adamw")
     earlier = find_earlier(out, settings) if resume else None
