@@ -36,9 +36,7 @@ def cards(page: str) -> list[str]:
 
 def seven() -> Image.Image:
     canvas = Image.new("RGB", (280, 280), "white")
-    ImageDraw.Draw(canvas).line(
-        (74, 52, 206, 52, 118, 239), fill="black", width=36, joint="curve"
-    )
+    ImageDraw.Draw(canvas).line((74, 52, 206, 52, 118, 239), fill="black", width=36, joint="curve")
     return canvas
 
 
