@@ -82,8 +82,8 @@ def test_a_stop_while_heads_are_tried_ends_at_once_and_keeps_nothing(jobs, strip
 APP = """
 import sys, time
 from pathlib import Path
-from transfer.jobs import Jobs
-jobs = Jobs(Path(sys.argv[1]))
+from transfer.jobs import JobManager
+jobs = JobManager(Path(sys.argv[1]))
 options = {options} | {{"head": "avg", "head_epochs": 10_000}}
 job = jobs.start(sys.argv[2], options, "ann")
 while not any(type(event).__name__ == "EpochDone" for event in job.history):

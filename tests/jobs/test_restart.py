@@ -23,8 +23,8 @@ APP = """
 import os, sys, time
 from pathlib import Path
 from transfer.jobs import store
-from transfer.jobs import Jobs, Limits
-jobs = Jobs(Path(sys.argv[1]), limits=Limits(queued=1000), command=tuple(sys.argv[3:]))
+from transfer.jobs import JobLimits, JobManager
+jobs = JobManager(Path(sys.argv[1]), limits=JobLimits(queued=1000), command=tuple(sys.argv[3:]))
 jobs.keep_warm()
 for number in range(10_000):
     kinds = sys.argv[2].split(",")

@@ -33,14 +33,14 @@ from starlette.datastructures import Headers
 from transfer.runs import checkpoint
 from transfer.jobs import zero_gpu
 from transfer.jobs import gpu_slices
-from transfer.jobs import Jobs
+from transfer.jobs import JobManager
 import torch
 assert torch.cuda.is_available(), "spaces lets torch speak of a GPU in this process"
 checkpoint.SECONDS_BETWEEN, checkpoint.LARGEST_SHARE_OF_TIME = 0, 1e9
 zero_gpu.SECONDS_A_SLOT = 30  # by a clock that goes on by a second an event
 gpu_slices.time = SimpleNamespace(monotonic=itertools.count().__next__)
 source, runs, options = sys.argv[1:]
-jobs = Jobs(Path(runs), worker=zero_gpu.zero_gpu_worker)
+jobs = JobManager(Path(runs), worker=zero_gpu.zero_gpu_worker)
 LocalContext.request.set(SimpleNamespace(headers=Headers({"x-ip-token": "visitor"})))
 job = jobs.start(source, json.loads(options))
 LocalContext.request.set(None)
