@@ -11,7 +11,7 @@ ESTIMATED = Estimated(seconds={"cache": 30.0, "warm-up": 20.0, "fine-tune": 100.
 FILLED = CacheFilled(images={}, skipped=[], computed=1, megabytes=1.0, seconds=30.0)
 
 
-def job(state: str, *history, passing=None, passed: float = 10.0, source="digits", **more) -> Job:
+def job(state: str, *history, progress=None, passed: float = 10.0, source="digits", **more) -> Job:
     now = time.time()
     return Job(
         id="1",
@@ -21,7 +21,7 @@ def job(state: str, *history, passing=None, passed: float = 10.0, source="digits
         options={},
         state=state,
         history=list(history),
-        passing=passing,
+        progress=progress,
         started=now - passed,
         since=now - 5,
         **more,
@@ -45,10 +45,10 @@ def test_before_an_estimate_it_is_what_is_typical_here():
 def test_an_estimate_is_gone_through_phase_by_phase():
     progress = CacheProgress(stage="x", done=25, total=100, seconds=10.0)
     assert left(job("loading", ESTIMATED)) == 25 + 20 + 100
-    assert left(job("caching", ESTIMATED, passing=progress)) == 30 + 20 + 100
+    assert left(job("caching", ESTIMATED, progress=progress)) == 30 + 20 + 100
     assert left(job("heads", ESTIMATED, FILLED)) == 20 + 100
     batch = BatchDone(phase="warm-up", epoch=1, done=1, total=2, seconds_left=7.0)
-    assert left(job("warm-up", ESTIMATED, FILLED, passing=batch)) == 7 + 100
+    assert left(job("warm-up", ESTIMATED, FILLED, progress=batch)) == 7 + 100
     assert left(job("evaluating", ESTIMATED, FILLED, done("warm-up"))) == 100
     assert left(job("fine-tune", ESTIMATED, FILLED, done("warm-up"))) == 95
     assert left(job("evaluating", ESTIMATED, FILLED, done("warm-up"), done("fine-tune"))) == 0

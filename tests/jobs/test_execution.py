@@ -35,18 +35,18 @@ def test_a_job_passes_from_queued_to_done(monkeypatch, tmp_path):
         "RunSaved",
     ]
     assert job.history[-1] == events.RunSaved(run=str(job.out), result={"accuracy": 0.5})
-    assert job.passing is None
+    assert job.progress is None
     assert job.out.parent == tmp_path / "runs"
 
 
 def test_progress_is_kept_only_while_it_is_new(running):
     job = running.start("early", {})
     wait_for(lambda: job.history)
-    running._book.take(job, events.CacheProgress(stage="x", done=1, total=2, seconds=0.1))
-    assert isinstance(job.passing, events.CacheProgress) and job.state == "caching"
+    running._store.take(job, events.CacheProgress(stage="x", done=1, total=2, seconds=0.1))
+    assert isinstance(job.progress, events.CacheProgress) and job.state == "caching"
     before = job.version
-    running._book.take(job, events.CacheFilled(**CACHED))
-    assert job.passing is None and job.version == before + 1
+    running._store.take(job, events.CacheFilled(**CACHED))
+    assert job.progress is None and job.version == before + 1
 
 
 def test_a_crash_fails_its_job_with_a_sentence_and_the_next_one_runs(running):

@@ -52,7 +52,7 @@ def test_a_run_goes_after_its_time_and_whoever_watches_is_told(monkeypatch, a_da
     assert "kept for 24 hours" in job.error and job.history == []
     assert not job.out.exists() and a_day.runs_of(ANN) == []
     assert a_day.newest_of(ANN) is job
-    again = ended(a_day.again(job.id, ANN))
+    again = ended(a_day.retry(job.id, ANN))
     assert again.options == {"seed": 3} and again.state == "done"
 
 
@@ -123,10 +123,10 @@ def test_a_visitor_s_own_data_goes_when_nothing_was_heard_of_him(a_day):
 
 def test_a_visit_a_training_or_a_new_photo_keeps_it(a_day):
     folders = {name: own_data(a_day, name * 20, age=A_DAY + 9) for name in "abcd"}
-    a_day.seen("a" * 20)
+    a_day.record_visit("a" * 20)
     ended(a_day.start("crash", {}, "b" * 20))
     (folders["c"] / "own-photos" / "cat" / "00002.jpg").write_bytes(b"")
-    a_day.seen("nobody")
+    a_day.record_visit("nobody")
     a_day._expiry.remove_expired()
     assert [name for name, folder in folders.items() if folder.exists()] == ["a", "b", "c"]
     assert len(list((a_day.runs / ".own").iterdir())) == 3

@@ -122,7 +122,7 @@ def test_another_s_is_refused_as_if_it_were_not_there(tmp_path, shared):
     for calls in (
         [lambda i=i: shared.get(i, BOB) for i in (done.id, live.id, "0" * 16, None, ["x"])],
         [lambda i=i: shared.stop(i, BOB) for i in (done.id, live.id, "0" * 16)],
-        [lambda i=i: shared.again(i, BOB) for i in (done.id, live.id, "0" * 16)],
+        [lambda i=i: shared.retry(i, BOB) for i in (done.id, live.id, "0" * 16)],
         [
             lambda i=i, owner=owner: shared.delete(i, owner)
             for i in (done.id, done.out.name, live.id, "somebody-s", "", ".", "..", ".jobs")

@@ -96,7 +96,7 @@ def test_no_training_is_started_while_the_app_is_closed(tmp_path):
 
 def test_a_training_is_started_again_as_it_was(running):
     job = ended(running.start("error", {"seed": 5}, "ann", name="Bees"))
-    again = ended(running.again(job.id, "ann"))
+    again = ended(running.retry(job.id, "ann"))
     assert again.id != job.id and again.out != job.out
     assert (again.source, again.options, again.name) == ("error", {"seed": 5}, "Bees")
 
@@ -107,10 +107,10 @@ def epochs(job) -> list[tuple]:
 
 def test_a_training_that_was_cut_off_goes_on_as_the_same_job(monkeypatch, running):
     job = ended(running.start("cut", {"seed": 5}, "ann"))
-    assert job.state == "failed" and job.can_go_on
+    assert job.state == "failed" and job.can_resume
     seen = states_of(monkeypatch)
     assert epochs(job) == [("warm-up", 1), ("warm-up", 2)]
-    again = running.again(job.id, "ann")
+    again = running.retry(job.id, "ann")
     assert again is job and ended(job).state == "done" and job.error == ""
     assert epochs(job) == [("warm-up", 1), ("warm-up", 2)], "an epoch that is trained again"
     assert running.all_of("ann") == [job]
@@ -122,8 +122,8 @@ def test_what_was_cut_off_is_there_to_go_on_with_after_a_restart(tmp_path):
         job = ended(before.start("cut", {}, "ann"))
     with registry(tmp_path) as after:
         found = after.newest_of("ann")
-        assert found.id == job.id and found.can_go_on and epochs(found) == epochs(job)
-        assert ended(after.again(found.id, "ann")).state == "done"
+        assert found.id == job.id and found.can_resume and epochs(found) == epochs(job)
+        assert ended(after.retry(found.id, "ann")).state == "done"
     with registry(tmp_path) as last:
         assert epochs(last.newest_of("ann")) == [("warm-up", 1), ("warm-up", 2)]
 
@@ -132,9 +132,9 @@ def test_another_training_takes_the_place_of_one_that_was_cut_off(running):
     cut = ended(running.start("cut", {}, "ann"))
     other = ended(running.start("cut", {}, "bob"))
     ended(running.start("good", {}, "ann"))
-    assert not cut.out.exists() and not cut.can_go_on
-    assert other.can_go_on
-    assert running.again(cut.id, "ann") is not cut
+    assert not cut.out.exists() and not cut.can_resume
+    assert other.can_resume
+    assert running.retry(cut.id, "ann") is not cut
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_when_the_app_is_killed_its_worker_ends_and_the_job_is_interrupted(strip
     after = JobManager(runs, command=("true",))
     try:
         job = after.newest_of("ann")
-        assert job.state == "interrupted" and job.can_go_on
+        assert job.state == "interrupted" and job.can_resume
         assert any(isinstance(event, EpochDone) for event in job.history)
     finally:
         after.close()

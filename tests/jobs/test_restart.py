@@ -66,10 +66,10 @@ def test_what_was_under_way_is_interrupted_and_cleared_away(tmp_path):
         found = after.newest_of("ann")
         assert found.state == "interrupted" and "start it again" in found.error
         assert len(found.history) == 3
-        again = after.again(found.id, "ann")
+        again = after.retry(found.id, "ann")
         assert (again.source, again.options, again.name) == ("slow", {"seed": 3}, "slow")
         with pytest.raises(JobError, match="still going on"):
-            after.again(again.id, "ann")
+            after.retry(again.id, "ann")
 
 
 def test_what_was_waiting_waits_again_in_its_order(tmp_path, notes):

@@ -55,7 +55,7 @@ def _estimated(job: Job, now: float) -> float | None:
 
 def _of_present(job: Job, expected: float, now: float) -> float:
     """What is left of the phase under way: as it says itself, else by the estimate."""
-    newest = job.passing or (job.history[-1] if job.history else None)
+    newest = job.progress or (job.history[-1] if job.history else None)
     match newest:
         case events.CacheProgress(done=done, total=total, seconds=seconds) if done:
             return (total - done) * seconds / done

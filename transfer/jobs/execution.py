@@ -28,13 +28,13 @@ class JobExecution:
 
     def __init__(self, job: Job, worker: Worker, book: JobStore):
         self.job, self.worker = job, worker
-        self._book = book
+        self._store = book
         self._interrupted = self._cut_off = False
 
     def begin(self) -> None:
         job = self.job
         order = {"source": job.source, "out": str(job.out.absolute()), "options": job.options}
-        self._book.change(job, state="loading", started=time.time(), worker=self.worker.mark)
+        self._store.change(job, state="loading", started=time.time(), worker=self.worker.mark)
         job.context.run(self.worker.tell, json.dumps(order))
 
     def follow(self) -> None:
@@ -46,15 +46,15 @@ class JobExecution:
 
     def stop(self, note: str = "") -> None:
         """Ask the worker to end within one batch; one that has not begun to learn must."""
-        with self._book.changed:
+        with self._store.changed:
             if self.job.live and not self.job.stopping:
-                self._book.change(self.job, stopping=True, note=note)
+                self._store.change(self.job, stopping=True, note=note)
                 self.worker.tell("stop")
                 later(SECONDS_TO_STOP, self._insist)
 
     def cut_off(self) -> None:
         """End what does not come to an end after it was asked to."""
-        with self._book.changed:
+        with self._store.changed:
             if self.job.live:
                 self._cut_off = True
                 self.worker.kill()
@@ -66,9 +66,9 @@ class JobExecution:
 
     def end(self) -> None:
         """Clear away what a worker that has ended left unfinished; the job is not live then."""
-        job, book = self.job, self._book
+        job, book = self.job, self._store
         with book.changed:
-            if not (job.out / RECORD).exists() and not job.can_go_on:
+            if not (job.out / RECORD).exists() and not job.can_resume:
                 with suppress(OSError):
                     book.records.remove_folder(job.out)
             if job.live and job.stopping and not job.learning:
@@ -84,17 +84,17 @@ class JobExecution:
         elif "stopped" in message:
             self._without_run("stopped")
         elif "ready" not in message:
-            self._book.take(self.job, events.from_json(message))
+            self._store.take(self.job, events.from_json(message))
 
     def _without_run(self, state: str, error: str = "") -> None:
         if self._interrupted:
             state, error = "interrupted", INTERRUPTED
         if self.job.live:
-            self._book.change(self.job, state=state, error=error, passing=None)
+            self._store.change(self.job, state=state, error=error, progress=None)
 
     def _insist(self) -> None:
         """What does not end by itself, as in the middle of a download, and has learned nothing."""
-        with self._book.changed:
+        with self._store.changed:
             if self.job.live and not self.job.learning:
                 self.worker.kill()
 

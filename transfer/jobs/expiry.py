@@ -60,7 +60,7 @@ class Expiry:
             f"delete some of yours, or come again {when}"
         )
 
-    def seen(self, owner: str) -> None:
+    def record_visit(self, owner: str) -> None:
         """A visitor is there, so what is his stays."""
         if owner and (self.own / owner).is_dir():
             os.utime(self.own / owner)

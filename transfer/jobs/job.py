@@ -27,7 +27,7 @@ ENDED = ("done", "stopped", "failed", "interrupted", "expired")
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One training. `history` holds every lasting event, `passing` the newest progress.
+    """One training. `history` holds every lasting event, `progress` the newest progress.
 
     `state` is one of LIVE or ENDED: `stopped` ended early and kept nothing, a run that was stopped
     and kept is `done`; `interrupted` was under way when the app ended; the run of `expired` has
@@ -47,7 +47,7 @@ class Job:
     error: str = ""
     note: str = ""
     history: list[events.Event] = field(default_factory=list)
-    passing: events.Event | None = None
+    progress: events.Event | None = None
     stopping: bool = False
     version: int = 0
     created: float = field(default_factory=time.time)
@@ -67,7 +67,7 @@ class Job:
         return self.live and any(begins_to_learn(event, self.options) for event in [*self.history])
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether it was cut off and left a checkpoint."""
         return has_checkpoint(self.out / CHECKPOINT)
 

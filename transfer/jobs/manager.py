@@ -41,12 +41,12 @@ class JobManager:
         self.runs = runs = Path(runs)
         self.limits = limits or JobLimits.local()
         self._hire = partial(worker, command)
-        self._book = JobStore(runs)
-        self._changed = self._book.changed
-        self._shelf = FinishedRuns(self._book, runs, self.limits)
-        self._expiry = Expiry(self._book, runs, self.limits)
-        self._queue = deque(job for job in self._book.all() if job.state == "queued")
-        self._hourly = RateLimit(self.limits.jobs_an_hour, self._book.all())
+        self._store = JobStore(runs)
+        self._changed = self._store.changed
+        self._shelf = FinishedRuns(self._store, runs, self.limits)
+        self._expiry = Expiry(self._store, runs, self.limits)
+        self._queue = deque(job for job in self._store.all() if job.state == "queued")
+        self._hourly = RateLimit(self.limits.jobs_an_hour, self._store.all())
         self._attempt: JobExecution | None = None
         self._spare: Worker | None = None
         self._closed = False
@@ -79,31 +79,31 @@ class JobManager:
                 options=options,
                 name=name or shown_source(source),
             )
-            self._book.add(job)
-            self._book.drop_checkpoints(job.owner)
+            self._store.add(job)
+            self._store.drop_checkpoints(job.owner)
             self._enqueue(job)
-        self._expiry.seen(job.owner)
+        self._expiry.record_visit(job.owner)
         return job
 
-    def again(self, job_id: str, owner: str = "") -> Job:
+    def retry(self, job_id: str, owner: str = "") -> Job:
         """Queue the same training once more, as `start` does; one that left a checkpoint goes on
         from there, and is the same job."""
         job = self.get(job_id, owner)
         if job.live:
             raise JobError("this training is still going on; stop it or wait for its end")
-        if not job.can_go_on:
+        if not job.can_resume:
             return self.start(job.source, job.options, owner, job.name)
         self._expiry.check_room()
         with self._changed:
             self._check_turn(job.owner)
-            self._book.change(job, state="queued", error="", note="", stopping=False, ended=None)
+            self._store.change(job, state="queued", error="", note="", stopping=False, ended=None)
             self._enqueue(job)
-        self._expiry.seen(job.owner)
+        self._expiry.record_visit(job.owner)
         return job
 
     def get(self, job_id: str, owner: str = "") -> Job:
         """Raises JobError when this owner has none of that id."""
-        job = self._book.find(job_id, hashed(owner))
+        job = self._store.find(job_id, hashed(owner))
         if job is None:
             raise JobError("expected a training of yours, found none; start one")
         return job
@@ -111,7 +111,7 @@ class JobManager:
     def all_of(self, owner: str) -> list[Job]:
         """An owner's trainings, oldest first."""
         key = hashed(owner)
-        return [job for job in self._book.all() if key and job.owner == key]
+        return [job for job in self._store.all() if key and job.owner == key]
 
     def newest_of(self, owner: str) -> Job | None:
         owned = self.all_of(owner)
@@ -167,9 +167,9 @@ class JobManager:
         """Remove a run, or a training that has ended, with its record. Raises JobError."""
         self._shelf.delete(run_id, hashed(owner))
 
-    def seen(self, owner: str) -> None:
+    def record_visit(self, owner: str) -> None:
         """A visitor is there: his own data is kept for another while."""
-        self._expiry.seen(hashed(owner))
+        self._expiry.record_visit(hashed(owner))
 
     def check_upload(self, owner: str, size: int) -> None:
         """Raises JobError when a visitor may not bring `size` bytes more."""
@@ -190,7 +190,7 @@ class JobManager:
         if attempt is not None:
             attempt.worker.end()
         self._follower.join(timeout=SECONDS_TO_CLEAR_AWAY)
-        self._book.records.close()
+        self._store.records.close()
 
     def _enqueue(self, job: Job) -> None:
         job.context = copy_context()
@@ -204,7 +204,7 @@ class JobManager:
             raise JobError("this app is being closed; start it again first")
         if self.limits.own_runs_only and not owner:
             raise JobError("expected to know who starts this training, found nobody; reload")
-        if owner and any(job.owner == owner and job.live for job in self._book.all()):
+        if owner and any(job.owner == owner and job.live for job in self._store.all()):
             raise JobError("a training of yours is still going on; stop it or wait for its end")
         if len(self._queue) >= self.limits.queued:
             raise JobError(f"{self.limits.queued} trainings are waiting already; try again later")
@@ -212,14 +212,14 @@ class JobManager:
 
     def _typical(self, job: Job) -> float | None:
         """What a training like this has taken here, within what it may take."""
-        typical, most = typical_seconds(self._book.all(), job.source), self.limits.job_seconds
+        typical, most = typical_seconds(self._store.all(), job.source), self.limits.job_seconds
         return typical if typical is None or most is None else min(typical, most)
 
     def _end(self, job: Job, note: str = "") -> None:
         with self._changed:
             if job in self._queue:
                 self._queue.remove(job)
-                self._book.change(job, state="stopped")
+                self._store.change(job, state="stopped")
             elif self._attempt is not None and self._attempt.job is job:
                 self._attempt.stop(note)
 
@@ -233,7 +233,7 @@ class JobManager:
                 try:
                     attempt = self._begin(job)
                 except (OSError, RuntimeError) as error:
-                    self._book.change(job, state="failed", error=why_it_did_not_start(error))
+                    self._store.change(job, state="failed", error=why_it_did_not_start(error))
                     continue
             timers = self._timers(attempt)
             attempt.follow()
@@ -247,7 +247,7 @@ class JobManager:
     def _begin(self, job: Job) -> JobExecution:
         """Give the job to a worker; the lock is held, so that a `stop` cannot come before it."""
         worker = self._spare if self._spare and self._spare.alive else self._hire()
-        self._spare, self._attempt = None, JobExecution(job, worker, self._book)
+        self._spare, self._attempt = None, JobExecution(job, worker, self._store)
         self._attempt.begin()
         return self._attempt
 

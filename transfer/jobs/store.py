@@ -84,14 +84,14 @@ class JobStore:
         state = state_after(event) or job.state
         fields = {"state": state} if state != job.state else {}
         if isinstance(event, events.TRANSIENT):
-            self.change(job, passing=event, **fields)
+            self.change(job, progress=event, **fields)
             return
         try:
             self.records.append(job, event)
         except OSError as error:
             LOG.warning("an event of a training was not written down (%s)", error.strerror)
         events.record(job.history, event)
-        self.change(job, passing=None, **fields)
+        self.change(job, progress=None, **fields)
 
     def forget(self, job: Job) -> None:
         """Raises OSError."""
@@ -104,7 +104,7 @@ class JobStore:
     def drop_checkpoints(self, owner: str) -> None:
         """Of an owner's trainings that were cut off: another one has taken their place."""
         for job in self.all():
-            if job.owner == owner and not job.live and job.can_go_on:
+            if job.owner == owner and not job.live and job.can_resume:
                 try:
                     self.records.remove_folder(job.out)
                 except OSError as error:
@@ -136,7 +136,7 @@ class JobStore:
 
     def _put_down(self, job: Job, whole: bool) -> None:
         try:
-            if not whole and not job.can_go_on:
+            if not whole and not job.can_resume:
                 self.records.remove_folder(job.out)
             self.records.write(job)
         except OSError as error:

@@ -54,7 +54,7 @@ def on_a_space(folder):
     jobs = JobManager(folder, command=SAYS_NOTHING, limits=JobLimits.shared())
     known = {"id": new_id(), "owner": hashed(ME), "source": "digits", "options": {}}
     now = time.time()
-    jobs._book.add(Job(**known, out=folder / "tiny", state="done", created=now, ended=now))
+    jobs._store.add(Job(**known, out=folder / "tiny", state="done", created=now, ended=now))
     yield PublishHandlers(jobs, shared=True)
     jobs.close()
 

@@ -132,14 +132,14 @@ def test_everybody_has_the_digits(kept, folder):
     run = finished(folder / "first")
     digits = replace(run, record=run.record | {"source": "digits"})
     other = kept.jobs.start("digits", {}, owner=OTHER)
-    kept.jobs._book.change(other, out=folder / "first")
+    kept.jobs._store.change(other, out=folder / "first")
     assert kept._source_of(ME, kept.jobs.run_of(ME, "first"), digits) == "digits"
 
 
 def test_another_s_own_photos_are_not_read(kept, folder):
     run = finished(folder / "first")
     other = kept.jobs.start("/photos/of/another", {}, owner=OTHER)
-    kept.jobs._book.change(other, out=folder / "first")
+    kept.jobs._store.change(other, out=folder / "first")
     listed = kept.jobs.run_of(ME, "first")
     assert kept._source_of(ME, listed, run) is None
     assert kept._source_of(OTHER, listed, run) == "/photos/of/another"

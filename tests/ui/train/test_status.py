@@ -61,17 +61,17 @@ def test_warm_up_alone_is_no_phase_of_two():
 
 
 def test_the_bar_follows_the_cache_and_the_phase():
-    passing = CacheProgress(stage="reading images", done=25, total=100, seconds=1.0)
-    assert "width:25.0%" in job_status(job(state="caching", passing=passing))
+    progress = CacheProgress(stage="reading images", done=25, total=100, seconds=1.0)
+    assert "width:25.0%" in job_status(job(state="caching", progress=progress))
     batch = BatchDone(phase="warm-up", epoch=2, done=5, total=10, seconds_left=3.0)
     started = history()[:1]
-    page = job_status(job(state="warm-up", history=started, passing=batch))
+    page = job_status(job(state="warm-up", history=started, progress=batch))
     assert "width:50.0%" in page
 
 
 def test_a_download_of_the_body_is_shown_as_far_as_it_is():
-    passing = BodyProgress(done_bytes=14_725_000, total_bytes=58_900_000)
-    page = job_status(job(state="loading", passing=passing))
+    progress = BodyProgress(done_bytes=14_725_000, total_bytes=58_900_000)
+    page = job_status(job(state="loading", progress=progress))
     assert "width:25.0%" in page and "downloading the body: 15 of 59 MB" in page
 
 

@@ -78,7 +78,7 @@ class UploadHandlers:
     def at_hand(self, visitor: str):
         """(the sources to choose from, the classes, what is in them) as the page is opened; being
         there keeps one's own from expiring."""
-        self.jobs.seen(known(visitor))
+        self.jobs.record_visit(known(visitor))
         return self._sources(visitor), self._choice(visitor), self.overview(visitor)
 
     def use(self, visitor: str) -> gr.Dropdown:

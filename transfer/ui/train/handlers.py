@@ -53,7 +53,7 @@ class TrainHandlers:
             job = self.jobs.newest_of(known(visitor))
             if job is None:
                 raise JobError("expected a training of yours, found none; start one")
-            job = self.jobs.again(job.id, visitor)
+            job = self.jobs.retry(job.id, visitor)
         return self._begun(job)
 
     def stop(self, visitor: str) -> None:

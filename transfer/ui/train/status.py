@@ -64,13 +64,13 @@ def job_status(
 
 def _advice(job: Job) -> str:
     epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
-    if epochs and not job.live and job.can_go_on:
+    if epochs and not job.live and job.can_resume:
         return GOES_ON.format(phase=epochs[-1].phase, epoch=epochs[-1].epoch)
     return ADVICE.get(job.state, "")
 
 
 def _headline(job: Job, position: int) -> str:
-    if job.state == "stopped" and job.can_go_on:
+    if job.state == "stopped" and job.can_resume:
         return "Stopped while it waited to go on"
     if job.stopping and job.live:
         return STOPPING if job.learning else STOPPING_EARLY
@@ -122,7 +122,7 @@ def _detail(job: Job) -> str:
 
 
 def _newest(job: Job) -> events.Event | None:
-    return job.passing or (job.history[-1] if job.history else None)
+    return job.progress or (job.history[-1] if job.history else None)
 
 
 def _bar(job: Job) -> str:
