@@ -1,4 +1,4 @@
-"""Run + picture → ranked classes."""
+"""A trained network with its transform and class names: picture → ranked classes."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ class Prediction:
 class Classifier:
     """A trained network with the transform and the class names it was trained with.
 
-    `network` takes what `transform` normalises, float32 (N, 3, H, W), to logits (N, classes).
-    `run` is None where it was trained elsewhere.
+    `network` maps normalised pixels, float32 (N, 3, H, W), to logits (N, classes).
+    `run` is None for a model that was trained elsewhere.
     """
 
     network: torch.nn.Module
@@ -37,26 +37,38 @@ class Classifier:
 
         Raises ImageError.
         """
-        if top < 1:
-            raise SettingsError(f"top must be a whole number from 1 up, found {top!r}")
-        return self.best(self.scores(picture), top)
+        return self.predict(self.prepare(picture), top)
 
-    @torch.inference_mode()
     def scores(self, picture: Picture) -> np.ndarray:
         """Float32 (classes,), summing to 1, in full precision. Raises ImageError."""
-        return probabilities(self.network(self.normalised(picture)))
+        return self.probabilities(self.prepare(picture))[0]
 
-    def normalised(self, picture: Picture) -> torch.Tensor:
-        """What the network takes, float32 (1, 3, H, W), where it is. Raises ImageError."""
-        pixels = torch.from_numpy(self.transform.pixels(picture)).unsqueeze(0)
+    def prepare(self, picture: Picture) -> torch.Tensor:
+        """The network's input, float32 (1, 3, H, W), normalised, on the network's device.
+
+        `predict`, `heat_map` and `Comparison.predict` take it, so that a picture is decoded once.
+        Raises ImageError.
+        """
+        pixels = torch.from_numpy(self.transform.pixels(picture)).unsqueeze(0)  # uint8 (1, 3, H, W)
         return self.transform.normalise(pixels.to(next(self.network.parameters()).device))
 
-    def best(self, scores: np.ndarray, top: int = 5) -> list[Prediction]:
+    def predict(self, pixels: torch.Tensor, top: int = 5) -> list[Prediction]:
+        """The `top` best classes of one prepared picture, float32 (1, 3, H, W), best first."""
+        if top < 1:
+            raise SettingsError(f"top must be a whole number from 1 up, found {top!r}")
+        return self.rank(self.probabilities(pixels)[0], top)
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
+        """Prepared pictures, float32 (N, 3, H, W) → float32 (N, classes)."""
+        return softmax(self.network(pixels))
+
+    def rank(self, scores: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` best classes by scores (classes,), best first."""
         order = np.argsort(-scores, kind="stable")[:top]
         return [Prediction(label=self.classes[i], score=float(scores[i])) for i in order]
 
 
-def probabilities(logits: torch.Tensor) -> np.ndarray:
-    """Logits float (1, classes) → float32 (classes,), their softmax."""
-    return logits.float().softmax(dim=1)[0].cpu().numpy()
+def softmax(logits: torch.Tensor) -> np.ndarray:
+    """Logits (N, classes) in any precision → float32 (N, classes), each row summing to 1."""
+    return logits.float().softmax(dim=1).cpu().numpy()

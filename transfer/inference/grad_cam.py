@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from transfer.data.image import Picture
 from transfer.errors import SettingsError
-from transfer.inference.classifier import Classifier, probabilities
+from transfer.inference.classifier import Classifier, softmax
 
 OPACITY = 0.6
 COLOURS = "inferno"
@@ -37,21 +36,21 @@ class HeatMap:
         return not self.heat.any()
 
 
-def heat_map(classifier: Classifier, picture: Picture, label: str | None = None) -> HeatMap:
-    """Where the evidence for `label` lies, or for the best class. Raises ImageError.
+def heat_map(classifier: Classifier, pixels: torch.Tensor, label: str | None = None) -> HeatMap:
+    """Where the evidence for `label`, or for the best class, lies in one prepared picture.
 
-    SettingsError where there is no class of that name.
+    `pixels` is what `Classifier.prepare` returns, float32 (1, 3, H, W). Raises SettingsError where
+    there is no class of that name.
     """
     if label is not None and label not in classifier.classes:
         raise SettingsError(
             f"expected one of the {len(classifier.classes)} classes, found {label[:80]!r}; choose "
             "one of them"
         )
-    pixels = classifier.normalised(picture)
     rest = _Rest(classifier.network)
     with torch.no_grad():
         seen = rest.below(pixels)
-        scores = probabilities(rest(seen))
+        scores = softmax(rest(seen))[0]
     target = int(scores.argmax()) if label is None else classifier.classes.index(label)
     return HeatMap(
         label=classifier.classes[target],

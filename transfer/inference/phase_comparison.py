@@ -1,15 +1,14 @@
-"""A run as it was after each step of its training: what features, warm-up and fine-tune say."""
+"""What a run would predict after each step of its training: features, warm-up, fine-tune."""
 
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from transfer.data.image import Picture
 from transfer.errors import RunError
-from transfer.inference.classifier import Classifier, Prediction, probabilities
+from transfer.inference.classifier import Classifier, Prediction, softmax
 from transfer.model.vgg import Network, build_head
-from transfer.model.weights import Body, build_body, find_body_again, load_body
+from transfer.model.weights import build_body, find_body_again, load_body
 from transfer.runs.phase_heads import PhaseHead, read_heads
 from transfer.runs.run import STAGES, Run, changed_tensors
 from transfer.settings import HeadSettings, SettingsError
@@ -24,71 +23,64 @@ class Comparison:
 
     classifiers: dict[str, Classifier]
 
-    def stage(self, name: str) -> Classifier:
-        """Raises RunError where the run has no such stage."""
-        if name not in self.classifiers:
-            raise RunError(
-                f"expected a stage of the run ({', '.join(self.classifiers)}), found {name!r}"
-            )
-        return self.classifiers[name]
-
     @torch.inference_mode()
-    def classify(self, picture: Picture, top: int = 5) -> dict[str, list[Prediction]]:
-        """Stage → its best classes. A body that stages share runs once. Raises ImageError."""
-        any_of_them = next(iter(self.classifiers.values()))
-        pixels = any_of_them.normalised(picture)
-        seen: dict[nn.Module, torch.Tensor] = {}
+    def predict(self, pixels: torch.Tensor, top: int = 5) -> dict[str, list[Prediction]]:
+        """Stage → its best classes for one prepared picture, float32 (1, 3, H, W).
+
+        A body that several stages share runs once.
+        """
+        features: dict[nn.Module, torch.Tensor] = {}  # body → float32 (1, 512, h, w)
         found = {}
         for name, classifier in self.classifiers.items():
-            network = classifier.network
-            if network.features not in seen:
-                seen[network.features] = network.features(pixels)
-            logits = network.head(seen[network.features])
-            found[name] = classifier.best(probabilities(logits), top)
+            body, head = classifier.network.features, classifier.network.head
+            if body not in features:
+                features[body] = body(pixels)
+            found[name] = classifier.rank(softmax(head(features[body]))[0], top)
         return found
 
 
 def load_stages(classifier: Classifier) -> Comparison:
-    """The stages of a classifier's run. Raises RunError where they were not kept."""
+    """The stages of a classifier's run. Raises RunError where their heads were not saved."""
     run = classifier.run
     names = [phase["name"] for phase in run.record.get("phases", [])] if run else []
     names = [name for name in names if name != "cache"]
     if not names:
         raise RunError(
-            "expected a run with the stages of its training, found a model that came without; "
-            "train one here to compare them"
+            "expected a run with the steps of its training, found a model without its training; "
+            "train one here to compare the steps"
         )
     *earlier, last = names
     heads = read_heads(run.path / STAGES)
     if missing := [name for name in earlier if name not in heads]:
         raise RunError(
-            f"expected the head after {missing[0]} in {STAGES} of the run, found none: it was "
-            "made before these were kept, or published without; train again to compare the stages"
+            f"expected the head after {missing[0]} in {STAGES} of the run, found none: an older "
+            "version made the run, or it was published without; train again to compare the steps"
         )
-    body = _body_as_it_came(run, classifier.network) if earlier else None
-    stages = {name: _on(body, heads[name], classifier) for name in earlier}
+    body = _original_body(run, classifier.network) if earlier else None
+    stages = {name: _with_head(classifier, body, heads[name]) for name in earlier}
     return Comparison(classifiers=stages | {last: classifier})
 
 
-def _body_as_it_came(run: Run, network: Network) -> nn.Sequential:
-    """The run's own layers where training left them as they were, else the ones it began with."""
+def _original_body(run: Run, network: Network) -> nn.Sequential:
+    """The run's own layers where training did not change them, else the ones it began with."""
     settings = run.settings
-    body: Body = find_body_again(run.record["body"], settings.architecture, settings.seed)
+    body = find_body_again(run.record["body"], settings.architecture, settings.seed)
     if not any(name in body.tensors for name in changed_tensors(network, body.tensors)):
         return network.features
     fresh = load_body(build_body(settings.architecture), body.tensors).eval()
     return fresh.to(next(network.parameters()).device)
 
 
-def _on(body: nn.Sequential, kept: PhaseHead, classifier: Classifier) -> Classifier:
+def _with_head(classifier: Classifier, body: nn.Sequential, saved: PhaseHead) -> Classifier:
     run = classifier.run
     try:
-        shape = replace(HeadSettings.named(kept.shape), dropout=0.0)
-        size, classes = run.transform.image_size, len(run.classes)
-        with torch.device("meta"):
-            head = build_head(body, shape, size, classes, run.settings.seed)
+        shape = replace(HeadSettings.named(saved.shape), dropout=0.0)
+        with torch.device("meta"):  # shapes only; the saved tensors take these places
+            head = build_head(
+                body, shape, run.transform.image_size, len(run.classes), run.settings.seed
+            )
         device = next(body.parameters()).device
-        tensors = {name: tensor.to(device) for name, tensor in kept.tensors.items()}
+        tensors = {name: tensor.to(device) for name, tensor in saved.tensors.items()}
         head.load_state_dict(tensors, assign=True)
     except (SettingsError, RuntimeError):
         raise RunError(

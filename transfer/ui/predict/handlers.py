@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from transfer.data.image import Picture, load_image
@@ -174,7 +173,7 @@ def _growing(card: Card, asked: Asked) -> Iterator[tuple[list[str], str]]:
 
 def _ranked_card(classifier: "Classifier") -> Card:
     def draw(name: str, image: Image.Image) -> str:
-        return show.ranked_card(name, image, classifier.classify(np.asarray(image), TOP))
+        return show.ranked_card(name, image, classifier.predict(classifier.prepare(image), TOP))
 
     return _readable(classifier, draw)
 
@@ -183,18 +182,20 @@ def _heat_card(classifier: "Classifier", label: str | None) -> Card:
     from transfer.inference.grad_cam import heat_map
 
     def draw(name: str, image: Image.Image) -> str:
-        pixels = np.asarray(image)
-        found, heat = classifier.classify(pixels, TOP), heat_map(classifier, pixels, label)
+        pixels = classifier.prepare(image)
+        found, heat = classifier.predict(pixels, TOP), heat_map(classifier, pixels, label)
         return show.heat_card(name, image, found, heat)
 
     return _readable(classifier, draw)
 
 
 def _stages_card(stages: "Comparison") -> Card:
-    def draw(name: str, image: Image.Image) -> str:
-        return show.stages_card(name, image, stages.classify(np.asarray(image), TOP))
+    classifier = next(iter(stages.classifiers.values()))
 
-    return _readable(next(iter(stages.classifiers.values())), draw)
+    def draw(name: str, image: Image.Image) -> str:
+        return show.stages_card(name, image, stages.predict(classifier.prepare(image), TOP))
+
+    return _readable(classifier, draw)
 
 
 def _readable(classifier: "Classifier", draw: Callable[[str, Image.Image], str]) -> Card:
