@@ -152,7 +152,7 @@ def test_of_a_file_of_too_many_bytes_on_the_hub_only_the_start_comes(hub, few_by
     files = HubFiles(root=root, repository="cells/large", revision=sha, token=None)
     with pytest.raises(ImageError, match="at most 1 MB, found 3"):
         files.read({"path": f"{root}large.png"})
-    wait_for(lambda: hub.served[-1] == ("large.png", 1_000_001))
+    wait_for(lambda: hub.served[-1:] == [("large.png", 1_000_001)])
     for name in ("exact.png", "empty.png"):
         assert files.read({"path": root + name}) == whole[name]
     with pytest.raises(ImageError, match="not in the data set"):
