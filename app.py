@@ -60,7 +60,7 @@ def _run(runs: Path, port: int | None) -> None:
 def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
     """Show the page until the app is asked to end."""
     from transfer.ui.page import build_page
-    from transfer.ui.shared.sign_in import refusals
+    from transfer.ui.shared.sign_in import sign_in_error_handlers
     from transfer.ui.theme import CSS, theme
 
     page = build_page(jobs, shared=shared)
@@ -77,7 +77,7 @@ def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
             run_history=False,
             enable_monitoring=False,
             mcp_server=find_spec("mcp") is not None,
-            app_kwargs={"exception_handlers": refusals()},
+            app_kwargs={"exception_handlers": sign_in_error_handlers()},
             prevent_thread_lock=True,
         )
     except OSError:

@@ -13,11 +13,11 @@ from transfer.ui.predict.handlers import PredictHandlers
 from transfer.ui.predict.tab import try_tab
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.tab import publish_tab
-from transfer.ui.shared.components import turns
+from transfer.ui.shared.components import open_tab
 from transfer.ui.shared.guard import SafeBlocks
 from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import NEW_VISITOR, PRIVATE
-from transfer.ui.shared.sign_in import COMES_BACK
+from transfer.ui.shared.sign_in import BACK_TO_PUBLISH
 from transfer.ui.train.handlers import TrainHandlers
 from transfer.ui.train.tab import train_tab
 
@@ -54,8 +54,8 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
         where = gr.Textbox(visible=False)
         placed = opened.then(trainings.place, visitor, where, show_progress="hidden", **PRIVATE)
-        turns(placed.then, where, tabs)
-        placed.then(None, None, tabs, js=COMES_BACK, **PRIVATE)
+        open_tab(placed.then, where, tabs)
+        placed.then(None, None, tabs, js=BACK_TO_PUBLISH, **PRIVATE)
         opened.then(
             trainings.watch,
             visitor,

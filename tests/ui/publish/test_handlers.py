@@ -295,7 +295,7 @@ def test_where_nobody_can_sign_in_the_zip_is_what_is_left(on_a_space, monkeypatc
     assert "Download the zip" in on_a_space.whose_on_a_space(None)[0]
     with pytest.raises(gr.Error, match="Download the zip"):
         on_a_space.start_signed_in(ME, "tiny", "head", ID, True, "", None)
-    monkeypatch.setattr("transfer.ui.publish.handlers.offers_sign_in", lambda: True)
+    monkeypatch.setattr("transfer.ui.publish.handlers.sign_in_available", lambda: True)
     told, name, button = on_a_space.whose_on_a_space(None)
     assert "Sign in" in told and name == "" and button.value == "Sign in with Hugging Face"
     with pytest.raises(gr.Error, match="Sign in, then press Publish"):

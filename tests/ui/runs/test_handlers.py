@@ -10,7 +10,7 @@ from tests.ui.conftest import SAYS_NOTHING
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits, JobManager
 from transfer.ui.runs.handlers import RunHandlers
-from transfer.ui.shared.loaded_runs import finished
+from transfer.ui.shared.loaded_runs import cached_run
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_strangers_see_and_change_nothing_of_each_other(folder):
 
 
 def test_images_of_mistakes_are_read_from_one_s_own_training_and_the_command_line_s(kept, folder):
-    run = finished(folder / "first")
+    run = cached_run(folder / "first")
     listed = kept.jobs.run_of(ME, "first")
     assert kept._source_of(ME, listed, run) == run.record["source"]
     kept.rename(ME, "first", "adopted", [])
@@ -129,7 +129,7 @@ def test_images_of_mistakes_are_read_from_one_s_own_training_and_the_command_lin
 
 
 def test_everybody_has_the_digits(kept, folder):
-    run = finished(folder / "first")
+    run = cached_run(folder / "first")
     digits = replace(run, record=run.record | {"source": "digits"})
     other = kept.jobs.start("digits", {}, owner=OTHER)
     kept.jobs._store.change(other, out=folder / "first")
@@ -137,7 +137,7 @@ def test_everybody_has_the_digits(kept, folder):
 
 
 def test_another_s_own_photos_are_not_read(kept, folder):
-    run = finished(folder / "first")
+    run = cached_run(folder / "first")
     other = kept.jobs.start("/photos/of/another", {}, owner=OTHER)
     kept.jobs._store.change(other, out=folder / "first")
     listed = kept.jobs.run_of(ME, "first")

@@ -8,7 +8,13 @@ from tests.ui.visitors import ME, OTHER
 from transfer import load
 from transfer.errors import JobError, RunError, TransferError
 from transfer.runs.run import RECORD, read_run
-from transfer.ui.shared.loaded_runs import EXAMPLE, EXAMPLE_FOLDER, LoadedRuns, classifier, finished
+from transfer.ui.shared.loaded_runs import (
+    EXAMPLE,
+    EXAMPLE_FOLDER,
+    LoadedRuns,
+    cached_classifier,
+    cached_run,
+)
 
 NO_NAMES = ("", ".", "..", "../tiny", "tiny/../tiny", "/", "gone", "~", "tiny/", "\0")
 
@@ -103,8 +109,8 @@ def test_a_model_from_the_hub_has_no_stages_to_compare(local, runs_folder, hub):
 
 def test_a_run_stays_in_memory_until_it_is_another(runs_folder, tmp_path):
     path = shutil.copytree(runs_folder / "tiny", tmp_path / "run")
-    first, record = classifier(path), finished(path)
-    assert classifier(path) is first and finished(path) is record
+    first, record = cached_classifier(path), cached_run(path)
+    assert cached_classifier(path) is first and cached_run(path) is record
     text = (path / RECORD).read_text().replace('"down"', '"under"')
     (path / RECORD).write_text(text)
-    assert "under" in classifier(path).classes and "under" in finished(path).classes
+    assert "under" in cached_classifier(path).classes and "under" in cached_run(path).classes

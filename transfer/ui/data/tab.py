@@ -5,11 +5,10 @@ import gradio as gr
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.requests import OF_THE_SOURCE, RequestTracker
 from transfer.ui.data.uploads import UploadHandlers, choices
-from transfer.ui.shared.components import fold, turns
-from transfer.ui.shared.downloads import fetches
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.components import accordion, open_tab
+from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.session import PRIVATE, QUIET
 
-QUIET = {"show_progress": "hidden"} | PRIVATE
 AT_ONCE = {"trigger_mode": "multiple"}
 # what was read of the classes before one was added must not be told after it
 IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
@@ -35,9 +34,9 @@ def data_tab(
             min_width=300,
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
-    with fold("Upload a zip"):
+    with accordion("Upload a zip"):
         file, drop = _upload()
-    with fold("Make your own classes"):
+    with accordion("Make your own classes"):
         shown, use = _own_classes(own, visitor, source)
     with gr.Row():
         look = gr.Button("Look for problems")
@@ -67,7 +66,7 @@ def data_tab(
         **PRIVATE,
     )
     source.change(questions.turn_to, source, **AT_ONCE, **QUIET)
-    turns(onward.click, gr.Textbox("train", visible=False), tabs)
+    open_tab(onward.click, gr.Textbox("train", visible=False), tabs)
     return source
 
 
@@ -103,5 +102,5 @@ def _own_classes(own: UploadHandlers, visitor: gr.BrowserState, source: gr.Dropd
     photos.upload(own.add_photos, [visitor, chosen, photos], [overview, photos], **PRIVATE)
     camera.input(own.add_photos, [visitor, chosen, camera], [overview, camera], **PRIVATE)
     remove.click(own.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
-    fetches(save, own.download, [visitor], "fetched-photos")
+    download_on_click(save, own.download, [visitor], "fetched-photos")
     return shown, use

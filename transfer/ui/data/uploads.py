@@ -15,7 +15,7 @@ from transfer.errors import ImageError, JobError, TransferError
 from transfer.jobs import JobManager
 from transfer.ui.shared.charts import thumbnails
 from transfer.ui.shared.downloads import Downloads
-from transfer.ui.shared.session import as_message, known
+from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
@@ -78,7 +78,7 @@ class UploadHandlers:
     def at_hand(self, visitor: str):
         """(the sources to choose from, the classes, what is in them) as the page is opened; being
         there keeps one's own from expiring."""
-        self.jobs.record_visit(known(visitor))
+        self.jobs.record_visit(require_visitor(visitor))
         return self._sources(visitor), self._choice(visitor), self.overview(visitor)
 
     def use(self, visitor: str) -> gr.Dropdown:
@@ -139,10 +139,10 @@ class UploadHandlers:
     def _check_room(self, visitor: str, *files: str) -> None:
         """Raises JobError."""
         size = sum(Path(file).stat().st_size for file in files)
-        self.jobs.check_upload(known(visitor), size)
+        self.jobs.check_upload(require_visitor(visitor), size)
 
     def _of(self, visitor: str) -> Path:
-        return self.folder / hashlib.sha256(known(visitor).encode()).hexdigest()[:16]
+        return self.folder / hashlib.sha256(require_visitor(visitor).encode()).hexdigest()[:16]
 
     def _sources(self, visitor: str, chosen: str | None = None) -> gr.Dropdown:
         """Those of everybody and one's own; the source stays what it is unless one is `chosen`."""

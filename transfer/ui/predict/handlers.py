@@ -13,7 +13,7 @@ from transfer.data.image import Picture, load_image
 from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.ui.predict import cards as show
-from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, finished, is_address
+from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier
@@ -137,7 +137,7 @@ class PredictHandlers:
         if is_address(run):
             classes = self.runs.classifier(visitor, run).classes
             return f"A model on the Hub with {len(classes):,} classes.", classes
-        found = finished(self.runs.own_path(visitor, run))
+        found = cached_run(self.runs.own_path(visitor, run))
         about = f"{len(found.classes):,} classes; {found.accuracy:.1%} of its test images are right"
         return f"{about}.", found.classes
 
@@ -148,7 +148,7 @@ class PredictHandlers:
 
     def _on_digits(self, visitor: str, run: str | None) -> bool:
         with suppress(TransferError):
-            found = finished(self.runs.own_path(visitor, _named(run)))
+            found = cached_run(self.runs.own_path(visitor, _named(run)))
             return found.record.get("source") == DIGITS
         return False
 

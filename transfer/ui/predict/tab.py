@@ -5,11 +5,10 @@ from PIL import Image
 
 from transfer.ui.predict.cards import EMPTY
 from transfer.ui.predict.handlers import VIEWS, PredictHandlers
-from transfer.ui.shared.components import LATEST, changed, turns
+from transfer.ui.shared.components import LATEST, on_change, open_tab
 from transfer.ui.shared.loaded_runs import EXAMPLE
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.session import PRIVATE, QUIET
 
-QUIET = {"show_progress": "hidden"} | PRIVATE
 # gradio asks what has gone to the server once at each later event of the page, and a sketchpad
 # answers by sending its pictures anew
 HANDS_OVER = "drawing => drawing && drawing.composite"
@@ -58,7 +57,7 @@ def try_tab(
     handed.then(trying.drawing, [*known, drawn], answered, **CLASSIFIES)
     files.change(trying.photos, [*known, files], answered, **CLASSIFIES)
     camera.change(trying.camera, [*known, camera], answered, **CLASSIFIES)
-    run_changed, view_changed = changed(run), changed(view)
+    run_changed, view_changed = on_change(run), on_change(view)
     view_changed.then(_only_in_heat, view, label, **LATEST, **QUIET)
     for event in (run_changed.then, view_changed.then, label.change):
         event(trying.again, [*known, asked], answered, **LATEST, **CLASSIFIES)
@@ -70,7 +69,7 @@ def try_tab(
     tab.select(**listed)
     way = gr.Textbox(visible=False)
     found = run_changed.then(trying.way_in, [visitor, run], way, **LATEST, **QUIET)
-    turns(found.then, way, ways)
+    open_tab(found.then, way, ways)
     # what is chosen as the page opens is told as well
     for event in (opened, run_changed):
         told = event.then(trying.chosen, [visitor, run], [about, label], **LATEST, **QUIET)

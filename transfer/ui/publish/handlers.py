@@ -26,10 +26,10 @@ from transfer.ui.publish.form import (
 )
 from transfer.ui.publish.queue import PublishQueue, PublishTask
 from transfer.ui.publish.summary import LicenseInfo, PublishSummary, known_of, offer
-from transfer.ui.shared.components import as_it_is
+from transfer.ui.shared.components import no_updates
 from transfer.ui.shared.downloads import Downloads, zipped
-from transfer.ui.shared.session import as_message, known
-from transfer.ui.shared.sign_in import labelled, offers_sign_in
+from transfer.ui.shared.session import as_message, require_visitor
+from transfer.ui.shared.sign_in import sign_in_available, sign_in_label
 
 SECONDS_BETWEEN_LOOKS = 0.4
 SECONDS_AN_ACCOUNT_IS_KNOWN = 60.0
@@ -72,7 +72,7 @@ class PublishHandlers:
             yield gr.Radio(), "", gr.Dropdown(), words.NO_RUN
             return
         try:
-            run = self.jobs.run_of(known(visitor), run_id)
+            run = self.jobs.run_of(require_visitor(visitor), run_id)
             offered = offer(run.path, run.name)
         except TransferError as error:
             yield gr.Radio(), "", gr.Dropdown(), words.refusal(str(error))
@@ -109,9 +109,9 @@ class PublishHandlers:
         """`whose`, of the visitor who signed in there, and the button to sign in or out."""
         if profile is not None:
             name = profile.username
-            return words.signed_in(name), name, labelled(name)
-        why = words.NOT_SIGNED_IN_ON_A_SPACE if offers_sign_in() else words.NO_SIGN_IN
-        return words.signed_in(None, why), "", labelled("")
+            return words.signed_in(name), name, sign_in_label(name)
+        why = words.NOT_SIGNED_IN_ON_A_SPACE if sign_in_available() else words.NO_SIGN_IN
+        return words.signed_in(None, why), "", sign_in_label("")
 
     def placed(self, name: str, repository: str):
         """A bare name with the account's before it; whatever else stands there stays."""
@@ -134,7 +134,7 @@ class PublishHandlers:
         """Begin to publish as who signed in with the Hub; what `watch` shows. To whom did not it is
         said at once, and is not kept to be shown beside a sign-in."""
         if oauth is None:
-            why = words.SIGN_IN_FIRST if offers_sign_in() else words.NO_SIGN_IN
+            why = words.SIGN_IN_FIRST if sign_in_available() else words.NO_SIGN_IN
             raise gr.Error(why, print_exception=False)
         order = partial(
             self._order, visitor, run_id, what, repository, private, licence, oauth.token
@@ -145,7 +145,7 @@ class PublishHandlers:
         """What the page shows of this visitor's newest publish, whenever that changes; nothing
         where there is none."""
         if self.outbox.newest_of(visitor) is None:
-            yield as_it_is(WATCHED)
+            yield no_updates(WATCHED)
             return
         seen = None
         while True:
@@ -161,7 +161,7 @@ class PublishHandlers:
 
     def cancel(self, visitor: str):
         """End this visitor's publish, and nobody else's; what `watch` shows."""
-        return _shown(self.outbox.cancel(known(visitor)))
+        return _shown(self.outbox.cancel(require_visitor(visitor)))
 
     def zipped(self, visitor, run_id, what, repository, private, licence) -> str:
         """The path of a zip of what would be published, which is gone again after a while."""
@@ -171,7 +171,7 @@ class PublishHandlers:
 
     def _begin(self, visitor: str, order: Callable[[], PublishForm]) -> tuple:
         with as_message():
-            return _shown(self.outbox.start(known(visitor), partial(self._steps, order)))
+            return _shown(self.outbox.start(require_visitor(visitor), partial(self._steps, order)))
 
     def _steps(self, order: Callable[[], PublishForm], should_stop: Callable[[], bool]):
         """What is wrong with the order is told as what goes wrong later is: in the tab."""
@@ -181,7 +181,7 @@ class PublishHandlers:
 
     def _order(self, visitor, run_id, what, repository, private, licence, token) -> PublishForm:
         """Raises TransferError; what was typed is not repeated where it could be a token."""
-        run = self.jobs.run_of(known(visitor), run_id)
+        run = self.jobs.run_of(require_visitor(visitor), run_id)
         if not isinstance(private, bool):
             raise SettingsError("private must be yes or no; tick the box or leave it empty")
         return PublishForm(
@@ -213,7 +213,7 @@ class PublishHandlers:
             return zipped(made.folder, folder / f"{name}.zip")
 
     def _offered(self, visitor: str, run_id: str) -> tuple[PublishSummary, LicenseInfo]:
-        run = self.jobs.run_of(known(visitor), run_id)
+        run = self.jobs.run_of(require_visitor(visitor), run_id)
         return offer(run.path, run.name), known_of(run.path)
 
     def _signed_in(self) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from transfer.publishing.bundle import WHATS, bundle_bytes
 from transfer.publishing.card.license import choose_terms, hub_set, is_public
 from transfer.publishing.redact import bare, published_record, published_report
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run
-from transfer.ui.shared.loaded_runs import finished
+from transfer.ui.shared.loaded_runs import cached_run
 
 CARD_BYTES = 120_000  # README.md and its pictures, about
 SECONDS_BETWEEN_LOOKS_AT_THE_HUB = 60
@@ -47,7 +47,7 @@ class LicenseInfo:
 
 def offer(path: Path, name: str) -> PublishSummary:
     """Of the run in `path` that people call `name`. Raises TransferError."""
-    run = finished(path)
+    run = cached_run(path)
     sizes, refused = {}, {}
     for what in WHATS:
         try:
@@ -75,7 +75,7 @@ def known_of(path: Path) -> LicenseInfo:
 
 @lru_cache(maxsize=64)
 def _known(path: Path, changed: int, lately: int) -> LicenseInfo:
-    run = finished(path)
+    run = cached_run(path)
     terms = choose_terms(run, None).metadata
     licence = terms.get("license_name") or terms.get("license", "")
     return LicenseInfo(public=is_public(run), licence=licence)

@@ -6,11 +6,10 @@ from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text as words
 from transfer.ui.publish.handlers import LABELS, PublishHandlers, licence_choice
 from transfer.ui.shared.components import LATEST
-from transfer.ui.shared.downloads import fetches
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
 
-QUIET = PRIVATE | {"show_progress": "hidden"}
 WATCHES = QUIET | {"concurrency_limit": None}
 # one at a time: each builds a network in memory
 MAKES = {"concurrency_limit": 1, "concurrency_id": "bundle"}
@@ -55,7 +54,7 @@ def publish_tab(publishing: PublishHandlers, visitor: gr.BrowserState, tab: gr.T
     for event in (started.success, tab.select):
         event(publishing.watch, visitor, watched, **WATCHES)
     cancel.click(publishing.cancel, visitor, watched, **QUIET)
-    fetches(zip_it, publishing.zipped, wanted, "fetched-bundle", **MAKES)
+    download_on_click(zip_it, publishing.zipped, wanted, "fetched-bundle", **MAKES)
 
 
 def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:

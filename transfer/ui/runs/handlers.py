@@ -14,8 +14,8 @@ from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
 from transfer.ui.shared.downloads import Downloads, zipped
-from transfer.ui.shared.loaded_runs import finished
-from transfer.ui.shared.session import as_message, known
+from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.session import as_message, require_visitor
 
 NO_RUNS = "<p>No finished runs yet; the first one will stand here.</p>"
 QUESTION = '<div role="status" aria-live="polite">{}</div>'
@@ -48,29 +48,29 @@ class RunHandlers:
     def show(self, visitor: str, run_id: str | None):
         """(the report of a run, the name of the run that is shown)."""
         with as_message():
-            run = self.jobs.run_of(known(visitor), run_id)
-            return report(finished(run.path), f"Report of {run.name}"), run.id
+            run = self.jobs.run_of(require_visitor(visitor), run_id)
+            return report(cached_run(run.path), f"Report of {run.name}"), run.id
 
     def mistakes(self, visitor: str, shown: str) -> str:
         """The pictures of the run that is shown which it is most sure of and wrong about."""
         if not shown:
             return ""
         with as_message():
-            listed = self.jobs.run_of(known(visitor), shown)
-            run = finished(listed.path)
+            listed = self.jobs.run_of(require_visitor(visitor), shown)
+            run = cached_run(listed.path)
             return mistakes(run, self._source_of(visitor, listed, run))
 
     def rename(self, visitor: str, run_id: str | None, name: str, compared: list[str]):
         """(the list …, an empty field) once a run is called something else."""
         with as_message():
-            run = self.jobs.run_of(known(visitor), run_id)
+            run = self.jobs.run_of(require_visitor(visitor), run_id)
             self.jobs.rename(run.id, visitor, name)
         return *self.listed(visitor, run.id, compared), ""
 
     def ask(self, visitor: str, run_id: str | None):
         """(the run, the question whether to delete it, the buttons that answer)."""
         with as_message():
-            run = self.jobs.run_of(known(visitor), run_id)
+            run = self.jobs.run_of(require_visitor(visitor), run_id)
         shown = gr.Button(visible=True)
         return run.id, QUESTION.format(f"<p>Delete {escape(run.name)} for good?</p>"), shown, shown
 
@@ -82,7 +82,7 @@ class RunHandlers:
     def delete(self, visitor: str, asked: str, compared: list[str]):
         """(the list …, nothing asked any more) once the run that was asked about is gone."""
         with as_message():
-            run = self.jobs.run_of(known(visitor), asked)
+            run = self.jobs.run_of(require_visitor(visitor), asked)
             self.jobs.delete(run.id, visitor)
         return *self.listed(visitor, compared=compared), *self.keep()
 
@@ -91,13 +91,13 @@ class RunHandlers:
         with as_message():
             if not isinstance(run_ids, list) or not FEWEST <= len(run_ids) <= MOST:
                 raise JobError(f"expected {FEWEST} to {MOST} runs to compare; choose some")
-            runs = [self.jobs.run_of(known(visitor), run_id) for run_id in run_ids]
-            return comparison([(f"{run.name}, {_age(run)}", finished(run.path)) for run in runs])
+            runs = [self.jobs.run_of(require_visitor(visitor), run_id) for run_id in run_ids]
+            return comparison([(f"{run.name}, {_age(run)}", cached_run(run.path)) for run in runs])
 
     def download(self, visitor: str, run_id: str | None) -> str:
         """The path of a zip of the run's folder, which is gone again after a while."""
         with as_message():
-            run = self.jobs.run_of(known(visitor), run_id)
+            run = self.jobs.run_of(require_visitor(visitor), run_id)
         folder = self.downloads.new_folder(visitor)
         return str(zipped(run.path, folder / f"{run.path.name}.zip"))
 

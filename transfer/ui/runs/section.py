@@ -4,11 +4,9 @@ import gradio as gr
 
 from transfer.ui.runs.compare import MOST
 from transfer.ui.runs.handlers import NO_RUNS, QUESTION, RunHandlers
-from transfer.ui.shared.components import LATEST, changed, fold
-from transfer.ui.shared.downloads import fetches
-from transfer.ui.shared.session import PRIVATE
-
-QUIET = PRIVATE | {"show_progress": "hidden"}
+from transfer.ui.shared.components import LATEST, accordion, on_change
+from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.session import PRIVATE, QUIET
 
 
 def runs_section(
@@ -35,7 +33,7 @@ def runs_section(
         with gr.Row():
             name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
             rename = gr.Button("Rename", scale=1, min_width=100, elem_classes="low")
-        with fold("Compare runs"):
+        with accordion("Compare runs"):
             several = gr.Dropdown(
                 [],
                 label="Runs to compare",
@@ -47,14 +45,14 @@ def runs_section(
             compared = gr.HTML()
     listed, asked = [page, chosen, several, controls], [asked_about, question, really, keep]
     show.click(kept.show, [visitor, chosen], [result, shown_run], **PRIVATE)
-    run_changed = changed(shown_run)
+    run_changed = on_change(shown_run)
     run_changed.then(kept.mistakes, [visitor, shown_run], pictures, **LATEST, **QUIET)
     for event in (name.submit, rename.click):
         event(kept.rename, [visitor, chosen, name, several], [*listed, name], **PRIVATE)
     delete.click(kept.ask, [visitor, chosen], asked, **PRIVATE)
     keep.click(kept.keep, None, asked, **PRIVATE)
     really.click(kept.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
-    fetches(download, kept.download, [visitor, chosen], "fetched-run")
+    download_on_click(download, kept.download, [visitor, chosen], "fetched-run")
     compare.click(kept.compare, [visitor, several], compared, **PRIVATE)
     for event in (opened, run_changed):
         event.then(kept.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)

@@ -10,7 +10,7 @@ from transfer.ui.shared.session import PRIVATE
 LATEST = {"trigger_mode": "always_last"}
 
 
-def changed(component: gr.components.Component) -> gr.events.Dependency:
+def on_change(component: gr.components.Component) -> gr.events.Dependency:
     """A change of `component`, for any number of handlers to follow by `then`.
 
     For gradio calls all handlers of an event again when one of them was still busy as it came, and
@@ -19,7 +19,7 @@ def changed(component: gr.components.Component) -> gr.events.Dependency:
     return component.change(None, js="() => {}", **PRIVATE)
 
 
-def as_it_is(components: int) -> tuple:
+def no_updates(components: int) -> tuple:
     """What a generator yields that changes nothing in so many components.
 
     For one that yields nothing, gradio sends words of its own, which break them.
@@ -27,7 +27,7 @@ def as_it_is(components: int) -> tuple:
     return (gr.skip(),) * components
 
 
-def fold(label: str) -> gr.Accordion:
+def accordion(label: str) -> gr.Accordion:
     """Its content is made with its tab: gradio makes that of `open=False` when it is first opened,
     and two frames later writes into each field the value that the page was built with."""
     return gr.Accordion(label, open=0)
@@ -36,7 +36,7 @@ def fold(label: str) -> gr.Accordion:
 TURN = """where => ({__type__: "update", ...(where && {selected: where})})"""
 
 
-def turns(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:
+def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:
     """At `event`, such as a button's `click`, that of `tabs` whose id stands in `where`, if any.
 
     In the browser: of what the server turns gradio asks all values inside at each later event of

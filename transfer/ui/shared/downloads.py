@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.session import PRIVATE, QUIET
 
 SECONDS_A_DOWNLOAD_STAYS = 600.0
 
@@ -71,14 +71,13 @@ def zipped(folder: Path, target: Path) -> Path:
     return target
 
 
-QUIET = PRIVATE | {"show_progress": "hidden"}
 PRESS = """() => setTimeout(() => {{
     const at = document.getElementById("{name}");
     (at.querySelector("a, button") || at).click();
 }}, 200)"""
 
 
-def fetches(button: gr.Button, make: Callable, inputs: list, name: str, **limits) -> None:
+def download_on_click(button: gr.Button, make: Callable, inputs: list, name: str, **limits) -> None:
     """`make` gives the file's path; `name` tells this file from others on the page; `limits` are
     those of an event."""
     made, label = gr.DownloadButton(elem_id=name, elem_classes="fetched"), button.value

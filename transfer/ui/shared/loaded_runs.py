@@ -48,7 +48,7 @@ class LoadedRuns:
         On a shared server the Hub is asked as nobody, not as whoever runs the server.
         """
         if not is_address(name):
-            return classifier(self.own_path(visitor, name))
+            return cached_classifier(self.own_path(visitor, name))
         return self._of_the_hub.classifier(name.strip())
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
@@ -62,15 +62,15 @@ class LoadedRuns:
             return _stages(path, _changed(path))
 
 
-def classifier(path: Path) -> "Classifier":
+def cached_classifier(path: Path) -> "Classifier":
     """Of a run's folder, kept in memory until others have taken its place."""
     with _one_at_a_time:  # whoever asks while it is being opened waits, rather than opens it too
         return _classifier(path, _changed(path))
 
 
-def finished(path: Path) -> Run:
+def cached_run(path: Path) -> Run:
     """A run's record and report, read again once the run is another."""
-    return _finished(path, _changed(path))
+    return _run(path, _changed(path))
 
 
 def is_address(name: str) -> bool:
@@ -101,5 +101,5 @@ def _stages(path: Path, changed: int) -> "Comparison":
 
 
 @lru_cache(maxsize=64)
-def _finished(path: Path, changed: int) -> Run:
+def _run(path: Path, changed: int) -> Run:
     return read_run(path)

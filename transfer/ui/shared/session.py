@@ -13,9 +13,10 @@ NEW_VISITOR = """known => known || Array.from(
 ).join("")"""
 # hides an event from the list of endpoints, which protects nothing: every handler checks its input
 PRIVATE = {"api_visibility": "private"}
+QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
-def known(visitor: str) -> str:
+def require_visitor(visitor: str) -> str:
     """The visitor's id, or a message that there is none."""
     if not isinstance(visitor, str) or len(visitor) < 16:
         raise gr.Error(

@@ -9,21 +9,21 @@ from transfer.ui.shared.session import PRIVATE
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", "Sign out ({})"
 # signing in and out leave the page, which then opens on the tab of the button again
 LEAVES = """() => { sessionStorage.setItem("transfer-sign-in", "leaves"); }"""
-COMES_BACK = """() => {
+BACK_TO_PUBLISH = """() => {
     const left = sessionStorage.getItem("transfer-sign-in");
     sessionStorage.removeItem("transfer-sign-in");
     return {__type__: "update", ...(left && {selected: "publish"})};
 }"""
 
 
-def offers_sign_in() -> bool:
+def sign_in_available() -> bool:
     """A copy of the Space whose README asks for no sign-in has none, nor has another server."""
     return bool(gr.utils.get_space() and os.environ.get("OAUTH_CLIENT_ID"))
 
 
 def sign_in_button() -> gr.Button:
     """Out of sight where nobody can sign in: gradio's button would keep the page from opening."""
-    if not offers_sign_in():
+    if not sign_in_available():
         return gr.Button(visible=False)
     # a screen reader would read the icon's name, which is that of the button, as well
     button = gr.LoginButton(SIGN_IN, SIGN_OUT, icon=None)
@@ -31,17 +31,17 @@ def sign_in_button() -> gr.Button:
     return button
 
 
-def labelled(name: str) -> gr.Button:
+def sign_in_label(name: str) -> gr.Button:
     """The button to sign out as `name`, or to sign in where that is empty."""
     if name:
         return gr.Button(SIGN_OUT.format(name), variant="secondary")
     return gr.Button(SIGN_IN, variant="huggingface")
 
 
-def refusals() -> dict:
+def sign_in_error_handlers() -> dict:
     """Exception → what FastAPI answers: who says no at the Hub, or whom it refuses, is back on the
     page, where gradio would show an error of the server's."""
-    if not offers_sign_in():
+    if not sign_in_available():
         return {}
     from authlib.integrations.base_client.errors import OAuthError
     from fastapi.responses import RedirectResponse

@@ -12,9 +12,9 @@ from transfer.jobs import Job, JobManager
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
-from transfer.ui.shared.components import as_it_is
-from transfer.ui.shared.loaded_runs import finished
-from transfer.ui.shared.session import as_message, known
+from transfer.ui.shared.components import no_updates
+from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.session import as_message, require_visitor
 from transfer.ui.train.diagram import live_picture
 from transfer.ui.train.form import WEIGHTS, filled
 from transfer.ui.train.status import job_status
@@ -36,7 +36,7 @@ class TrainHandlers:
         """Queue a training for this visitor; what `watched` shows until it is watched."""
         with as_message():
             options = filled(method, effort, unfreeze, advanced)
-            job = self.begin(known(visitor), source, options)
+            job = self.begin(require_visitor(visitor), source, options)
         return self._begun(job)
 
     def begin(self, owner: str, source: str, options: dict) -> Job:
@@ -50,7 +50,7 @@ class TrainHandlers:
     def again(self, visitor: str):
         """The newest training once more, with the settings that it had."""
         with as_message():
-            job = self.jobs.newest_of(known(visitor))
+            job = self.jobs.newest_of(require_visitor(visitor))
             if job is None:
                 raise JobError("expected a training of yours, found none; start one")
             job = self.jobs.retry(job.id, visitor)
@@ -59,7 +59,7 @@ class TrainHandlers:
     def stop(self, visitor: str) -> None:
         """Stop this visitor's training, and nobody else's; `watch` shows what comes of it, for an
         answer of this might come after the end."""
-        job = self.jobs.newest_of(known(visitor))
+        job = self.jobs.newest_of(require_visitor(visitor))
         if job is not None and job.live:
             with as_message():
                 self.jobs.stop(job.id, visitor)
@@ -74,7 +74,7 @@ class TrainHandlers:
         """What the page shows of this visitor's newest training, whenever that changes; nothing
         where there is none, for a page may open while one is being started."""
         if self.jobs.newest_of(visitor) is None:
-            yield as_it_is(WATCHED)
+            yield no_updates(WATCHED)
             return
         seen = None
         while True:
@@ -129,6 +129,6 @@ def _result(job: Job) -> tuple:
     if job.state != "done":
         return gr.skip(), gr.skip()
     try:
-        return report(finished(job.out)), job.out.name
+        return report(cached_run(job.out)), job.out.name
     except RunError as error:
         return f'<p class="warning">{escape(str(error))}</p>', ""

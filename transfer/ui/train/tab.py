@@ -7,8 +7,8 @@ from transfer.settings import PRECISIONS, UNFREEZE
 from transfer.training.defaults import EFFORTS
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.section import runs_section
-from transfer.ui.shared.components import LATEST, fold
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.components import LATEST, accordion
+from transfer.ui.shared.session import PRIVATE, QUIET
 from transfer.ui.train.diagram import planned_picture
 from transfer.ui.train.forecast import Forecaster
 from transfer.ui.train.form import CLASS_WEIGHTS, WEIGHTS
@@ -24,7 +24,6 @@ UNFREEZE_NAMES = {
     "block1": "block1 and up: all (slow)",
 }
 SECONDS_UNTIL_MEASURED = 3.0
-QUIET = PRIVATE | {"show_progress": "hidden"}
 
 
 def train_tab(
@@ -36,7 +35,7 @@ def train_tab(
     """What `Trainings.watch` shows: status, charts, result, start, stop, again, picture, and the
     name of the run whose result it is."""
     method, effort, unfreeze = _choices()
-    with fold("Advanced settings"):
+    with accordion("Advanced settings"):
         advanced = _advanced()
     foretold = gr.HTML('<p class="foretold">&nbsp;</p>')
     with gr.Row():
