@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 from transfer.cache.store import open_store
 from transfer.cli.main import Config, ImageColumn, LabelColumn, Source
 from transfer.data.dataset import ImageDataset
-from transfer.data.source import read_source
+from transfer.data.source import open_dataset
 from transfer.data.splits import limit_per_class, with_all_splits
 from transfer.data.transform import Transform
 from transfer.errors import TransferError
@@ -86,7 +86,7 @@ def train_body(images: ImageDataset, out: Path, options: dict) -> dict:
 
 def open_images(source: str, settings: TrainingSettings) -> ImageDataset:
     """Train and validation; a source that brings both gives no training image to a test split."""
-    images = read_source(source, settings)
+    images = open_dataset(source, settings)
     if settings.limit_per_class:
         images = limit_per_class(images, settings.limit_per_class, settings.seed)
     if {"train", "validation"} <= images.splits.keys():

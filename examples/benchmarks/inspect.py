@@ -30,7 +30,7 @@ from examples.benchmarks.steps import machine
 from transfer.data.checks.scan import ScanResult
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.image import load_image
-from transfer.data.source import read_source
+from transfer.data.source import open_dataset
 from transfer.settings import TrainingSettings
 
 CLASSES = 10
@@ -46,7 +46,7 @@ def main(
 ) -> None:
     found = {"machine": machine(), "copies": [], "speed": None}
     for source in sources:
-        found["copies"].append(planted(read_source(source, TrainingSettings()), copies))
+        found["copies"].append(planted(open_dataset(source, TrainingSettings()), copies))
         print(json.dumps(found["copies"][-1], indent=1), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), images, side)

@@ -17,7 +17,7 @@ from transfer.ui.train.handlers import TrainHandlers
 
 SECONDS_TO_TELL = 3
 SECONDS_BETWEEN_LOOKS = 0.05
-_open, _at_hand, _stop = source.open_source, UploadHandlers.at_hand, TrainHandlers.stop
+_open, _at_hand, _stop = source.load_splits, UploadHandlers.at_hand, TrainHandlers.stop
 
 
 def let_go(folder: Path) -> Path:
@@ -45,7 +45,7 @@ def stop_late(trainings, visitor):
 
 
 if __name__ == "__main__":
-    source.open_source, UploadHandlers.at_hand, TrainHandlers.stop = (
+    source.load_splits, UploadHandlers.at_hand, TrainHandlers.stop = (
         open_slowly,
         at_hand_late,
         stop_late,

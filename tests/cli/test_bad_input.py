@@ -13,7 +13,7 @@ from PIL import Image
 from tests.data.local.test_archive import patched, png, zipped
 from tests.data.local.test_folder import draw
 from transfer.data.image import load_image
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import ImageError, TransferError
 from transfer.settings import HeadSettings, TrainingSettings
 
@@ -207,7 +207,7 @@ SOURCES = {
 def test_a_source_that_cannot_be_used_is_told_in_a_sentence(name, tmp_path, hub):
     make, words = SOURCES[name]
     source = str(make(tmp_path))
-    answered(lambda: open_source(source, TrainingSettings()), TransferError, words, tmp_path)
+    answered(lambda: load_splits(source, TrainingSettings()), TransferError, words, tmp_path)
     assert (hub.requests == []) == (source != "photos")
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from tests.data.local.test_folder import draw
 from tests.data.remote.test_dataset import parquet
 from transfer.data.dataset import ImageDataset, Split
-from transfer.data.source import glance, open_source, read_source
+from transfer.data.source import load_splits, open_dataset, summarize
 from transfer.errors import SourceError
 from transfer.settings import TrainingSettings
 
@@ -30,19 +30,19 @@ def png(width: int, height: int, colour) -> bytes:
 
 
 def test_digits_get_all_three_splits():
-    images = open_source("digits", SETTINGS)
+    images = load_splits("digits", SETTINGS)
     assert sum(images.counts().values()) == 1797
     assert list(images.splits) == ["train", "validation", "test"]
 
 
 def test_the_limit_comes_before_the_splits():
-    images = open_source("digits", TrainingSettings(limit_per_class=10))
+    images = load_splits("digits", TrainingSettings(limit_per_class=10))
     assert set(images.class_counts().values()) == {10}
 
 
 def test_the_seed_decides_the_splits():
     first, again, other = (
-        open_source("digits", TrainingSettings(seed=seed)).splits["test"].names
+        load_splits("digits", TrainingSettings(seed=seed)).splits["test"].names
         for seed in (0, 0, 1)
     )
     assert first == again != other
@@ -50,34 +50,34 @@ def test_the_seed_decides_the_splits():
 
 def test_a_folder_is_opened(tmp_path):
     draw(tmp_path, "cat/1.png", "dog/2.png")
-    assert read_source(f"  {tmp_path} ", SETTINGS).classes == ("cat", "dog")
+    assert open_dataset(f"  {tmp_path} ", SETTINGS).classes == ("cat", "dog")
 
 
 def test_a_folder_in_the_home_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     draw(tmp_path, "pets/cat/1.png", "pets/dog/2.png")
-    assert read_source("~/pets", SETTINGS).classes == ("cat", "dog")
+    assert open_dataset("~/pets", SETTINGS).classes == ("cat", "dog")
 
 
 def test_a_folder_wins_over_the_hub_unless_the_hub_is_named(hub, tmp_path, monkeypatch):
     hub.add("datasets", "mine/pets", {"train.parquet": parquet([0, 1], classes=["x", "y"])})
     draw(tmp_path, "mine/pets/cat/1.png", "mine/pets/dog/2.png", "hub:mine/pets/bird/3.png")
     monkeypatch.chdir(tmp_path)
-    assert read_source("mine/pets", SETTINGS).classes == ("cat", "dog")
-    assert read_source("hub:mine/pets", SETTINGS).classes == ("x", "y")
+    assert open_dataset("mine/pets", SETTINGS).classes == ("cat", "dog")
+    assert open_dataset("hub:mine/pets", SETTINGS).classes == ("x", "y")
 
 
 def test_a_hub_id_goes_to_the_hub_with_the_settings(hub):
     kinds = ["a", "b", "a", "b"]
     hub.add("datasets", "mine/kinds", {"train.parquet": parquet(kinds, label="kind")})
     settings = TrainingSettings(label_column="kind", image_column="image")
-    assert read_source("mine/kinds", settings).classes == ("a", "b")
+    assert open_dataset("mine/kinds", settings).classes == ("a", "b")
 
 
 def test_a_hub_set_without_validation_gets_one(hub):
     labels = [0, 1] * 10
     hub.add("datasets", "mine/one", {"train.parquet": parquet(labels, classes=["x", "y"])})
-    images = open_source("mine/one", SETTINGS)
+    images = load_splits("mine/one", SETTINGS)
     assert images.counts() == {"train": 14, "validation": 2, "test": 4}
 
 
@@ -96,25 +96,25 @@ def test_a_hub_set_without_validation_gets_one(hub):
 )
 def test_what_is_neither_here_nor_a_hub_id_is_refused_without_asking(hub, source):
     with pytest.raises(SourceError, match="Hub id") as caught:
-        read_source(source, SETTINGS)
+        open_dataset(source, SETTINGS)
     assert "\n" not in str(caught.value)
     assert hub.requests == []
 
 
 def test_a_word_is_a_folder_here_or_an_id_on_the_hub(hub):
     with pytest.raises(SourceError, match="no folder or zip is called 'wrod' here, and expected"):
-        read_source("wrod", SETTINGS)
+        open_dataset("wrod", SETTINGS)
     assert hub.requests != []
 
 
 def test_a_glance_sees_the_median_shorter_side_and_the_colour():
-    look = glance(of_pictures(*(png(side, 90, "red") for side in (10, 40, 50, 60, 200))))
+    look = summarize(of_pictures(*(png(side, 90, "red") for side in (10, 40, 50, 60, 200))))
     assert (look.train_images, look.side, look.grey) == (5, 50, False)
 
 
 def test_a_glance_takes_grey_for_grey_even_when_stored_as_rgb():
-    assert glance(of_pictures(png(4, 4, (90, 92, 88)))).grey
-    assert not glance(of_pictures(png(4, 4, (90, 92, 88)), png(4, 4, (90, 90, 20)))).grey
+    assert summarize(of_pictures(png(4, 4, (90, 92, 88)))).grey
+    assert not summarize(of_pictures(png(4, 4, (90, 92, 88)), png(4, 4, (90, 90, 20)))).grey
 
 
 def test_a_glance_reads_few_pictures_spread_over_all():
@@ -125,11 +125,11 @@ def test_a_glance_reads_few_pictures_spread_over_all():
         read=lambda i: read.append(i) or png(4, 4, "red"),
     )
     images = ImageDataset(source="here", revision="1", classes=("x",), splits={"train": split})
-    assert glance(images, at_most=5).train_images == 1000
+    assert summarize(images, at_most=5).train_images == 1000
     assert len(read) == 5 and read[0] == 0 and read[-1] == 999
 
 
 def test_a_glance_skips_what_cannot_be_read_unless_it_is_everything():
-    assert glance(of_pictures(b"", png(4, 4, "red"))).side == 4
+    assert summarize(of_pictures(b"", png(4, 4, "red"))).side == 4
     with pytest.raises(SourceError, match="can be read"):
-        glance(of_pictures(b"", b"no"))
+        summarize(of_pictures(b"", b"no"))

@@ -20,7 +20,7 @@ from tests.waiting import Threads
 from transfer.cache import store as store_module
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.data.transform import Transform
 from transfer.errors import CacheError, SourceError
 from transfer.features import extract as filling
@@ -92,7 +92,7 @@ def accelerator():
 
 
 def opened(folder) -> ImageDataset:
-    return open_source(str(folder), TrainingSettings())
+    return load_splits(str(folder), TrainingSettings())
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from transfer import device as hardware
 from transfer import events
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.data.transform import Transform
 from transfer.device import BYTES_A_VALUE, LARGEST_SHARE_OF_MEMORY
 from transfer.errors import CacheError
@@ -85,7 +85,7 @@ def store() -> Store:
 
 @pytest.fixture
 def images(stripes) -> ImageDataset:
-    return open_source(str(stripes), TrainingSettings())
+    return load_splits(str(stripes), TrainingSettings())
 
 
 def unreadable(**counts: int) -> ImageDataset:

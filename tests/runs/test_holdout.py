@@ -5,7 +5,7 @@ import pytest
 
 import transfer
 from tests.tiny import TINY, draw_classes, picture
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import SourceError
 from transfer.inference.evaluate import evaluate
 from transfer.runs.holdout import NOTE, hash_of_tested
@@ -42,9 +42,9 @@ def judge(run: Run, source, split: str = "test", **options) -> dict:
 
 
 def test_a_run_tells_what_it_was_tested_on(run, stripes):
-    images = open_source(str(stripes), run.settings)
+    images = load_splits(str(stripes), run.settings)
     assert json.loads((run.path / RECORD).read_text())["tested_on"] == hash_of_tested(images)
-    others = open_source(str(stripes), TrainingSettings(seed=1))
+    others = load_splits(str(stripes), TrainingSettings(seed=1))
     assert hash_of_tested(others) != hash_of_tested(images)
 
 
@@ -145,9 +145,9 @@ def test_a_data_set_of_the_hub_is_its_own_by_name_and_config(
 
     def fake(_, settings):
         asked.append(settings)
-        return open_source(str(stripes), TrainingSettings())
+        return load_splits(str(stripes), TrainingSettings())
 
-    monkeypatch.setattr("transfer.runs.holdout.open_source", fake)
+    monkeypatch.setattr("transfer.runs.holdout.load_splits", fake)
     settings = run.record["settings"] | {"limit_per_class": LIMIT, "config": "small"}
     trained = changed(run, source="hub:ann/pets (small)", revision="1", settings=settings)
     judge(trained, source, **given)

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import TINY, drained, tiny_body, tiny_network
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import RunError, TransferError
 from transfer.model.weights import tensors_hash
 from transfer.runs.run import (
@@ -83,7 +83,7 @@ def test_scores_after_loading_are_those_before_saving(run, stripes):
     """The report was made before the run was saved."""
     network, transform = read_network(run), run.transform
     assert not network.training
-    split = open_source(str(stripes), run.settings).splits["test"]
+    split = load_splits(str(stripes), run.settings).splits["test"]
     shown = [transform.pixels(split.read(i)) for i in range(len(split))]
     pixels = torch.from_numpy(np.stack(shown))
     with torch.no_grad():

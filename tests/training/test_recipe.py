@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 import transfer
 from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body, tiny_network
 from transfer import events
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import RunError, SettingsError, SourceError, WeightsError
 from transfer.runs.run import Run, read_network, read_run
 from transfer.settings import TrainingSettings
@@ -103,7 +103,7 @@ def test_what_was_chosen_is_told_and_kept(training, stripes):
     told, run = training
     ready = next(event for event in told if isinstance(event, events.DatasetReady))
     assert ready.classes == list(CLASSES)
-    counts = open_source(str(stripes), TrainingSettings()).counts()
+    counts = load_splits(str(stripes), TrainingSettings()).counts()
     assert ready.images == counts and sum(counts.values()) == 36
     assert ready.settings["warm_up"]["optimizer"] == "adamw"
     settings = read_run(run.path).record["settings"]
@@ -169,7 +169,7 @@ def test_fine_tune_begins_where_warm_up_ended(training):
 
 @torch.no_grad()
 def test_the_head_is_put_on_the_footing_of_the_training_images(run, stripes):
-    train = open_source(str(stripes), run.settings).splits["train"]
+    train = load_splits(str(stripes), run.settings).splits["train"]
     pixels = np.stack([run.transform.pixels(train.read(i)) for i in range(len(train))])
     features = tiny_network().features(run.transform.normalise(torch.from_numpy(pixels)))
     found, wanted = read_network(run).head.mean, features.flatten(1).mean(0)

@@ -84,13 +84,13 @@ def inspect(
     from transfer.cli.progress import Progress
     from transfer.data.checks.inspect import described
     from transfer.data.checks.inspect import inspect as look_at
-    from transfer.data.source import read_source
+    from transfer.data.source import open_dataset
     from transfer.formatting import duration
     from transfer.settings import TrainingSettings
 
     settings = TrainingSettings(image_column=image_column, label_column=label_column, config=config)
     progress, started = Progress(), time.monotonic()
-    found = look_at(read_source(source, settings), progress.tell)
+    found = look_at(open_dataset(source, settings), progress.tell)
     images = sum(found.splits.values())
     progress.say(f"looked at {images} images in {duration(time.monotonic() - started)}")
     if as_json:

@@ -20,15 +20,15 @@ WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
 HUB_ID = re.compile(f"{WORD}(/{WORD})?")
 
 
-def open_source(source: str, settings: TrainingSettings) -> ImageDataset:
+def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
     """Find the source and give it all three splits. Raises SourceError."""
-    images = read_source(source, settings)
+    images = open_dataset(source, settings)
     if settings.limit_per_class:
         images = limit_per_class(images, settings.limit_per_class, settings.seed)
     return with_all_splits(images, settings.seed)
 
 
-def read_source(source: str, settings: TrainingSettings) -> ImageDataset:
+def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
     """The source as it stands, with the splits that it has. Raises SourceError.
 
     `digits`, a folder, a zip, or a Hub id; what is here wins over a Hub id of the same name unless
@@ -71,7 +71,7 @@ def _path(name: str) -> Path | None:
         return None
 
 
-def glance(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
+def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
     """Look at a few training images, evenly spread, to see what kind of pictures they are."""
     train = images.splits["train"]
     seen = []

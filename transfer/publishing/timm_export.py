@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import ImageError, RunError, SettingsError, TransferError
 from transfer.model.vgg import Head, Network
 from transfer.publishing.size_estimate import KERNEL, check_exportable
@@ -265,7 +265,7 @@ def _photos(run: Run) -> Iterator[Image.Image]:
     try:
         if source != "digits" and not Path(source).expanduser().is_dir():
             return
-        test = open_source(source, run.settings).splits["test"]
+        test = load_splits(source, run.settings).splits["test"]
     except (TransferError, OSError, RuntimeError):
         return
     for i in np.linspace(0, len(test) - 1, min(PHOTOS, len(test))).astype(int):

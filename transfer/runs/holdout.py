@@ -5,7 +5,7 @@ import json
 import os
 
 from transfer.data.dataset import ImageDataset
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.runs.run import Run
 from transfer.settings import TrainingSettings
 
@@ -35,7 +35,7 @@ def open_again(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if run is None:
-        return open_source(source, TrainingSettings(**given)), None, None
+        return load_splits(source, TrainingSettings(**given)), None, None
     trained = {name: getattr(run.settings, name) for name in OPTIONS}
     own = _is_own(run, source, given)
     images = _open(run, source, trained | given if own else given)
@@ -46,7 +46,7 @@ def open_again(
 
 
 def _open(run: Run, source: str, options: dict) -> ImageDataset:
-    return open_source(source, TrainingSettings(seed=run.settings.seed, **options))
+    return load_splits(source, TrainingSettings(seed=run.settings.seed, **options))
 
 
 def _is_own(run: Run, source: str, given: dict) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from transfer.cache.store import open_store
-from transfer.data.source import glance, open_source
+from transfer.data.source import load_splits, summarize
 from transfer.data.transform import Transform
 from transfer.events import Event, Resumed, RunSaved, WeightsChosen
 from transfer.model.vgg import original_head_parameters, parameter_count
@@ -95,7 +95,7 @@ def _load(
     earlier: ResumeState | None,
 ):
     record = TrainingHistory()
-    images = open_source(source, settings)
+    images = load_splits(source, settings)
     body = yield from finding_body(settings.weights, settings.architecture, settings.seed)
     yield WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # until then the run folder may not be there
@@ -105,7 +105,7 @@ def _load(
         earlier.check(images, body)
         settings = earlier.settings
     else:
-        settings = fill_defaults(asked, glance(images), body.weights, fast_device=fast_device)
+        settings = fill_defaults(asked, summarize(images), body.weights, fast_device=fast_device)
     if settings.method == "features":
         settings = replace(settings, head=LINEAR_HEAD, unfreeze="none", views=1)
     return TrainingState(

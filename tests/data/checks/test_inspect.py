@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.data.checks.pictures import copied, photo, photos, saved, source
 from tests.waiting import Threads
-from transfer.data.checks.inspect import inspect, inspecting
+from transfer.data.checks.inspect import inspect, inspection_events
 from transfer.data.dataset import DataIssue
 from transfer.data.local.digits import open_digits
 from transfer.errors import SourceError
@@ -318,7 +318,9 @@ def watched(read, seen: list):
 
 def test_closing_it_stops_its_threads():
     threads = Threads()
-    looking = inspecting(source(train=photos("cat", range(200)) + photos("dog", range(200, 210))))
+    looking = inspection_events(
+        source(train=photos("cat", range(200)) + photos("dog", range(200, 210)))
+    )
     next(looking)
     assert threads.alive
     looking.close()

@@ -17,7 +17,7 @@ from transfer.data.image import load_image
 from transfer.data.limits import LIMITS
 from transfer.data.local import archive
 from transfer.data.local.archive import open_archive
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import ImageError, SourceError
 from transfer.settings import TrainingSettings
 
@@ -95,7 +95,7 @@ def test_the_revision_is_that_of_the_contents(tmp_path):
 def test_a_zip_is_a_source_by_its_name(tmp_path):
     names = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(8)]
     zipped(tmp_path / "pets.ZIP", *names)
-    images = open_source(str(tmp_path / "pets.ZIP"), TrainingSettings())
+    images = load_splits(str(tmp_path / "pets.ZIP"), TrainingSettings())
     assert sum(images.counts().values()) == 16 and set(images.splits) >= {"train", "test"}
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.tiny import picture
 from transfer.data.local import custom
 from transfer.data.local.custom import CustomImages
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import ImageError, SourceError
 from transfer.settings import TrainingSettings
 
@@ -133,7 +133,7 @@ def test_too_little_to_learn_from_is_told(mine, photo, counts, words):
 
 def test_enough_is_a_source_like_any_other(mine, photo):
     with_photos(mine, photo, cat=5, dog=6).check()
-    images = open_source(str(mine.folder), TrainingSettings())
+    images = load_splits(str(mine.folder), TrainingSettings())
     assert images.class_counts() == {"cat": 5, "dog": 6}
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.data.local.test_folder import draw, refusal, told
 from transfer.data.local.folder import open_folder
 from transfer.data.local.tree import is_image, is_junk
-from transfer.data.source import read_source
+from transfer.data.source import open_dataset
 from transfer.settings import TrainingSettings
 
 
@@ -135,7 +135,7 @@ def test_one_table_may_speak_of_all_splits(tmp_path):
 def test_the_label_column_can_be_chosen(tmp_path):
     draw(tmp_path, "1.png", "2.png")
     with_table(tmp_path, "file_name,label,kind\n1.png,x,cat\n2.png,x,dog\n")
-    images = read_source(str(tmp_path), TrainingSettings(label_column="kind"))
+    images = open_dataset(str(tmp_path), TrainingSettings(label_column="kind"))
     assert images.classes == ("cat", "dog") and images.label_column == "kind"
 
 

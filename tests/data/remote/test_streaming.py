@@ -22,7 +22,7 @@ from transfer.cache.downloads import open_data_sets
 from transfer.data.image import load_image
 from transfer.data.remote import streaming
 from transfer.data.remote.dataset import open_hub
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.settings import TrainingSettings
 
 NOISE_SIDE = 128
@@ -256,7 +256,7 @@ def test_a_file_that_is_named_but_missing_is_told(hub):
 
 def test_the_settings_reach_the_hub(hub, shuffled_set):
     name, whole = shuffled_set
-    images = open_source(name, TrainingSettings(limit_per_class=10, seed=3))
+    images = load_splits(name, TrainingSettings(limit_per_class=10, seed=3))
     assert sum(images.counts().values()) == 20
     assert list(images.splits) == ["train", "validation", "test"]
     assert served(hub, ".parquet") < whole / 3

@@ -110,9 +110,9 @@ def of_the_hub(hub, tmp_path):
 
 def called_wrong(run):
     """With a mistake for every image of the test."""
-    from transfer.data.source import open_source
+    from transfer.data.source import load_splits
 
-    test = open_source("hub:some/rows", run.settings).splits["test"]
+    test = load_splits("hub:some/rows", run.settings).splits["test"]
     names = [
         (name, run.classes[label]) for name, label in zip(test.names, test.labels, strict=True)
     ]

@@ -2,14 +2,14 @@ from PIL import Image
 
 from tests.tiny import draw_classes
 from transfer.data.checks.inspect import inspect
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.events import CacheProgress
 from transfer.settings import TrainingSettings
 from transfer.ui.data.checks import findings, progress
 
 
 def found(folder):
-    return inspect(open_source(str(folder), TrainingSettings()))
+    return inspect(load_splits(str(folder), TrainingSettings()))
 
 
 def test_progress_says_how_far_it_is():

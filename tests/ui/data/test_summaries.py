@@ -2,7 +2,7 @@ import pytest
 
 from tests.tiny import draw_classes
 from tests.ui.visitors import ME
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import SourceError
 from transfer.settings import TrainingSettings
 from transfer.ui.data import summaries
@@ -17,7 +17,7 @@ def test_what_is_on_this_machine_is_opened_and_then_remembered(stripes, monkeypa
     known = SummaryCache()
     look, images = known.of(str(stripes), PLAIN)
     assert sum(images.values()) == 36 and look.train_images == images["train"]
-    monkeypatch.setattr(summaries, "open_source", None)
+    monkeypatch.setattr(summaries, "load_splits", None)
     assert known.of(str(stripes), PLAIN) == (look, images)
 
 
@@ -44,7 +44,7 @@ def test_the_hub_is_not_asked(hub):
 def test_what_data_has_shown_is_known(empty, stripes):
     sources = DataHandlers(UploadHandlers(empty), shared=False)
     known = SummaryCache()
-    known.remember("hub:user/name", open_source(str(stripes), PLAIN))
+    known.remember("hub:user/name", load_splits(str(stripes), PLAIN))
     assert sum(known.of("hub:user/name", PLAIN)[1].values()) == 36
     sources.show(ME, str(stripes))
     assert sources.looks._seen
@@ -58,7 +58,7 @@ def test_what_cannot_be_opened_is_told(tmp_path):
 
 def test_the_memory_has_an_end(stripes, monkeypatch):
     monkeypatch.setattr(summaries, "MOST_SOURCES", 3)
-    known, images = SummaryCache(), open_source(str(stripes), PLAIN)
+    known, images = SummaryCache(), load_splits(str(stripes), PLAIN)
     for number in range(9):
         known.remember(f"hub:user/{number}", images)
     assert known.of("hub:user/0", PLAIN) is None

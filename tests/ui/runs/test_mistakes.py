@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from tests.tiny import draw_classes
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.runs.run import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.ui.runs import mistakes as module
@@ -22,7 +22,7 @@ def wrong(trained, tmp_path):
     """The run, wrong about two of its test images, and its source."""
     run, source = trained
     path = shutil.copytree(run.path, tmp_path / "run")
-    test = open_source(str(source), TrainingSettings()).splits["test"]
+    test = load_splits(str(source), TrainingSettings()).splits["test"]
     told = [
         {"name": name, "label": "down", "predicted": "<b>", "score": 0.9} for name in test.names[:2]
     ]
@@ -41,7 +41,7 @@ def test_mistakes_are_shown_as_pictures_with_what_was_said_and_what_is_true(wron
 def test_a_second_look_opens_nothing(wrong, monkeypatch):
     run, source = wrong
     first = mistakes(run, str(source))
-    monkeypatch.setattr(module, "open_source", None)
+    monkeypatch.setattr(module, "load_splits", None)
     assert mistakes(run, str(source)) == first
 
 

@@ -32,7 +32,7 @@ __all__ = [
     "described",
     "duplicates_line",
     "inspect",
-    "inspecting",
+    "inspection_events",
     "sizes_line",
 ]
 
@@ -43,7 +43,7 @@ LONG_FROM = 4
 
 def inspect(images: ImageDataset, tell: Callable[[CacheProgress], None] | None = None) -> Findings:
     """Look at every image, telling how far it is. Raises SourceError below two classes."""
-    looking = inspecting(images)
+    looking = inspection_events(images)
     while True:
         try:
             progress = next(looking)
@@ -53,7 +53,7 @@ def inspect(images: ImageDataset, tell: Callable[[CacheProgress], None] | None =
             tell(progress)
 
 
-def inspecting(images: ImageDataset) -> Iterator[CacheProgress]:
+def inspection_events(images: ImageDataset) -> Iterator[CacheProgress]:
     """The same, saying on the way how far it is; returns the findings. Closing it stops it."""
     if len(images.classes) < 2:
         found = ", ".join(images.classes) or "none"

@@ -7,7 +7,7 @@ from PIL import Image
 
 from transfer import hub
 from transfer.data.dataset import ImageDataset
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import ImageError
 from transfer.publishing.card.license import hub_set, is_digits
 from transfer.runs.run import Run
@@ -59,7 +59,7 @@ def _images(run: Run) -> ImageDataset | None:
     """All splits as they were for the training, or None."""
     try:
         if is_digits(run):
-            images = open_source("digits", run.settings)
+            images = load_splits("digits", run.settings)
         else:
             images = hub.ask(lambda: _kept_here(run), SECONDS)
     except Exception:  # a card without these pictures is no less true
@@ -72,7 +72,7 @@ def _kept_here(run: Run) -> ImageDataset | None:
     """Opened only once it is sure that no image must be downloaded for it."""
     name = hub_set(run)
     here = _taken(run, name) if run.settings.limit_per_class else _downloaded(run, name)
-    return open_source(f"hub:{name}", run.settings) if here else None
+    return load_splits(f"hub:{name}", run.settings) if here else None
 
 
 def _taken(run: Run, name: str) -> bool:

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from transfer.data import source as sources
-from transfer.data.checks.inspect import inspecting
+from transfer.data.checks.inspect import inspection_events
 from transfer.data.image import load_image
 from transfer.errors import JobError, TransferError
 from transfer.jobs.job import shown_source
@@ -34,7 +34,7 @@ class DataHandlers:
         self._turns = threading.BoundedSemaphore(OPENED_AT_ONCE)
 
     def allowed(self, visitor: str, source: str | None) -> str:
-        """The source as `open_source` takes it. Raises JobError where a visitor may not have it."""
+        """The source as `load_splits` takes it. Raises JobError where a visitor may not have it."""
         source = source.strip() if isinstance(source, str) else ""
         if not source:
             raise JobError("expected a source, found nothing; choose `digits` or type one")
@@ -66,7 +66,7 @@ class DataHandlers:
         """Look at every image of a source: how far that is, then what was found."""
         try:
             images = self._open(self.allowed(visitor, source))
-            told, looking = 0.0, inspecting(images)
+            told, looking = 0.0, inspection_events(images)
             while True:
                 try:
                     event = next(looking)
@@ -86,7 +86,7 @@ class DataHandlers:
             raise JobError("the server opens many sources already; try again in a minute")
         try:
             lazy_import(DIGITS_NEED)
-            return sources.open_source(allowed, TrainingSettings())
+            return sources.load_splits(allowed, TrainingSettings())
         finally:
             self._turns.release()
 

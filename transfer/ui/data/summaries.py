@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from transfer.data.dataset import DatasetSummary, ImageDataset
-from transfer.data.source import glance, open_source
+from transfer.data.source import load_splits, summarize
 from transfer.settings import TrainingSettings
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
@@ -22,7 +22,7 @@ class SummaryCache:
         """Raises SourceError where not one of its images can be read."""
         while len(self._seen) >= MOST_SOURCES:
             self._seen.pop(next(iter(self._seen)), None)
-        self._seen[source, limit] = (time.monotonic(), glance(images), images.counts())
+        self._seen[source, limit] = (time.monotonic(), summarize(images), images.counts())
 
     def of(
         self, source: str, settings: TrainingSettings
@@ -36,7 +36,7 @@ class SummaryCache:
         is_here = not source.startswith("hub:") and _is_here(source)
         if is_here and (seen is None or time.monotonic() - seen[0] > SECONDS_KNOWN):
             lazy_import(DIGITS_NEED)
-            self.remember(source, open_source(source, settings), settings.limit_per_class)
+            self.remember(source, load_splits(source, settings), settings.limit_per_class)
             seen = self._seen[key]
         return seen and seen[1:]
 

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from transfer.data.image import load_image
-from transfer.data.source import open_source
+from transfer.data.source import load_splits
 from transfer.errors import TransferError
 from transfer.runs.run import Run
 from transfer.ui.runs.report import MISTAKES_SHOWN, mistake_names
@@ -14,7 +14,7 @@ TITLE = "<h3>The most confident mistakes</h3>"
 
 
 def mistakes(run: Run, source: str | None) -> str:
-    """With pictures from `source`, as `open_source` takes it; by name alone where there is none."""
+    """With pictures from `source`, as `load_splits` takes it; by name alone where there is none."""
     if not run.report["mistakes"]:
         return f'<div class="report">{TITLE}<p>No mistakes on the test images.</p></div>'
     shown = _pictures(run, source) if source else ""
@@ -41,7 +41,7 @@ def _read(path: str, source: str, revision: str) -> str:
 
     run = read_run(path)
     lazy_import(DIGITS_NEED)
-    images = open_source(source, run.settings)
+    images = load_splits(source, run.settings)
     if images.revision != revision:
         return ""
     test = images.splits["test"]
