@@ -1,4 +1,4 @@
-"""What may be printed: file names come from anywhere, and a terminal acts on what it is sent."""
+"""Text for people: events as lines, durations, and names that are safe to print."""
 
 import io
 import sys
@@ -6,91 +6,108 @@ from pathlib import Path
 
 from transfer import events
 
+# what the estimate of each phase is called in a sentence
+PHASE_NAMES = {
+    "cache": "preparing images",
+    "features": "feature extraction",
+    "fine-tune": "fine-tuning",
+}
+
 
 def printable(text: str) -> str:
-    """A name may hold what a terminal would act on, or what cannot be printed."""
+    """The text with escape sequences in place of control characters.
+
+    A file's name may hold codes that a terminal would act on, or half a character.
+    """
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
 
 
-def print_whatever_comes() -> None:
-    """A name that stdout or stderr has no signs for is escaped; printing it never fails."""
+def escape_unencodable_output() -> None:
+    """Printing never fails: characters that stdout or stderr cannot encode are escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-BEGUN_ANEW = "no checkpoint to go on from: the training begins anew, on the features that are kept"
+def duration(seconds: float) -> str:
+    """As in `45 s`, `12 min` or `1.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def describe(event: events.Event) -> str:
-    """One line about an event."""
+    """One line about an event, as the command line and the page show it."""
+    text = _describe(event)
+    return text[:1].upper() + text[1:]
+
+
+def _describe(event: events.Event) -> str:
     match event:
-        case events.BodyProgress():
-            done, total = (round(n / 1e6) for n in (event.done_bytes, event.total_bytes))
-            return f"downloading the body: {done} of {total} MB"
+        case events.BodyProgress(done_bytes=done, total_bytes=total):
+            return f"downloading the pretrained body: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
         case events.WeightsChosen():
-            return f"body: {event.weights} ({event.reason})"
+            return f"weights: {event.weights} ({event.reason})"
         case events.DatasetReady():
-            counts = ", ".join(f"{n} {name}" for name, n in event.images.items())
-            skipped = f", {len(event.skipped)} told or skipped" if event.skipped else ""
-            path = Path(event.source)
-            source = path.name if path.is_absolute() else event.source
-            return f"data: {source}, {len(event.classes)} classes, {counts}{skipped}"
+            return _dataset(event)
         case events.CacheProgress():
-            rate = event.done / max(event.seconds, 1e-9)
-            left = duration((event.total - event.done) / max(rate, 1e-9))
-            return f"{event.stage}: {event.done}/{event.total}, {rate:.0f} a second, {left} left"
+            return _cache_progress(event)
         case events.Estimated():
-            parts = [f"{name} {duration(seconds)}" for name, seconds in event.seconds.items()]
-            return f"this will take about {', '.join(parts)}; {event.cached}"
+            times = (f"{PHASE_NAMES.get(p, p)} {duration(s)}" for p, s in event.seconds.items())
+            return f"estimated: {', '.join(times)}; {event.cached}"
         case events.CacheFilled():
-            images, skipped = sum(event.images.values()), len(event.skipped)
-            told = f", {skipped} told or skipped" if skipped else ""
-            how = f"in {duration(event.seconds)}" if event.computed else "found in the cache"
-            return f"features: {images} images{told}, {event.megabytes:.0f} MB, {how}"
+            how = f"prepared in {duration(event.seconds)}" if event.computed else "already cached"
+            images = f"{sum(event.images.values()):,} images{_skipped(event.skipped)}"
+            return f"features: {images}, {event.megabytes:.0f} MB, {how}"
         case events.HeadTried():
             return f"head {_head(vars(event))}: validation loss {event.validation_loss:.4f}"
         case events.HeadChosen():
-            tried = f"{len(event.tried)} heads tried in {duration(event.seconds)}"
             chosen = next(row for row in event.tried if row["chosen"])
-            return f"{tried}: {_head(chosen)} is taken, {event.why}"
+            tried = f"tried {len(event.tried)} heads in {duration(event.seconds)}"
+            return f"{tried}; using {_head(chosen)}: {event.why}"
+        case events.Resumed(phase=""):
+            return "no checkpoint to resume from: starting again with the cached features"
         case events.Resumed():
-            return (
-                f"going on after {event.phase} epoch {event.epoch}" if event.phase else BEGUN_ANEW
-            )
+            return f"resuming after {event.phase} epoch {event.epoch}"
         case events.PhaseStarted():
-            learns = f"{event.trainable:,} of {event.parameters:,} parameters learn"
-            return f"{event.phase}: {learns} ({', '.join(event.learns)})"
+            count = f"{event.trainable:,} of {event.parameters:,} parameters"
+            return f"{event.phase}: training {count} ({', '.join(event.learns)})"
         case events.BatchDone():
-            left = duration(event.seconds_left)
-            return (
-                f"{event.phase} epoch {event.epoch}: batch {event.done}/{event.total}, "
-                f"at most {left} left"
-            )
+            left = f"at most {duration(event.seconds_left)} left"
+            return f"{event.phase} epoch {event.epoch}: batch {event.done}/{event.total}, {left}"
         case events.EpochDone():
-            loss = "" if event.loss is None else f"loss {event.loss:.4f}, "
-            best = " (best)" if event.best else ""
-            return (
-                f"{event.phase} epoch {event.epoch}/{event.epochs}: {loss}validation loss "
-                f"{event.validation_loss:.4f}, accuracy {event.validation_accuracy:.4f}{best}, "
-                f"at most {duration(event.seconds_left)} left"
-            )
+            return _epoch(event)
         case events.PhaseDone():
-            way = "" if event.share == 1 else f"{event.share:.0%} of the way to "
+            part = "" if event.share == 1 else f"{event.share:.0%} of the way to "
             return (
-                f"{event.phase} done: validation accuracy {event.accuracy:.4f} from {way}epoch "
-                f"{event.best_epoch}, {duration(event.seconds)}; {event.ended}"
+                f"{event.phase} done in {duration(event.seconds)} ({event.ended}): validation "
+                f"accuracy {event.accuracy:.4f} from {part}epoch {event.best_epoch}"
             )
         case events.RunSaved():
-            low, high = event.result["accuracy_interval"]
-            return (
-                f"saved: {event.run}; test accuracy {event.result['accuracy']:.4f} "
-                f"({low:.3f} to {high:.3f} with 95 % confidence), head of "
-                f"{event.result['head_parameters']:,} parameters in place of "
-                f"{event.result['original_head_parameters']:,}"
-            )
+            return _saved(event)
+
+
+def _dataset(event: events.DatasetReady) -> str:
+    path = Path(event.source)
+    source = path.name if path.is_absolute() else event.source  # no folders of this machine
+    counts = ", ".join(f"{n:,} {name}" for name, n in event.images.items())
+    return f"dataset: {source}, {len(event.classes)} classes, {counts}{_skipped(event.skipped)}"
+
+
+def _skipped(skipped: list) -> str:
+    return f", {len(skipped):,} skipped" if skipped else ""
+
+
+def _cache_progress(event: events.CacheProgress) -> str:
+    text = f"{event.stage}: {event.done:,} of {event.total:,}"
+    if not event.done or not event.seconds:  # no rate to measure yet
+        return text
+    rate = event.done / event.seconds  # images a second
+    left = duration((event.total - event.done) / rate)
+    return f"{text}, {rate:.0f} images/s, {left} left"
 
 
 def _head(row: dict) -> str:
@@ -100,9 +117,19 @@ def _head(row: dict) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+def _epoch(event: events.EpochDone) -> str:
+    loss = "" if event.loss is None else f"loss {event.loss:.4f}, "
+    return (
+        f"{event.phase} epoch {event.epoch}/{event.epochs}: {loss}validation loss "
+        f"{event.validation_loss:.4f}, accuracy {event.validation_accuracy:.4f}"
+        f"{' (best)' if event.best else ''}, at most {duration(event.seconds_left)} left"
+    )
+
+
+def _saved(event: events.RunSaved) -> str:
+    result, (low, high) = event.result, event.result["accuracy_interval"]
+    return (
+        f"saved to {event.run}; test accuracy {result['accuracy']:.4f} (95 % interval {low:.3f} to "
+        f"{high:.3f}), head of {result['head_parameters']:,} parameters in place of "
+        f"{result['original_head_parameters']:,}"
+    )

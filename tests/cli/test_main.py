@@ -53,7 +53,7 @@ def test_train_prints_the_contract_as_its_last_line(trained):
     assert 0 <= result["accuracy_interval"][0] <= result["accuracy"]
     assert result["accuracy"] <= result["accuracy_interval"][1] <= 1
     assert result["peak_rss_bytes"] > 100e6
-    assert "warm-up epoch 1/2" in told
+    assert "Warm-up epoch 1/2" in told
     assert "left" in told
 
 
@@ -241,7 +241,7 @@ def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     for line in process.stderr:
-        if "warm-up epoch 2" in line:
+        if "Warm-up epoch 2" in line:
             break
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -259,7 +259,7 @@ def test_ctrl_c_with_resume_keeps_what_was_learned_and_the_same_command_goes_on(
     command += ["--head", "avg-8", "--unfreeze", "none", "--head-epochs", "3000", "--resume"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "warm-up epoch 2" in line:
+        if "Warm-up epoch 2" in line:
             break
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
@@ -268,10 +268,10 @@ def test_ctrl_c_with_resume_keeps_what_was_learned_and_the_same_command_goes_on(
     assert "Traceback" not in rest
     assert (out / "checkpoint" / "training.safetensors").exists()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    told = next((line for line in process.stderr if "going on after" in line), "")
+    told = next((line for line in process.stderr if "Resuming after" in line), "")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    assert told.startswith("going on after warm-up epoch ")
+    assert told.startswith("Resuming after warm-up epoch ")
 
 
 def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():

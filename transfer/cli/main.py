@@ -15,7 +15,7 @@ from transfer.cli.cache import cache
 from transfer.cli.interrupt import Interrupted, lasting_interrupt
 from transfer.cli.publish import publish
 from transfer.errors import SettingsError, TransferError
-from transfer.formatting import print_whatever_comes, printable
+from transfer.formatting import escape_unencodable_output, printable
 
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
@@ -48,7 +48,7 @@ Config = Annotated[str | None, typer.Option(help="A Hub data set's config.")]
 def main() -> None:
     """Run the command line: exit 0 done, 1 a clear error, 2 wrong usage, 130 interrupted."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    print_whatever_comes()
+    escape_unencodable_output()
     try:
         status = app(standalone_mode=False)
     except UsageError as error:
@@ -90,7 +90,7 @@ def inspect(
 
     settings = TrainingSettings(image_column=image_column, label_column=label_column, config=config)
     progress, started = Progress(), time.monotonic()
-    found = look_at(open_dataset(source, settings), progress.tell)
+    found = look_at(open_dataset(source, settings), progress.report)
     images = sum(found.splits.values())
     progress.say(f"looked at {images} images in {duration(time.monotonic() - started)}")
     if as_json:
@@ -158,7 +158,7 @@ def train(
         for event in training_events(source, should_stop=check, **options):
             check()
             if speaks:
-                progress.tell(event)
+                progress.report(event)
     if as_json and speaks:
         print(json.dumps(event.result))
 

@@ -1,4 +1,4 @@
-"""Events → lines for a person at a terminal."""
+"""Progress on stderr: a moving line on a terminal, plain lines in a log."""
 
 import sys
 import time
@@ -7,37 +7,37 @@ from typing import TextIO
 from transfer import events
 from transfer.formatting import describe
 
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 5.0  # of passing lines in a log, which would fill it otherwise
+CLEAR_LINE = "\r\x1b[K"
 
 
 class Progress:
-    """Says on stderr what a training does: a moving line on a terminal, plain lines in a log."""
+    """Writes lines to `out`, stderr by default."""
 
     def __init__(self, out: TextIO | None = None):
         self.out = out or sys.stderr
-        self.moving = self.out.isatty()
-        self.last = 0.0
-        self.open_line = False
+        self.on_terminal = self.out.isatty()
+        self.last_passing = 0.0  # time of the last passing line in a log
+        self.line_is_open = False
 
-    def tell(self, event: events.Event) -> None:
+    def report(self, event: events.Event) -> None:
+        """One line about the event."""
         self.show(describe(event), passing=isinstance(event, events.TRANSIENT))
 
     def show(self, text: str, *, passing: bool) -> None:
-        """A passing line gives way to the next one on a terminal; a log has one now and then."""
+        """A passing line: the next one replaces it on a terminal; a log gets few of them."""
         if not passing:
             self.say(text)
-        elif self.moving:
-            self._move(text)
-        elif time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
+        elif self.on_terminal:
+            self.out.write(f"{CLEAR_LINE}{text}")
+            self.out.flush()
+            self.line_is_open = True
+        elif time.monotonic() - self.last_passing > SECONDS_BETWEEN_LINES:
+            self.last_passing = time.monotonic()
             self.say(text)
 
-    def _move(self, text: str) -> None:
-        self.out.write(f"\r\x1b[K{text}")
-        self.out.flush()
-        self.open_line = True
-
     def say(self, text: str) -> None:
-        self.out.write(("\r\x1b[K" if self.open_line else "") + text + "\n")
+        """A lasting line."""
+        self.out.write((CLEAR_LINE if self.line_is_open else "") + text + "\n")
         self.out.flush()
-        self.open_line = False
+        self.line_is_open = False

@@ -72,7 +72,7 @@ def test_the_bar_follows_the_cache_and_the_phase():
 def test_a_download_of_the_body_is_shown_as_far_as_it_is():
     progress = BodyProgress(done_bytes=14_725_000, total_bytes=58_900_000)
     page = job_status(job(state="loading", progress=progress))
-    assert "width:25.0%" in page and "downloading the body: 15 of 59 MB" in page
+    assert "width:25.0%" in page and "Downloading the pretrained body: 15 of 59 MB" in page
 
 
 def test_errors_are_shown_and_cannot_carry_markup():
