@@ -130,7 +130,7 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
 def look_at_another_report(page, name: str) -> None:
     """It stays in sight while the training goes on."""
     choose_run(page, name)
-    button(page, "Show its report").click()
+    button(page, "Show report").click()
     report = page.get_by_text(f"Report of {name}")
     report.wait_for()
     page.wait_for_timeout(2 * SECONDS)
@@ -152,7 +152,7 @@ def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     look_at_another_report(page, "stripes")
     button(page, "Stop and keep what it learned").click()
     page.get_by_text("of the test images are right").wait_for()
-    assert page.get_by_text("after fine-tune").count() == 1
+    assert page.get_by_text("After fine-tuning").count() == 1
     tab(page, "Try it")
     page.wait_for_function(CHOSEN, arg="digits")
     draw_seven(page)

@@ -135,7 +135,7 @@ def test_a_training_is_followed_from_its_start_to_its_report(trained):
     assert page.locator(".charts svg").count() == 3
     assert (parts(page, "frozen"), parts(page, "learns")) == (4, 2)
     assert page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True).count() == 4
-    for text in ("What each step bought, on the same", "What was taken for what", "mistakes"):
+    for text in ("Accuracy after each phase", "Confusion matrix", "mistakes"):
         page.get_by_text(text).first.wait_for()
     assert strangers == []
 
@@ -167,7 +167,7 @@ def test_two_runs_are_set_side_by_side(trained):
     rows = page.get_by_role("region", name="Settings of the runs").locator("tr")
     found = rows.all_inner_texts()
     assert [text.split(",")[0] for text in found[1:]] == ["shapes", "stripes"]
-    assert page.get_by_text("They were judged on different test images").count() == 1
+    assert page.get_by_text("The runs were evaluated on different test images").count() == 1
     assert fits_everywhere(page)
     assert strangers == []
 

@@ -12,54 +12,36 @@ from transfer.ui.runs.mistakes import mistakes
 
 
 @pytest.fixture
-def trained(training, stripes):
-    """(a run, its source)."""
-    return training[1], stripes
+def wrong(training, stripes, tmp_path) -> Run:
+    """The run on `stripes`, wrong about two of its test images."""
+    path = shutil.copytree(training[1].path, tmp_path / "run")
+    names = load_splits(str(stripes), TrainingSettings()).splits["test"].names[:2]
+    wrong = [{"name": name, "label": "down", "predicted": "<b>", "score": 0.9} for name in names]
+    report = training[1].report | {"mistakes": wrong}
+    (path / "report.json").write_text(json.dumps(report))
+    module._pictures.cache_clear()
+    return read_run(path)
 
 
-@pytest.fixture
-def wrong(trained, tmp_path):
-    """The run, wrong about two of its test images, and its source."""
-    run, source = trained
-    path = shutil.copytree(run.path, tmp_path / "run")
-    test = load_splits(str(source), TrainingSettings()).splits["test"]
-    told = [
-        {"name": name, "label": "down", "predicted": "<b>", "score": 0.9} for name in test.names[:2]
-    ]
-    (path / "report.json").write_text(json.dumps(run.report | {"mistakes": told}))
-    module._read.cache_clear()
-    return read_run(path), source
-
-
-def test_mistakes_are_shown_as_pictures_with_what_was_said_and_what_is_true(wrong):
-    run, source = wrong
-    page = mistakes(run, str(source))
+def test_pictures_have_the_prediction_and_the_true_class_and_are_read_once(
+    wrong, stripes, monkeypatch
+):
+    page = mistakes(wrong, str(stripes))
     assert page.count("<img") == 2
-    assert "&lt;b&gt; (90% sure), in truth down" in page and "<b>" not in page
-
-
-def test_a_second_look_opens_nothing(wrong, monkeypatch):
-    run, source = wrong
-    first = mistakes(run, str(source))
+    assert "Said &lt;b&gt; (90%); actually down" in page and "<b>" not in page
     monkeypatch.setattr(module, "load_splits", None)
-    assert mistakes(run, str(source)) == first
+    assert mistakes(wrong, str(stripes)) == page
 
 
-@pytest.mark.parametrize("source", [None, "gone"])
-def test_without_the_source_their_names_are_told(wrong, hub, source):
-    run, _ = wrong
-    page = mistakes(run, source)
-    assert "cannot be shown" in page and "<img" not in page
-    assert run.report["mistakes"][0]["name"] in page
+@pytest.mark.parametrize("source", [None, "gone", "changed"])
+def test_without_the_same_images_names_are_listed(wrong, hub, tmp_path, source):
+    if source == "changed":
+        source = str(draw_classes(tmp_path / "shapes", each=13))
+    page = mistakes(wrong, source)
+    assert "no longer available" in page and "<img" not in page
+    assert wrong.report["mistakes"][0]["name"] in page and "<b>" not in page
 
 
-def test_a_source_that_has_changed_gives_no_pictures_of_other_images(wrong, tmp_path):
-    run, _ = wrong
-    other = draw_classes(tmp_path / "shapes", each=13)
-    assert "<img" not in mistakes(run, str(other))
-
-
-def test_no_mistakes_are_said(trained):
-    run, source = trained
-    flawless = Run(path=run.path, record=run.record, report=run.report | {"mistakes": []})
-    assert "No mistakes" in mistakes(flawless, str(source))
+def test_a_run_without_mistakes(wrong):
+    flawless = Run(path=wrong.path, record=wrong.record, report=wrong.report | {"mistakes": []})
+    assert "No mistakes" in mistakes(flawless, None)

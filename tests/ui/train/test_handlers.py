@@ -155,5 +155,5 @@ def test_without_a_training_there_is_nothing_to_start_again(trainings):
 def test_a_finished_training_shows_its_report_and_names_its_run(trainings, runs_folder):
     known = {"id": "1", "owner": "", "source": "digits", "options": {}}
     shown = trainings._shown(Job(**known, state="done", out=runs_folder / "tiny"))
-    assert "What each step bought" in shown[RESULT] and shown[SHOWN_RUN] == "tiny"
+    assert "Accuracy after each phase" in shown[RESULT] and shown[SHOWN_RUN] == "tiny"
     assert not shown[AGAIN].visible and shown[START].interactive

@@ -1,1 +1,1 @@
-"""Finished runs: report, comparison, actions."""
+"""Finished runs: report, comparison and actions."""

@@ -1,44 +1,39 @@
-"""The most confident mistakes as pictures, read again from the source where it is still there."""
+"""The most confident mistakes as pictures, read again from the dataset where it still exists."""
 
 from functools import lru_cache
+from html import escape
 
 from transfer.data.image import load_image
 from transfer.data.source import load_splits
 from transfer.errors import TransferError
-from transfer.runs.run import Run
-from transfer.ui.runs.report import MISTAKES_SHOWN, mistake_names
+from transfer.runs.run import Run, read_run
 from transfer.ui.shared.charts import thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
-TITLE = "<h3>The most confident mistakes</h3>"
+TITLE = "<h3>Most confident mistakes</h3>"
+MISTAKES_SHOWN = 12
+NO_IMAGES = "<p>The images are no longer available here, so only their names are listed.</p>"
 
 
 def mistakes(run: Run, source: str | None) -> str:
-    """With pictures from `source`, as `load_splits` takes it; by name alone where there is none."""
-    if not run.report["mistakes"]:
+    """With pictures from `source`, as `load_splits` takes it; otherwise a list of names."""
+    found = run.report["mistakes"][:MISTAKES_SHOWN]
+    if not found:
         return f'<div class="report">{TITLE}<p>No mistakes on the test images.</p></div>'
-    shown = _pictures(run, source) if source else ""
-    why = (
-        ""
-        if shown
-        else "<p>Their pictures cannot be shown here any more, so these are their names.</p>"
-    )
-    return f'<div class="report">{TITLE}{why}{shown or mistake_names(run)}</div>'
-
-
-def _pictures(run: Run, source: str) -> str:
-    """Empty where the source cannot be opened, or is another by now."""
     try:
-        return _read(str(run.path), source, run.record["revision"])
-    except TransferError:
-        return ""
+        shown = _pictures(str(run.path), source, run.record["revision"]) if source else ""
+    except TransferError:  # the dataset is gone
+        shown = ""
+    names = "".join(f"<li>{escape(_caption(mistake))}</li>" for mistake in found)
+    return f'<div class="report">{TITLE}{shown or f"{NO_IMAGES}<ol>{names}</ol>"}</div>'
 
 
 @lru_cache(maxsize=16)
-def _read(path: str, source: str, revision: str) -> str:
-    """Kept in memory, since a source may have to be opened anew for it. Raises TransferError."""
-    from transfer.runs.run import read_run
+def _pictures(path: str, source: str, revision: str) -> str:
+    """Cached, since a source may take long to open; empty where the source has changed.
 
+    Raises TransferError.
+    """
     run = read_run(path)
     lazy_import(DIGITS_NEED)
     images = load_splits(source, run.settings)
@@ -46,14 +41,14 @@ def _read(path: str, source: str, revision: str) -> str:
         return ""
     test = images.splits["test"]
     rows = {name: row for row, name in enumerate(test.names)}
-    pictures = []
-    for mistake in run.report["mistakes"][:MISTAKES_SHOWN]:
-        if mistake["name"] in rows:
-            picture = load_image(test.read(rows[mistake["name"]]))
-            pictures.append((picture, _caption(mistake)))
+    pictures = [
+        (load_image(test.read(rows[mistake["name"]])), _caption(mistake))
+        for mistake in run.report["mistakes"][:MISTAKES_SHOWN]
+        if mistake["name"] in rows
+    ]
     return thumbnails(pictures) if pictures else ""
 
 
 def _caption(mistake: dict) -> str:
-    said = f"{mistake['predicted']} ({mistake['score']:.0%} sure)"
-    return f"{said}, in truth {mistake['label']}: {mistake['name']}"
+    said = f"Said {mistake['predicted']} ({mistake['score']:.0%})"
+    return f"{said}; actually {mistake['label']}: {mistake['name']}"

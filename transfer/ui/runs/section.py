@@ -1,34 +1,34 @@
-"""Beneath a training: a visitor's finished runs, and what to do with them."""
+"""The part of the Train tab below a training: the visitor's finished runs."""
 
 import gradio as gr
 
 from transfer.ui.runs.compare import MOST
 from transfer.ui.runs.handlers import NO_RUNS, QUESTION, RunHandlers
 from transfer.ui.shared.components import LATEST, accordion, on_change
-from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.downloads import fetches
 from transfer.ui.shared.session import PRIVATE, QUIET
 
 
 def runs_section(
-    kept: RunHandlers,
+    handlers: RunHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
     result: gr.HTML,
     shown_run: gr.State,
 ) -> None:
-    """`result` shows the report of the run named by `shown_run`; both change when one ends."""
-    pictures = gr.HTML()
+    """`result` shows the report of the run named by `shown_run`; both change when a job ends."""
+    mistakes = gr.HTML()
     gr.Markdown("## Your runs")
-    page = gr.HTML(NO_RUNS)
+    runs = gr.HTML(NO_RUNS)
     with gr.Column(visible=False) as controls:
-        chosen = gr.Dropdown([], label="Run", info="What the buttons below are about.", value=None)
+        run = gr.Dropdown([], value=None, label="Run", info="What the buttons below act on.")
         with gr.Row():
-            show = gr.Button("Show its report", min_width=140)
+            show = gr.Button("Show report", min_width=140)
             download = gr.Button("Download as zip", min_width=140)
             delete = gr.Button("Delete", min_width=100)
         question, asked_about = gr.HTML(QUESTION.format(""), padding=False), gr.State("")
         with gr.Row():
-            really = gr.Button("Yes, delete it", variant="stop", visible=False)
+            confirm = gr.Button("Yes, delete it", variant="stop", visible=False)
             keep = gr.Button("Keep it", visible=False)
         with gr.Row():
             name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
@@ -37,22 +37,22 @@ def runs_section(
             several = gr.Dropdown(
                 [],
                 label="Runs to compare",
-                info="Two or more; the others are measured against the first.",
+                info="Two or more. Differences are relative to the first one.",
                 multiselect=True,
                 max_choices=MOST,
             )
             compare = gr.Button("Compare")
-            compared = gr.HTML()
-    listed, asked = [page, chosen, several, controls], [asked_about, question, really, keep]
-    show.click(kept.show, [visitor, chosen], [result, shown_run], **PRIVATE)
-    run_changed = on_change(shown_run)
-    run_changed.then(kept.mistakes, [visitor, shown_run], pictures, **LATEST, **QUIET)
+            comparison = gr.HTML()
+    listed, asked = [runs, run, several, controls], [asked_about, question, confirm, keep]
+    show.click(handlers.show, [visitor, run], [result, shown_run], **PRIVATE)
+    run_shown = on_change(shown_run)
+    run_shown.then(handlers.mistakes, [visitor, shown_run], mistakes, **LATEST, **QUIET)
     for event in (name.submit, rename.click):
-        event(kept.rename, [visitor, chosen, name, several], [*listed, name], **PRIVATE)
-    delete.click(kept.ask, [visitor, chosen], asked, **PRIVATE)
-    keep.click(kept.keep, None, asked, **PRIVATE)
-    really.click(kept.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
-    download_on_click(download, kept.download, [visitor, chosen], "fetched-run")
-    compare.click(kept.compare, [visitor, several], compared, **PRIVATE)
-    for event in (opened, run_changed):
-        event.then(kept.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)
+        event(handlers.rename, [visitor, run, name, several], [*listed, name], **PRIVATE)
+    delete.click(handlers.ask, [visitor, run], asked, **PRIVATE)
+    keep.click(handlers.keep, None, asked, **PRIVATE)
+    confirm.click(handlers.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
+    fetches(download, handlers.download, [visitor, run], "fetched-run")
+    compare.click(handlers.compare, [visitor, several], comparison, **PRIVATE)
+    for event in (opened, run_shown):
+        event.then(handlers.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)

@@ -1,0 +1,44 @@
+"""Tables and bars as HTML, for the report of a run and for the comparison of several."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from html import escape
+
+
+def cells(columns: Mapping[str, tuple[str, str]], records: Iterable[dict]) -> list[list[str]]:
+    """A row of escaped cells for each record; a column is title → (key, format)."""
+    return [
+        [escape(format(record[key], spec)) for key, spec in columns.values()] for record in records
+    ]
+
+
+def table(names: Iterable[str], rows: Sequence[Sequence[str]], bold: Collection[int] = ()) -> str:
+    """Cells hold HTML, escaped by the caller; the rows with the indices in `bold` stand out."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = "".join(
+        f"<tr{' class=chosen' if i in bold else ''}>"
+        f'<th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for i, (first, *cells) in enumerate(rows)
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def scrolling(html: str, label: str) -> str:
+    """Something wide, in a region of its own that the keyboard can scroll."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{html}</div>'
+
+
+def interval_bar(name: str, accuracy: float, interval: Sequence[float]) -> str:
+    """An accuracy with its 95 % interval, as a bar and in figures."""
+    low, high = interval
+    line = f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u>'
+    return bar(name, accuracy, f"{accuracy:.1%}", f"{low:.1%} to {high:.1%}", line)
+
+
+def bar(name: str, share: float, figure: str, note: str, line: str = "") -> str:
+    """One list item: its name, a bar for `share` (0 to 1) and what that is in figures."""
+    name = escape(name)
+    return (
+        f'<li><span class="name" title="{name}">{name}</span><span class="bar" aria-hidden="true">'
+        f'<i style="width:{100 * share:.1f}%"></i>{line}</span>'
+        f'<span class="n"><b>{figure}</b> {note}</span></li>'
+    )
