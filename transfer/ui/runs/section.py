@@ -5,7 +5,7 @@ import gradio as gr
 from transfer.ui.runs.compare import MOST
 from transfer.ui.runs.handlers import NO_RUNS, QUESTION, RunHandlers
 from transfer.ui.shared.components import LATEST, accordion, on_change
-from transfer.ui.shared.downloads import fetches
+from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
 
@@ -52,7 +52,7 @@ def runs_section(
     delete.click(handlers.ask, [visitor, run], asked, **PRIVATE)
     keep.click(handlers.keep, None, asked, **PRIVATE)
     confirm.click(handlers.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
-    fetches(download, handlers.download, [visitor, run], "fetched-run")
+    download_on_click(download, handlers.download, [visitor, run], "fetched-run")
     compare.click(handlers.compare, [visitor, several], comparison, **PRIVATE)
     for event in (opened, run_shown):
         event.then(handlers.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)
