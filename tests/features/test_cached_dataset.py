@@ -240,7 +240,7 @@ def test_no_two_keys_are_the_same():
     assert len({path(other) for other in OTHERS.values()}) == len(OTHERS)
 
 
-@pytest.mark.parametrize("library", ["PIL", "formats", "image.py", "transform.py", "filling.py"])
+@pytest.mark.parametrize("library", ["PIL", "formats", "image.py", "transform.py", "extract.py"])
 def test_other_code_makes_another_key(monkeypatch, library):
     before = key()
     features._code.cache_clear()

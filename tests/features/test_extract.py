@@ -46,7 +46,7 @@ SPEC = CacheSpec(
 PIXELS_ALONE = replace(SPEC, levels=(PIXELS,))
 BATCH = 3
 DAMAGED = "across/1.png"
-WAITING, READING = "waiting for a training", "reading images"
+WAITING, READING = "waiting for another training", "preparing images"
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
 KILLED = """
@@ -57,7 +57,7 @@ from tests.features.test_extract import fill, opened
 from transfer.cache import store
 
 store.SECONDS_BETWEEN_FLUSHES = 0
-flush, flushed = store.Entry.flush, []
+flush, flushed = store.CacheEntry.flush, []
 
 
 def flush_or_die(entry):
@@ -67,7 +67,7 @@ def flush_or_die(entry):
     flush(entry)
 
 
-store.Entry.flush = flush_or_die
+store.CacheEntry.flush = flush_or_die
 fill(opened(sys.argv[1]))
 """
 

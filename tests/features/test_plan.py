@@ -8,30 +8,25 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import SIDE, TINY, drained, tiny_network
+from tests.tiny import SIDE, drained, tiny_network
 from transfer import device as hardware
-from transfer import events
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.source import load_splits
 from transfer.data.transform import Transform
 from transfer.device import BYTES_A_VALUE, LARGEST_SHARE_OF_MEMORY
 from transfer.errors import CacheError
-from transfer.features import extract as filling
 from transfer.features import plan
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
 from transfer.features.extract import cache_levels
 from transfer.features.plan import IMAGES_A_STEP, Plan, choose_cut, make_plan, widest
 from transfer.model.vgg import Segment
 from transfer.settings import UNFREEZE, PhaseSettings, TrainingSettings
-from transfer.training import loop as training
-from transfer.training import recipe, step
-from transfer.training import steps as recipe_steps
+from transfer.training import timing
 from transfer.training.loop import make_accelerator
 from transfer.training.timing import cache_seconds, phase_seconds
 
 CPU = torch.device("cpu")
-COMPUTING = (torch.nn.Conv2d, torch.nn.Linear)
 TRANSFORM = Transform(image_size=SIDE)
 PHASE = PhaseSettings(
     epochs=2,
@@ -337,7 +332,7 @@ def test_a_full_cache_takes_no_time_and_no_look_at_an_image(images, store):
 def test_only_what_the_cache_lacks_takes_time(images, store, monkeypatch):
     """A pass of a test image takes 100 s, of another one 1 s."""
     passes = {"train": 1.0, "test": 100.0}
-    monkeypatch.setattr(plan, "seconds_a_pass", lambda *given: passes[given[3]])
+    monkeypatch.setattr(timing, "seconds_a_pass", lambda *given: passes[given[3]])
     counts = images.counts()
     whole = 2 * counts["train"] + counts["validation"] + 100 * counts["test"]
     assert cache_seconds(PLAN, images, store, CPU) == whole
@@ -391,7 +386,7 @@ def steps(monkeypatch, step: float = 8.0, forward: float = 2.0, between: float =
         seen.append((module, groups, inputs))
         return step, forward, between
 
-    monkeypatch.setattr(plan, "seconds_a_step", measured)
+    monkeypatch.setattr(timing, "seconds_a_step", measured)
     return seen
 
 
@@ -448,45 +443,6 @@ def test_an_estimate_is_in_seconds():
     started = time.monotonic()
     seconds = estimated(settings=replace(PHASE, epochs=1), counts=counts)
     assert 0 < seconds < time.monotonic() - started
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Time passes only while layers compute: 1 s an image and layer, 3 s where it is learned."""
-    now, forward = [0.0], Segment.forward
-
-    def counted(stage, stored):
-        layers = sum(isinstance(layer, COMPUTING) for layer in stage.modules())
-        now[0] += len(stored) * layers * (3 if torch.is_grad_enabled() else 1)
-        return forward(stage, stored)
-
-    watch = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
-    monkeypatch.setattr(Segment, "forward", counted)
-    for module in (filling, recipe_steps, step, training):
-        monkeypatch.setattr(module, "time", watch)
-
-
-@pytest.mark.parametrize(
-    ("limit", "kept"), [("1", "what enters block5 is kept"), ("0.00045", "pixels are kept")]
-)
-def test_a_training_takes_as_long_as_was_said_before(
-    clock, monkeypatch, stripes, tmp_path, limit, kept
-):
-    monkeypatch.setenv("TRANSFER_CACHE_GB", limit)
-    phases = {
-        "warm_up": replace(PHASE, batch_size=8),
-        "fine_tune": replace(PHASE, batch_size=8, epochs=1, learning_rate=1e-5),
-    }
-    options = {name: TINY[name] for name in ("architecture", "weights", "image_size", "views")}
-    options |= {"head": "avg-8", "precision": "fp32"} | phases
-    told, _ = drained(recipe.training_events(str(stripes), out=tmp_path / "run", **options))
-    said = next(event for event in told if isinstance(event, events.Estimated))
-    assert said.kept.startswith(kept)
-    took = {event.phase: event.seconds for event in told if isinstance(event, events.PhaseDone)}
-    took["cache"] = next(e.seconds for e in told if isinstance(e, events.CacheFilled))
-    del took["features"]
-    assert said.seconds == pytest.approx(took, rel=0.1)
-    assert said.seconds["cache"] > 50
 
 
 def test_nothing_is_less_than_the_body_s_output():

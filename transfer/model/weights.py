@@ -204,7 +204,7 @@ def _from_file(weights: str, architecture: str) -> Body:
 
 
 def _kept_path(sha256: str) -> Path:
-    return cache_folder() / "bundled" / f"{sha256}.safetensors"
+    return cache_folder() / "bodies" / f"{sha256}.safetensors"
 
 
 def _keep(body: Body) -> None:
