@@ -28,6 +28,7 @@ def pytest_configure(config):
         "HF_ENDPOINT": config.stash[HUB].endpoint,
         "HF_HOME": config.stash[HOME].name,
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",  # the server of the tests has only plain storage
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1",
         "OMP_WAIT_POLICY": "PASSIVE",  # processes of a test share the cores

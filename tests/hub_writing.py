@@ -136,16 +136,20 @@ class Writing:
         elif verb == "validate-yaml":
             handler.send_json({"errors": [], "warnings": []})
         elif verb == "repos/create" and known:
-            handler.refuse(409, "", {"X-Error-Message": "You already created this model repo"})
+            answer = {"error": "You already created this model repo", "url": self.url_of(name)}
+            handler.send(409, json.dumps(answer).encode())
         elif verb == "repos/create":
             private = asked.get("visibility") == "private"
             self.hub.add("models", name, {".gitattributes": GIT_ATTRIBUTES}, private=private)
-            handler.send_json({"url": f"{self.hub.endpoint}/{name}"})
+            handler.send_json({"url": self.url_of(name)})
         elif known:
             del self.hub.repositories["models", name]
             handler.send(200, b"")
         else:
             handler.unknown()
+
+    def url_of(self, name: str) -> str:
+        return f"{self.hub.endpoint}/{name}"
 
     def _serve_repository(self, handler, found: re.Match) -> None:
         repository = self.hub.find("models", found["id"] or found["repository"])

@@ -1,24 +1,31 @@
-"""Fixtures of everything that publishes: a Hub to write to, a run to send, short waits."""
+"""A Hub to publish to, a small run to publish, short pauses."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.hub_writing import writable
-from tests.publishing.sending import Clock, contents, save_tensors
+from tests.publishing.sending import contents, save_tensors
 from transfer.publishing import retry
 from transfer.publishing.bundle import Bundle
 from transfer.runs.run import read_run
 
 
+class Clock:
+    """Instead of `time` in huggingface_hub: its own retries take no time."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, 0.005))
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Waits that take no time, ours and those of huggingface_hub's own retries."""
-    monkeypatch.setattr(retry, "WAIT_SECONDS", 0.002)
+    monkeypatch.setattr(retry, "PAUSES", (0.002, 0.004, 0.008))
     monkeypatch.setattr(retry, "TICK_SECONDS", 0.002)
-    monkeypatch.setattr("huggingface_hub.utils._http.time", Clock())
-    monkeypatch.setattr("huggingface_hub.file_download.time", Clock())
+    monkeypatch.setattr("huggingface_hub.utils._http.time", Clock)
 
 
 @pytest.fixture
@@ -31,8 +38,7 @@ def writing(hub):
 
 @pytest.fixture
 def small(run, tmp_path, monkeypatch):
-    """A run whose files are small, published as they are; what the bundle and the card do with a
-    real one is not what is tested."""
+    """A run with small files, published as they are: bundle and card have tests of their own."""
     folder = Path(shutil.copytree(run.path, tmp_path / "small"))
     save_tensors(folder / "model.safetensors")
 

@@ -1,6 +1,5 @@
-"""What the tests of publishing say to each other: send, and look at what stands where."""
+"""Helpers of the tests of publishing: send, and look at what the Hub holds."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,9 @@ from tests.hub_server import FRIEND
 from tests.hub_writing import GIT_ATTRIBUTES
 from tests.tiny import drained
 from transfer.errors import PublishError
-from transfer.publishing import publishing
+from transfer.publishing import PublishRequest, publish_events
 
 ID = "me/stripes"
-
-
-class Clock:
-    """In place of `time` in huggingface_hub."""
-
-    longest = 0.005
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(min(seconds, self.longest))
 
 
 def save_tensors(path: Path, value: float = 0.0) -> None:
@@ -46,22 +36,23 @@ def found(writing) -> dict[str, bytes] | None:
     return repository and repository.files
 
 
-def send(run, repository=ID, token=FRIEND, **more):
+def send(run, repository=ID, token=FRIEND, should_stop=lambda: False, **more):
     """(events, what was published)."""
-    return drained(publishing(run, repository, token=token, **more))
+    request = PublishRequest(run=run, repository=repository, token=token, **more)
+    return drained(publish_events(request, should_stop))
 
 
 def refused(run, repository=ID, kind=PublishError, **more) -> str:
     """The one line with which it is refused."""
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         send(run, repository, **more)
-    message = str(told.value)
+    message = str(caught.value)
     assert "\n" not in message and message and FRIEND not in message
     return message
 
 
-def numbered(writing, small) -> list[str]:
-    """What a publish asks, in its order."""
+def requests(writing, small) -> list[str]:
+    """The requests of one publish, in order."""
     send(small)
     asked = [asked for asked, _ in writing.seen]
     writing.hub.repositories.clear()
@@ -70,6 +61,7 @@ def numbered(writing, small) -> list[str]:
     return asked
 
 
-def at(writing, small, part: str) -> int:
+def number_of(writing, small, part: str) -> int:
     """The number of the first request with `part` in it."""
-    return next(n for n, asked in enumerate(numbered(writing, small), 1) if part in asked)
+    asked = requests(writing, small)
+    return next(n for n, request in enumerate(asked, 1) if part in request)

@@ -26,70 +26,63 @@ def publish(
         str, typer.Option(help="head: small, for this package; full: for timm and transformers.")
     ] = "head",
     license: Annotated[
-        str | None, typer.Option(help="Like apache-2.0; left open: as the weights and images say.")
+        str | None, typer.Option(help="Like apache-2.0; by default what weights and images allow.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Put a run or an exported folder on the Hub: one commit, then read back."""
+    """Publish a run or an exported folder on the Hub: one commit, compared with what was sent."""
     from transfer.cli.interrupt import lasting_interrupt
     from transfer.cli.progress import Progress
-    from transfer.publishing import publishing
+    from transfer.publishing import PublishRequest, publish_events
 
     progress, event = Progress(), None
     with lasting_interrupt() as check:
         if license is None and sys.stdin.isatty():
-            license = _asked_license(run)
-        progress.say("looking at the run and at the Hub")
-        for event in publishing(
-            run,
-            repository,
-            what=what,
-            private=private,
-            license=license,
-            should_stop=check,
-        ):
+            license = _ask_license(run)
+        progress.say("checking the run and the Hub")
+        request = PublishRequest(
+            run=run, repository=repository, what=what, private=private, license=license
+        )
+        for event in publish_events(request, check):
             check()
-            _tell(progress, event, private)
+            _report(progress, event, private)
     if as_json:
         print(json.dumps({k: v for k, v in asdict(event).items() if k != "changed"}))
     else:
         print(event.url)
 
 
-def _asked_license(run: str) -> str | None:
-    """What the user answers, where what is known of weights and images gives no licence."""
-    from transfer.publishing import read_source
-    from transfer.publishing.card import choose_terms
+def _ask_license(run: str) -> str | None:
+    """What the user answers, unless a license follows from the weights and the images."""
+    from transfer.publishing import read_run_or_export
+    from transfer.publishing.card import choose_license
+    from transfer.runs.run import Run
 
-    source = read_source(run)
-    if source is not None and choose_terms(source, None).metadata:
+    found = read_run_or_export(run)
+    if isinstance(found, Run) and choose_license(found, None).metadata:
         return None
-    asked = "licence of what is published, like apache-2.0 (empty: none is named)"
-    return typer.prompt(asked, default="", show_default=False, err=True).strip() or None
+    question = "license of the published model, like apache-2.0 (empty: none)"
+    return typer.prompt(question, default="", show_default=False, err=True).strip() or None
 
 
-def _tell(progress: "Progress", event: "Event", private: bool) -> None:
+def _report(progress: "Progress", event: "Event", private: bool) -> None:
     from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 
     match event:
         case Checked():
-            place = "goes on in" if event.exists else "makes"
-            kept = "" if event.private == private else ", which it stays, whatever was asked"
+            action = "updates" if event.exists else "creates"
+            kept = "" if event.private == private else " (an existing one keeps its visibility)"
+            visibility = "private" if event.private else "public"
             progress.say(
-                f"{place} the {_seen(event.private)} repository {event.repository}{kept}: "
+                f"{action} the {visibility} repository {event.repository}{kept}: "
                 f"{event.what}, {len(event.files)} files, {event.bytes / 1e6:.1f} MB"
             )
         case Waiting():
             progress.show(f"{event.why}; trying again in {event.seconds:.0f} s", passing=True)
         case Sending():
-            done, total = event.done_bytes / 1e6, event.total_bytes / 1e6
-            progress.show(f"sending: {done:.1f} of {total:.1f} MB", passing=True)
+            progress.show(f"sending {event.total_bytes / 1e6:.1f} MB", passing=True)
         case Verifying():
-            progress.say("all files are up; reading them back")
+            progress.say("all files are sent; comparing them")
         case Published():
             how = "published" if event.changed else "nothing had changed"
             progress.say(f"{how}: {event.url} at commit {event.commit[:12]}")
-
-
-def _seen(private: bool) -> str:
-    return "private" if private else "public"

@@ -10,9 +10,9 @@ TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """`organisations`: name → role, "" where it is not told; `role` is the token's.
+    """`organisations`: name → role, "" if unknown; `role` is the token's.
 
-    `writable` holds what a fine-grained token may write: names of accounts and of repositories.
+    `writable` are the accounts and repositories that a fine-grained token may write to.
     """
 
     name: str
@@ -22,9 +22,9 @@ class Account:
 
 
 def sign_in(token: str | None) -> str:
-    """The token to publish with: the one given, else what `hf auth login` or HF_TOKEN left.
+    """The given token, else the one of `hf auth login` or HF_TOKEN.
 
-    On a Space those are its owner's, not the visitor's, so they are not taken there.
+    On a Space those belong to its owner, not to the visitor, so they are not used there.
     """
     from huggingface_hub import get_token
 
@@ -36,24 +36,23 @@ def sign_in(token: str | None) -> str:
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise PublishError(
-            "expected a token of the Hub, found something with other signs than letters, digits "
-            f"and _; copy it again from {TOKENS_PAGE}"
+            "expected a token of letters, digits and _, found other characters; copy it again from "
+            f"{TOKENS_PAGE}"
         )
     return token
 
 
 def read_account(answer: dict) -> Account:
     """From what the Hub's whoami answers."""
-    auth = answer.get("auth") or {}
-    token = auth.get("accessToken") or {}
-    scoped = (token.get("fineGrained") or {}).get("scoped") or []
+    token = (answer.get("auth") or {}).get("accessToken") or {}
+    scopes = (token.get("fineGrained") or {}).get("scoped") or []
     return Account(
         name=answer["name"],
         organisations={org["name"]: org.get("roleInOrg", "") for org in answer.get("orgs") or []},
         role=token.get("role", ""),
         writable=frozenset(
             str(scope.get("entity", {}).get("name")).casefold()
-            for scope in scoped
+            for scope in scopes
             if "repo.write" in scope.get("permissions", ())
         ),
     )
@@ -72,25 +71,27 @@ def full_name(repository: str, account: Account) -> str:
         valid = False
     if not valid:
         raise PublishError(
-            f"expected a repository's name like {account.name}/ants-bees, found {repository!r}; "
-            "use letters, digits, - _ and . in it, at most 96"
+            f"expected a repository name like {account.name}/ants-bees, found {repository!r}; "
+            "use at most 96 letters, digits, - _ and ."
         )
     mine = {known.casefold(): known for known in (account.name, *account.organisations)}
     if owner and owner.casefold() not in mine:
         places = ", ".join(f"{known}/" for known in mine.values())
         raise PublishError(
-            f"expected a place of yours ({places}), found {owner}/; publish as "
+            f"expected an account of yours ({places}), found {owner}/; publish as "
             f"{account.name}/{name}"
         )
     return f"{mine[owner.casefold()] if owner else account.name}/{name}"
 
 
 def check_rights(account: Account, repository: str) -> None:
-    """Raises PublishError where the token or the role is known not to suffice."""
+    """Raises PublishError if the token or the role is known not to suffice."""
     owner = repository.split("/")[0]
-    advice = f"make one that may write at {TOKENS_PAGE}, then run `hf auth login`"
+    advice = f"create one that may write at {TOKENS_PAGE}, then run `hf auth login`"
     if account.role == "read":
-        raise PublishError(f"expected a token that may write, found one that only reads; {advice}")
+        raise PublishError(
+            f"expected a token that may write, found one that can only read; {advice}"
+        )
     reach = {owner.casefold(), repository.casefold()}
     if account.role == "fineGrained" and not reach & account.writable:
         raise PublishError(
@@ -99,6 +100,6 @@ def check_rights(account: Account, repository: str) -> None:
         )
     if account.organisations.get(owner) == "read":
         raise PublishError(
-            f"expected a right to write in {owner}, found that {account.name} may only read "
+            f"expected the right to write in {owner}, found that {account.name} may only read "
             f"there; ask its admin, or publish to {account.name}/"
         )

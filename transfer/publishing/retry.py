@@ -1,62 +1,50 @@
-"""Asking the Hub again where it was busy: how often, how long to wait, and saying so."""
+"""Requests to the Hub with a deadline, sent again if the Hub was busy or the connection dropped."""
 
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from transfer import hub
 from transfer.errors import PublishError
+from transfer.publishing.events import Waiting
 
 Answer = TypeVar("Answer")
-TRIES = 4
-WAIT_SECONDS = 1.0  # before the second try, then twice as long each time
+PAUSES = (1.0, 2.0, 4.0)  # seconds before the second, third and last attempt
 LONGEST_WAIT_SECONDS = 300.0  # the window of the Hub's rate limits
 TICK_SECONDS = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """So many `seconds` are left before it is tried again; `why` is a sentence's end."""
-
-    seconds: float
-    why: str
-
-
-def asking(
+def retrying(
     call: Callable[[], Answer],
     seconds: float,
     should_stop: Callable[[], bool],
     *,
-    offline_at_once: bool = False,
+    fail_fast: bool = False,
+    find_result: Callable[[Exception], Generator[Waiting, None, Answer | None]] | None = None,
 ) -> Generator[Waiting, None, Answer]:
-    """Returns what `call` does; tries again where the Hub was busy or the connection dropped.
+    """Return what `call` returns, after up to four attempts of at most `seconds` each.
 
-    Each try has a deadline of `seconds`. `offline_at_once`: nobody there to connect to, or no
-    answer in time, ends it at the first try. Raises what the last try raised, or PublishError.
+    `fail_fast` ends it at the first attempt if nobody answers at all. After a failure `find_result`
+    may find out that the request took effect and only its answer was lost.
+    Raises what the last attempt raised, or PublishError.
     """
-    for pause in pauses():
+    for pause in (*PAUSES, None):
         check(should_stop)
         try:
             return hub.ask(call, seconds)
         except Exception as error:
-            if pause is None or (offline_at_once and is_away(error)) or not is_passing(error):
-                raise
             caught = error
-        yield from waiting(asked_pause(caught, pause), why(caught), should_stop)
+        if find_result and (result := (yield from find_result(caught))) is not None:
+            return result
+        if pause is None or not is_temporary(caught) or (fail_fast and is_away(caught)):
+            raise caught
+        yield from wait(requested_pause(caught, pause), reason(caught), should_stop)
     raise AssertionError("the last pause is None")
 
 
-def pauses() -> Iterator[float | None]:
-    """The seconds to wait after each try that failed; None after the last."""
-    for n in range(TRIES - 1):
-        yield WAIT_SECONDS * 2**n
-    yield None
-
-
-def waiting(seconds: float, why: str, should_stop: Callable[[], bool]) -> Iterator[Waiting]:
-    """Raises PublishError where the wait is too long or `should_stop` says so."""
+def wait(seconds: float, why: str, should_stop: Callable[[], bool]) -> Iterator[Waiting]:
+    """Yields about once a second. Raises PublishError if the wait is too long or is stopped."""
     if seconds > LONGEST_WAIT_SECONDS:
         raise PublishError(
             f"the Hub asks to wait {seconds:.0f} seconds, so nothing was published; publish again "
@@ -76,18 +64,18 @@ def check(should_stop: Callable[[], bool]) -> None:
         raise PublishError("stopped; nothing was published")
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may go well a little later."""
+def is_temporary(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error.__cause__, OfflineModeIsEnabled):
         return False
-    garbled = isinstance(error, json.JSONDecodeError)  # a proxy's page in place of an answer
+    garbled = isinstance(error, json.JSONDecodeError)  # a proxy's error page instead of an answer
     return garbled or hub.is_silence(error) or status_of(error) in (408, 429)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether there is nobody to ask: no connection, or no answer by the deadline."""
+    """Whether there was no connection, or no answer before the deadline."""
     from huggingface_hub.utils import httpx
 
     if not isinstance(error, hub.HubUnavailable):
@@ -96,14 +84,14 @@ def is_away(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that the Hub answered with, if it did."""
+    """The HTTP status of the Hub's answer, if there was one."""
     response = getattr(error, "response", None)
     if response is None and isinstance(error, hub.HubUnavailable):
         response = getattr(error.__cause__, "response", None)
     return getattr(response, "status_code", None)
 
 
-def asked_pause(error: BaseException, own: float) -> float:
+def requested_pause(error: BaseException, own: float) -> float:
     """The seconds that the Hub asks to wait, else `own`."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
@@ -116,8 +104,8 @@ def asked_pause(error: BaseException, own: float) -> float:
     return float(asked) if asked.isdigit() else own
 
 
-def why(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     status = status_of(error)
     if status == 429:
-        return "the Hub has had too many requests"
+        return "the Hub has received too many requests"
     return f"the Hub is busy (status {status})" if status else "the connection was lost"

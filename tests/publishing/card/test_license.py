@@ -6,7 +6,7 @@ import tests.hub_server
 from tests.hub_server import FRIEND
 from tests.publishing.card.cards import telling
 from transfer.publishing.card import is_public, licenses
-from transfer.publishing.card.license import choose_terms, identifier
+from transfer.publishing.card.license import choose_license, identifier
 
 DIGITS = {"source": "digits", "revision": "scikit-learn 1.9.1"}
 CARDS = {
@@ -52,7 +52,7 @@ def of(run, name: str, weights: str = "hub"):
 def test_the_hub_is_asked_for_a_data_sets_licence(name, licence, run, sets):
     assert licenses(of(run, name)) == ("bsd-3-clause", licence)
     if licence is None:
-        terms = choose_terms(of(run, name), None)
+        terms = choose_license(of(run, name), None)
         assert not terms.metadata and "No licence is stated" in terms.text
 
 
@@ -75,30 +75,32 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(mood, run, sets, impatient
 
 def test_a_permissive_body_leaves_the_images_licence(run, sets):
     for weights in ("hub", "random"):
-        assert choose_terms(of(run, "some/free", weights), None).metadata == {"license": "cc0-1.0"}
-    terms = choose_terms(telling(run, body={"weights": "hub"}, **DIGITS), None)
+        assert choose_license(of(run, "some/free", weights), None).metadata == {
+            "license": "cc0-1.0"
+        }
+    terms = choose_license(telling(run, body={"weights": "hub"}, **DIGITS), None)
     assert terms.metadata == {"license": "cc-by-4.0"} and "Alpaydin" in terms.text
 
 
 def test_a_body_for_research_makes_the_model_for_research(run, sets):
-    terms = choose_terms(of(run, "some/free", "bundled"), None)
+    terms = choose_license(of(run, "some/free", "bundled"), None)
     assert terms.metadata["license"] == "other"
     assert terms.metadata["license_name"] == "imagenet-terms"
     assert "Research only" in terms.text and "licence cc0-1.0" in terms.text
 
 
 def test_terms_of_their_own_are_linked(run, sets):
-    metadata = choose_terms(of(run, "some/other"), None).metadata
+    metadata = choose_license(of(run, "some/other"), None).metadata
     assert metadata["license"] == "other" and metadata["license_link"].endswith("/some/other")
 
 
 def test_a_body_from_a_file_has_unknown_terms(run, sets):
-    terms = choose_terms(of(run, "some/free", "file:mine.pth"), None)
+    terms = choose_license(of(run, "some/free", "file:mine.pth"), None)
     assert not terms.metadata and "not recorded" in terms.text
 
 
 def test_who_names_a_licence_decides(run, sets):
-    terms = choose_terms(of(run, "some/free", "bundled"), "mit")
+    terms = choose_license(of(run, "some/free", "bundled"), "mit")
     assert terms.metadata == {"license": "mit"} and "Published under **mit**" in terms.text
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import RunError
 from transfer.publishing.card.escape import as_line
-from transfer.publishing.card.license import checked_licence, choose_terms, is_public, licenses
+from transfer.publishing.card.license import checked_licence, choose_license, is_public, licenses
 from transfer.publishing.card.merge import (
     LICENSE_KEYS,
     merge_metadata,
@@ -22,7 +22,7 @@ from transfer.publishing.card.text import card_sections
 if TYPE_CHECKING:
     from transfer.publishing.bundle import Bundle
 
-__all__ = ["choose_terms", "is_public", "licenses", "write_card"]
+__all__ = ["choose_license", "is_public", "licenses", "write_card"]
 
 CARD = "README.md"
 CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
@@ -67,7 +67,7 @@ def _files(
     old, text = split_card(previous)
     wrote = wrote_before(text)
     chosen = checked_licence(license) if license else _chosen_before(old or {}, wrote)
-    terms, pictures = choose_terms(bundle.run, chosen), _draw(bundle, source_is_public)
+    terms, pictures = choose_license(bundle.run, chosen), _draw(bundle, source_is_public)
     data = card_metadata(bundle, repository, terms)
     sections = card_sections(bundle, repository, terms, frozenset(pictures), private=private)
     ours = _without_licence(data) if chosen else data  # a person chose, and it stays theirs

@@ -96,7 +96,7 @@ def identifier(licence: object) -> str | None:
     return name if IDENTIFIER.fullmatch(name) and "unknown" not in name else None
 
 
-def choose_terms(run: Run | None, chosen: str | None) -> License:
+def choose_license(run: Run | None, chosen: str | None) -> License:
     """`chosen` is the licence that a person named, which wins over what is known of the parts."""
     body, images = licenses(run) if run else (None, None)
     parts = _parts(run, images) if run else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer.errors import PublishError, SettingsError
-from transfer.publishing import Checked, Event, publishing
+from transfer.publishing import Checked, Event, PublishRequest, publish_events
 from transfer.publishing.card.license import identifier
 
 LONGEST_TOKEN = 2_000
@@ -28,16 +28,7 @@ class PublishForm:
 
 def sent(order: PublishForm, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """What is to be private goes into no repository that is open."""
-    events = publishing(
-        order.path,
-        order.repository,
-        what=order.what,
-        private=order.private,
-        license=order.licence,
-        token=order.token,
-        should_stop=should_stop,
-    )
-    with closing(events):
+    with closing(publish_events(as_request(order), should_stop)) as events:
         for event in events:
             if isinstance(event, Checked) and order.private and not event.private:
                 raise PublishError(
@@ -45,6 +36,17 @@ def sent(order: PublishForm, should_stop: Callable[[], bool]) -> Iterator[Event]
                     "choose another name, or take the tick from Private"
                 )
             yield event
+
+
+def as_request(order: PublishForm) -> PublishRequest:
+    return PublishRequest(
+        run=order.path,
+        repository=order.repository,
+        what=order.what,
+        private=order.private,
+        license=order.licence,
+        token=order.token,
+    )
 
 
 def checked_token(token: str | None) -> str | None:

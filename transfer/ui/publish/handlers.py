@@ -13,11 +13,12 @@ import gradio as gr
 from transfer import hub
 from transfer.errors import PublishError, SettingsError, TransferError
 from transfer.jobs import JobManager
-from transfer.publishing import Event, account
+from transfer.publishing import Event, account, write_files
 from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text as words
 from transfer.ui.publish.form import (
     PublishForm,
+    as_request,
     checked_licence,
     checked_repository,
     checked_token,
@@ -194,21 +195,9 @@ class PublishHandlers:
         )
 
     def _zip(self, visitor: str, order: PublishForm) -> Path:
-        from transfer.publishing import read_source
-        from transfer.publishing.bundle import write_bundle
-        from transfer.publishing.card import is_public, write_card
-
-        folder, source = self.downloads.new_folder(visitor), read_source(order.path)
-        public = is_public(source)
+        folder = self.downloads.new_folder(visitor)
         with TemporaryDirectory(dir=folder) as files:
-            made = write_bundle(source, order.what, files, public=public)
-            write_card(
-                made,
-                order.repository,
-                license=order.licence,
-                private=order.private,
-                source_is_public=public,
-            )
+            made = write_files(as_request(order), Path(files))
             name = order.repository.rpartition("/")[2]
             return zipped(made.folder, folder / f"{name}.zip")
 

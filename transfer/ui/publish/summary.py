@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transfer.errors import TransferError
 from transfer.publishing.bundle import WHATS, bundle_bytes
-from transfer.publishing.card.license import choose_terms, hub_set, is_public
+from transfer.publishing.card.license import choose_license, hub_set, is_public
 from transfer.publishing.redact import bare, published_record, published_report
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run
 from transfer.ui.shared.loaded_runs import cached_run
@@ -76,7 +76,7 @@ def known_of(path: Path) -> LicenseInfo:
 @lru_cache(maxsize=64)
 def _known(path: Path, changed: int, lately: int) -> LicenseInfo:
     run = cached_run(path)
-    terms = choose_terms(run, None).metadata
+    terms = choose_license(run, None).metadata
     licence = terms.get("license_name") or terms.get("license", "")
     return LicenseInfo(public=is_public(run), licence=licence)
 

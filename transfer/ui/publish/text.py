@@ -3,9 +3,8 @@
 import re
 from html import escape
 
-from transfer.publishing import Checked, Published, Sending, Verifying
+from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
-from transfer.publishing.retry import Waiting
 from transfer.ui.publish.queue import STOPPED, PublishTask
 from transfer.ui.publish.summary import CARD_BYTES, LicenseInfo, PublishSummary
 
@@ -129,7 +128,7 @@ def of_a_sign_in(sentence: str) -> str:
     """A sentence about a token, as it is for who signed in on a Space; what that may write to is
     what scope `contribute-repos` says."""
     sentence = re.sub(
-        r"make one that may write\b.*`hf auth login`",
+        r"create one that may write\b.*`hf auth login`",
         "it may write only to repositories that were made with it; publish under another name",
         sentence,
     )
@@ -171,11 +170,8 @@ def _progress(parcel: PublishTask) -> tuple[str, str, float | None]:
             return f"Waiting: {why}", f"Trying again in {seconds:.0f} s. {place}", None
         case Checked():
             return "All is ready", place, None
-        case Sending(done_bytes=done, total_bytes=total) if done < total:
-            told = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB. {place}"
-            return "Sending", told, done / max(total, 1)
-        case Sending():
-            return "All bytes are there; making one commit of them", place, 1.0
+        case Sending(total_bytes=total):
+            return f"Sending {size_of(total)}", place, None
         case Verifying():
             return "Published; reading it back", place, 1.0
     return "Making the files and asking the Hub", "This takes some seconds.", None

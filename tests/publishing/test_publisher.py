@@ -8,7 +8,7 @@ import pytest
 import transfer
 from tests.hub_server import FRIEND
 from tests.hub_writing import GIT_ATTRIBUTES
-from tests.publishing.sending import ID, at, contents, found, refused, save_tensors, send
+from tests.publishing.sending import ID, contents, found, number_of, refused, save_tensors, send
 from tests.tiny import picture
 from transfer.errors import RunError, SettingsError
 from transfer.publishing import Checked, Published, Sending, Verifying, publish
@@ -34,115 +34,95 @@ def test_a_run_becomes_a_private_repository_that_loads_again(run, writing, monke
     assert again == pytest.approx(scores, abs=1e-3)
 
 
-def test_the_whole_network_is_published_from_a_run_and_from_an_exported_folder(
+def test_the_complete_network_is_published_from_a_run_and_from_an_exported_folder(
     run, writing, tmp_path
 ):
     from transfer.publishing.timm_export import export
 
     exported = export(run, tmp_path / "exported")
-    _, whole = send(run, "me/whole", what="full", private=False)
+    _, complete = send(run, "me/complete", what="full", private=False)
     _, again = send(exported, "me/exported", private=False)
-    assert (whole.what, again.what) == ("full", "full")
-    assert "config.json" in whole.files and "config.json" in again.files
-    assert not writing.hub.repositories["models", "me/whole"].private
+    assert (complete.what, again.what) == ("full", "full")
+    assert "config.json" in complete.files and "config.json" in again.files
+    assert not writing.hub.repositories["models", "me/complete"].private
 
 
-def test_the_name_of_the_package_is_a_call_and_gives_what_was_published(small, writing):
+def test_the_same_again_makes_no_new_commit(small, writing):
     assert transfer.publish is publish
-    assert transfer.publish(small, ID, token=FRIEND).repository == ID
-
-
-def test_the_same_again_is_no_new_commit(small, writing):
-    _, first = send(small)
+    first = transfer.publish(small, ID, token=FRIEND)
     events, second = send(small)
     assert (second.commit, second.changed, writing.commits) == (first.commit, False, 1)
     assert not [event for event in events if isinstance(event, Sending)]
 
 
-def test_a_change_is_one_new_commit_and_what_a_person_added_stays(small, writing):
-    _, first = send(small)
-    repository = writing.hub.repositories["models", ID]
-    repository.files["notes.txt"] = b"mine"
-    repository.files["README.md"] = b"---\nlicense: mit\n---\nmy words"
+def test_a_change_is_one_commit_that_keeps_a_persons_files_and_deletes_our_old_ones(small, writing):
+    send(small)
+    files = writing.hub.repositories["models", ID].files
+    files |= {"notes.txt": b"mine", "README.md": b"---\nlicense: mit\n---\nmy words"}
+    files["config.json"] = b"{}"  # of a complete network
     save_tensors(small / "model.safetensors", 1.0)
-    _, second = send(small)
-    assert second.commit != first.commit and writing.commits == 2
+    send(small)
+    assert writing.commits == 2 and "config.json" not in found(writing)
     assert found(writing)["notes.txt"] == b"mine"
     assert found(writing)["README.md"] == b"---\nlicense: mit\n---\nmy words"
     assert found(writing)["model.safetensors"] == (small / "model.safetensors").read_bytes()
 
 
-def test_files_of_an_earlier_publish_that_no_longer_fit_leave_with_the_commit(small, writing):
-    send(small)
-    writing.hub.repositories["models", ID].files["config.json"] = b"{}"
-    send(small)
-    assert "config.json" not in found(writing) and writing.commits == 2
-
-
-def test_an_existing_repository_keeps_its_visibility_and_it_is_said(small, writing):
-    writing.hub.add("models", ID, {".gitattributes": GIT_ATTRIBUTES}, private=False)
-    events, published = send(small, private=True)
-    assert events[0].exists and not events[0].private and not published.private
-
-
-def test_a_moved_repository_is_published_to_under_its_new_name(small, writing):
-    writing.hub.add("models", "me/new", {".gitattributes": GIT_ATTRIBUTES})
+def test_an_existing_repository_keeps_its_visibility_and_its_new_name(small, writing):
+    writing.hub.add("models", "me/new", {".gitattributes": GIT_ATTRIBUTES}, private=False)
     writing.hub.moved["me/old"] = "me/new"
     try:
-        _, published = send(small, "me/old")
+        events, published = send(small, "me/old", private=True)
     finally:
         writing.hub.moved.clear()
+    assert events[0].exists and not events[0].private and not published.private
     assert published.repository == "me/new"
 
 
-def test_what_a_killed_publish_left_goes_with_the_next_and_what_is_under_way_stays(
-    small, writing, cache
-):
-    left, under_way = cache / "publish" / "left", cache / "publish" / "under-way"
-    for folder in (left, under_way):
-        (folder / "bundle").mkdir(parents=True)
-        (folder / "bundle" / "model.safetensors").write_bytes(b"whole")
+def test_leftovers_of_a_killed_publish_are_removed_by_the_next(small, writing, cache):
+    left, running = cache / "publish" / "left", cache / "publish" / "running"
+    for folder in (left, running):
+        (folder / "files").mkdir(parents=True)
     day_ago = time.time() - 25 * 3600
     os.utime(left, (day_ago, day_ago))
     send(small)
-    assert list((cache / "publish").iterdir()) == [under_way]
+    assert list((cache / "publish").iterdir()) == [running]
 
 
-def test_the_run_and_the_kind_are_looked_at_first(small, writing, tmp_path):
+def test_the_run_and_what_to_publish_are_checked_first(small, writing, tmp_path):
     assert "none called 'gone'" in refused(tmp_path / "gone", kind=RunError)
     assert "found 'body'" in refused(small, kind=SettingsError, what="body")
     assert not writing.seen
 
 
-def test_without_a_network_it_says_so_within_seconds(small, writing, hub, monkeypatch):
+def test_a_hub_that_is_away_silent_or_busy_is_reported_within_seconds(
+    small, writing, hub, monkeypatch
+):
     started = time.monotonic()
+    monkeypatch.setattr("transfer.publishing.hub_repository.REQUEST_SECONDS", 0.5)
     with hub.gone():
         assert "does not answer" in refused(small)
-    assert time.monotonic() - started < 5
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "unset HF_HUB_OFFLINE" in refused(small)
-
-
-def test_a_silent_hub_is_given_up_at_the_deadline(small, writing, hub, monkeypatch):
-    monkeypatch.setattr("transfer.publishing.REQUEST_SECONDS", 1.0)
     with hub.in_mood("silent"):
         assert "does not answer" in refused(small)
-    assert len(writing.seen) == 1
+    writing.forget()
+    writing.faults = {1: "503…"}
+    assert "is busy (status 503)" in refused(small)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "unset HF_HUB_OFFLINE" in refused(small)
+    assert time.monotonic() - started < 10
 
 
-def test_tokens_go_to_the_hub_alone_and_uploads_to_its_storage(small, writing):
-    send(small)
-    puts = [with_token for asked, with_token in writing.seen if asked.startswith("PUT")]
-    others = [with_token for asked, with_token in writing.seen if not asked.startswith("PUT")]
-    assert puts and not any(puts) and all(others)
-
-
-def test_nothing_of_the_token_stays_on_disk_or_in_logs(small, writing, cache, caplog, capfd):
-    writing.faults = {at(writing, small, "preupload"): "503"}
+def test_tokens_go_to_the_hub_alone_and_are_neither_stored_nor_logged(
+    small, writing, cache, caplog, capfd
+):
+    writing.faults = {number_of(writing, small, "preupload"): "503"}
     caplog.set_level(logging.DEBUG)
     logging.getLogger("huggingface_hub").propagate = True
     events, published = send(small)
     logging.getLogger("huggingface_hub").propagate = False
+    puts = [with_token for asked, with_token in writing.seen if asked.startswith("PUT")]
+    others = [with_token for asked, with_token in writing.seen if not asked.startswith("PUT")]
+    assert puts and not any(puts) and all(others)
     home = Path(os.environ["HF_HOME"])
     files = {**contents(cache), **contents(home), **found(writing)}
     assert not [name for name, data in files.items() if FRIEND.encode() in data]

@@ -1,0 +1,154 @@
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.hub_server import FRIEND, Repository
+from tests.hub_writing import GIT_ATTRIBUTES
+from tests.publishing.sending import (
+    ID,
+    contents,
+    expected,
+    found,
+    number_of,
+    refused,
+    requests,
+    send,
+)
+from transfer.errors import TransferError
+from transfer.publishing import PublishRequest, Waiting, publish_events
+from transfer.publishing.hub_repository import FileDigest
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize(
+    "fault",
+    ["lost", "403…"]
+    + [pytest.param(fault, marks=pytest.mark.full) for fault in ("503", "429", "cut", "409")],
+)
+def test_a_fault_at_any_request_leaves_all_or_nothing(fault, exists, small, writing, capfd, caplog):
+    count, everything, run_before = len(requests(writing, small)), expected(small), contents(small)
+    old = {".gitattributes": GIT_ATTRIBUTES, "report.json": b"old"} if exists else None
+    failures = []
+    for number in range(1, count + 1):
+        writing.hub.repositories.clear()
+        writing.objects.clear()
+        writing.forget()
+        if exists:
+            writing.hub.add("models", ID, dict(old), private=True)
+        writing.faults = {number: fault}
+        try:
+            send(small)
+        except TransferError as error:
+            failures.append(message := str(error))
+            empty = [{".gitattributes": GIT_ATTRIBUTES}] if "may remain" in message else []
+            committed = [everything] if "all files were sent" in message else []
+            assert found(writing) in [old, *empty, *committed], (number, writing.seen, error)
+            assert message and "\n" not in message
+            assert FRIEND not in message and "signature" not in message
+        else:
+            assert found(writing) == everything, number
+        assert writing.commits <= 1, number
+        assert contents(small) == run_before
+    if fault in ("503", "429", "cut", "lost"):
+        assert not failures
+    else:
+        assert len(failures) > count // 2
+    noise = caplog.text + "".join(capfd.readouterr())
+    assert FRIEND not in noise and "signature" not in noise
+
+
+def test_a_lost_answer_to_the_commit_makes_no_second_commit_even_if_a_stop_is_asked(small, writing):
+    asked = []
+    writing.faults = {number_of(writing, small, "/commit/main"): "lost"}
+    writing.before = {"/commit/main": lambda: asked.append(1)}
+    _, published = send(small, should_stop=lambda: bool(asked))
+    assert writing.commits == 1 and found(writing) == expected(small)
+    assert published.commit == writing.hub.repositories["models", ID].sha
+
+
+def test_what_somebody_else_commits_meanwhile_stays(small, writing):
+    writing.hub.add("models", ID, {"notes.txt": b"old"}, private=True)
+    theirs = {"notes.txt": b"new"}
+
+    def commit() -> None:
+        writing.put(replace(writing.hub.repositories["models", ID], files=theirs))
+
+    writing.before = {"/commit/main": commit}
+    assert "somebody else changed" in refused(small)
+    assert found(writing) == theirs
+
+
+def test_a_repository_that_is_not_empty_any_more_is_never_deleted(small, writing):
+    number = number_of(writing, small, "/commit/main")
+
+    def fill() -> None:
+        writing.hub.repositories["models", ID].files["notes.txt"] = b"mine"
+
+    writing.faults, writing.before = {number: "403"}, {"/commit/main": fill}
+    assert "holds files and stays" in refused(small)
+    assert found(writing)["notes.txt"] == b"mine"
+
+
+def test_a_private_publish_does_not_go_into_a_repository_that_became_public(small, writing):
+    def create() -> None:
+        writing.hub.add("models", ID, {".gitattributes": GIT_ATTRIBUTES}, private=False)
+
+    writing.before = {"repos/create": create}
+    assert "is public meanwhile" in refused(small)
+    assert found(writing) == {".gitattributes": GIT_ATTRIBUTES}
+
+
+@pytest.mark.parametrize("part", ["whoami", "PUT", "/commit/main"])
+def test_a_stop_leaves_the_hub_as_it_was(part, small, writing):
+    asked = []
+    writing.faults = {number_of(writing, small, part): "503"}
+    writing.before = {part: lambda: asked.append(part)}
+    assert refused(small, should_stop=lambda: bool(asked)) == "stopped; nothing was published"
+    assert found(writing) is None
+
+
+def test_an_upload_is_given_up_at_its_deadline(small, writing, monkeypatch):
+    monkeypatch.setattr("transfer.publishing.hub_repository.UPLOAD_SECONDS", 0.1)
+    monkeypatch.setattr("transfer.hub.SHOW_SECONDS", 0.05)
+    writing.before = {"PUT": lambda: time.sleep(1)}
+    assert "does not answer" in refused(small)
+    assert found(writing) is None
+
+
+def test_the_pause_that_the_hub_asks_for_is_reported_and_can_be_cancelled(small, writing):
+    number = number_of(writing, small, "/commit/main")
+    writing.faults, writing.retry_after = {number: "429"}, "200"
+    steps = publish_events(PublishRequest(run=small, repository=ID, token=FRIEND))
+    event = next(event for event in steps if isinstance(event, Waiting))
+    assert event.seconds == pytest.approx(200, abs=1) and "too many requests" in event.why
+    steps.close()
+    assert found(writing) is None
+
+
+def test_a_pause_of_minutes_is_not_waited_for(small, writing):
+    number = number_of(writing, small, "/commit/main")
+    writing.faults, writing.retry_after = {number: "429"}, "900"
+    assert "asks to wait 900 seconds" in refused(small)
+    assert found(writing) is None
+
+
+def test_a_commit_that_holds_something_else_is_reported(small, writing):
+    def spoil() -> None:
+        if writing.commits:
+            held = writing.hub.repositories["models", ID]
+            spoiled = type("Spoiled", (Repository,), {"sha": held.sha})
+            files = held.files | {"README.md": b"x"}
+            writing.hub.repositories["models", ID] = spoiled(
+                kind="models", id=ID, files=files, private=True, lfs=held.lfs
+            )
+
+    writing.before = {"/paths-info/": spoil}
+    assert "expected README.md" in refused(small)
+
+
+def test_digests_are_those_of_git_and_of_the_storage(tmp_path):
+    (tmp_path / "a").write_bytes(b"hello\n")
+    digest = FileDigest.of(tmp_path / "a")
+    assert digest.blob == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert digest.sha256.startswith("5891b5b522d5df086d0ff0b110fbd9d2")

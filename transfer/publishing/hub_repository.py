@@ -1,0 +1,256 @@
+"""A model repository on the Hub: created if it is missing, filled by one commit, compared after."""
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer import hub
+from transfer.errors import PublishError, TransferError
+from transfer.publishing.events import Sending, Waiting
+from transfer.publishing.retry import check, is_temporary, retrying, status_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.hf_api import ModelInfo, RepoFile
+
+REQUEST_SECONDS = 10.0
+CREATE_SECONDS = 30.0
+COMMIT_SECONDS = 120.0
+DOWNLOAD_SECONDS = 60.0
+UPLOAD_SECONDS = 120.0  # and the time that the bytes need on a slow line:
+SLOWEST_BYTES_A_SECOND = 50_000
+CONFLICTS = (409, 412)  # somebody else wrote meanwhile, or we did and the answer was lost
+UNTOUCHED = {".gitattributes"}  # what the Hub itself puts into a new repository
+TEXT_FILES = (".json", ".md")  # sent with the commit itself, not to the storage of large files
+# Files that this package may have published there before; those that do not belong to the new ones
+# are deleted by the same commit.
+OURS = {"run.json", "report.json", "config.json", "model.safetensors", "stages.safetensors"} | {
+    f"{name}.png" for name in ("curves", "confusion", "mistakes")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDigest:
+    """A file by its content: large files are stored by `sha256`, others by git's `blob` id."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    blob: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileDigest":
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256")
+        blob = hashlib.sha1(b"blob %d\0" % size + path.read_bytes(), usedforsecurity=False)
+        return cls(path=path, bytes=size, sha256=sha256.hexdigest(), blob=blob.hexdigest())
+
+    def is_same(self, held: "RepoFile | None") -> bool:
+        if held is None or held.size != self.bytes:
+            return False
+        return held.lfs.sha256 == self.sha256 if held.lfs else held.blob_id == self.blob
+
+
+class HubRepository:
+    """`head` is the newest commit, None before the repository exists; `names` are its files.
+
+    Methods that talk to the Hub are generators: they yield Waiting and return the answer.
+    """
+
+    def __init__(self, api: "HfApi", name: str, should_stop: Callable[[], bool]):
+        self.api, self.name, self.should_stop = api, name, should_stop
+        self.head: str | None = None
+        self.names: set[str] = set()
+        self.created = False
+        self.committing = False
+        self.commit_id: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.api.endpoint}/{self.name}"
+
+    def ask(self, call: Callable, seconds: float = 0, **more) -> Generator:
+        return retrying(call, seconds or REQUEST_SECONDS, self.should_stop, **more)
+
+    def look_up(self) -> Generator[Waiting, None, "ModelInfo | None"]:
+        """Find the repository, which may have been renamed; None if there is none."""
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+        try:
+            info = yield from self.ask(partial(self.api.model_info, self.name))
+        except GatedRepoError:  # a kind of RepositoryNotFoundError
+            raise
+        except RepositoryNotFoundError:
+            return None
+        self.name, self.head, self.names = info.id, info.sha, _names(info)
+        return info
+
+    def create(self, private: bool) -> Generator[Waiting, None, None]:
+        check(self.should_stop)
+        self.created = True  # perhaps even if no answer comes
+        create = partial(self.api.create_repo, self.name, private=private, exist_ok=True)
+        yield from self.ask(create, CREATE_SECONDS)
+        info = yield from self.look_up()
+        if info is None:
+            raise PublishError(
+                f"{self.name} exists, but this token may not see it; publish under another name"
+            )
+        if private and not info.private:
+            self.created = False  # somebody else was faster
+            raise PublishError(f"{self.name} is public meanwhile; publish under another name")
+
+    def download(self, name: str, folder: Path) -> Generator[Waiting, None, Path]:
+        """Into a folder of its own: private files must not enter a cache that others share."""
+        fetch = partial(
+            self.api.hf_hub_download, self.name, name, revision=self.head, local_dir=folder
+        )
+        return Path((yield from self.ask(fetch, DOWNLOAD_SECONDS)))
+
+    def commit(
+        self, files: dict[str, FileDigest], message: str
+    ) -> Generator[Waiting | Sending, None, str]:
+        """Return the commit that holds `files`: a new one, or `head` if it holds them already."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        held = yield from self._held(self.head, files)
+        self.commit_id = self.head if _holds(held, files) else None
+        if self.commit_id is None:
+            additions = [CommitOperationAdd(name, file.path) for name, file in files.items()]
+            yield Sending(total_bytes=sum(file.bytes for file in files.values()))
+            for addition in additions:
+                if not addition.path_in_repo.endswith(TEXT_FILES):
+                    self._upload(addition, files[addition.path_in_repo].bytes)
+            stale = sorted((OURS & held.keys()) - files.keys())
+            deletions = [CommitOperationDelete(name) for name in stale]
+            self.commit_id = yield from self._commit([*additions, *deletions], files, message)
+        self.should_stop = _never  # what follows only reads
+        return self.commit_id
+
+    def _upload(self, addition: "CommitOperationAdd", size: int) -> None:
+        """Store a large file; nobody sees it before the commit, so it can be given up any time.
+
+        One file after the other: several would use a thread pool that outlives Ctrl-C.
+        """
+        send = partial(self.api.preupload_lfs_files, self.name, [addition])
+        end = time.monotonic() + UPLOAD_SECONDS + size / SLOWEST_BYTES_A_SECOND
+        # huggingface_hub sends it again by itself while storage is busy
+        for _ in hub.watching(send, partial(self.api.model_info, self.name)):
+            check(self.should_stop)
+            if time.monotonic() > end:
+                raise hub.HubUnavailable
+
+    def _commit(
+        self, operations: list, files: dict[str, FileDigest], message: str
+    ) -> Generator[Waiting, None, str]:
+        def send() -> str:
+            self.committing = True
+            commit = self.api.create_commit(
+                self.name, operations, commit_message=message, parent_commit=self.head
+            )
+            return commit.oid
+
+        def find_result(error: Exception) -> Generator[Waiting, None, str | None]:
+            """The answer may have been lost: is the newest commit the one that was sent?"""
+            found = None
+            if is_temporary(error) or status_of(error) in CONFLICTS:
+                found = yield from self._newest_with(files)
+            self.committing = False
+            return found
+
+        return (yield from self.ask(send, COMMIT_SECONDS, find_result=find_result))
+
+    def _newest_with(self, files: dict[str, FileDigest]) -> Generator[Waiting, None, str | None]:
+        stop_asked, self.should_stop = self.should_stop, _never  # first find out what happened
+        try:
+            look = partial(self.api.model_info, self.name)
+            newest = (yield from self.ask(look)).sha
+            held = yield from self._held(newest, files)
+        except TransferError:
+            raise
+        except Exception:
+            raise PublishError(
+                f"the Hub stopped answering during the commit, so {self.url} may hold it or not; "
+                "look there, or publish again: nothing is sent twice"
+            ) from None
+        finally:
+            self.should_stop = stop_asked
+        return newest if _holds(held, files) else None
+
+    def first_difference(
+        self, files: dict[str, FileDigest]
+    ) -> Generator[Waiting, None, str | None]:
+        """The name of a file that is missing in the new commit or has other content there."""
+        held = yield from self._held(self.commit_id, files)
+        return next(
+            (name for name, file in files.items() if not file.is_same(held.get(name))), None
+        )
+
+    def _held(
+        self, commit: str, names: Iterable[str]
+    ) -> Generator[Waiting, None, dict[str, "RepoFile"]]:
+        """Those of `names` and of OURS that a commit holds."""
+        from huggingface_hub.hf_api import RepoFile
+
+        paths = sorted({*names, *OURS})
+        look = partial(self.api.get_paths_info, self.name, paths, revision=commit)
+        entries = yield from self.ask(look)
+        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+    def withdraw(self) -> str:
+        """Delete the repository if it was created here and is still empty; says what remains."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        if not self.created or self.commit_id:
+            return ""
+        try:
+            info = hub.ask(partial(self.api.model_info, self.name), REQUEST_SECONDS)
+            if _names(info) - UNTOUCHED:
+                return f"; {self.url} holds files and stays"
+            hub.ask(partial(self.api.delete_repo, self.name), REQUEST_SECONDS)
+        except RepositoryNotFoundError:
+            return ""
+        except Exception:
+            return f"; an empty repository may remain at {self.url}, delete it there"
+        return ""
+
+
+def _never() -> bool:
+    return False
+
+
+def _names(info: "ModelInfo") -> set[str]:
+    return {file.rfilename for file in info.siblings or ()}
+
+
+def _holds(held: dict[str, "RepoFile"], files: dict[str, FileDigest]) -> bool:
+    """Whether a commit holds exactly these files of ours, and perhaps some of the user's."""
+    same = all(file.is_same(held.get(name)) for name, file in files.items())
+    return same and not (OURS & held.keys()) - files.keys()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no warnings of huggingface_hub: they print addresses of uploads, which
+    are as good as a key."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    had_bars, verbosity = not are_progress_bars_disabled(), logging.get_verbosity()
+    disable_progress_bars()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            enable_progress_bars()
