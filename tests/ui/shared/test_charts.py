@@ -1,10 +1,8 @@
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
-from PIL import Image
-
 from tests.ui.history import epoch, history
-from transfer.ui.shared.charts import bars, charts, thumbnails
+from transfer.ui.shared.charts import bars, charts
 
 
 def svgs(page: str) -> list[ElementTree.Element]:
@@ -59,7 +57,6 @@ def test_nothing_is_drawn_before_there_is_a_line_but_its_place_is_kept():
 def test_names_cannot_carry_markup():
     name = "<script>alert(1)</script>"
     assert "<script>" not in bars({name: 3})
-    assert "<script>" not in thumbnails([(Image.new("RGB", (9, 9)), name)])
 
 
 def test_bars_end_at_the_largest_class_and_tell_how_many_are_left_out():

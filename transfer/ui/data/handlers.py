@@ -16,7 +16,8 @@ from transfer.settings import TrainingSettings
 from transfer.ui.data.checks import findings, progress
 from transfer.ui.data.summaries import SummaryCache
 from transfer.ui.data.uploads import UploadHandlers
-from transfer.ui.shared.charts import bars, thumbnails
+from transfer.ui.shared.charts import bars
+from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
 SAMPLES = 12

@@ -13,8 +13,8 @@ from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.presets import PRESETS
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.jobs import JobManager
-from transfer.ui.shared.charts import thumbnails
 from transfer.ui.shared.downloads import Downloads
+from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"

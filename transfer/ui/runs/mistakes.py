@@ -7,7 +7,7 @@ from transfer.data.image import load_image
 from transfer.data.source import load_splits
 from transfer.errors import TransferError
 from transfer.runs.run import Run, read_run
-from transfer.ui.shared.charts import thumbnails
+from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
 TITLE = "<h3>Most confident mistakes</h3>"

@@ -1,18 +1,13 @@
 """Charts of a training as SVG and HTML, in the page's own colours, light and dark."""
 
-import base64
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from PIL import Image
-
 from transfer import events
 from transfer.settings import BLOCKS
 
-THUMBNAIL = 128
 WIDTH, HEIGHT = 330, 214
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 32
 PHASE_TITLES = {"warm-up": "1 · Warm-up", "fine-tune": "2 · Fine-tune"}
@@ -193,24 +188,3 @@ def bars(counts: dict[str, int], at_most: int = 20) -> str:
     )
     more = f"<p>and {len(counts) - at_most} more classes</p>" if len(counts) > at_most else ""
     return f'<ul class="bars">{rows}</ul>{more}'
-
-
-def thumbnails(pictures: list[tuple[Image.Image, str]]) -> str:
-    """RGB pictures with a word under each, inside the page: nothing of them is kept on disk."""
-    figures = "".join(
-        f'<figure><img src="{_inline(picture)}" alt="{escape(word)}"><figcaption>{escape(word)}'
-        "</figcaption></figure>"
-        for picture, word in pictures
-    )
-    return f'<div class="thumbnails">{figures}</div>'
-
-
-def _inline(picture: Image.Image) -> str:
-    """A data URL; tiny pictures grow by whole pixels, so that these can be seen."""
-    picture = picture.copy()
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    times = max(1, THUMBNAIL // max(picture.size))
-    size = (picture.width * times, picture.height * times)
-    file = io.BytesIO()
-    picture.resize(size, Image.Resampling.NEAREST).save(file, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
