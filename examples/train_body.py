@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from transfer.cache.store import open_store
-from transfer.cli.main import Config, ImageColumn, LabelColumn, Source
+from transfer.cli.options import Config, ImageColumn, LabelColumn, Source
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import open_dataset
 from transfer.data.splits import limit_per_class, with_all_splits

@@ -127,7 +127,7 @@ def test_the_list_for_people_names_all_kinds(private, fetch, capsys):
 def test_images_in_use_are_not_cleared(private, capsys):
     images = open_hub(private)
     app(["cache", "--clear"], standalone_mode=False)
-    assert "removed 0 MB; 1 are in use and stay" in capsys.readouterr().out
+    assert "removed 0 MB; 1 in use, not removed" in capsys.readouterr().out
     assert images.splits["train"].read(2)
     del images
     told(capsys, "--clear")

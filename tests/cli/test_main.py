@@ -1,21 +1,23 @@
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.data.checks.pictures import photo
+from tests.test_events import EXAMPLES
 from tests.tiny import draw_classes, picture
 from transfer.cli import main as cli
 from transfer.cli.interrupt import lasting_interrupt
+from transfer.events import RunSaved
+from transfer.settings import HeadSettings, PhaseSettings, TrainingSettings
 
-TINY = ["--weights", "bundled", "--image-size", "32", "--limit-per-class", "6"]
-SHORT = ["--head-epochs", "2", "--finetune-epochs", "1"]
+ODD = os.fsdecode(b"caf\xe9\x1b[2J.png")  # not UTF-8, and it would clear the screen
 
 
 def run(capsys, monkeypatch, *arguments):
@@ -27,190 +29,159 @@ def run(capsys, monkeypatch, *arguments):
     return ended.value.code, captured.out, captured.err
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """(source, run, what --json printed, stderr) of one small training of the real VGG16."""
-    folder = tmp_path_factory.mktemp("cli")
-    source = draw_classes(folder / "source")
-    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(folder / "run")]
-    done = subprocess.run(
-        [*command, *TINY, *SHORT, "--json"], capture_output=True, text=True, check=True
-    )
-    return source, folder / "run", json.loads(done.stdout.splitlines()[-1]), done.stderr
+@pytest.fixture
+def command(capsys, monkeypatch):
+    return lambda *arguments: run(capsys, monkeypatch, *arguments)
 
 
-def test_train_prints_the_contract_as_its_last_line(trained):
-    _, run_folder, result, told = trained
-    assert result["run"] == str(run_folder)
-    assert result["weights"] == "bundled"
-    assert [phase["name"] for phase in result["phases"]] == [
-        "cache",
-        "features",
-        "warm-up",
-        "fine-tune",
-    ]
+def test_train_prints_its_contract_as_the_last_line(command, tmp_path):
+    source, out = draw_classes(tmp_path / "source", each=6), tmp_path / "run"
+    options = ["--weights", "bundled", "--image-size", 32, "--head", "avg-8"]
+    options += ["--head-epochs", 2, "--finetune-epochs", 1]
+    status, printed, err = command("train", source, "--out", out, *options, "--json")
+    result = json.loads(printed.splitlines()[-1])
+    assert (status, result["run"], result["weights"]) == (0, str(out), "bundled")
+    names = [phase["name"] for phase in result["phases"]]
+    assert names == ["cache", "features", "warm-up", "fine-tune"]
     assert result["original_head_parameters"] == 123_642_856 > 50 * result["head_parameters"]
-    assert 0 <= result["accuracy_interval"][0] <= result["accuracy"]
-    assert result["accuracy"] <= result["accuracy_interval"][1] <= 1
+    low, high = result["accuracy_interval"]
+    assert 0 <= low <= result["accuracy"] <= high <= 1
     assert result["peak_rss_bytes"] > 100e6
-    assert "Warm-up epoch 1/2" in told
-    assert "left" in told
+    assert "Warm-up epoch 1/2" in err and "left" in err
 
 
-def test_classify_prints_one_object_a_line_and_exits_1_on_a_bad_file(trained, capsys, monkeypatch):
-    source, run_folder, _, _ = trained
-    photo = next(source.rglob("*.png"))
-    bad = source.parent / "notes.jpg"
+@pytest.fixture
+def trained_with(monkeypatch):
+    """What `training_events` was called with; nothing is trained."""
+    calls = []
+
+    def training_events(source, *, should_stop, **options):
+        calls.append((source, options))
+        yield next(event for event in EXAMPLES if isinstance(event, RunSaved))
+
+    monkeypatch.setattr("transfer.training.recipe.training_events", training_events)
+    return calls
+
+
+def test_every_option_of_train_becomes_a_setting(command, trained_with):
+    options = "--method finetune --weights random --image-size 64 --head flatten-16 --seed 7"
+    options += " --precision fp32 --no-class-weights --effort quick --unfreeze block4 --resume"
+    options += " --head-epochs 3 --finetune-epochs 4 --head-lr 0.1 --finetune-lr 0.2"
+    options += " --optimizer sgd --target-accuracy 0.9 --limit-per-class 5 --image-column i"
+    options += " --label-column l --config c"
+    assert command("train", "digits", "--out", "R", *options.split())[0] == 0
+    settings = TrainingSettings(
+        **{"weights": "random", "image_size": 64, "seed": 7, "precision": "fp32"},
+        head=HeadSettings(pooling="flatten", hidden=(16,)),
+        **{"try_heads": False, "class_weights": False, "effort": "quick", "unfreeze": "block4"},
+        warm_up=PhaseSettings(epochs=3, learning_rate=0.1, optimizer="sgd"),
+        fine_tune=PhaseSettings(epochs=4, learning_rate=0.2, optimizer="sgd"),
+        **{"target_accuracy": 0.9, "limit_per_class": 5},
+        **{"image_column": "i", "label_column": "l", "config": "c"},
+    )
+    ((source, found),) = trained_with
+    assert (source, found["settings"], found["resume"]) == ("digits", settings, True)
+    defaults = dataclasses.asdict(TrainingSettings())
+    unused = {k for k, v in dataclasses.asdict(settings).items() if v == defaults[k]}
+    assert unused == {"method", "architecture", "views"}  # no options, but for --method
+
+
+def test_classify_prints_one_object_a_line_and_exits_with_1_on_a_bad_file(
+    run, command, stripes, tmp_path
+):
+    good, bad = next(stripes.rglob("*.png")), tmp_path / "notes.jpg"
     bad.write_text("no picture")
-    status, out, _ = run(capsys, monkeypatch, "classify", run_folder, photo, bad, "--json")
-    good, failed = [json.loads(line) for line in out.splitlines()]
-    assert status == 1
-    assert good["path"] == str(photo)
-    assert sum(p["score"] for p in good["predictions"]) == pytest.approx(1, abs=1e-5)
-    assert failed["path"] == str(bad)
+    status, out, _ = command("classify", run.path, good, bad, "--json")
+    found, failed = [json.loads(line) for line in out.splitlines()]
+    assert status == 1 and (found["path"], failed["path"]) == (str(good), str(bad))
+    assert sum(p["score"] for p in found["predictions"]) == pytest.approx(1, abs=1e-5)
     assert "no image" in failed["error"]
 
 
-def test_classify_writes_a_table(trained, capsys, monkeypatch, tmp_path):
-    source, run_folder, _, _ = trained
-    photos = sorted(source.rglob("*.png"))[:3]
-    table = tmp_path / "table.csv"
-    status, out, _ = run(
-        capsys, monkeypatch, "classify", run_folder, *photos, "--top", "1", "--csv", table
-    )
+def test_classify_writes_a_table(run, command, stripes, tmp_path):
+    photos, table = sorted(stripes.rglob("*.png"))[:3], tmp_path / "table.csv"
+    status, out, _ = command("classify", run.path, *photos, "--top", "1", "--csv", table)
     rows = list(csv.DictReader(table.open()))
     assert (status, out) == (0, "")
     assert [row["path"] for row in rows] == [str(photo) for photo in photos]
     assert all(0 < float(row["score_1"]) <= 1 and row["label_1"] for row in rows)
 
 
-def test_evaluate_gives_the_accuracy_of_the_report(trained, capsys, monkeypatch):
-    source, run_folder, result, _ = trained
-    status, out, _ = run(capsys, monkeypatch, "evaluate", run_folder, source, "--json")
-    assert status == 0
-    assert json.loads(out)["accuracy"] == result["accuracy"]
-
-
-def test_evaluate_says_that_its_own_source_has_changed(trained, capsys, monkeypatch, tmp_path):
-    source, run_folder, _, _ = trained
-    picture(0, 77).save(source / "across" / "more.png")
+def test_evaluate_gives_the_report_s_accuracy_and_notes_a_changed_source(run, command, stripes):
+    status, out, err = command("evaluate", run.path, stripes, "--json")
+    assert (status, err, json.loads(out)["accuracy"]) == (0, "", run.accuracy)
+    added = stripes / "across" / "more.png"
+    picture(0, 77).save(added)
     try:
-        status, out, err = run(capsys, monkeypatch, "evaluate", run_folder, source, "--json")
+        _, out, err = command("evaluate", run.path, stripes, "--json")
     finally:
-        (source / "across" / "more.png").unlink()
+        added.unlink()
     found = json.loads(out)
-    assert (status, found["held_out"], err) == (0, False, f"note: {found['note']}\n")
+    assert found["held_out"] is False and err == f"note: {found['note']}\n"
 
 
-ODD = os.fsdecode(b"caf\xe9\x1b[2J.png")
-
-
-@pytest.fixture
-def odd(tmp_path):
-    """Stripes taken for another class, in files whose names are no UTF-8 and clear the screen."""
+def test_names_that_a_terminal_would_act_on_are_escaped(run, command, tmp_path):
+    """Stripes of another class, in files with odd names."""
     draw_classes(tmp_path / "odd" / "train", each=2)
-    draw_classes(tmp_path / "odd" / "test", each=2)
-    across = tmp_path / "odd" / "test" / "across"
+    across = draw_classes(tmp_path / "odd" / "test", each=2) / "across"
     for kind in (1, 2):
         picture(kind, 50).save(across / f"{kind}{ODD}")
     (across / f"3{ODD}").write_bytes(b"")
-    return tmp_path / "odd"
-
-
-def test_evaluate_prints_names_that_a_terminal_would_act_on(trained, odd, capsys, monkeypatch):
-    _, run_folder, _, _ = trained
-    status, out, err = run(capsys, monkeypatch, "evaluate", run_folder, odd)
-    assert status == 0 and r"mistake: test/across/1caf\udce9\x1b[2J.png: across" in out
+    status, out, err = command("evaluate", run.path, tmp_path / "odd")
+    assert status == 0 and r"mistake: test/across/1caf\udce9\x1b[2J.png: across predicted" in out
     assert r"skipped: test/across/3caf\udce9\x1b[2J.png: the file is empty" in err
     assert "\x1b" not in out + err
-
-
-def test_classify_prints_and_writes_names_that_are_no_utf_8(
-    trained, odd, capsys, monkeypatch, tmp_path
-):
-    _, run_folder, _, _ = trained
-    photos = [odd / "test" / "across" / f"{number}{ODD}" for number in (1, 3)]
-    status, out, err = run(capsys, monkeypatch, "classify", run_folder, *photos)
+    photos = [across / f"{number}{ODD}" for number in (1, 3)]
+    status, out, err = command("classify", run.path, *photos)
     assert status == 1 and r"1caf\udce9\x1b[2J.png: " in out and r"3caf\udce9\x1b[2J.png: " in err
     assert "\x1b" not in out + err
-    table = tmp_path / "table.csv"
-    status, _, _ = run(capsys, monkeypatch, "classify", run_folder, *photos, "--csv", table)
-    assert status == 1 and table.read_bytes().count(b"caf\xe9\x1b[2J.png") == 2
+    command("classify", run.path, *photos, "--csv", tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes().count(b"caf\xe9\x1b[2J.png") == 2
 
 
 @pytest.fixture
 def spoiled(tmp_path):
-    """A folder with one broken file and a test picture that is trained on."""
+    """A folder with one broken file and a test picture that is also trained on."""
     for split, seed in (("train", 0), ("test", 50)):
         for kind, name in enumerate(("cat", "dog")):
             (tmp_path / "pets" / split / name).mkdir(parents=True)
             for number in range(6):
-                picture = photo(seed + 10 * kind + number)
-                picture.save(tmp_path / "pets" / split / name / f"{number}.png")
-    (tmp_path / "pets/train/dog/6.png").write_bytes(b"")
+                drawn = photo(seed + 10 * kind + number)
+                drawn.save(tmp_path / "pets" / split / name / f"{number}.png")
+    (tmp_path / "pets/train/dog" / ODD).write_bytes(b"")
     photo(3).resize((80, 60)).save(tmp_path / "pets/test/cat/9.jpg", quality=80)
     return tmp_path / "pets"
 
 
-def test_inspect_tells_counts_and_problems(spoiled, capsys, monkeypatch):
-    status, out, err = run(capsys, monkeypatch, "inspect", spoiled, "--json")
+def test_inspect_reports_counts_and_problems(spoiled, command):
+    status, out, err = command("inspect", spoiled, "--json")
     found = json.loads(out)
     assert (status, len(out.splitlines())) == (0, 1)
     assert found["source"] == str(spoiled) and len(found["revision"]) == 16
     assert (found["image_column"], found["label_column"]) == (None, None)
     assert found["splits"] == {"test": 13, "train": 13}
     assert found["classes"] == {"cat": 13, "dog": 13}
-    assert found["problems"] == [
-        {"where": "train/dog/6.png", "why": "the file is empty; save it anew"},
-        {
-            "where": "train/cat/3.png",
-            "why": "nearly the same picture as test/cat/9.jpg, so the test would flatter",
-        },
-    ]
+    broken, twice = found["problems"]
+    assert broken == {"where": f"train/dog/{ODD}", "why": "the file is empty; save it anew"}
+    assert twice["where"] == "train/cat/3.png" and "test/cat/9.jpg" in twice["why"]
     assert {"counts", "sizes", "balance", "duplicates"} < set(found)
-    assert "looked at 26 images" in err
+    assert "Checked 26 images" in err
 
 
-def test_inspect_prints_a_table_and_what_is_wrong(spoiled, capsys, monkeypatch):
-    status, out, _ = run(capsys, monkeypatch, "inspect", spoiled)
-    shown = out.splitlines()
-    assert (status, len(shown)) == (0, 9)
-    assert shown[1:5] == [
-        "class  test  train",
-        "cat       7      6",
-        "dog       6      7",
-        "all      13     13",
-    ]
-    assert shown[7] == "problem: train/dog/6.png: the file is empty; save it anew"
-
-
-def test_inspect_prints_names_that_are_not_unicode(spoiled, capsys, monkeypatch):
-    broken = spoiled / "train/dog/6.png"
-    broken.rename(broken.with_name(os.fsdecode(b"caf\xe9.png")))
-    status, out, _ = run(capsys, monkeypatch, "inspect", spoiled)
-    assert status == 0 and r"train/dog/caf\udce9.png" in out
-
-
-def test_inspect_refuses_a_single_class(capsys, monkeypatch, tmp_path):
-    source = draw_classes(tmp_path / "source", classes=("across",))
-    status, out, err = run(capsys, monkeypatch, "inspect", source)
-    assert (status, out) == (1, "")
-    assert err == "error: expected at least 2 classes, found across; add images of another\n"
+def test_inspect_prints_a_table_and_the_problems(spoiled, command):
+    status, out, _ = command("inspect", spoiled)
+    table = ["class  test  train", "cat       7      6", "dog       6      7", "all      13     13"]
+    assert status == 0 and out.splitlines()[1:5] == table
+    assert r"problem: train/dog/caf\udce9\x1b[2J.png: the file is empty" in out
 
 
 BAD = {
     "no command": ([], 2),
-    "unknown command": (["paint"], 2),
-    "no out": (["train", "digits"], 2),
     "no number": (["train", "digits", "--out", "R", "--seed", "x"], 2),
-    "missing folder": (["train", "nowhere", "--out", "R"], 1),
-    "missing folder of a path": (["train", "./no/where/", "--out", "R"], 1),
-    "unknown id": (["train", "nobody/nothing", "--out", "R"], 1),
     "unknown optimizer": (["train", "digits", "--out", "R", "--optimizer", "adamz"], 2),
     "unknown block": (["train", "digits", "--out", "R", "--unfreeze", "block9"], 2),
-    "unknown method": (["train", "digits", "--out", "R", "--method", "magic"], 2),
-    "image size": (["train", "digits", "--out", "R", "--image-size", "7"], 2),
-    "target": (["train", "digits", "--out", "R", "--target-accuracy", "90"], 2),
+    "missing folder": (["train", "./no/where/", "--out", "R"], 1),
+    "unknown id": (["train", "nobody/nothing", "--out", "R"], 1),
     "weights": (["train", "digits", "--out", "R", "--weights", "gone.safetensors"], 1),
     "no run": (["classify", "nowhere", "photo.jpg"], 1),
     "inspect nothing": (["inspect", "nowhere"], 1),
@@ -218,63 +189,33 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_one_clear_line(case, capsys, monkeypatch, tmp_path, hub):
+def test_bad_input_gets_one_clear_line(case, command, monkeypatch, tmp_path, hub):
     arguments, wanted = BAD[case]
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, monkeypatch, *arguments)
+    status, out, err = command(*arguments)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert (status, out) == (wanted, "")
-    assert len(errors) == 1
-    assert "Traceback" not in err
-    assert str(tmp_path) not in err
+    assert (status, out, len(errors)) == (wanted, "", 1)
+    assert "Traceback" not in err and str(tmp_path) not in err
     assert not (tmp_path / "R").exists()
 
 
-def test_ctrl_c_leaves_130_and_no_half_written_run(tmp_path):
-    source = draw_classes(tmp_path / "source", each=40)
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(out)]
-    process = subprocess.Popen(
-        [*command, "--weights", "bundled", "--finetune-epochs", "500", "--image-size", "64"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    for line in process.stderr:
-        if "Warm-up epoch 2" in line:
-            break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest.endswith("error: interrupted; nothing was kept\n")
-    assert "Traceback" not in rest
-    assert not out.exists()
-
-
-def test_ctrl_c_with_resume_keeps_what_was_learned_and_the_same_command_goes_on(tmp_path):
-    source = draw_classes(tmp_path / "source")
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(out), *TINY]
-    command += ["--head", "avg-8", "--unfreeze", "none", "--head-epochs", "3000", "--resume"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_ends_with_130_and_the_checkpoint_stays(tmp_path):
+    source, out = draw_classes(tmp_path / "source"), tmp_path / "run"
+    arguments = [sys.executable, "-m", "transfer", "train", str(source), "--out", str(out)]
+    arguments += ["--weights", "bundled", "--image-size", "32", "--limit-per-class", "6"]
+    arguments += ["--head", "avg-8", "--unfreeze", "none", "--head-epochs", "3000", "--resume"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "Warm-up epoch 2" in line:
             break
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest.endswith("error: interrupted; the same command goes on from here\n")
-    assert "Traceback" not in rest
-    assert (out / "checkpoint" / "training.safetensors").exists()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    told = next((line for line in process.stderr if "Resuming after" in line), "")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert told.startswith("Resuming after warm-up epoch ")
+    assert process.returncode == 130 and "Traceback" not in rest
+    assert rest.endswith("error: interrupted; run the same command again to resume\n")
+    assert (out / "checkpoint").is_dir() and not (out / "run.json").exists()
 
 
-def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():
+def test_a_lost_interrupt_is_raised_again_at_the_next_check():
     before = signal.getsignal(signal.SIGINT)
     with lasting_interrupt() as check:
         assert check() is False
@@ -283,3 +224,12 @@ def test_an_interrupt_that_was_lost_comes_again_at_the_next_check():
         with pytest.raises(KeyboardInterrupt):
             check()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_without_resume_ctrl_c_says_that_nothing_was_saved(command, monkeypatch):
+    def training_events(*_, **__):
+        yield signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("transfer.training.recipe.training_events", training_events)
+    status, out, err = command("train", "digits", "--out", "R")
+    assert (status, out) == (130, "") and err.endswith("error: interrupted; nothing was saved\n")

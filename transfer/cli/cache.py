@@ -1,4 +1,4 @@
-"""The command `cache`: what is kept between trainings, and how to be rid of it."""
+"""The command `cache`: what is cached between trainings, and how to remove it."""
 
 import json
 import time
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all that is kept and not in use.")
+        bool, typer.Option("--clear", help="Remove everything that is not in use.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Say what is kept of images that trainings have seen, and of models, data sets and bodies that
-    were fetched from the Hub; where, and how large it is."""
+    """List cached features, and models, datasets and pretrained bodies downloaded from the Hub,
+    with their folders and sizes."""
     from transfer.cache.downloads import open_bodies, open_data_sets, open_models
     from transfer.cache.store import open_store
 
@@ -28,25 +28,24 @@ def cache(
         "bodies": open_bodies(),
     }
     cleared = [store.clear() for store in stores.values()] if clear else []
-    found = {name: _kept(store) for name, store in stores.items()}
-    del found["bodies"]["limit_bytes"]  # they are few
-    told = found["features"] | found
-    del told["features"]
+    listed = {name: _listed(store) for name, store in stores.items()}
+    del listed["bodies"]["limit_bytes"]  # there are only a few
+    result = listed.pop("features") | listed
     if clear:
-        told["removed_bytes"] = sum(removed for removed, _ in cleared)
+        result["removed_bytes"] = sum(removed for removed, _ in cleared)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(result))
         return
     if clear:
-        busy = sum(left for _, left in cleared)
-        left = f"; {busy} are in use and stay" if busy else ""
-        print(f"removed {told['removed_bytes'] / 1e6:.0f} MB{left}")
-    for kept in found.values():
-        _print_kept(kept)
+        in_use = sum(left for _, left in cleared)
+        left = f"; {in_use} in use, not removed" if in_use else ""
+        print(f"removed {result['removed_bytes'] / 1e6:.0f} MB{left}")
+    for store in (result, *listed.values()):
+        _print_store(store)
 
 
-def _kept(store: "Store") -> dict:
-    """The newest first."""
+def _listed(store: "Store") -> dict:
+    """Newest entries first."""
     return {
         "folder": str(store.folder),
         "bytes": store.bytes,
@@ -55,9 +54,9 @@ def _kept(store: "Store") -> dict:
     }
 
 
-def _print_kept(kept: dict) -> None:
-    most = f" of at most {kept['limit_bytes'] / 1e6:.0f}" if "limit_bytes" in kept else ""
-    print(f"{kept['folder']}: {kept['bytes'] / 1e6:.0f}{most} MB")
-    for entry in kept["entries"]:
+def _print_store(store: dict) -> None:
+    most = f" of at most {store['limit_bytes'] / 1e6:.0f}" if "limit_bytes" in store else ""
+    print(f"{store['folder']}: {store['bytes'] / 1e6:.0f}{most} MB")
+    for entry in store["entries"]:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["used"]))
         print(f"{entry['bytes'] / 1e6:8.0f} MB  {used}  {entry['what']}")

@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost."""
+"""Ctrl-C that is never lost."""
 
 import signal
 import threading
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with one line on what was left; the command line's own library would lose the line
-    of a KeyboardInterrupt."""
+    """Ctrl-C, with one line for the user. Click drops the message of a KeyboardInterrupt."""
 
 
 @contextmanager
-def lasting_interrupt(kept: str = "nothing was kept") -> Iterator[Callable[[], bool]]:
-    """A check that raises KeyboardInterrupt after Ctrl-C, even where the signal was ignored, as in
-    a script's background job, or was lost in a destructor; otherwise it returns False. What ends
-    with KeyboardInterrupt ends with Interrupted, which says what was `kept`."""
+def lasting_interrupt(outcome: str = "nothing was saved") -> Iterator[Callable[[], bool]]:
+    """A check that raises KeyboardInterrupt after Ctrl-C, else returns False.
+
+    Works where the signal was ignored (a script's background job) or the exception was lost (in a
+    destructor). A KeyboardInterrupt leaves as Interrupted, whose message names the `outcome`.
+    """
     interrupted = threading.Event()
 
     def note(*_) -> None:
@@ -30,7 +31,7 @@ def lasting_interrupt(kept: str = "nothing was kept") -> Iterator[Callable[[], b
     before = signal.signal(signal.SIGINT, note)
     try:
         yield check
-    except KeyboardInterrupt as stopped:
-        raise Interrupted(str(stopped) or f"interrupted; {kept}") from None
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error) or f"interrupted; {outcome}") from None
     finally:
         signal.signal(signal.SIGINT, before)

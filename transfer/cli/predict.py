@@ -1,0 +1,132 @@
+"""The commands that use a trained classifier: `classify` and `evaluate`."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transfer.cli.options import (
+    AsJson,
+    Config,
+    ImageColumn,
+    LabelColumn,
+    LimitPerClass,
+    RunOrRepository,
+    Source,
+)
+from transfer.errors import ImageError, SettingsError, TransferError
+from transfer.formatting import printable
+
+MISTAKES_PRINTED = 10
+
+
+def classify(
+    run: RunOrRepository,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    as_json: AsJson = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table instead.")] = None,
+) -> None:
+    """Classify pictures: one line a file, in order. Exits with 1 if a file cannot be read."""
+    from transfer.inference.loading import load
+
+    if as_json and csv_file:
+        raise SettingsError("expected one of --json and --csv, found both; choose one")
+    classifier = load(run)
+    rows = []
+    for path in paths:
+        try:
+            rows.append((path, classifier.classify(path, top), ""))
+        except ImageError as error:
+            rows.append((path, [], str(error)))
+        if not csv_file:
+            _print_row(*rows[-1], as_json)
+    if csv_file:
+        _write_csv(csv_file, rows, min(top, len(classifier.classes)))
+    if any(error for _, _, error in rows):
+        raise typer.Exit(1)
+
+
+def _print_row(path: Path, predictions: list, error: str, as_json: bool) -> None:
+    if as_json:
+        found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
+        print(json.dumps({"path": str(path)} | ({"error": error} if error else found)), flush=True)
+    elif error:
+        print(printable(f"error: {path}: {error}"), file=sys.stderr)
+    else:
+        best = ", ".join(f"{p.label} {p.score:.1%}" for p in predictions)
+        print(printable(f"{path}: {best}"), flush=True)
+
+
+def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
+    """File names are written byte for byte, whether they are UTF-8 or not."""
+    columns = [f"{name}_{i}" for i in range(1, top + 1) for name in ("label", "score")]
+    try:
+        with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", *columns, "error"])
+            for path, predictions, error in rows:
+                cells = [cell for p in predictions for cell in (p.label, f"{p.score:.6f}")]
+                cells += [""] * (len(columns) - len(cells))
+                writer.writerow([path, *cells, error])
+    except OSError as error:
+        raise TransferError(
+            f"the table {target.name!r} cannot be written ({error.strerror}); choose another place"
+        ) from None
+
+
+def evaluate(
+    run: RunOrRepository,
+    source: Source,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    limit_per_class: LimitPerClass = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a classifier on one split of a dataset. For the training's own dataset the options
+    default to those of the training."""
+    from transfer.inference.evaluate import evaluate
+    from transfer.inference.loading import load
+
+    report = evaluate(
+        load(run),
+        source,
+        split,
+        limit_per_class=limit_per_class,
+        image_column=image_column,
+        label_column=label_column,
+        config=config,
+    )
+    if note := report.get("note"):
+        print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(report))
+        return
+    for line in _report_lines(report):
+        print(printable(line))
+    for problem in report["skipped"]:
+        print(printable(f"skipped: {problem['where']}: {problem['why']}"), file=sys.stderr)
+
+
+def _report_lines(report: dict) -> Iterator[str]:
+    low, high = report["interval"]
+    yield (
+        f"accuracy {report['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}) on "
+        f"{report['images']} images"
+    )
+    for row in report["classes"]:
+        yield (
+            f"{row['label']}: precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
+            f"F1 {row['f1']:.3f}, support {row['support']}"
+        )
+    for mistake in report["mistakes"][:MISTAKES_PRINTED]:
+        yield (
+            f"mistake: {mistake['name']}: {mistake['label']} predicted as "
+            f"{mistake['predicted']} ({mistake['score']:.1%})"
+        )

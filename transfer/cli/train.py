@@ -1,0 +1,74 @@
+"""The command `train`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transfer.cli.interrupt import lasting_interrupt
+from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, LimitPerClass, Source
+from transfer.cli.progress import Progress
+from transfer.settings import TrainingSettings
+
+NOT_SETTINGS = ("source", "out", "resume", "as_json")
+PRINTS = os.environ.get("RANK", "0") == "0"  # one of the processes of `accelerate launch`
+
+
+def train(
+    context: typer.Context,
+    source: Source,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="A new folder for the run.")],
+    method: Annotated[str, typer.Option(help="finetune or features.")] = "finetune",
+    weights: Annotated[str, typer.Option(help="auto, hub, bundled, random or a file.")] = "auto",
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    head: Annotated[str, typer.Option(help="auto (tries several), or like avg-256.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    class_weights: Annotated[
+        bool | None, typer.Option(help="Weigh all classes equally; by default where uneven.")
+    ] = None,
+    effort: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
+    unfreeze: Annotated[str | None, typer.Option(help="block1 … block5, or none.")] = None,
+    head_epochs: Annotated[int | None, typer.Option(help="Most epochs of warm-up.")] = None,
+    finetune_epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tune.")] = None,
+    head_lr: Annotated[float | None, typer.Option(help="Learning rate of warm-up.")] = None,
+    finetune_lr: Annotated[float | None, typer.Option(help="Learning rate of fine-tune.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Any of timm's, by name.")] = None,
+    target_accuracy: Annotated[
+        float | None, typer.Option(help="Stop once validation accuracy reaches it (0 to 1).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For splits, head and order.")] = 0,
+    limit_per_class: LimitPerClass = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    config: Config = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Save checkpoints in RUN, and resume from them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a head on the frozen body, then fine-tune the body's upper blocks. The dataset and the
+    effort decide the options that are left out."""
+    # every parameter but these few is a setting of the same name
+    options = {name: v for name, v in context.params.items() if name not in NOT_SETTINGS}
+    settings = TrainingSettings.from_options(**options)
+    result = _train(source, settings, out=out, resume=resume)
+    if as_json and PRINTS:
+        print(json.dumps(result))
+
+
+def _train(source: str, settings: TrainingSettings, **options) -> dict:
+    """Train with progress on stderr; returns what `--json` prints."""
+    progress, event = Progress(), None
+    if PRINTS:
+        progress.say("Loading torch and timm")
+    from transfer.training.recipe import training_events
+
+    outcome = "run the same command again to resume" if options["resume"] else "nothing was saved"
+    with lasting_interrupt(outcome) as check:
+        for event in training_events(source, settings=settings, should_stop=check, **options):
+            check()
+            if PRINTS:
+                progress.report(event)
+    return event.result
