@@ -178,12 +178,12 @@ def try_it(album: Album) -> None:
     draw(page, FOUR)
     page.get_by_role("button", name="What is it?", exact=True).click()
     page.locator(".answer .best").wait_for()
-    page.get_by_role("radio", name="What it looked at", exact=True).check()
+    page.get_by_role("radio", name="Where the model looked", exact=True).check()
     page.get_by_text("no evidence").wait_for()
     time.sleep(SECONDS_TO_SETTLE)
     expect(page.locator(".shown").locator(BUSY)).to_have_count(0)
     album.desktop("try")
-    album.phone(page.get_by_role("radio", name="Best classes", exact=True))
+    album.phone(page.get_by_role("radio", name="Predictions", exact=True))
 
 
 def draw(page: Page, line: tuple[tuple[int, int], ...]) -> None:

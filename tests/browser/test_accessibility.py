@@ -20,7 +20,7 @@ MOST_STOPS = 120
 CONTROLS = {
     "Data": ["Images", "Show images", "Look for problems", "Train on these"],
     "Train": ["Fine-tune in two phases", "Balanced", "Unfreeze in phase 2", "Start training"],
-    "Try it": ["Run", "What is it?", "Best classes"],
+    "Try it": ["Run", "What is it?", "Predictions"],
     "Publish": ["Repository", "Private", "Download as zip"],
 }
 FOCUSED = """() => {

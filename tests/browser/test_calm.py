@@ -51,7 +51,7 @@ def test_a_page_that_was_opened_and_turned_in_haste_comes_to_rest(asked):
     page, asked = asked
     page.reload()
     tab(page, "Try it")
-    for view in ("What it looked at", "Compare the steps", "Best classes") * 3:
+    for view in ("Where the model looked", "Compare phases", "Predictions") * 3:
         page.get_by_role("radio", name=view, exact=True).check()
     assert at_rest(page, asked) == []
 
@@ -63,7 +63,7 @@ def test_a_drawing_is_sent_when_it_is_asked_about_and_not_again(asked):
     asked.clear()
     button(page, "What is it?").click()
     page.locator(".answer .best .name").wait_for()
-    for view, text in (("What it looked at", "no evidence"), ("Compare the steps", "warm-up")):
+    for view, text in (("Where the model looked", "no evidence"), ("Compare phases", "warm-up")):
         page.get_by_role("radio", name=view, exact=True).check()
         page.locator(".shown").get_by_text(text).first.wait_for()
     assert sum(address.endswith("/upload") for address in asked) == PICTURES_OF_A_DRAWING

@@ -69,11 +69,11 @@ def try_a_seven(page) -> None:
     page.locator(".answer .best .name").wait_for()
     # after few epochs it need not be the best one
     assert "7" in page.locator(".answer .scores .name").all_inner_texts()
-    page.get_by_role("radio", name="What it looked at", exact=True).check()
+    page.get_by_role("radio", name="Where the model looked", exact=True).check()
     page.get_by_text("no evidence").wait_for()
     assert page.locator(".answer figure img").count() == 2
     assert fits(page)
-    page.get_by_role("radio", name="Compare the steps", exact=True).check()
+    page.get_by_role("radio", name="Compare phases", exact=True).check()
     page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
     assert fits(page)

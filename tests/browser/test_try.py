@@ -19,7 +19,7 @@ from tests.tiny import picture
 def try_it(browser, address: str, width: int = DESKTOP):
     page, strangers = open_page(browser, address, width)
     tab(page, "Try it")
-    page.get_by_text("of its test images are right").wait_for()
+    page.get_by_text("classes; test accuracy").wait_for()
     return page, strangers
 
 
@@ -39,12 +39,12 @@ def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all
     assert page.locator(".answers").get_attribute("aria-live") == "polite"
     assert page.locator("[aria-live=assertive]").count() == 0
     found = grave(page, "answer")
-    show(page, "What it looked at")
+    show(page, "Where the model looked")
     page.get_by_text("no evidence").wait_for()
     assert page.locator(".answer figure img").count() == 2
     assert fits_everywhere(page)
     found += grave(page, "heat map")
-    show(page, "Compare the steps")
+    show(page, "Compare phases")
     page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
     assert fits_everywhere(page)
@@ -91,8 +91,8 @@ def test_a_finished_run_is_compared_with_itself_step_by_step(browser, page_addre
     tab(page, "Photos")
     page.locator("#try-photos input[type=file]").set_input_files(tmp_path / "photo.png")
     page.locator(".answer .best").wait_for()
-    show(page, "Compare the steps")
+    show(page, "Compare phases")
     page.locator(".stage").nth(2).wait_for()
     titles = page.locator(".stage h5").all_inner_texts()
-    assert titles == ["Features only", "After warm-up", "After fine-tune"]
+    assert titles == ["Features only", "After warm-up", "After fine-tuning"]
     page.close()

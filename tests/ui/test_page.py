@@ -73,8 +73,12 @@ def test_no_event_takes_a_file_that_was_not_uploaded(page, photo, form, where, t
 
 
 def test_what_was_uploaded_is_taken(page, photo):
-    event = next(event for event in page.fns.values() if event.name == "camera")
-    place = next(n for n, field in enumerate(event.inputs) if isinstance(field, gr.Image))
+    event, place = next(
+        (event, n)
+        for event in page.fns.values()
+        for n, field in enumerate(event.inputs)
+        if isinstance(field, gr.Image) and field.type == "filepath"
+    )
     photo = photo.rename(Path(get_upload_folder(), photo.name))
     values = [field.value for field in event.inputs]
     values[place] = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}

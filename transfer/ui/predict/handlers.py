@@ -1,4 +1,4 @@
-"""What the Try it tab does: a visitor's pictures through a run, and why it says so."""
+"""What the Try it tab does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,128 +9,123 @@ from typing import TYPE_CHECKING
 import gradio as gr
 from PIL import Image
 
-from transfer.data.image import Picture, load_image
+from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
-from transfer.ui.predict import cards as show
+from transfer.ui.predict import cards
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 
 if TYPE_CHECKING:
+    import torch
+
     from transfer.inference.classifier import Classifier
-    from transfer.inference.phase_comparison import Comparison
 
 TOP = 5
-PICTURES_AT_ONCE = 24
+MOST_PICTURES = 24  # at once
+MOST_LABELS = 100  # to choose a heat map for
 SECONDS_BETWEEN_UPDATES = 0.4
-CLASSES_OFFERED = 100
 VIEWS = {
-    "answers": "Best classes",
-    "heat": "What it looked at",
-    "stages": "Compare the steps",
+    "predictions": "Predictions",
+    "heat": "Where the model looked",
+    "phases": "Compare phases",
 }
-DIGITS = "digits"
-Asked = list[tuple[str, "Path | Image.Image"]]
-Card = Callable[[str, Picture], str]
+Asked = list[tuple[str, "Path | Image.Image"]]  # names with files, or with a drawing
+Draw = Callable[[str, Image.Image, "torch.Tensor"], str]  # name, picture, prepared → card
 
 
 class PredictHandlers:
-    """Handlers over the runs; each checks its input, since anybody can post to it.
+    """Each handler checks its input, since anybody can post to it.
 
-    `asked` is what was shown last, names with files or a drawing, so that it can be asked anew of
-    another run or in another view; it stays on the server.
+    `asked` are the pictures shown last, so that they can be shown again by another run or in
+    another view. They stay on the server.
     """
 
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
 
     def listed(self, visitor: str, run: str | None):
-        """The runs that this visitor may use. The one that is chosen stays so, as does a model on
-        the Hub; one that is gone gives way to the newest."""
-        found = self.runs.choices(visitor)
-        names = [name for _, name in found]
-        if run in names or is_address(run):
-            return gr.Dropdown(choices=found)
-        return gr.Dropdown(choices=found, value=names[0], allow_custom_value=True)
+        """The runs this visitor may use. The selected one stays unless it is gone; then the newest
+        takes its place."""
+        choices = self.runs.choices(visitor)
+        ids = [name for _, name in choices]
+        if run in ids or is_address(run):
+            return gr.Dropdown(choices=choices)
+        return gr.Dropdown(choices=choices, value=ids[0], allow_custom_value=True)
 
     def newest(self, visitor: str, run: str | None, seen: list[str]):
-        """([the run that is chosen, what comes in its place], the names of all runs).
+        """([the selected run, the run to select instead], the ids of all runs).
 
-        That is a run which came after those `seen`, at first the newest. Whatever a visitor has
-        chosen before the first look stays, and a model on the Hub always.
+        A run that is not among those `seen` gets selected, and at first the newest. A visitor's own
+        choice before that stays, and a model on the Hub always does.
         """
-        names = [name for _, name in self.runs.choices(visitor)]
-        stays = names[0] in seen if seen else run != EXAMPLE
-        return [run, run if stays or is_address(run) else names[0]], names
+        ids = [name for _, name in self.runs.choices(visitor)]
+        stays = ids[0] in seen if seen else run != EXAMPLE
+        return [run, run if stays or is_address(run) else ids[0]], ids
 
-    def chosen(self, visitor: str, run: str | None) -> Iterator[tuple]:
-        """(what there is to say of a run, the classes to choose a heat map for)."""
+    def describe(self, visitor: str, run: str | None) -> Iterator[tuple]:
+        """(a line about the run, the classes to choose a heat map for)."""
         try:
-            name = _named(run)
+            name = _checked(run)
             if is_address(name):
-                yield show.about(f"Opening {name[:200]} …"), gr.Dropdown()
-            about, classes = self._about(visitor, name)
+                yield cards.about(f"Loading {name[:200]} …"), gr.Dropdown()
+            text, classes = self._about(visitor, name)
         except TransferError as error:
-            yield show.about(str(error), warning=True), gr.Dropdown()
+            yield cards.about(str(error), warning=True), gr.Dropdown()
             return
-        offered = [("the best one", ""), *((name[:80], name) for name in classes)]
-        offered = offered[: CLASSES_OFFERED + 1]
-        labels = gr.Dropdown(choices=offered, value="", allow_custom_value=True)
-        yield show.about(about), labels
+        labels = [("best class", ""), *((name[:80], name) for name in classes[:MOST_LABELS])]
+        yield cards.about(text), gr.Dropdown(choices=labels, value="", allow_custom_value=True)
 
-    def way_in(self, visitor: str, run: str | None) -> str:
-        """To draw for runs on the digits, else photos."""
-        return "draw" if self._on_digits(visitor, run) else "photos"
+    def input_tab(self, visitor: str, run: str | None) -> str:
+        """Drawings for runs on the digits, otherwise photos."""
+        return "draw" if self._is_on_digits(visitor, run) else "photos"
 
-    def warm(self, visitor: str, run: str | None) -> None:
-        """Have the run in memory before the first picture comes."""
+    def preload(self, visitor: str, run: str | None) -> None:
+        """Load the run before the first picture comes."""
         with suppress(TransferError):
-            self.runs.classifier(visitor, _named(run))
+            self.runs.classifier(visitor, _checked(run))
 
-    def photos(self, visitor, run, view, label, files: list[str] | None):
-        """Answers for uploads, one after the other: (HTML, asked)."""
-        asked = [(Path(file).name, Path(file)) for file in files or []]
-        yield from self._shown(visitor, run, view, label, asked)
-
-    def camera(self, visitor, run, view, label, picture: str | None):
-        """The answer for a picture of the camera or the clipboard."""
-        asked = [("your picture", Path(picture))] if picture else []
-        yield from self._shown(visitor, run, view, label, asked)
-
-    def drawing(self, visitor, run, view, label, drawing: Image.Image | None):
-        """The answer for a drawing, dark on white."""
+    def ask(self, visitor, run, view, label, given: list[str] | str | Image.Image | None):
+        """Classify files, one picture or a drawing: (HTML, asked), growing picture by picture."""
         try:
-            drawn = load_image(drawing)
-            as_digit(drawn)  # refuses an empty canvas
-        except TransferError as error:
-            yield show.sentence(str(error)), []
+            asked = _pictures(given)
+        except ImageError as error:
+            yield cards.error(str(error)), []
             return
-        yield from self._shown(visitor, run, view, label, [("your drawing", drawn)])
+        yield from self.again(visitor, run, view, label, asked)
 
-    def again(self, visitor, run, view, label, asked: Asked):
-        """What was asked last, of another run or in another view."""
-        yield from self._shown(visitor, run, view, label, asked)
-
-    def _shown(self, visitor, run, view, label, asked: Asked) -> Iterator[tuple[str, Asked]]:
+    def again(self, visitor, run, view, label, asked: Asked) -> Iterator[tuple[str, Asked]]:
+        """The same for the pictures that were shown last."""
         if not asked:
-            yield show.EMPTY, []
+            yield cards.EMPTY, []
             return
         try:
-            card, key = self._view(visitor, _named(run), view, label)
-            in_form = [(name, self._in_form(visitor, run, picture)) for name, picture in asked]
-            for cards, note in _growing(card, in_form):
-                yield show.answers(cards, note, key), asked
+            run = _checked(run)
+            classifier, draw = self._view(visitor, run, view, label)
+            digits = self._is_on_digits(visitor, run)
+            legend = cards.legend() if view == "heat" else ""
+            made = (_card(classifier, draw, *each, digits) for each in asked[:MOST_PICTURES])
+            for shown, note in _growing(made, len(asked)):
+                yield cards.page(shown, legend, note), asked
         except TransferError as error:
-            yield show.sentence(str(error)), asked
+            yield cards.error(str(error)), asked
 
-    def _view(self, visitor: str, run: str, view: str, label: str) -> tuple[Card, str]:
-        """(what makes a card of a picture, the key to them). Raises TransferError."""
-        if view == "stages":
-            stages = self.runs.comparison(visitor, run)
-            return _stages_card(stages), ""
+    def _view(self, visitor: str, run: str, view: str, label: str) -> "tuple[Classifier, Draw]":
+        """(the run's classifier, what makes a card of a picture). Raises TransferError."""
         classifier = self.runs.classifier(visitor, run)
-        if view == "heat":
-            return _heat_card(classifier, str(label or "") or None), show.legend()
-        return _ranked_card(classifier), ""
+        phases = self.runs.comparison(visitor, run) if view == "phases" else None
+
+        def draw(name: str, image: Image.Image, pixels: "torch.Tensor") -> str:
+            if phases:
+                return cards.phases_card(name, image, phases.predict(pixels, TOP))
+            found = classifier.predict(pixels, TOP)
+            if view != "heat":
+                return cards.prediction_card(name, image, found)
+            from transfer.inference.grad_cam import heat_map
+
+            heat = heat_map(classifier, pixels, str(label or "") or None)
+            return cards.heat_card(name, image, found, heat)
+
+        return classifier, draw
 
     def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
         """(a line about a run, its classes). Raises TransferError."""
@@ -138,74 +133,54 @@ class PredictHandlers:
             classes = self.runs.classifier(visitor, run).classes
             return f"A model on the Hub with {len(classes):,} classes.", classes
         found = cached_run(self.runs.own_path(visitor, run))
-        about = f"{len(found.classes):,} classes; {found.accuracy:.1%} of its test images are right"
-        return f"{about}.", found.classes
+        text = f"{len(found.classes):,} classes; test accuracy {found.accuracy:.1%}."
+        return text, found.classes
 
-    def _in_form(self, visitor: str, run: str, picture):
-        """What a run on the digits is asked about a drawing is in their form, uint8 (8, 8)."""
-        drawn = isinstance(picture, Image.Image)
-        return as_digit(picture) if drawn and self._on_digits(visitor, run) else picture
-
-    def _on_digits(self, visitor: str, run: str | None) -> bool:
+    def _is_on_digits(self, visitor: str, run: str | None) -> bool:
         with suppress(TransferError):
-            found = cached_run(self.runs.own_path(visitor, _named(run)))
-            return found.record.get("source") == DIGITS
+            found = cached_run(self.runs.own_path(visitor, _checked(run)))
+            return found.record.get("source") == "digits"
         return False
 
 
-def _named(run: str | None) -> str:
+def _checked(run: str | None) -> str:
     if not isinstance(run, str) or not run.strip():
         raise JobError("expected a run, found none; choose one, or type a Hub id like user/name")
     return run.strip()
 
 
-def _growing(card: Card, asked: Asked) -> Iterator[tuple[list[str], str]]:
-    """(cards, what is left), now and then while it grows and when it is whole."""
-    cards, told = [], time.monotonic()
-    for name, picture in asked[:PICTURES_AT_ONCE]:
-        cards.append(card(name, picture))
-        if time.monotonic() - told > SECONDS_BETWEEN_UPDATES:
-            told = time.monotonic()
-            yield cards, f"{len(cards)} of {len(asked)} pictures"
-    left = len(asked) - len(cards)
-    yield cards, f"{left} more: at most {PICTURES_AT_ONCE} at once" if left else ""
+def _pictures(given: list[str] | str | Image.Image | None) -> Asked:
+    """Files, the picture of a camera or a drawing, with names. Raises ImageError."""
+    if isinstance(given, list):
+        return [(Path(file).name, Path(file)) for file in given]
+    if isinstance(given, str):
+        return [("your picture", Path(given))]
+    if given is None:
+        return []
+    drawing = load_image(given)
+    as_digit(drawing)  # raises ImageError for an empty canvas
+    return [("your drawing", drawing)]
 
 
-def _ranked_card(classifier: "Classifier") -> Card:
-    def draw(name: str, image: Image.Image) -> str:
-        return show.ranked_card(name, image, classifier.predict(classifier.prepare(image), TOP))
-
-    return _readable(classifier, draw)
-
-
-def _heat_card(classifier: "Classifier", label: str | None) -> Card:
-    from transfer.inference.grad_cam import heat_map
-
-    def draw(name: str, image: Image.Image) -> str:
+def _card(classifier: "Classifier", draw: Draw, name: str, picture, digits: bool) -> str:
+    """A picture's card; a file that is not a picture gets a message among the others."""
+    if digits and isinstance(picture, Image.Image):
+        picture = as_digit(picture)  # uint8 (8, 8), as such a run knows them
+    try:
+        image = classifier.transform.load(picture)
         pixels = classifier.prepare(image)
-        found, heat = classifier.predict(pixels, TOP), heat_map(classifier, pixels, label)
-        return show.heat_card(name, image, found, heat)
-
-    return _readable(classifier, draw)
-
-
-def _stages_card(stages: "Comparison") -> Card:
-    classifier = next(iter(stages.classifiers.values()))
-
-    def draw(name: str, image: Image.Image) -> str:
-        return show.stages_card(name, image, stages.predict(classifier.prepare(image), TOP))
-
-    return _readable(classifier, draw)
+    except ImageError as error:
+        return cards.unreadable_card(name, str(error))
+    return draw(name, image, pixels)
 
 
-def _readable(classifier: "Classifier", draw: Callable[[str, Image.Image], str]) -> Card:
-    """What is no picture gets its sentence beside the others."""
-
-    def card(name: str, picture: Picture) -> str:
-        try:
-            image = classifier.transform.load(picture)
-        except ImageError as error:
-            return show.unreadable_card(name, str(error))
-        return draw(name, image)
-
-    return card
+def _growing(made: Iterator[str], asked: int) -> Iterator[tuple[list[str], str]]:
+    """(cards so far, a note), every SECONDS_BETWEEN_UPDATES and at the end."""
+    shown, updated = [], time.monotonic()
+    for card in made:
+        shown.append(card)
+        if time.monotonic() - updated > SECONDS_BETWEEN_UPDATES:
+            updated = time.monotonic()
+            yield shown, f"{len(shown)} of {asked} pictures"
+    left = asked - len(shown)
+    yield shown, f"{left} more pictures: at most {MOST_PICTURES} at once" if left else ""

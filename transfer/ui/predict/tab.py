@@ -1,4 +1,4 @@
-"""The Try it tab: pictures or a drawing, what a run takes them for, and why."""
+"""The Try it tab: pictures or a drawing, what a run predicts for them, and why."""
 
 import gradio as gr
 from PIL import Image
@@ -9,27 +9,27 @@ from transfer.ui.shared.components import LATEST, on_change, open_tab
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
 
-# gradio asks what has gone to the server once at each later event of the page, and a sketchpad
-# answers by sending its pictures anew
-HANDS_OVER = "drawing => drawing && drawing.composite"
-# while the newest run was on its way
-UNLESS_CHOSEN_BY_HAND = """([asked, newest], run) =>
+# The drawing goes through a hidden image: a sketchpad that is an input itself would send all its
+# pictures again at every later event of the page.
+TO_IMAGE = "drawing => drawing && drawing.composite"
+# A run that the visitor selected while the newest was being looked up stays selected.
+SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
-# few at once: each takes all cores for a moment
+# two at once, since each uses all cores
 CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
 def try_tab(
-    trying: PredictHandlers,
+    handlers: PredictHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
     result: gr.HTML,
     tab: gr.Tab,
 ) -> None:
-    """`result` changes when a training has ended, so that its run can be chosen; each time that
-    `tab` is looked at, runs may have got other names, or have gone."""
+    """`result` changes at the end of a training, so that its run can be selected. Runs may have
+    been renamed or deleted each time `tab` is opened."""
     run = gr.Dropdown(
-        trying.runs.choices(""),
+        handlers.runs.choices(""),
         value=EXAMPLE,
         label="Run",
         info="Choose one, or type a model on the Hub: user/name or its link.",
@@ -38,51 +38,56 @@ def try_tab(
     about = gr.HTML(min_height=24)
     with gr.Row(elem_classes="try"):
         with gr.Column(min_width=280):
-            ways, drawing, ask, files, camera = _ways_in()
+            tabs, drawing, ask, files, camera = _inputs()
         with gr.Column(min_width=300):
-            view = gr.Radio(
-                [(text, name) for name, text in VIEWS.items()], value="answers", label="Show"
-            )
-            label = gr.Dropdown(
-                [("the best one", "")],
-                value="",
-                label="Heat map for the class",
-                allow_custom_value=True,
-                visible=False,
-            )
+            view, label = _views()
             shown, asked = gr.HTML(EMPTY, elem_classes="shown"), gr.State([])
-    known, answered = [visitor, run, view, label], [shown, asked]
+    known, answer = [visitor, run, view, label], [shown, asked]
     drawn = gr.Image(type="pil", visible=False)
-    handed = ask.click(None, drawing, drawn, js=HANDS_OVER, **PRIVATE)
-    handed.then(trying.drawing, [*known, drawn], answered, **CLASSIFIES)
-    files.change(trying.photos, [*known, files], answered, **CLASSIFIES)
-    camera.change(trying.camera, [*known, camera], answered, **CLASSIFIES)
+    copied = ask.click(None, drawing, drawn, js=TO_IMAGE, **PRIVATE)
+    for event, given in ((copied.then, drawn), (files.change, files), (camera.change, camera)):
+        event(handlers.ask, [*known, given], answer, **CLASSIFIES)
     run_changed, view_changed = on_change(run), on_change(view)
-    view_changed.then(_only_in_heat, view, label, **LATEST, **QUIET)
+    view_changed.then(_only_for_heat, view, label, **LATEST, **QUIET)
     for event in (run_changed.then, view_changed.then, label.change):
-        event(trying.again, [*known, asked], answered, **LATEST, **CLASSIFIES)
-    seen, newest = gr.State([]), gr.JSON(visible=False)
-    listed = {"fn": trying.listed, "inputs": [visitor, run], "outputs": run} | QUIET
-    for event in (opened.then, result.change):
-        told = event(**listed).then(trying.newest, [visitor, run, seen], [newest, seen], **QUIET)
-        told.success(None, [newest, run], run, js=UNLESS_CHOSEN_BY_HAND, **PRIVATE)
-    tab.select(**listed)
-    way = gr.Textbox(visible=False)
-    found = run_changed.then(trying.way_in, [visitor, run], way, **LATEST, **QUIET)
-    open_tab(found.then, way, ways)
-    # what is chosen as the page opens is told as well
+        event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
+    _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change), tab)
+    input_tab = gr.Textbox(visible=False)
+    found = run_changed.then(handlers.input_tab, [visitor, run], input_tab, **LATEST, **QUIET)
+    open_tab(found.then, input_tab, tabs)
     for event in (opened, run_changed):
-        told = event.then(trying.chosen, [visitor, run], [about, label], **LATEST, **QUIET)
-        told.then(trying.warm, [visitor, run], None, **QUIET)
+        described = event.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
+        described.then(handlers.preload, [visitor, run], None, **QUIET)
 
 
-def _only_in_heat(view: str) -> gr.Dropdown:
+def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events, tab: gr.Tab) -> None:
+    """List the runs at each of `events` and select a new one; list them when `tab` is opened."""
+    seen, newest = gr.State([]), gr.JSON(visible=False)
+    listed = {"fn": handlers.listed, "inputs": [visitor, run], "outputs": run} | QUIET
+    for event in events:
+        found = event(**listed).then(handlers.newest, [visitor, run, seen], [newest, seen], **QUIET)
+        found.success(None, [newest, run], run, js=SELECT_NEWEST, **PRIVATE)
+    tab.select(**listed)
+
+
+def _only_for_heat(view: str) -> gr.Dropdown:
     return gr.Dropdown(visible=view == "heat")
 
 
-def _ways_in() -> tuple:
-    """(the tabs, a drawing, the button that asks about it, files, a camera's picture)."""
-    with gr.Tabs(selected="draw") as ways:
+def _views() -> tuple[gr.Radio, gr.Dropdown]:
+    """(what to show, the class for a heat map)."""
+    choices = [(title, view) for view, title in VIEWS.items()]
+    return gr.Radio(choices, value="predictions", label="Show"), gr.Dropdown(
+        [("best class", "")],
+        value="",
+        label="Heat map for the class",
+        allow_custom_value=True,
+        visible=False,
+    )
+
+
+def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
+    with gr.Tabs(selected="draw") as tabs:
         with gr.Tab("Draw", id="draw"):
             drawing = _sketchpad()
             ask = gr.Button("What is it?", variant="primary")
@@ -102,13 +107,13 @@ def _ways_in() -> tuple:
                 label="Your picture",
                 height=300,
             )
-    return ways, drawing, ask, files, camera
+    return tabs, drawing, ask, files, camera
 
 
 def _sketchpad() -> gr.Sketchpad:
     white = Image.new("RGB", (280, 280), "white")
     return gr.Sketchpad(
-        # a background, for without one the brush waits to be chosen
+        # without a background the brush is not selected at first
         value={"background": white, "layers": [], "composite": white},
         type="pil",
         label="Your digit",
