@@ -1,6 +1,6 @@
 """Take the README's pictures: each tab of the page, with a training on digits in it.
 
-    python -m examples.screenshot .github
+    python -m examples.screenshot docs/images
 
 Starts the app in a process of its own, offline, with nothing of this user's: no runs, no sign-in.
 """
