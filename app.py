@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from transfer.errors import TransferError
-from transfer.hub import on_zero_gpu, serves_strangers
+from transfer.hub import on_space, on_zero_gpu
 from transfer.jobs import JobLimits, JobManager, Worker
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -43,7 +43,7 @@ def main() -> None:
 
 def _run(runs: Path, port: int | None) -> None:
     """The page over a folder of runs, until the app is asked to end."""
-    shared = serves_strangers()
+    shared = on_space()
     if shared:
         _forget_tokens()
     limits = JobLimits.shared() if shared else JobLimits.local()

@@ -1,76 +1,51 @@
-"""Asking the Hugging Face Hub with a deadline, and telling in one line what went wrong."""
+"""Requests to the Hugging Face Hub with a deadline, and one clear line when one fails.
+
+The timeouts of the Hub's clients bound a single read or do not exist at all: with a dead network
+`whoami`, `model_info` and `create_repo` may never return, and downloads retry for minutes.
+"""
 
 import os
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Generic, TypeVar
+from concurrent.futures import Future, wait
+from typing import TypeVar
 
 from transfer.errors import TransferError
 
 Answer = TypeVar("Answer")
-ANSWER_SECONDS = 3.0
-LOOK_SECONDS = 10.0
-SHOW_SECONDS = 0.5
-LOOKS_IN_VAIN = 3
+ANSWER_SECONDS = 3.0  # for a small request; the Hub takes about 0.2
+PING_SECONDS = 10.0  # between two pings during a download, and for the answer to one
+STEP_SECONDS = 0.5  # between two steps of `wait_in_steps`: how often a page is updated
+MAX_FAILED_PINGS = 3
+THREAD = "hub"  # name of the threads that talk to the Hub
 SIGN_IN = "sign in with `hf auth login`"
-TERMS = f"open its page on the Hub, accept them, then {SIGN_IN}"
-NO_WAY_IN = "train on it with a copy of this app on your own machine"
-THREAD = "hub"  # the name of those that ask
+ACCEPT_TERMS = f"open its page on the Hub, accept them, then {SIGN_IN}"
+RUN_LOCALLY = "train on it with a copy of this app on your own machine"
 
 
-def serves_strangers() -> bool:
-    """Whether whoever names things of the Hub here is a visitor of a server for everybody."""
+def on_space() -> bool:
+    """Whether this is a Space, which anybody may use."""
     return os.environ.get("SYSTEM") == "spaces"
 
 
+def on_zero_gpu() -> bool:
+    """Whether this Space lends a GPU by the call (ZeroGPU). Needs no torch."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
 class HubUnavailable(Exception):
-    """The Hub did not answer: no network, offline mode, a server error or a deadline passed."""
+    """The Hub did not answer: no network, offline mode, a server error, or a deadline passed."""
 
 
-class _Asked(Generic[Answer]):
-    """A call in a thread of its own, for the clients' own timeouts bound one read, not a whole.
-
-    Nobody waits for a thread that was given up; it ends when its own timeouts let it.
-    """
-
-    def __init__(self, call: Callable[[], Answer]):
-        self._call = call
-        self._result: list[Answer] = []
-        self._error: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, daemon=True, name=THREAD)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result.append(self._call())
-        except BaseException as caught:
-            self._error.append(caught)
-
-    def done_within(self, seconds: float) -> bool:
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def answer(self) -> Answer:
-        """What the call returned or raised; HubSilent where that means that nobody is there."""
-        if self._error:
-            if is_silence(self._error[0]):
-                raise HubUnavailable from self._error[0]
-            raise self._error[0]
-        return self._result[0]
+def with_deadline(call: Callable[[], Answer], seconds: float | None = None) -> Answer:
+    """What `call` returns or raises; HubUnavailable after `seconds`, ANSWER_SECONDS by default."""
+    return _result(_start(call), ANSWER_SECONDS if seconds is None else seconds)
 
 
-def ask(call: Callable[[], Answer], seconds: float = ANSWER_SECONDS) -> Answer:
-    """What `call` returns, or what it raises, or HubSilent after `seconds`."""
-    asked = _Asked(call)
-    if not asked.done_within(seconds):
-        raise HubUnavailable
-    return asked.answer()
-
-
-def watch(call: Callable[[], Answer], look: Callable[[], object]) -> Answer:
-    """`watching` in one call."""
-    steps = watching(call, look)
+def wait_for(call: Callable[[], Answer], ping: Callable[[], object]) -> Answer:
+    """What a long `call` returns or raises; HubUnavailable once `ping` gets no answer any more."""
+    steps = wait_in_steps(call, ping)
     while True:
         try:
             next(steps)
@@ -78,32 +53,54 @@ def watch(call: Callable[[], Answer], look: Callable[[], object]) -> Answer:
             return end.value
 
 
-def watching(
-    call: Callable[[], Answer], look: Callable[[], object]
+def wait_in_steps(
+    call: Callable[[], Answer], ping: Callable[[], object]
 ) -> Generator[None, None, Answer]:
-    """Returns what `call` does, however long it takes while the Hub answers; HubSilent when not.
+    """`wait_for` as a generator that yields every STEP_SECONDS, so that progress can be shown.
 
-    A download's length says nothing about the Hub, so `look` asks it something small every
-    LOOK_SECONDS. It is given up after LOOKS_IN_VAIN looks in a row without any answer. Yields every
-    SHOW_SECONDS, for whoever shows how far it is.
+    A slow download may take an hour, so the Hub is asked something small every PING_SECONDS; the
+    call is given up after MAX_FAILED_PINGS in a row.
     """
-    asked = _Asked(call)
-    in_vain, looked = 0, time.monotonic()
-    while not asked.done_within(min(SHOW_SECONDS, LOOK_SECONDS)):
+    future = _start(call)
+    failed, last = 0, time.monotonic()
+    while not wait([future], min(STEP_SECONDS, PING_SECONDS)).done:
         yield
-        if time.monotonic() - looked < LOOK_SECONDS:
+        if time.monotonic() - last < PING_SECONDS:
             continue
-        in_vain = 0 if _answers(look) else in_vain + 1
-        if in_vain >= LOOKS_IN_VAIN and not asked.done_within(0):
-            raise HubUnavailable
-        looked = time.monotonic()
-    return asked.answer()
+        failed = 0 if _answers(ping) else failed + 1
+        last = time.monotonic()
+        if failed >= MAX_FAILED_PINGS:
+            break
+    return _result(future, 0)
 
 
-def _answers(look: Callable[[], object]) -> bool:
-    """Whether anything comes back, be it a refusal."""
+def _start(call: Callable[[], Answer]) -> "Future[Answer]":
+    """In a daemon thread: the process can end although the call never returns."""
+    future: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name=THREAD).start()
+    return future
+
+
+def _result(future: "Future[Answer]", seconds: float) -> Answer:
+    if not wait([future], seconds).done:
+        raise HubUnavailable
+    error = future.exception()
+    if error is not None and is_unavailable(error):
+        raise HubUnavailable from error
+    return future.result()
+
+
+def _answers(ping: Callable[[], object]) -> bool:
+    """Whether there is any answer; a refusal is one."""
     try:
-        ask(look, LOOK_SECONDS)
+        with_deadline(ping, PING_SECONDS)
     except HubUnavailable:
         return False
     except Exception:
@@ -111,54 +108,39 @@ def _answers(look: Callable[[], object]) -> bool:
     return True
 
 
-def is_silence(error: BaseException) -> bool:
-    """Whether an error of the Hub's clients means that nobody is there to ask."""
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error of the Hub's clients means that the Hub cannot be reached or is down."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx
 
     if isinstance(error, HfHubHTTPError):
         return error.response is not None and error.response.status_code >= 500
-    silence = (httpx.TransportError, OfflineModeIsEnabled, LocalEntryNotFoundError, HubUnavailable)
-    return isinstance(error, (*silence, ConnectionError, TimeoutError))
-
-
-def _way_in(advice: str) -> str:
-    return NO_WAY_IN if serves_strangers() else advice
+    kinds = (httpx.TransportError, OfflineModeIsEnabled, LocalEntryNotFoundError, HubUnavailable)
+    return isinstance(error, (*kinds, ConnectionError, TimeoutError))
 
 
 def explain(error: BaseException, kind: str, name: str, refuse: type[TransferError]) -> Exception:
-    """`refuse` with one line about a failed request for the `kind` (data set, model) `name`."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    """`refuse` with one line about a failed request for the `kind` (dataset, model) `name`."""
+    from huggingface_hub import errors
 
+    unknown = (errors.RepositoryNotFoundError, errors.HFValidationError)
     if isinstance(error, TransferError):
         return error
-    if is_silence(error):
+    if is_unavailable(error):
         return refuse(
-            f"the Hub does not answer, so the {kind} {name!r} cannot be fetched; check the "
+            f"the Hub does not answer, so the {kind} {name!r} cannot be downloaded; check the "
             "connection, or use what is on this machine"
         )
-    if isinstance(error, GatedRepoError):
-        return refuse(
-            f"the {kind} {name!r} asks for its terms to be accepted first; {_way_in(TERMS)}"
-        )
-    if isinstance(error, (RepositoryNotFoundError, HFValidationError, RevisionNotFoundError)):
+    if isinstance(error, errors.GatedRepoError):
+        advice = RUN_LOCALLY if on_space() else ACCEPT_TERMS
+        return refuse(f"the {kind} {name!r} asks for its terms to be accepted first; {advice}")
+    if isinstance(error, (*unknown, errors.RevisionNotFoundError)):
         return refuse(
             f"expected a {kind} on the Hub, found none called {name!r}; check the spelling, or, "
-            f"if it is private, {_way_in(SIGN_IN)}"
+            f"if it is private, {RUN_LOCALLY if on_space() else SIGN_IN}"
         )
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
-        advice = "sign in anew" if status in (401, 403) else "wait a minute and try again"
+        advice = "sign in again" if status in (401, 403) else "wait a minute and try again"
         return refuse(f"the Hub refused the {kind} {name!r} (status {status}); {advice}")
-    return refuse(f"the {kind} {name!r} cannot be fetched ({type(error).__name__}); try again")
-
-
-def on_zero_gpu() -> bool:
-    """Whether this process has a GPU only so. Needs no torch."""
-    return bool(os.environ.get("SPACES_ZERO_GPU"))
+    return refuse(f"the {kind} {name!r} cannot be downloaded ({type(error).__name__}); try again")

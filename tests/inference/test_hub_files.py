@@ -187,7 +187,7 @@ def test_a_private_one_is_there_for_its_friends_alone(hub):
     for token in (None, False, STRANGER):
         text = refusal("files/secret", token)
         assert "found none called 'files/secret'" in text and "hf auth login" in text
-    assert "sign in anew" in refusal("files/secret", "hf_wrong")
+    assert "sign in again" in refusal("files/secret", "hf_wrong")
     assert find_model(parse_address("files/secret"), FRIEND).files
 
 

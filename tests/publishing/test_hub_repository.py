@@ -110,7 +110,7 @@ def test_a_stop_leaves_the_hub_as_it_was(part, small, writing):
 
 def test_an_upload_is_given_up_at_its_deadline(small, writing, monkeypatch):
     monkeypatch.setattr("transfer.publishing.hub_repository.UPLOAD_SECONDS", 0.1)
-    monkeypatch.setattr("transfer.hub.SHOW_SECONDS", 0.05)
+    monkeypatch.setattr("transfer.hub.STEP_SECONDS", 0.05)
     writing.before = {"PUT": lambda: time.sleep(1)}
     assert "does not answer" in refused(small)
     assert found(writing) is None

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from transfer.cache.paths import cache_errors, private_folder
 from transfer.cache.store import LOCKS, CacheEntry, Store
 from transfer.errors import CacheError
-from transfer.hub import serves_strangers
+from transfer.hub import on_space
 
 MODELS_SHARE, DATA_SETS_SHARE = 0.25, 0.5  # of what features may take
 MODELS, DATA_SETS, BODIES = "private/models", "taken", "bodies/hub"
@@ -146,7 +146,7 @@ class DataSets(Store):
 
     def _full(self, needed: int) -> CacheError:
         mend = "free some disk, set TRANSFER_CACHE_GB higher, or pass a small --limit-per-class"
-        advice = "choose a smaller data set" if serves_strangers() else mend
+        advice = "choose a smaller data set" if on_space() else mend
         return CacheError(
             "expected room for more images of a data set, found none (all may take "
             f"{self.limit / 1e6:,.0f} MB, and what is in use stays); {advice}"

@@ -107,7 +107,7 @@ class ModelFiles:
             self._check_size(name)
         self._make_room(names)
         try:
-            paths = hub.watch(lambda: [self._download(name) for name in names], self._look)
+            paths = hub.wait_for(lambda: [self._download(name) for name in names], self._look)
         except Exception as error:
             raise _explained(error, self.address) from None
         if TENSORS in names and not self.cache:
@@ -155,7 +155,7 @@ class ModelFiles:
         )
 
     def _look(self) -> object:
-        return _info(self.address, self.token, seconds=hub.LOOK_SECONDS)
+        return _info(self.address, self.token, seconds=hub.PING_SECONDS)
 
     def _remember(self) -> None:
         """So that the branch leads to this commit when the Hub is away; no harm where it fails."""
@@ -164,7 +164,7 @@ class ModelFiles:
         if _kept_commit(self.address) == self.commit:
             return
         try:
-            hub.ask(
+            hub.with_deadline(
                 lambda: HfApi(token=self.token).resolve_revision(
                     self.address.repository, revision=self.address.revision
                 )
@@ -194,12 +194,12 @@ def find_model(address: Address, token: Token = None) -> ModelFiles:
 
 
 def _pinned(address: Address, token: Token, *, is_a_visitors: bool) -> ModelFiles:
-    """If the token may read it; the Hub's own errors, or HubSilent."""
+    """If the token may read it; the Hub's own errors, or HubUnavailable."""
     from huggingface_hub import HfApi
 
-    info = hub.ask(lambda: _info(address, token, files_metadata=True))
+    info = hub.with_deadline(lambda: _info(address, token, files_metadata=True))
     if info.gated:  # it is listed for everyone, its files are not
-        hub.ask(lambda: HfApi(token=token).auth_check(info.id))
+        hub.with_deadline(lambda: HfApi(token=token).auth_check(info.id))
     closed = bool(info.private or info.gated)
     return ModelFiles(
         address=Address(repository=info.id, revision=address.revision),

@@ -36,7 +36,7 @@ def explain(error: Exception, name: str, token: str) -> TransferError:
         return PublishError(
             "expected to reach the Hub, found offline mode; unset HF_HUB_OFFLINE to publish"
         )
-    if hub.is_silence(error):
+    if hub.is_unavailable(error):
         status = status_of(error)
         found = f"is busy (status {status})" if status else "does not answer"
         return PublishError(f"the Hub {found}, so nothing was published; publish again later")

@@ -140,7 +140,7 @@ class HubRepository:
         send = partial(self.api.preupload_lfs_files, self.name, [addition])
         end = time.monotonic() + UPLOAD_SECONDS + size / SLOWEST_BYTES_A_SECOND
         # huggingface_hub sends it again by itself while storage is busy
-        for _ in hub.watching(send, partial(self.api.model_info, self.name)):
+        for _ in hub.wait_in_steps(send, partial(self.api.model_info, self.name)):
             check(self.should_stop)
             if time.monotonic() > end:
                 raise hub.HubUnavailable
@@ -209,10 +209,10 @@ class HubRepository:
         if not self.created or self.commit_id:
             return ""
         try:
-            info = hub.ask(partial(self.api.model_info, self.name), REQUEST_SECONDS)
+            info = hub.with_deadline(partial(self.api.model_info, self.name), REQUEST_SECONDS)
             if _names(info) - UNTOUCHED:
                 return f"; {self.url} holds files and stays"
-            hub.ask(partial(self.api.delete_repo, self.name), REQUEST_SECONDS)
+            hub.with_deadline(partial(self.api.delete_repo, self.name), REQUEST_SECONDS)
         except RepositoryNotFoundError:
             return ""
         except Exception:

@@ -32,7 +32,7 @@ def retrying(
     for pause in (*PAUSES, None):
         check(should_stop)
         try:
-            return hub.ask(call, seconds)
+            return hub.with_deadline(call, seconds)
         except Exception as error:
             caught = error
         if find_result and (result := (yield from find_result(caught))) is not None:
@@ -71,7 +71,7 @@ def is_temporary(error: BaseException) -> bool:
     if isinstance(error.__cause__, OfflineModeIsEnabled):
         return False
     garbled = isinstance(error, json.JSONDecodeError)  # a proxy's error page instead of an answer
-    return garbled or hub.is_silence(error) or status_of(error) in (408, 429)
+    return garbled or hub.is_unavailable(error) or status_of(error) in (408, 429)
 
 
 def is_away(error: BaseException) -> bool:

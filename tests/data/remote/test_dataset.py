@@ -183,7 +183,7 @@ def test_a_token_that_is_not_valid_is_told(hub, token):
     hub.add("datasets", "someone/open", {"train.parquet": plain(0, 1)})
     token("hf_expired")
     message = refusal("someone/open")
-    assert "status 401" in message and "sign in anew" in message and "hf_expired" not in message
+    assert "status 401" in message and "sign in again" in message and "hf_expired" not in message
 
 
 @pytest.mark.parametrize("gated", ["all", "files"])
@@ -280,7 +280,7 @@ def test_a_hub_that_fails_halfway_is_told(hub, monkeypatch, limit):
 
 @pytest.mark.parametrize("limit", [None, 5])
 def test_a_hub_that_falls_silent_halfway_is_given_up(hub, monkeypatch, limit):
-    monkeypatch.setattr(asking, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "PING_SECONDS", 0.3)
     hub.add("datasets", f"someone/tired{limit}", {"train.parquet": plain(0, 1)})
     started = time.monotonic()
     with hub.in_mood("tired"):

@@ -43,7 +43,7 @@ def test_the_whole_file_where_not(hub, cache, monkeypatch, capsys):
         time.sleep(0.1)
         return path
 
-    monkeypatch.setattr(hub_module, "SHOW_SECONDS", 0.001)
+    monkeypatch.setattr(hub_module, "STEP_SECONDS", 0.001)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", slowly)
     repository = hub.add("models", NAME, {FILE: save(TENSORS)})
     with without_ranges(monkeypatch):

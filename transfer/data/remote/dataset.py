@@ -70,12 +70,12 @@ def _read(repository: Repository, wish: LoadOptions) -> ImageDataset:
     """Given up when the Hub falls silent, however far it has come."""
     from huggingface_hub import HfApi
 
-    bounded = repository.closed or wish.limit_per_class or hub.serves_strangers()
+    bounded = repository.closed or wish.limit_per_class or hub.on_space()
     read = read_streamed if bounded else read_downloaded
     try:
-        return hub.watch(
+        return hub.wait_for(
             lambda: read(repository, wish),
-            lambda: HfApi().dataset_info(repository.name, timeout=hub.LOOK_SECONDS),
+            lambda: HfApi().dataset_info(repository.name, timeout=hub.PING_SECONDS),
         )
     except Exception as error:
         meaning = _meaning(error, repository, wish)
@@ -90,7 +90,7 @@ def _meaning(error: Exception, repository: Repository, wish: LoadOptions) -> Exc
 
     name = repository.name
     causes = list(_causes(error))
-    if any(hub.is_silence(cause) for cause in causes):
+    if any(hub.is_unavailable(cause) for cause in causes):
         return hub.HubUnavailable()
     if any(_is_full_disk(cause) for cause in causes):
         return SourceError(
@@ -136,7 +136,7 @@ def _unknown_config(repository: Repository, config: str | None) -> Exception:
         )
 
     try:
-        names = ", ".join(hub.ask(ask_names, hub.LOOK_SECONDS)[:20])
+        names = ", ".join(hub.with_deadline(ask_names, hub.PING_SECONDS)[:20])
     except Exception as error:
         return error
     return SourceError(

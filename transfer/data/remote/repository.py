@@ -53,7 +53,7 @@ class Repository:
         )
 
     def builder(self, config: str | None):
-        """The `datasets` builder of exactly this revision; its own errors, or HubSilent."""
+        """The `datasets` builder of exactly this revision; its errors, or HubUnavailable."""
         builder = self._build(config, self._cache())
         if builder.hash == self.revision:
             return builder
@@ -117,12 +117,12 @@ class Repository:
 
 
 def pin(name: str) -> Repository:
-    """As the Hub names it now, if the present token may read it; its own errors, or HubSilent."""
+    """As the Hub names it now, if the present token may read it; its errors, or HubUnavailable."""
     from huggingface_hub import HfApi
 
-    info = hub.ask(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
+    info = hub.with_deadline(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
     if info.gated:  # it is listed for everyone, its files are not
-        hub.ask(lambda: HfApi().auth_check(info.id, repo_type="dataset"))
+        hub.with_deadline(lambda: HfApi().auth_check(info.id, repo_type="dataset"))
     closed = bool(info.private or info.gated)
     return Repository(name=info.id, revision=info.sha, closed=closed)
 

@@ -61,9 +61,9 @@ def _fetching_whole(
             come += int(n or 0)
 
     # by branch, not by commit: only so is it found in the cache again without the Hub
-    steps = hub.watching(
+    steps = hub.wait_in_steps(
         lambda: hf_hub_download(repository, filename, revision=revision, tqdm_class=Counted),
-        lambda: HfApi().model_info(repository, timeout=hub.LOOK_SECONDS),
+        lambda: HfApi().model_info(repository, timeout=hub.PING_SECONDS),
     )
     while True:
         try:

@@ -242,7 +242,7 @@ def _next_piece(most: int, seconds: float, whole: bool) -> int:
 
 
 def _broken_off(error: Exception, remote: RemoteFile, part: PartFile, layout: Layout) -> Exception:
-    if not hub.is_silence(error):
+    if not hub.is_unavailable(error):
         return error
     return WeightsError(
         f"the download of {remote.repository!r} broke off at {part.come / 1e6:.0f} of "

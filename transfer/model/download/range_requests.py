@@ -81,12 +81,12 @@ class RemoteFile:
 def find_file(repository: str, filename: str, version: str) -> RemoteFile:
     """What the Hub says of a file at a branch or commit, within three seconds.
 
-    Raises HubSilent, NoRanges, or what the Hub's client raises.
+    Raises HubUnavailable, NoRanges, or what the Hub's client raises.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repository, filename, revision=version)
-    found = hub.ask(lambda: get_hf_file_metadata(url, timeout=hub.ANSWER_SECONDS))
+    found = hub.with_deadline(lambda: get_hf_file_metadata(url, timeout=hub.ANSWER_SECONDS))
     if not found.commit_hash or not found.size:
         raise NoRanges(found.size)
     return RemoteFile(

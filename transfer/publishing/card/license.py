@@ -72,7 +72,7 @@ def is_public(run: Run) -> bool:
         return HfApi(token=False).dataset_info(name, timeout=hub.ANSWER_SECONDS)
 
     try:
-        info = hub.ask(look)
+        info = hub.with_deadline(look)
     except Exception:  # whatever it says, it is not an open door
         return False
     return not (info.private or info.gated)
@@ -164,7 +164,7 @@ def _ask_licence(name: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
-        info = hub.ask(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
+        info = hub.with_deadline(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
     except Exception:  # not answered, gone or closed: not known
         return None
     licence = info.card_data and info.card_data.get("license")

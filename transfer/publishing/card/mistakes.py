@@ -61,7 +61,7 @@ def _images(run: Run) -> ImageDataset | None:
         if is_digits(run):
             images = load_splits("digits", run.settings)
         else:
-            images = hub.ask(lambda: _kept_here(run), SECONDS)
+            images = hub.with_deadline(lambda: _kept_here(run), SECONDS)
     except Exception:  # a card without these pictures is no less true
         return None
     same = images is not None and images.revision == run.record.get("revision")

@@ -218,7 +218,7 @@ class PublishHandlers:
         if of == mark and time.monotonic() - asked < SECONDS_AN_ACCOUNT_IS_KNOWN:
             return name, ""
         try:
-            answer = hub.ask(HfApi(token=token).whoami)
+            answer = hub.with_deadline(HfApi(token=token).whoami)
             name = account.read_account(answer).name
         except HfHubHTTPError:
             return "", words.TOKEN_IS_UNKNOWN

@@ -131,7 +131,7 @@ def body_to_come() -> str:
     try:
         if at_hand(BODY, "model.safetensors", None, "features."):
             return "hub"
-        hub.ask(lambda: HfApi().model_info(BODY, timeout=hub.ANSWER_SECONDS))
+        hub.with_deadline(lambda: HfApi().model_info(BODY, timeout=hub.ANSWER_SECONDS))
     except Exception:  # whatever keeps it away, the training will say it
         return "bundled"
     return "hub"
