@@ -35,8 +35,8 @@ from transfer.features.cached_dataset import CachedDataset, CacheLayer, CacheSpe
 from transfer.features.extract import cache_levels
 from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
+from transfer.training.accelerator import make_accelerator
 from transfer.training.history import library_versions
-from transfer.training.loop import make_accelerator
 
 SMALLEST_CROP = 0.5
 LARGEST_DIFFERENCE = 1e-3

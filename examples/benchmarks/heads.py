@@ -14,7 +14,7 @@ import typer
 
 import transfer
 from examples.benchmarks.steps import machine, spread
-from transfer.training.head_search import SHAPES
+from transfer.training.defaults import HEAD_SHAPES
 
 
 def main(
@@ -25,7 +25,7 @@ def main(
 ) -> None:
     rows = []
     for source in sources:
-        for head in ("auto", *SHAPES):
+        for head in ("auto", *HEAD_SHAPES):
             rows.append(measure(source, head, seeds, weights))
             print(described(rows[-1]), flush=True)
             out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))

@@ -28,7 +28,7 @@ from transfer.features.cached_dataset import CachedDataset, CacheLayer, CacheSpe
 from transfer.features.extract import cache_levels, in_parts, passes_left, seconds_a_pass
 from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
-from transfer.training.loop import make_accelerator
+from transfer.training.accelerator import make_accelerator
 
 TOP = Path(transfer.__file__).parents[1]
 TRANSFORM, NETWORK = Transform(image_size=SIDE), tiny_network()

@@ -1,14 +1,10 @@
-import copy
-import random
-import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny import SIDE, drained, tiny_network
+from tests.tiny import SIDE, tiny_network
 from transfer import device as hardware
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
@@ -18,15 +14,12 @@ from transfer.device import BYTES_A_VALUE, LARGEST_SHARE_OF_MEMORY
 from transfer.errors import CacheError
 from transfer.features import plan
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
-from transfer.features.extract import cache_levels
 from transfer.features.plan import IMAGES_A_STEP, Plan, choose_cut, make_plan, widest
 from transfer.model.vgg import Segment
 from transfer.settings import UNFREEZE, PhaseSettings, TrainingSettings
-from transfer.training import timing
-from transfer.training.loop import make_accelerator
-from transfer.training.timing import cache_seconds, phase_seconds
 
 CPU = torch.device("cpu")
+COMPUTING = (torch.nn.Conv2d, torch.nn.Linear)
 TRANSFORM = Transform(image_size=SIDE)
 PHASE = PhaseSettings(
     epochs=2,
@@ -316,133 +309,6 @@ def test_no_layer_is_wider_than_what_is_foretold(block):
     shape = network.border_shape(block, SIDE)
     network.head(network.tail(block)(torch.rand(1, *shape)))
     assert max(sizes) <= widest(CacheLayer(block=block, row_shape=shape)) <= 2 * max(sizes)
-
-
-def filled(images: ImageDataset, store: Store) -> None:
-    drained(cache_levels(images, SPEC, store, make_accelerator(0, "fp32"), 8))
-
-
-def test_a_full_cache_takes_no_time_and_no_look_at_an_image(images, store):
-    assert cache_seconds(PLAN, images, store, CPU) > 0
-    filled(images, store)
-    unopened = {name: replace(split, read=never) for name, split in images.splits.items()}
-    assert cache_seconds(PLAN, images.with_splits(unopened), store, CPU) == 0
-
-
-def test_only_what_the_cache_lacks_takes_time(images, store, monkeypatch):
-    """A pass of a test image takes 100 s, of another one 1 s."""
-    passes = {"train": 1.0, "test": 100.0}
-    monkeypatch.setattr(timing, "seconds_a_pass", lambda *given: passes[given[3]])
-    counts = images.counts()
-    whole = 2 * counts["train"] + counts["validation"] + 100 * counts["test"]
-    assert cache_seconds(PLAN, images, store, CPU) == whole
-    filled(images, store)
-    for name, seconds in {"validation": 1, "test": 100}.items():
-        before = cache_seconds(PLAN, images, store, CPU)
-        entry = store.entry(
-            SPEC.key(images, name, LEVELS["none"]), (1, counts[name], 512, 1, 1), "float32"
-        )
-        assert entry.remove()
-        assert cache_seconds(PLAN, images, store, CPU) == before + seconds * counts[name]
-
-
-def estimated(
-    network=None, settings: PhaseSettings = PHASE, unfreeze: str = "block5", accelerator=None, **at
-) -> float:
-    """Of a phase that learns on what is kept at `block`, else where it is unfrozen."""
-    return phase_seconds(
-        network or tiny_network(),
-        LEVELS[at.get("block", unfreeze)],
-        settings,
-        unfreeze,
-        at.get("counts", COUNTS),
-        TRANSFORM,
-        accelerator or make_accelerator(0, at.get("precision", "fp32")),
-    )
-
-
-def test_an_estimate_leaves_the_network_and_all_random_numbers_as_they_were():
-    network, accelerator = tiny_network(), make_accelerator(0, "fp32")
-    network.freeze_below("block3")
-    network.features[0].train()
-    before = copy.deepcopy(network.state_dict())
-    flags = [p.requires_grad for p in network.parameters()]
-    modes = [module.training for module in network.modules()]
-    drawn = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    estimated(network, accelerator=accelerator)
-    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    assert torch.equal(drawn[0], after[0]) and drawn[1:] == after[1:]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert [p.requires_grad for p in network.parameters()] == flags
-    assert [module.training for module in network.modules()] == modes
-    assert all(p.grad is None for p in network.parameters())
-
-
-def steps(monkeypatch, step: float = 8.0, forward: float = 2.0, between: float = 5.0) -> list:
-    """Let a step take so long; gives what was measured: (module, groups, inputs) each time."""
-    seen = []
-
-    def measured(_, module, groups, __, inputs):
-        seen.append((module, groups, inputs))
-        return step, forward, between
-
-    monkeypatch.setattr(timing, "seconds_a_step", measured)
-    return seen
-
-
-@pytest.mark.parametrize("epochs", [0, 1, 3])
-def test_an_epoch_is_all_steps_all_validations_and_what_comes_between(monkeypatch, epochs):
-    seen = steps(monkeypatch)
-    an_epoch = 10 * 8 / 4 + 6 * 2 / 4 + 5
-    assert estimated(settings=replace(PHASE, epochs=epochs)) == epochs * an_epoch
-    assert len(seen[0][2]) == PHASE.batch_size
-
-
-def test_processes_share_the_images_but_not_what_comes_between(monkeypatch):
-    steps(monkeypatch)
-    pair = SimpleNamespace(num_processes=2, device=CPU, mixed_precision="no")
-    assert estimated(accelerator=pair) == 2 * ((10 * 8 / 4 + 6 * 2 / 4) / 2 + 5)
-
-
-def test_a_batch_larger_than_memory_is_measured_in_part(monkeypatch):
-    with_memory(monkeypatch, 3 * widest(LEVELS["block5"]))
-    seen = steps(monkeypatch)
-    assert estimated() == pytest.approx(2 * (10 * 8 / 3 + 6 * 2 / 3 + 5))
-    assert len(seen[0][2]) == 3
-
-
-@pytest.mark.parametrize(
-    ("unfreeze", "block", "precision", "dtype"),
-    [
-        ("none", "none", "fp32", torch.float32),
-        ("block5", "block5", "fp32", torch.float32),
-        ("block5", "block5", "bf16", torch.bfloat16),
-        ("block5", "block1", "bf16", torch.uint8),
-    ],
-)
-def test_what_is_measured_is_what_the_phase_will_learn(
-    monkeypatch, unfreeze, block, precision, dtype
-):
-    network, seen = tiny_network(), steps(monkeypatch)
-    estimated(network, unfreeze=unfreeze, block=block, precision=precision)
-    module, groups, inputs = seen[0]
-    assert inputs.dtype == dtype and inputs.shape[1:] == LEVELS[block].row_shape
-    assert inputs.float().std() > 1
-    network.freeze_below(unfreeze)
-    learn = [p.shape for p in network.parameters() if p.requires_grad]
-    learning = [p for group in groups for p in group["params"]]
-    assert sorted(p.shape for p in learning) == sorted(learn)
-    assert {id(p) for p in learning} <= {id(p) for p in module.parameters()}
-    layers = len(network.tail(block)) + len(network.head.layers)
-    assert len(module.layers[0]) + len(module.layers[1].layers) == layers
-
-
-def test_an_estimate_is_in_seconds():
-    """An epoch of one batch takes no longer than the estimate itself, which tries several."""
-    counts = {"train": PHASE.batch_size, "validation": PHASE.batch_size, "test": 0}
-    started = time.monotonic()
-    seconds = estimated(settings=replace(PHASE, epochs=1), counts=counts)
-    assert 0 < seconds < time.monotonic() - started
 
 
 def test_nothing_is_less_than_the_body_s_output():

@@ -1,48 +1,78 @@
+import dataclasses
+
 import pytest
 
 from transfer.data.dataset import DatasetSummary
-from transfer.settings import UNFREEZE, TrainingSettings
+from transfer.settings import UNFREEZE, HeadSettings, PhaseSettings, TrainingSettings
 from transfer.training.defaults import EFFORTS, fill_defaults, times
 
-PHOTOS = DatasetSummary(train_images=1_000, side=200, grey=False)
-GREY = DatasetSummary(train_images=1_000, side=8, grey=True)
+
+def filled(weights: str = "hub", fast_device: bool = False, dataset=(), **options):
+    known = {"train_images": 1_000, "side": 200, "grey": False} | dict(dataset)
+    asked = TrainingSettings.from_options(**options)
+    return fill_defaults(asked, DatasetSummary(**known), weights, fast_device=fast_device)
 
 
-def suited(effort: str, look: DatasetSummary = PHOTOS, **options) -> TrainingSettings:
-    asked = TrainingSettings.from_options(effort=effort, **options)
-    return fill_defaults(asked, look, "hub", fast_device=False)
+def test_everything_left_open_is_chosen():
+    settings = filled()
+    assert settings == filled(effort="balanced")
+    assert settings.image_size and settings.views
+    assert None not in dataclasses.asdict(settings.head).values()
+    for phase in (settings.warm_up, settings.fine_tune):
+        left_open = {name for name, value in dataclasses.asdict(phase).items() if value is None}
+        assert left_open == {"patience"}
+    assert settings.fine_tune.learning_rate < settings.warm_up.learning_rate
 
 
 def test_every_effort_does_more_than_the_one_before_it():
-    quick, balanced, thorough = (suited(name) for name in EFFORTS)
+    quick, balanced, thorough = (filled(effort=name) for name in EFFORTS)
     assert quick.warm_up.epochs < balanced.warm_up.epochs < thorough.warm_up.epochs
     assert quick.fine_tune.epochs < balanced.fine_tune.epochs < thorough.fine_tune.epochs
     assert quick.views < balanced.views < thorough.views
     assert (quick.unfreeze, balanced.unfreeze, thorough.unfreeze) == ("none", "block5", "block4")
     assert (quick.try_heads, balanced.try_heads, thorough.try_heads) == (False, True, True)
-
-
-def test_balanced_is_what_one_gets_without_asking():
-    assert suited("balanced") == fill_defaults(TrainingSettings(), PHOTOS, "hub", fast_device=False)
-
-
-@pytest.mark.parametrize("effort", EFFORTS)
-def test_what_is_set_wins_over_the_effort(effort):
-    given = {"head_epochs": 3, "finetune_epochs": 2, "views": 5, "unfreeze": "block2"}
-    settings = suited(effort, **given)
-    assert (settings.warm_up.epochs, settings.fine_tune.epochs) == (3, 2)
-    assert (settings.views, settings.unfreeze) == (5, "block2")
-
-
-@pytest.mark.parametrize("effort", EFFORTS)
-def test_letters_and_digits_are_never_mirrored(effort):
-    assert suited(effort, GREY).views == 1
-
-
-def test_there_is_one_epoch_and_one_view_at_least():
+    assert {effort.unfreeze for effort in EFFORTS.values()} <= set(UNFREEZE)
     assert times(0.25, 1) == 1 and times(2, 3) == 6
 
 
-@pytest.mark.parametrize("effort", EFFORTS.values())
-def test_an_effort_unfreezes_what_there_is(effort):
-    assert effort.unfreeze in UNFREEZE and effort.what.endswith(".")
+def test_given_settings_win():
+    given = {"head_epochs": 3, "finetune_epochs": 0, "views": 5, "unfreeze": "block2"}
+    head = HeadSettings(pooling="avg", hidden=(7,), dropout=0)
+    settings = filled(effort="thorough", image_size=96, head=head, head_lr=0.3, **given)
+    assert (settings.warm_up.epochs, settings.fine_tune.epochs) == (3, 0)
+    assert (settings.views, settings.unfreeze, settings.image_size) == (5, "block2", 96)
+    assert settings.head == head and settings.warm_up.learning_rate == 0.3
+    patient = filled(fine_tune=PhaseSettings(patience=2))
+    assert (patient.warm_up.patience, patient.fine_tune.patience) == (None, 2)
+
+
+def test_the_image_size_depends_on_pictures_body_and_device():
+    size = filled().image_size
+    assert filled(dataset={"side": 32}).image_size < size
+    assert filled(dataset={"grey": True}).image_size < size
+    assert filled("bundled").image_size < size
+    large = {"train_images": 100_000}
+    assert filled(dataset=large).image_size < filled(fast_device=True, dataset=large).image_size
+
+
+def test_less_data_gets_more_epochs_and_views():
+    sizes = (200, 10_000, 1_000_000)
+    little, medium, much = (filled(dataset={"train_images": n}) for n in sizes)
+    assert little.warm_up.epochs > medium.warm_up.epochs > much.warm_up.epochs
+    assert little.fine_tune.epochs > medium.fine_tune.epochs > much.fine_tune.epochs
+    assert little.views > medium.views > much.views == 1
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_letters_and_digits_are_never_mirrored_and_get_their_own_head(effort):
+    letters = filled(effort=effort, dataset={"grey": True})
+    assert letters.views == 1
+    assert (letters.head.pooling, filled(effort=effort).head.pooling) == ("flatten", "avg")
+    assert letters.head.dropout < filled(effort=effort).head.dropout
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_classes_are_weighted_where_they_are_uneven_unless_it_is_set(uneven, asked):
+    found = filled(class_weights=asked, dataset={"uneven": uneven})
+    assert found.class_weights == (uneven if asked is None else asked)

@@ -1,11 +1,22 @@
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from transfer.training.step import LABEL_SMOOTHING, class_weights, smoothed_loss
+from tests.tiny import held
+from transfer.errors import TransferError
+from transfer.training.step import (
+    LABEL_SMOOTHING,
+    TrainStep,
+    class_weights,
+    predict,
+    smoothed_loss,
+)
 
 
-def test_classes_weigh_the_same_in_all_and_an_image_1_on_average():
+def test_class_weights_are_equal_in_total_and_1_on_average():
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
     weights = class_weights(labels, 3)
     for label in range(3):
@@ -13,18 +24,51 @@ def test_classes_weigh_the_same_in_all_and_an_image_1_on_average():
     assert weights[labels].mean() == pytest.approx(1)
 
 
-def test_smoothing_gives_the_other_classes_the_same_whatever_they_weigh():
+def test_smoothing_gives_the_other_classes_the_same_whatever_their_weights():
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.1, 1.0, 9.0])
-    for label in range(3):  # of one class alone no weight matters
+    for label in range(3):  # with a single class no weight matters
         labels = torch.full((5,), label)
         plain = cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
         assert smoothed_loss(logits, labels, weights).item() == pytest.approx(plain.item())
 
 
-def test_a_loss_counts_each_image_as_its_class_weighs():
+def test_a_loss_counts_each_image_by_its_class_weight():
     logits, labels = torch.randn(4, 2), torch.tensor([0, 0, 0, 1])
     each = [smoothed_loss(logits[i : i + 1], labels[i : i + 1]).item() for i in range(4)]
     loss = smoothed_loss(logits, labels, torch.tensor([1.0, 3.0])).item()
     assert loss == pytest.approx((sum(each[:3]) + 3 * each[3]) / 6)
     assert smoothed_loss(logits, labels).item() == pytest.approx(sum(each) / 4)
+
+
+class Limited(nn.Linear):
+    """Runs out of memory on more than `most` images."""
+
+    most = 3
+
+    def forward(self, inputs):
+        if len(inputs) > self.most:
+            raise RuntimeError("CUDA out of memory.")
+        return super().forward(inputs)
+
+
+def test_out_of_memory_halves_the_parts_until_one_image_does_not_fit():
+    module = Limited(4, 2)
+    step = TrainStep(Accelerator(), module, torch.optim.SGD(module.parameters(), lr=0.1), 8)
+    inputs, labels = torch.randn(8, 4), torch.arange(8) % 2
+    expected = smoothed_loss(nn.functional.linear(inputs, module.weight, module.bias), labels)
+    assert step(inputs, labels) == pytest.approx(expected.item(), rel=1e-2)
+    assert step.images_at_once == 2
+    module.most = 0
+    with pytest.raises(TransferError, match="expected enough memory for one image"):
+        step(inputs, labels)
+
+
+def test_scores_are_the_softmax_of_the_plain_views_of_readable_rows():
+    logits = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([row for row in range(40) if row != 5])
+    module = nn.Identity().train()
+    scores = predict(module, held(logits, torch.zeros(39), rows=rows, random_views=True))
+    assert not module.training
+    assert scores.dtype == np.float32 and scores.shape == (39, 3)
+    assert np.allclose(scores, logits[0, rows].softmax(1).numpy(), atol=1e-6)

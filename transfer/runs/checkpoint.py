@@ -1,4 +1,4 @@
-"""A training under way, on disk: one file, whole or the one before it, to go on from."""
+"""The checkpoint of an unfinished training: one safetensors file, replaced atomically."""
 
 import json
 import os
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FILE = "training.safetensors"
 PART = f"{FILE}.part"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_SHARE_OF_TIME = 0.05
 SECONDS_BETWEEN = 1.0
 
@@ -20,14 +20,14 @@ Checkpoint = tuple[dict, "dict[str, torch.Tensor]"]
 
 
 class CheckpointWriter:
-    """Writes checkpoints into `folder`, as often as that costs a twentieth of the time."""
+    """Writes checkpoints into `folder`, as often as that takes at most 5 % of the time."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._ended, self._took = float("-inf"), 0.0
 
-    def offer(self, make: Callable[[], Checkpoint]) -> None:
-        """Write what `make` gives, (JSON, tensors), if it is time. Raises OSError."""
+    def write_if_due(self, make: Callable[[], Checkpoint]) -> None:
+        """Write what `make` returns, if enough time has passed. Raises OSError."""
         began = time.monotonic()
         pause = max(SECONDS_BETWEEN, self._took / LARGEST_SHARE_OF_TIME)
         if began - self._ended < pause:
@@ -40,7 +40,7 @@ class CheckpointWriter:
 
 
 def write_checkpoint(folder: Path, record: dict, tensors: "dict[str, torch.Tensor]") -> None:
-    """Kept from everybody but its owner, for it tells of the images. Raises OSError."""
+    """Readable by its owner only (mode 600), for it names images. Raises OSError."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -53,7 +53,7 @@ def write_checkpoint(folder: Path, record: dict, tensors: "dict[str, torch.Tenso
             {"training": json.dumps(record)},
         )
         with part.open("rb") as file:
-            os.fsync(file.fileno())  # else a lost machine could leave a whole name on half a file
+            os.fsync(file.fileno())  # else a power cut could leave the final name on half a file
         part.replace(folder / FILE)
     except (SafetensorError, OSError) as error:
         part.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def write_checkpoint(folder: Path, record: dict, tensors: "dict[str, torch.Tenso
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """What was written last; None where there is nothing that can be read."""
+    """The latest checkpoint; None where there is none that can be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -69,7 +69,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             record = json.loads((file.metadata() or {})["training"])
             if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
                 return None
-            # copies, for the tensors of an open file hold on to it
+            # cloned, since the tensors share memory with the file, which will be replaced
             return record, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""A run that is being made: whole or absent, and gone on from where it was cut off."""
+"""Writes a run folder: complete or absent, with a checkpoint while the training is unfinished."""
 
 import json
 import logging
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 BUILT = (TENSORS, STAGES, REPORT, RECORD)  # run.json comes last: it makes a folder a run
-LEFT_THERE = {FILE, PART, LOCK, *BUILT}
+TEMPORARY = {FILE, PART, LOCK, *BUILT}  # what a training leaves in checkpoint/
 LOG = logging.getLogger(__name__)
 
 
 class RunWriter:
-    """A run that is being made: `checkpoint/` while unfinished, complete once run.json is there.
+    """A run being written: `checkpoint/` until `finish` moves its files into the run folder.
 
-    Used as a context: what is not finished when it closes is removed. With `resume` a checkpoint
-    stays, and what an earlier training left here is gone on from. Of the processes of a distributed
-    training one `writes`, the others share its folder and leave it as it is.
+    As a context manager it removes on exit what is not finished; with `resume` a checkpoint stays,
+    and a folder with one is accepted. In a distributed training one process `writes`.
     """
 
     def __init__(self, path: str | Path, *, writes: bool = True, resume: bool = False):
@@ -36,52 +35,47 @@ class RunWriter:
         self.writes = writes
         self.resume = resume
         self.finished = False
-        self._keeper = CheckpointWriter(self.checkpoint)
+        self._checkpoints = CheckpointWriter(self.checkpoint)
         self._lock = FileLock(self.checkpoint / LOCK, thread_local=False)
-        self._complained = False
+        self._warned = False
 
     def __enter__(self) -> "RunWriter":
-        """Raises RunError when the folder cannot be made or holds something already."""
+        """Raises RunError when the folder cannot be created or holds something else."""
         if self.writes:
-            self._make()
+            try:
+                self._create()
+            except OSError as error:
+                raise RunError(
+                    f"the run folder {self.path.name!r} cannot be created ({error.strerror}); "
+                    "choose another place"
+                ) from None
         return self
 
-    def _make(self) -> None:
-        try:
-            self._check_free()
-            self._made = self._unfinished or not self.path.exists()
-            self.checkpoint.mkdir(parents=True, exist_ok=True)
-            self._be_the_only_one()
-        except OSError as error:
+    def _create(self) -> None:
+        unfinished = is_unfinished(self.path)
+        occupied = self.path.exists() and not (self.path.is_dir() and _is_empty(self.path))
+        if occupied and not (unfinished and self.resume):
+            found = "an unfinished training" if unfinished else "something"
+            remedy = "continue it with --resume, " if unfinished else ""
             raise RunError(
-                f"the run folder {self.path.name!r} cannot be made ({error.strerror}); "
-                "choose another place"
-            ) from None
+                f"expected a new or empty folder for the run, found {self.path.name!r} with "
+                f"{found} in it; {remedy}choose another name or remove it"
+            )
+        self._created = unfinished or not self.path.exists()
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        self._lock_folder()
 
-    def _be_the_only_one(self) -> None:
-        """A process that is killed lets go of its lock."""
+    def _lock_folder(self) -> None:
+        """The system releases the lock of a process that is killed."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(
-                f"expected no other training in {self.path.name!r}, found one under way; wait for "
-                "it, or choose another folder"
+                f"expected no other training in {self.path.name!r}, found one that is running; "
+                "wait for it, or choose another folder"
             ) from None
         except (OSError, NotImplementedError):
-            LOG.info("this disk knows no locks")
-
-    def _check_free(self) -> None:
-        self._unfinished = is_unfinished(self.path)
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            return
-        if self._unfinished and self.resume:
-            return
-        found = "an unfinished training" if self._unfinished else "something"
-        remedy = "go on from it with --resume, " if self._unfinished else ""
-        raise RunError(
-            f"expected a new or empty folder to write the run to, found {self.path.name!r} with "
-            f"{found} in it; {remedy}choose another name or remove it"
-        )
+            LOG.info("this disk does not support locks")
 
     def __exit__(self, *_) -> None:
         if not self.writes:
@@ -93,38 +87,33 @@ class RunWriter:
         if not self.finished:
             for name in BUILT:
                 (self.path / name).unlink(missing_ok=True)
-            if self._made:
+            if self._created:
                 shutil.rmtree(self.path, ignore_errors=True)
 
-    def keep(self, make: Callable[[], Checkpoint]) -> None:
-        """Write the checkpoint that `make` gives, where one may be wanted and it is time."""
+    def save_checkpoint(self, make: Callable[[], Checkpoint]) -> None:
+        """Write what `make` returns as the checkpoint, with `resume` and if one is due."""
         if self.resume and self.writes:
             try:
-                self._keeper.offer(make)
-            except OSError as error:  # the training itself is none the worse
-                level = logging.DEBUG if self._complained else logging.WARNING
+                self._checkpoints.write_if_due(make)
+            except OSError as error:  # the training itself continues
+                level = logging.DEBUG if self._warned else logging.WARNING
                 LOG.log(level, "no checkpoint was written (%s)", error.strerror or error)
-                self._complained = True
+                self._warned = True
 
     def finish(
         self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
     ) -> Run:
-        """Write everything, run.json last: it is what makes a folder a run.
-
-        `stages` is the file of earlier stages' heads, where there are any.
-        """
+        """Write the run's files; `stages` is the file with the heads of earlier phases, if any."""
         record = {"format_version": FORMAT_VERSION} | record
         if self.writes:
             self._write(record, report, tensors, stages)
         return Run(path=self.path, record=record, report=report)
 
-    def _write(
-        self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes
-    ) -> None:
+    def _write(self, record, report, tensors, stages) -> None:
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        # not save_file, which keeps the file from everybody but its owner
+        # not save_file, which creates files that only their owner can read
         (self.checkpoint / TENSORS).write_bytes(save(tensors))
         if stages:
             (self.checkpoint / STAGES).write_bytes(stages)
@@ -139,18 +128,16 @@ class RunWriter:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a training began to write here, was cut off, and nothing else is here."""
+    """Whether the folder holds an interrupted training and nothing else."""
     try:
         found = {inside.name for inside in path.iterdir()}
+        known = {CHECKPOINT, *BUILT} - {RECORD}
+        if CHECKPOINT not in found or not found <= known:
+            return False
+        return {inside.name for inside in (path / CHECKPOINT).iterdir()} <= TEMPORARY
     except OSError:
         return False
-    known = {CHECKPOINT, *BUILT} - {RECORD}
-    return CHECKPOINT in found and found <= known and _is_ours(path / CHECKPOINT)
 
 
-def _is_ours(checkpoint: Path) -> bool:
-    """Nothing is in the folder but what a training leaves there."""
-    try:
-        return {inside.name for inside in checkpoint.iterdir()} <= LEFT_THERE
-    except OSError:
-        return False
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())

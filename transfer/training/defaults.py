@@ -1,16 +1,33 @@
-"""How much is done to teach a network: three named efforts, and what each of them changes."""
+"""The hyper-parameter rule: every setting left open, chosen from the dataset's size and pictures.
+
+The shape of the rule follows BiT-HyperRule (Kolesnikov et al. 2020): few images get more epochs,
+everything else hardly depends on the dataset. Constants were chosen on the bundled and the VGG
+authors' bodies; see the README's figures. Nothing here imports torch.
+"""
 
 from dataclasses import dataclass, replace
 
 from transfer.data.dataset import DatasetSummary
-from transfer.settings import TrainingSettings
+from transfer.settings import PhaseSettings, TrainingSettings
+
+SMALL, MEDIUM = 2_000, 20_000  # training images, at most
+
+# the head search: shapes, then dropout, learning rate and optimizer of the best one
+HEAD_SHAPES = ("avg", "avg-256", "avg-256-128", "flatten", "flatten-256", "flatten-256-128")
+HEAD_DROPOUTS = (0.3, 0.5, 0.7)
+HEAD_LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+HEAD_OPTIMIZERS = {"sgd": 3e-2}  # name → learning rate, besides the first head's optimizer
+TRIAL_BATCH_SIZE = 32
+TRIAL_VIEWS = 4_000  # training views that a trial learns from, at most
+FEWEST_TRIAL_EPOCHS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """`warm_up`, `fine_tune` and `views` multiply the epochs and the views of each image that the
-    data would get; `unfreeze` is the lowest block that learns; `try_heads` whether several heads
-    are tried on the features first.
+    """What a named effort changes; settings that are given win over it.
+
+    `warm_up`, `fine_tune` and `views` multiply the epochs and the views of each image that the
+    dataset would get; `unfreeze` is the lowest block that learns.
     """
 
     what: str
@@ -23,7 +40,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(
-        what="Warm-up alone, with half of the epochs, one view of each image and the usual head.",
+        what="Warm-up only: half the epochs, one view of each image, the default head.",
         warm_up=0.5,
         fine_tune=0.5,
         views=0.25,
@@ -31,7 +48,7 @@ EFFORTS = {
         try_heads=False,
     ),
     "balanced": Effort(
-        what="Several heads are tried, the best one warms up, then block5 learns too.",
+        what="Several heads are tried, the best one is warmed up, then block5 is fine-tuned too.",
         warm_up=1,
         fine_tune=1,
         views=1,
@@ -39,8 +56,8 @@ EFFORTS = {
         try_heads=True,
     ),
     "thorough": Effort(
-        what="Twice the fine-tune epochs over twice the views of each photo, and block4 learns as "
-        "well.",
+        what="Twice the fine-tune epochs and twice the views of each photo; block4 is fine-tuned "
+        "as well.",
         warm_up=1.5,
         fine_tune=2,
         views=2,
@@ -51,56 +68,79 @@ EFFORTS = {
 
 
 def times(factor: float, number: int) -> int:
-    """So many times a number of epochs or views, one at least."""
+    """A number of epochs or views times `factor`, at least 1."""
     return max(1, round(factor * number))
 
 
-def fill_defaults(
-    settings: TrainingSettings, look: DatasetSummary, weights: str, *, fast_device: bool
-) -> TrainingSettings:
-    """The same settings, with everything left open chosen from the data.
+def trial_epochs(warm_up_epochs: int) -> int:
+    """Epochs of one trial of the head search: half a warm-up is enough to tell heads apart."""
+    return max(FEWEST_TRIAL_EPOCHS, round(0.5 * warm_up_epochs))
 
-    Small data gets more epochs and more views of each image, because it is the number of steps
-    that a cold head needs; large data brings its steps along. The rates do not depend on size.
-    """
-    small, medium = look.train_images <= 2_000, look.train_images <= 20_000
-    if look.grey:
-        image_size = 64  # drawings, letters, scans
-    elif look.side <= 64:
-        image_size = 80  # thumbnails: nothing more to see
-    elif weights == "bundled":
-        image_size = 112  # that body grew up on 64 px
-    else:
-        image_size = 224 if fast_device or small else 160
-    image_size = settings.image_size or image_size
-    # a map of 2 x 2 still tells where things are; a larger one is only more to learn by heart
+
+def fill_defaults(
+    settings: TrainingSettings, dataset: DatasetSummary, weights: str, *, fast_device: bool
+) -> TrainingSettings:
+    """The same settings, with everything left open chosen from the dataset."""
+    effort = EFFORTS[settings.effort]
+    image_size = settings.image_size or _image_size(dataset, weights, fast_device)
+    # a flattened 2×2 map still says where things are; a larger one only invites overfitting
     pooling = settings.head.pooling or ("flatten" if image_size < 96 else "avg")
     dropout = settings.head.dropout
     if dropout is None:
-        dropout = 0.5 if look.grey else 0.7
-    # a mirrored letter or digit means something else, and grey pictures are mostly such
-    effort = EFFORTS[settings.effort]
-    views = 1 if look.grey else times(effort.views, 4 if small else 2 if medium else 1)
+        dropout = 0.5 if dataset.grey else 0.7
+    class_weights = settings.class_weights
     return replace(
         settings,
         image_size=image_size,
         unfreeze=settings.unfreeze or effort.unfreeze,
         try_heads=settings.try_heads and effort.try_heads,
         head=replace(settings.head, pooling=pooling, dropout=dropout),
-        views=settings.views or views,
-        class_weights=look.uneven if settings.class_weights is None else settings.class_weights,
-        warm_up=settings.warm_up.filled(
-            epochs=times(effort.warm_up, 40 if small else 20 if medium else 10),
-            learning_rate=1e-3,
-            optimizer="adamw",
-            weight_decay=0.01,
-            batch_size=32 if small else 128,
-        ),
-        fine_tune=settings.fine_tune.filled(
-            epochs=times(effort.fine_tune, 12 if small else 6 if medium else 3),
-            learning_rate=1e-4,
-            optimizer="adamw",
-            weight_decay=0.05,
-            batch_size=32,
-        ),
+        views=settings.views or _views(dataset, effort),
+        class_weights=dataset.uneven if class_weights is None else class_weights,
+        warm_up=_warm_up(settings.warm_up, dataset, effort),
+        fine_tune=_fine_tune(settings.fine_tune, dataset, effort),
+    )
+
+
+def _by_size(dataset: DatasetSummary, small: int, medium: int, large: int) -> int:
+    """A random head needs a number of steps rather than of epochs; much data brings its steps."""
+    images = dataset.train_images
+    return small if images <= SMALL else medium if images <= MEDIUM else large
+
+
+def _image_size(dataset: DatasetSummary, weights: str, fast_device: bool) -> int:
+    """Pixels of a side. Time and cache grow with its square."""
+    if dataset.grey:
+        return 64  # drawings, letters, scans
+    if dataset.side <= 64:
+        return 80  # thumbnails: more pixels would show nothing more
+    if weights == "bundled":
+        return 112  # that body was trained at 64 px
+    # VGG16's own size, unless a CPU would need hours for it
+    return 224 if fast_device or dataset.train_images <= SMALL else 160
+
+
+def _views(dataset: DatasetSummary, effort: Effort) -> int:
+    """Augmented views of each training image. Grey pictures are mostly letters and digits, which
+    mean something else when mirrored."""
+    return 1 if dataset.grey else times(effort.views, _by_size(dataset, 4, 2, 1))
+
+
+def _warm_up(phase: PhaseSettings, dataset: DatasetSummary, effort: Effort) -> PhaseSettings:
+    return phase.filled(
+        epochs=times(effort.warm_up, _by_size(dataset, 40, 20, 10)),
+        learning_rate=1e-3,  # AdamW's usual rate for a new head
+        optimizer="adamw",
+        weight_decay=0.01,
+        batch_size=_by_size(dataset, 32, 128, 128),
+    )
+
+
+def _fine_tune(phase: PhaseSettings, dataset: DatasetSummary, effort: Effort) -> PhaseSettings:
+    return phase.filled(
+        epochs=times(effort.fine_tune, _by_size(dataset, 12, 6, 3)),
+        learning_rate=1e-4,  # a tenth of warm-up's: pretrained filters must not move far
+        optimizer="adamw",
+        weight_decay=0.05,
+        batch_size=32,
     )

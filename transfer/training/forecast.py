@@ -1,15 +1,35 @@
-"""How long a training will take, foretold from this machine's speed before anything is read.
+"""The forecast of a training's time from this machine's speed alone, before any image is read.
 
-Rougher than `plan`, which times the images themselves once a training has begun.
+Rougher than `timing`, which measures on the images themselves. Nothing here imports torch, so that
+the page can show it while torch is still loading.
 """
 
+import json
 import math
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 
+from transfer.cache.paths import cache_folder
 from transfer.data.dataset import DatasetSummary
 from transfer.settings import BLOCKS, TrainingSettings
-from transfer.training.benchmark import LEARNING, SIDE, Speed
-from transfer.training.defaults import fill_defaults
+from transfer.training.defaults import (
+    HEAD_DROPOUTS,
+    HEAD_LEARNING_RATES,
+    HEAD_OPTIMIZERS,
+    HEAD_SHAPES,
+    TRIAL_BATCH_SIZE,
+    TRIAL_VIEWS,
+    fill_defaults,
+    trial_epochs,
+)
 
+SIDE = 112  # pixels of the images that the benchmark measures with
+# a training step takes this many times a forward pass: backward is two products for each of forward
+BACKWARD_FACTOR = 3.2
+# VGG16's convolutions
 MILLION_PARAMETERS = {
     "block1": 0.04,
     "block2": 0.22,
@@ -17,59 +37,103 @@ MILLION_PARAMETERS = {
     "block4": 5.90,
     "block5": 7.08,
 }
-# as `search` tries heads, which imports torch
-HEADS_TRIED, SHARE_OF_THE_EPOCHS, FEWEST_EPOCHS = 11, 0.5, 12
-IMAGES_A_BATCH, MOST_TRAINING_VIEWS = 32, 4_000
-EPOCH_SECONDS = 0.05
-REST_SECONDS = 4.0
+# each round leaves out the value that the best head has already
+HEADS_TRIED = (
+    len(HEAD_SHAPES) + len(HEAD_DROPOUTS) - 1 + len(HEAD_LEARNING_RATES) - 1 + len(HEAD_OPTIMIZERS)
+)
+EPOCH_SECONDS = 0.05  # validation and bookkeeping of an epoch on cached features
+OTHER_SECONDS = 4.0  # opening the images, the linear probe, the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds on this machine, as `benchmark` measured them.
+
+    `forward` is block → an image of SIDE px through it, `step` an optimizer step on a million
+    parameters of the body, `head_step` one on a head with cached features.
+    """
+
+    forward: dict[str, float]
+    step: float
+    head_step: float
+    fast_device: bool
+
+    @property
+    def images_a_second(self) -> float:
+        """Through all of the body, at SIDE px."""
+        return 1 / sum(self.forward.values())
+
+
+def speed_file() -> Path:
+    return cache_folder() / "speed.json"
+
+
+def this_machine() -> list:
+    """What a measured speed depends on; several machines may share the cache folder."""
+    return [platform.node(), platform.processor(), os.cpu_count(), version("torch")]
+
+
+def read_speed() -> tuple[Speed | None, int]:
+    """(this machine's speed, how many times it was measured)."""
+    try:
+        found = json.loads(speed_file().read_text(encoding="utf-8"))
+        if found["machine"] == this_machine():
+            return Speed(**found["speed"]), int(found["times"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # it will be measured again
+    return None, 0
+
+
+def known_speed() -> Speed | None:
+    """What was measured on this machine before; None if nothing was."""
+    return read_speed()[0]
 
 
 def forecast(
     speed: Speed,
     settings: TrainingSettings,
-    look: DatasetSummary,
+    dataset: DatasetSummary,
     images: dict[str, int],
     weights: str,
 ) -> dict[str, float]:
-    """Step → seconds: images, heads, warm-up, fine-tune; the rest is opening and judging.
+    """Step → seconds: images, heads, warm-up, fine-tune, the rest.
 
-    `images` are those a split, `weights` is where the body will come from. Features of an earlier
-    training are not counted on; where they are found, it goes quicker.
+    `images` counts those of each split, `weights` is where the body will come from. With features
+    in the cache from an earlier training it will take less.
     """
-    settings = fill_defaults(settings, look, weights, fast_device=speed.fast_device)
-    tuned = settings.method == "finetune"
-    views = settings.views if tuned else 1
+    settings = fill_defaults(settings, dataset, weights, fast_device=speed.fast_device)
+    fine_tunes = settings.method == "finetune"
+    views = settings.views if fine_tunes else 1
     area = (settings.image_size / SIDE) ** 2
-    train, held_out = images["train"], images["validation"]
-    passes = train * views + held_out + images["test"]
+    passes = images["train"] * views + images["validation"] + images["test"]
     seconds = {"images": passes * area * sum(speed.forward.values())}
-    if tuned and settings.try_heads:
-        seconds["heads"] = _heads(speed, settings, train, views)
-    if tuned:
-        seconds["warm-up"] = _warm_up(speed, settings, train)
-    if tuned and settings.unfreeze != "none":
-        seconds["fine-tune"] = _fine_tune(speed, settings, train, held_out, area)
-    return seconds | {"the rest": REST_SECONDS}
+    if fine_tunes and settings.try_heads:
+        seconds["heads"] = _head_search_seconds(speed, settings, images["train"])
+    if fine_tunes:
+        seconds["warm-up"] = _warm_up_seconds(speed, settings, images["train"])
+    if fine_tunes and settings.unfreeze != "none":
+        seconds["fine-tune"] = _fine_tune_seconds(speed, settings, images)
+    return seconds | {"the rest": OTHER_SECONDS}
 
 
-def _heads(speed: Speed, settings: TrainingSettings, train: int, views: int) -> float:
-    epochs = max(FEWEST_EPOCHS, SHARE_OF_THE_EPOCHS * settings.warm_up.epochs)
-    steps = math.ceil(min(train, MOST_TRAINING_VIEWS // views) / IMAGES_A_BATCH)
+def _head_search_seconds(speed: Speed, settings: TrainingSettings, train: int) -> float:
+    epochs = trial_epochs(settings.warm_up.epochs)
+    steps = math.ceil(min(train, TRIAL_VIEWS // settings.views) / TRIAL_BATCH_SIZE)
     return HEADS_TRIED * epochs * steps * speed.head_step
 
 
-def _warm_up(speed: Speed, settings: TrainingSettings, train: int) -> float:
+def _warm_up_seconds(speed: Speed, settings: TrainingSettings, train: int) -> float:
     phase = settings.warm_up
     steps = math.ceil(train / phase.batch_size)
     return phase.epochs * (steps * speed.head_step + EPOCH_SECONDS)
 
 
-def _fine_tune(
-    speed: Speed, settings: TrainingSettings, train: int, held_out: int, area: float
-) -> float:
-    learns = BLOCKS[BLOCKS.index(settings.unfreeze) :]
-    an_image = area * sum(speed.forward[block] for block in learns)
-    a_step = speed.step * sum(MILLION_PARAMETERS[block] for block in learns) + speed.head_step
-    steps = math.ceil(train / settings.fine_tune.batch_size)
-    an_epoch = train * LEARNING * an_image + held_out * an_image + steps * a_step
-    return settings.fine_tune.epochs * (an_epoch + EPOCH_SECONDS)
+def _fine_tune_seconds(speed: Speed, settings: TrainingSettings, images: dict[str, int]) -> float:
+    phase, area = settings.fine_tune, (settings.image_size / SIDE) ** 2
+    blocks = BLOCKS[BLOCKS.index(settings.unfreeze) :]
+    forward = area * sum(speed.forward[block] for block in blocks)
+    parameters = sum(MILLION_PARAMETERS[block] for block in blocks)
+    steps = math.ceil(images["train"] / phase.batch_size)
+    epoch = images["train"] * BACKWARD_FACTOR * forward + images["validation"] * forward
+    epoch += steps * (speed.step * parameters + speed.head_step)
+    return phase.epochs * (epoch + EPOCH_SECONDS)

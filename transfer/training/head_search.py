@@ -1,17 +1,16 @@
-"""Trying heads: on cached features each of them trains in about a second, so none is guessed.
+"""Head search: on cached features a head trains in about a second, so several are tried.
 
-First shapes, then dropout, learning rate and optimizer of the best one. Another takes the place of
-the one before only if its loss on validation is lower by more than chance: a paired t-test, image
-by image, its level shared among all that are tried at once (Bonferroni), for the best of many is
-lucky. Test images take no part.
+First shapes, then dropout, learning rate and optimizer of the best one. A challenger replaces the
+best head so far only if its validation loss is lower by more than chance: a paired t-test, image by
+image, with the significance level divided by the number of challengers in the round (Bonferroni),
+because the best of many is partly lucky. Test images take no part.
 """
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -20,34 +19,28 @@ from torch.nn.functional import cross_entropy
 from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
 from transfer.model.vgg import Head, parameter_count
-from transfer.settings import HeadSettings
+from transfer.settings import HeadSettings, TrainingSettings
+from transfer.training.defaults import (
+    HEAD_DROPOUTS,
+    HEAD_LEARNING_RATES,
+    HEAD_OPTIMIZERS,
+    HEAD_SHAPES,
+    TRIAL_BATCH_SIZE,
+    TRIAL_VIEWS,
+    trial_epochs,
+)
 from transfer.training.optim import make_optimizer, make_schedule
 from transfer.training.step import smoothed_loss
 
-SHAPES = (
-    "avg",
-    "avg-256",
-    "avg-256-128",
-    "flatten",
-    "flatten-256",
-    "flatten-256-128",
-)
-DROPOUTS = (0.3, 0.5, 0.7)
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
-OTHER_OPTIMIZERS = {"sgd": 3e-2}
-SHARE_OF_THE_EPOCHS = 0.5
-FEWEST_EPOCHS = 12
-IMAGES_A_BATCH = 32
-MOST_TRAINING_VIEWS = 4_000
-MOST_VALIDATION_IMAGES = 1_000
-WIDEST = 8_192
-DIVERGED = 1_000.0
-LEVEL = 0.05
+TRIAL_VALIDATION_IMAGES = 1_000
+LARGEST_FLATTENED = 8_192  # values; a wider first layer would take longer than all other trials
+DIVERGED_LOSS = 1_000.0  # nats; stands for a loss that is not finite, so that means stay numbers
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A head, and how its warm-up learns."""
+    """A head, and how it is warmed up."""
 
     head: HeadSettings
     learning_rate: float
@@ -55,23 +48,47 @@ class Candidate:
     weight_decay: float
     epochs: int
 
+    @classmethod
+    def of(cls, settings: TrainingSettings) -> "Candidate":
+        """The head that these settings would train without a search."""
+        phase = settings.warm_up
+        return cls(
+            head=settings.head,
+            learning_rate=phase.learning_rate,
+            optimizer=phase.optimizer,
+            weight_decay=phase.weight_decay,
+            epochs=phase.epochs,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Trial:
+class Trial:
     """`losses` float32 (M,) are those of the validation images at the best epoch, in nats."""
 
     candidate: Candidate
     losses: torch.Tensor
     row: dict
 
-    def beats(self, other: "_Trial", rivals: int) -> bool:
-        """Whether this, the best of `rivals`, is better than `other` by more than chance."""
+    def beats(self, other: "Trial", challengers: int) -> bool:
+        """Whether this, the best of `challengers`, is better than `other` by more than chance."""
         from scipy.stats import ttest_rel
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of differences that are all the same, or one alone
-            found = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
-        return bool(found.pvalue < LEVEL / rivals)
+            warnings.simplefilter("ignore")  # about identical differences, or a single one
+            test = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
+        return bool(test.pvalue < SIGNIFICANCE / challengers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialData:
+    """Features float (V, M, C, H, W) in memory and labels int64 (M,), of training and validation.
+
+    `class_weights` float32 (classes,) weight every loss, if given.
+    """
+
+    train: tuple[torch.Tensor, torch.Tensor]
+    validation: tuple[torch.Tensor, torch.Tensor]
+    class_weights: torch.Tensor | None = None
 
 
 def try_heads(
@@ -80,126 +97,126 @@ def try_heads(
     make_head: Callable[[HeadSettings], Head],
     *,
     seed: int,
-    rates: bool,
-    optimizers: bool,
+    vary: Collection[str] = (),
     class_weights: torch.Tensor | None = None,
 ) -> Iterator[HeadTried | HeadChosen]:
-    """Yields HeadTried…, HeadChosen; returns the best Candidate.
+    """Yields HeadTried…, HeadChosen; returns (the best Candidate, HeadChosen).
 
-    `first` is taken unless another is better; `rates` and `optimizers` say whether those may be
-    changed. `class_weights` as in `run_phase`.
+    `vary` may name `learning_rate` and `optimizer`; shape and dropout are always varied.
     """
     started = time.monotonic()
-    train = _sample(features["train"], MOST_TRAINING_VIEWS // features["train"].views, seed)
-    held_out = _sample(features["validation"], MOST_VALIDATION_IMAGES, seed)
-    rounds = [_shapes(features["train"].inputs.shape), _dropouts]
-    rounds += [_rates] * rates + [_optimizers] * optimizers
-    learn = partial(_try, train=train, held_out=held_out, seed=seed, class_weights=class_weights)
-    trials = [best := learn(first, make_head(first.head))]
+    train = features["train"]
+    data = TrialData(
+        train=_sample(train, TRIAL_VIEWS // train.views, seed),
+        validation=_sample(features["validation"], TRIAL_VALIDATION_IMAGES, seed),
+        class_weights=class_weights,
+    )
+    rounds = [_shapes(train.inputs.shape), _dropouts]
+    rounds += [_learning_rates] if "learning_rate" in vary else []
+    rounds += [_optimizers] if "optimizer" in vary else []
+    trials = [best := _try(first, make_head(first.head), data, seed)]
     yield HeadTried(**best.row)
-    for others in rounds:
+    for challengers in rounds:
         tried = []
-        for candidate in others(best.candidate):
-            tried.append(learn(candidate, make_head(candidate.head)))
+        for candidate in challengers(best.candidate):
+            tried.append(_try(candidate, make_head(candidate.head), data, seed))
             yield HeadTried(**tried[-1].row)
         trials += tried
         strongest = min(tried, key=lambda trial: trial.row["validation_loss"], default=best)
         best = strongest if strongest.beats(best, len(tried)) else best
-    yield HeadChosen(
+    chosen = _chosen(best, trials, time.monotonic() - started)
+    yield chosen
+    return best.candidate, chosen
+
+
+def _chosen(best: Trial, trials: list[Trial], seconds: float) -> HeadChosen:
+    return HeadChosen(
         head=best.candidate.head.name,
         tried=[trial.row | {"chosen": trial is best} for trial in trials],
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         why="no other was better by more than chance"
         if best is trials[0]
         else "its loss on validation was lower by more than chance",
     )
-    return best.candidate
 
 
 def _shapes(features: tuple[int, ...]) -> Callable[[Candidate], list[Candidate]]:
-    """All shapes but the first one's; a flattened map is tried only while it is small."""
-    small = math.prod(features[2:]) <= WIDEST
+    """Challengers of another shape, for features (V, N, C, H, W)."""
+    small = math.prod(features[2:]) <= LARGEST_FLATTENED
 
-    def others(best: Candidate) -> list[Candidate]:
-        names = [name for name in SHAPES if small or not name.startswith("flatten")]
+    def challengers(best: Candidate) -> list[Candidate]:
+        names = [name for name in HEAD_SHAPES if small or not name.startswith("flatten")]
         return [
             replace(best, head=replace(HeadSettings.named(name), dropout=best.head.dropout))
             for name in names
             if name != best.head.name
         ]
 
-    return others
+    return challengers
 
 
 def _dropouts(best: Candidate) -> list[Candidate]:
-    others = [dropout for dropout in DROPOUTS if dropout != best.head.dropout]
+    others = [dropout for dropout in HEAD_DROPOUTS if dropout != best.head.dropout]
     return [replace(best, head=replace(best.head, dropout=dropout)) for dropout in others]
 
 
-def _rates(best: Candidate) -> list[Candidate]:
-    others = [rate for rate in LEARNING_RATES if rate != best.learning_rate]
+def _learning_rates(best: Candidate) -> list[Candidate]:
+    others = [rate for rate in HEAD_LEARNING_RATES if rate != best.learning_rate]
     return [replace(best, learning_rate=rate) for rate in others]
 
 
 def _optimizers(best: Candidate) -> list[Candidate]:
     return [
         replace(best, optimizer=name, learning_rate=rate)
-        for name, rate in OTHER_OPTIMIZERS.items()
+        for name, rate in HEAD_OPTIMIZERS.items()
         if name != best.optimizer
     ]
 
 
 def _sample(cached: CachedDataset, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(features (V, M, C, H, W) in memory, labels (M,)) of at most so many images, by the seed."""
+    """(features (V, M, C, H, W), labels int64 (M,)) of at most `most` images, in order."""
     at = np.sort(np.random.default_rng(seed).permutation(len(cached))[:most])
     views = [cached.inputs[view, cached.rows[at]] for view in range(cached.views)]
     return torch.stack(views), cached.labels[at]
 
 
-def _try(
-    candidate: Candidate,
-    head: Head,
-    train: tuple,
-    held_out: tuple,
-    seed: int,
-    class_weights: torch.Tensor | None,
-) -> _Trial:
-    """Warm up one head, shorter than it will be, and keep its best epoch's losses."""
+def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
+    """Warm up one head, for fewer epochs than the real warm-up, and judge its best epoch."""
     started = time.monotonic()
-    x, y = _pooled(head, train[0]), train[1]
-    held_x, held_y = _pooled(head, held_out[0]), held_out[1]
-    head.standardise([x[0]])
+    x, y = _pooled(head, data.train[0]), data.train[1]  # (V, M, width), (M,)
+    validation_x, validation_y = _pooled(head, data.validation[0])[0], data.validation[1]
+    head.standardise([x[0]])  # of the plain views
     groups = [{"params": list(head.parameters()), "lr": candidate.learning_rate}]
     optimizer = make_optimizer(candidate.optimizer, groups, candidate.weight_decay)
-    batches = math.ceil(len(y) / IMAGES_A_BATCH)
-    epochs = max(FEWEST_EPOCHS, round(SHARE_OF_THE_EPOCHS * candidate.epochs))
+    batches = math.ceil(len(y) / TRIAL_BATCH_SIZE)
+    epochs = trial_epochs(candidate.epochs)
     schedule, best = make_schedule(optimizer, epochs * batches), None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(epochs):
             head.train()
-            for batch, at in enumerate(torch.randperm(len(y)).split(IMAGES_A_BATCH)):
+            for batch, rows in enumerate(torch.randperm(len(y)).split(TRIAL_BATCH_SIZE)):
                 schedule.step_update(epoch * batches + batch)
-                logits = head.scores(x[torch.randint(len(x), at.shape), at])
-                smoothed_loss(logits, y[at], class_weights).backward()
+                views = torch.randint(len(x), rows.shape)  # one for each image
+                logits = head.scores(x[views, rows])  # (B, width) → (B, classes)
+                smoothed_loss(logits, y[rows], data.class_weights).backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            logits = _judged(head, held_x[0])
-            losses = cross_entropy(logits, held_y, class_weights, reduction="none")
-            losses = losses.nan_to_num(nan=DIVERGED, posinf=DIVERGED)
-            if best is None or losses.mean() < best[0].mean():
-                best = losses, (logits.argmax(1) == held_y).float().mean().item()
+            judged = _judge(head, validation_x, validation_y, data.class_weights)
+            if best is None or judged[0].mean() < best[0].mean():
+                best = judged
+    losses, accuracy = best
     row = {
         "head": candidate.head.name,
         "dropout": candidate.head.dropout,
         "learning_rate": candidate.learning_rate,
         "optimizer": candidate.optimizer,
         "parameters": parameter_count(head),
-        "validation_loss": best[0].mean().item(),
-        "validation_accuracy": best[1],
+        "validation_loss": losses.mean().item(),
+        "validation_accuracy": accuracy,
         "seconds": time.monotonic() - started,
     }
-    return _Trial(candidate=candidate, losses=best[0], row=row)
+    return Trial(candidate=candidate, losses=losses, row=row)
 
 
 def _pooled(head: Head, features: torch.Tensor) -> torch.Tensor:
@@ -208,5 +225,11 @@ def _pooled(head: Head, features: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _judged(head: Head, x: torch.Tensor) -> torch.Tensor:
-    return head.eval().scores(x)
+def _judge(
+    head: Head, x: torch.Tensor, y: torch.Tensor, class_weights: torch.Tensor | None
+) -> tuple[torch.Tensor, float]:
+    """(losses float32 (M,), accuracy) on validation, for pooled features (M, width)."""
+    logits = head.eval().scores(x)
+    losses = cross_entropy(logits, y, class_weights, reduction="none")
+    losses = losses.nan_to_num(nan=DIVERGED_LOSS, posinf=DIVERGED_LOSS)
+    return losses, (logits.argmax(1) == y).float().mean().item()

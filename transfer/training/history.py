@@ -1,4 +1,4 @@
-"""What a training writes down about itself while it goes: phases, stages, and the final result."""
+"""What a training records about itself: each phase, its scores, and the final result."""
 
 import platform
 import sys
@@ -11,19 +11,26 @@ import numpy as np
 from transfer.data.dataset import ImageDataset
 from transfer.events import EpochDone, PhaseDone
 from transfer.runs.metrics import accuracy_of, make_report
+from transfer.runs.phase_heads import PhaseHead
 
 LIBRARIES = ("torch", "timm", "accelerate", "datasets", "huggingface-hub", "scikit-learn")
 
 
 @dataclass(kw_only=True)
 class TrainingHistory:
-    """Grows phase by phase. `scores` are those of the last phase that the run keeps, `heads` the
-    table of those that were tried."""
+    """Grows phase by phase.
+
+    `stages` judges each phase on the test images, `scores` are the latest phase's. `heads` is the
+    table of the head search, `phase_heads` the head after each phase, `validated` the latest
+    phase's (loss, accuracy) on validation.
+    """
 
     phases: list[dict] = field(default_factory=list)
     stages: dict[str, dict] = field(default_factory=dict)
     heads: list[dict] = field(default_factory=list)
+    phase_heads: dict[str, PhaseHead] = field(default_factory=dict)
     scores: np.ndarray | None = None
+    validated: tuple[float, float] | None = None
     started: float = field(default_factory=time.monotonic)
 
     def add_cache(self, seconds: float) -> None:
@@ -51,7 +58,7 @@ class TrainingHistory:
         )
 
     def pack(self) -> dict:
-        """JSON to go on from, but for the scores."""
+        """JSON for a checkpoint; scores and heads are tensors and stored beside it."""
         return {
             "phases": self.phases,
             "stages": self.stages,
@@ -60,12 +67,20 @@ class TrainingHistory:
         }
 
     @classmethod
-    def unpack(cls, data: dict, scores: np.ndarray) -> "TrainingHistory":
-        known = {name: data[name] for name in ("phases", "stages", "heads")}
-        return cls(**known, scores=scores, started=time.monotonic() - data["seconds"])
+    def unpack(
+        cls, data: dict, scores: np.ndarray, phase_heads: dict[str, PhaseHead]
+    ) -> "TrainingHistory":
+        return cls(
+            phases=data["phases"],
+            stages=data["stages"],
+            heads=data["heads"],
+            phase_heads=phase_heads,
+            scores=scores,
+            started=time.monotonic() - data["seconds"],
+        )
 
     def report(self, images: ImageDataset, labels: np.ndarray, names: tuple[str, ...]) -> dict:
-        """What stands in report.json."""
+        """The content of report.json."""
         return make_report(self.scores, labels, names, images.classes) | {
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
@@ -74,7 +89,7 @@ class TrainingHistory:
         }
 
     def result(self, report: dict, **known) -> dict:
-        """What `train --json` prints; accuracies of phases are on validation."""
+        """What `train --json` prints; the phases' accuracies are on validation."""
         phases = [{k: v for k, v in phase.items() if k != "curve"} for phase in self.phases]
         return known | {
             "phases": phases,
@@ -85,19 +100,15 @@ class TrainingHistory:
         }
 
 
-def image_counts(counts: dict[str, int], skipped: int) -> dict[str, int]:
-    return {name: counts[name] for name in ("train", "validation", "test")} | {"skipped": skipped}
-
-
 def library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process held; 0 where the system does not tell."""
+    """The peak memory of this process; 0 on systems that do not report it."""
     try:
         import resource
-    except ImportError:
+    except ImportError:  # Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kB

@@ -1,29 +1,23 @@
-"""One epoch loop on Accelerate that serves both phases.
+"""The epoch loop, on Accelerate; warm-up and fine-tune both use it.
 
-It never knows whether a batch is pixels or cached features: the module takes what the cache holds.
+It does not know whether a batch holds pixels or cached features: the phase's module takes either.
 """
 
-import gc
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from torch import nn
 from torch.utils.data import DataLoader
 
-from transfer.device import choose_precision
 from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
-from transfer.training.phase_state import BestWeights, PhaseState, Tensors
+from transfer.training.phase_state import BestWeights, PhaseState, Tensors, below, checkpoint_errors
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
@@ -31,204 +25,202 @@ IMAGES_A_VALIDATION_BATCH = 128
 STOPPED, NOT_FINITE = "stopped", "the loss was no longer finite; try a smaller learning rate"
 
 
-def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
-    """Device and arithmetic from the hardware, or as `accelerate launch` says; seeds everything.
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """What one phase trains, on what, and how.
 
-    `precision` is auto, bf16, fp16 or fp32; see `choose_precision`. A process may train again in
-    another one.
+    `module` takes what the splits of `data` (train, validation) hold. `learns` names the parts of
+    the network that are not frozen, `groups` are their optimizer groups. At most `images_at_once`
+    are in memory; a larger batch accumulates the gradients of its parts. `class_weights`, float32
+    (classes,) with mean 1 over the training images, weight every loss. `start` is the (loss,
+    accuracy) on validation before the phase, where it is known. With `interpolate`, a phase that
+    ran to its end also tries weights between its start and its best epoch. `drift_from_now` gives
+    a function that says how far each part has moved since.
     """
-    AcceleratorState._reset_state()
-    if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
-        accelerator = Accelerator()
-    else:
-        # as Accelerator would make it; from now on the processes know of each other
-        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-        (chosen,) = broadcast_object_list([choose_precision(precision)])  # each measured for itself
-        accelerator = Accelerator(mixed_precision=chosen)
-    set_seed(seed)
-    return accelerator
+
+    name: str
+    module: nn.Module
+    learns: list[str]
+    groups: list[dict]
+    data: dict[str, CachedDataset]
+    settings: PhaseSettings
+    seed: int
+    target_accuracy: float | None = None
+    images_at_once: int = IMAGES_A_VALIDATION_BATCH
+    class_weights: torch.Tensor | None = None
+    start: tuple[float, float] | None = None
+    interpolate: bool = False
+    drift_from_now: Callable[[], Callable[[], dict[str, float]]] = lambda: dict
 
 
-def run_phase(
-    name: str,
-    accelerator: Accelerator,
-    module: nn.Module,
-    groups: list[dict],
-    data: dict[str, CachedDataset],
-    settings: PhaseSettings,
-    *,
-    seed: int,
-    target_accuracy: float | None,
-    should_stop: Callable[[], bool],
-    drift: Callable[[], dict[str, float]],
-    at_once: int = IMAGES_A_VALIDATION_BATCH,
-    start: tuple[float, float] | None = None,
-    class_weights: torch.Tensor | None = None,
-    between: bool = False,
-    keep: Callable[[PhaseState, EpochDone], None] = lambda state, event: None,
-    resumed: tuple[dict, Tensors] | None = None,
-) -> Iterator[Event]:
-    """Train `groups` of `module` on data["train"] and keep the best epoch (see `Best`).
+class PhaseTrainer:
+    """Trains a phase and leaves its module with the best weights found (see `BestWeights`).
 
-    The state at the start stands as epoch 0, so a phase never ends below where it began; `start`
-    is its (loss, accuracy) on validation where they are known already. It ends at the epoch limit,
-    after `patience` epochs without a better one, at the target accuracy, at a loss that is not
-    finite, or within one batch of `should_stop`. At most `at_once` images are in memory; a larger
-    batch adds up the gradients of its parts. `class_weights` float32 (classes,), of mean 1 over the
-    training images, weigh every loss. With `between`, a phase that ran to its end also looks at
-    weights between its start and its best epoch. `keep` may pack the state after each epoch, before
-    that is told; a phase `resumed` from what was packed goes on as if it had never been cut off.
-    Yields BatchDone and EpochDone, then PhaseDone.
+    The weights at the start count as epoch 0, so a phase never ends below where it began. `state`
+    is complete at each EpochDone: what it packs then is a checkpoint. Given such a `checkpoint`,
+    training continues as if it had never been interrupted.
     """
-    order = torch.Generator().manual_seed(seed)
-    loader = _loader(data["train"], settings.batch_size, accelerator, order)
-    validation = _loader(data["validation"], min(at_once, IMAGES_A_VALIDATION_BATCH), accelerator)
-    optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
-    trained, optimizer, loader, validation = accelerator.prepare(
-        module, optimizer, loader, validation
-    )
-    steps = settings.epochs * len(loader)
-    schedule = make_schedule(optimizer, steps)
-    weights = None if class_weights is None else class_weights.to(accelerator.device)
-    update = TrainStep(accelerator, trained, optimizer, at_once, weights)
-    judge = partial(validate, accelerator, trained, validation, weights)
-    state = PhaseState(module=module, optimizer=optimizer, order=order, scaler=accelerator.scaler)
-    started = time.monotonic()
 
-    def told(loss, validated, since, left) -> EpochDone:
-        event = _epoch_done(name, state, settings, loss, validated, since, left, drift())
-        state.accuracy, state.seconds = validated[1], time.monotonic() - started
-        keep(state, event)
-        return event
+    def __init__(
+        self,
+        phase: Phase,
+        accelerator: Accelerator,
+        checkpoint: tuple[dict, Tensors] | None = None,
+    ):
+        self.phase, self.accelerator, self.checkpoint = phase, accelerator, checkpoint
+        settings = phase.settings
+        order = torch.Generator().manual_seed(phase.seed)
+        loader = _loader(phase.data["train"], settings.batch_size, accelerator, order)
+        images = min(phase.images_at_once, IMAGES_A_VALIDATION_BATCH)
+        validation = _loader(phase.data["validation"], images, accelerator)
+        optimizer = make_optimizer(settings.optimizer, phase.groups, settings.weight_decay)
+        self.trained, optimizer, self.loader, self.validation = accelerator.prepare(
+            phase.module, optimizer, loader, validation
+        )
+        self.steps = settings.epochs * len(self.loader)
+        self.schedule = make_schedule(optimizer, self.steps)
+        weights = phase.class_weights
+        self.class_weights = None if weights is None else weights.to(accelerator.device)
+        self.update = TrainStep(
+            accelerator, self.trained, optimizer, phase.images_at_once, self.class_weights
+        )
+        self.state = PhaseState(
+            module=phase.module, optimizer=optimizer, order=order, scaler=accelerator.scaler
+        )
+        self.started = time.monotonic()
 
-    if resumed is None:
-        validated = start or judge()
-        state.best = BestWeights(start_accuracy=validated[1], first=copied(module))
-        state.best.offer(0, *validated, module, wanted=False)
-        yield told(None, validated, started, 0.0)
-    else:
-        state.restore(*resumed)
-        started -= state.seconds
-    best = state.best
-    ended = _reason_to_end(state, settings, target_accuracy)
-    while not ended:
-        state.epoch += 1
-        epoch_started, total_loss, told_at = time.monotonic(), 0.0, 0.0
-        train_mode(module)
-        for batch, (inputs, labels) in enumerate(loader, 1):
-            schedule.step_update(state.step)
-            batch_loss = update(inputs, labels)
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Yields BatchDone and EpochDone, then PhaseDone.
+
+        The phase ends at the epoch limit, after `patience` epochs without a better one, at the
+        target accuracy, at a loss that is not finite, or within one batch of `should_stop`.
+        """
+        yield from self._begin()
+        phase, state, best = self.phase, self.state, self.state.best
+        ended = self._reason_to_end()
+        while not ended:
+            state.epoch += 1
+            epoch_started = time.monotonic()
+            loss, stopped = yield from self._train_epoch(should_stop)
+            validated = self._validate()
+            if not math.isfinite(loss + validated[0]):
+                ended = NOT_FINITE
+                break
+            reached = self._reaches_target(validated[1])
+            best.update(state.epoch, *validated, phase.module, wanted=reached)
+            yield self._epoch_done(loss, validated, epoch_started)
+            ended = STOPPED if stopped else self._reason_to_end()
+        aborted = ended in (STOPPED, NOT_FINITE)
+        if phase.interpolate and not aborted and not self._reaches_target(best.accuracy):
+            best.interpolate(phase.module, self._validate)
+        phase.module.load_state_dict(best.state)
+        # without the wrapper of `prepare`, which would keep autocasting the module's forward
+        self.accelerator.unwrap_model(self.trained, keep_fp32_wrapper=False)
+        yield self._phase_done(ended)
+        self.accelerator.free_memory()
+
+    def _begin(self) -> Iterator[EpochDone]:
+        """Judge the weights at the start as epoch 0, or restore the checkpoint."""
+        phase, state = self.phase, self.state
+        if self.checkpoint is None:
+            self.drift = phase.drift_from_now()
+            validated = phase.start or self._validate()
+            state.best = BestWeights(start_accuracy=validated[1], first=copied(phase.module))
+            state.best.update(0, *validated, phase.module, wanted=False)
+            yield self._epoch_done(None, validated, self.started)
+            return
+        with checkpoint_errors():  # drift is measured from the phase's start
+            phase.module.load_state_dict(below("first", self.checkpoint[1]))
+        self.drift = phase.drift_from_now()
+        state.restore(*self.checkpoint)
+        self.started -= state.seconds
+
+    def _train_epoch(self, should_stop: Callable[[], bool]) -> Iterator[BatchDone]:
+        """Returns (mean loss in nats of the batches, whether it was stopped)."""
+        state, total_loss, reported = self.state, 0.0, 0.0
+        train_mode(self.phase.module)
+        for batch, (inputs, labels) in enumerate(self.loader, 1):
+            self.schedule.step_update(state.step)
+            total_loss += self.update(inputs, labels)
             state.step += 1
-            total_loss += batch_loss
-            if not math.isfinite(batch_loss):
+            stopped = should_stop()
+            if stopped or not math.isfinite(total_loss):
                 break
-            if should_stop():
-                ended = STOPPED
-                break
-            if time.monotonic() - told_at > SECONDS_BETWEEN_BATCH_EVENTS:
-                told_at = time.monotonic()
+            if time.monotonic() - reported > SECONDS_BETWEEN_BATCH_EVENTS:
+                reported = time.monotonic()
                 yield BatchDone(
-                    phase=name,
+                    phase=self.phase.name,
                     epoch=state.epoch,
                     done=batch,
-                    total=len(loader),
-                    seconds_left=_seconds_left(state.step, steps, started),
+                    total=len(self.loader),
+                    seconds_left=self._seconds_left(),
                 )
-        validated = judge()
-        if not math.isfinite(total_loss + validated[0]):
-            ended = NOT_FINITE
-            break
-        reached = _reaches(validated[1], target_accuracy)
-        best.offer(state.epoch, *validated, module, wanted=reached)
-        left = _seconds_left(state.step, steps, started)
-        yield told(total_loss / batch, validated, epoch_started, left)
-        ended = ended or _reason_to_end(state, settings, target_accuracy)
-    if (
-        between
-        and ended not in (STOPPED, NOT_FINITE)
-        and not _reaches(best.accuracy, target_accuracy)
-    ):
-        best.offer_between(module, judge)
-    module.load_state_dict(best.state)
-    # what `prepare` put around it would let it compute in low precision for good
-    accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
-    yield PhaseDone(
-        phase=name,
-        epochs=state.epoch,
-        best_epoch=best.epoch,
-        share=best.share,
-        loss=-best.score[1],
-        accuracy=best.accuracy,
-        seconds=time.monotonic() - started,
-        ended=ended,
-    )
-    accelerator.free_memory()
+        return total_loss / batch, stopped
+
+    def _validate(self) -> tuple[float, float]:
+        return validate(self.accelerator, self.trained, self.validation, self.class_weights)
+
+    def _reason_to_end(self) -> str:
+        """Why the phase ends here; empty where it does not."""
+        settings, state = self.phase.settings, self.state
+        if self._reaches_target(state.accuracy):
+            return f"target accuracy {self.phase.target_accuracy} reached on validation"
+        if state.epoch >= settings.epochs:
+            return "epoch limit"
+        if settings.patience and state.epoch - state.best.epoch >= settings.patience:
+            return f"no better epoch in {settings.patience}"
+        return ""
+
+    def _reaches_target(self, accuracy: float) -> bool:
+        target = self.phase.target_accuracy
+        return target is not None and accuracy >= target
+
+    def _seconds_left(self) -> float:
+        elapsed, step = time.monotonic() - self.started, self.state.step
+        return elapsed / max(step, 1) * (self.steps - step)
+
+    def _epoch_done(self, loss: float | None, validated, since: float) -> EpochDone:
+        state = self.state
+        event = EpochDone(
+            phase=self.phase.name,
+            epoch=state.epoch,
+            epochs=self.phase.settings.epochs,
+            loss=loss,
+            validation_loss=validated[0],
+            validation_accuracy=validated[1],
+            best=state.best.epoch == state.epoch,
+            seconds=time.monotonic() - since,
+            seconds_left=self._seconds_left() if state.epoch else 0.0,
+            drift=self.drift(),
+        )
+        state.accuracy, state.seconds = validated[1], time.monotonic() - self.started
+        return event
+
+    def _phase_done(self, ended: str) -> PhaseDone:
+        best = self.state.best
+        return PhaseDone(
+            phase=self.phase.name,
+            epochs=self.state.epoch,
+            best_epoch=best.epoch,
+            share=best.share,
+            loss=-best.score[1],
+            accuracy=best.accuracy,
+            seconds=time.monotonic() - self.started,
+            ended=ended,
+        )
 
 
 def _loader(data: CachedDataset, batch_size: int, accelerator: Accelerator, order=None):
-    """Whole batches by row; the images are shared among the processes. `order` shuffles them."""
+    """Batches taken by row, shared among the processes; `order` is the generator that shuffles."""
     return DataLoader(
         data,
         batch_size=max(1, batch_size // accelerator.num_processes),
         shuffle=order is not None,
         generator=order,
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
     )
 
 
-def _as_it_is(batch):
+def _unchanged(batch):
+    """CachedDataset.__getitems__ has collated the batch already."""
     return batch
-
-
-def _reason_to_end(state: PhaseState, settings: PhaseSettings, target: float | None) -> str:
-    """Why the phase ends here, or nothing."""
-    if _reaches(state.accuracy, target):
-        return _target_reached(target)
-    if state.epoch >= settings.epochs:
-        return "epoch limit"
-    if settings.patience and state.epoch - state.best.epoch >= settings.patience:
-        return f"no better epoch in {settings.patience}"
-    return ""
-
-
-def _target_reached(target: float | None) -> str:
-    return f"target accuracy {target} reached on validation"
-
-
-def _reaches(accuracy: float, target: float | None) -> bool:
-    return target is not None and accuracy >= target
-
-
-def _seconds_left(step: int, steps: int, started: float) -> float:
-    return (time.monotonic() - started) / max(step, 1) * (steps - step)
-
-
-def _epoch_done(
-    name, state: PhaseState, settings, loss, validated, started, left, drift
-) -> EpochDone:
-    return EpochDone(
-        phase=name,
-        epoch=state.epoch,
-        epochs=settings.epochs,
-        loss=loss,
-        validation_loss=validated[0],
-        validation_accuracy=validated[1],
-        best=state.best.epoch == state.epoch,
-        seconds=time.monotonic() - started,
-        seconds_left=left,
-        drift=drift,
-    )
-
-
-@contextmanager
-def gc_frozen() -> Iterator[None]:
-    """Collections in here look only at what came up since it began.
-
-    Accelerate collects after each phase and each measured step; looking through all that the
-    imported libraries hold would take longer than a phase on cached features.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

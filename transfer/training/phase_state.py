@@ -1,4 +1,4 @@
-"""Where a phase stands between two epochs: the state it keeps, and all it takes to go on."""
+"""The state of a phase between two epochs: its best weights, and all it takes to resume it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from torch import nn
 from transfer.errors import RunError
 from transfer.training.step import copied
 
-BETWEEN = (0.25, 0.5, 0.75)
+SHARES_BETWEEN = (0.25, 0.5, 0.75)
 STATES = ("first", "state", "lowest_state")
 COUNTS = ("epoch", "step", "accuracy", "seconds")
 
@@ -20,11 +20,11 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(kw_only=True)
 class BestWeights:
-    """The kept state: not less accurate on validation than the phase's start, then of least loss.
+    """The best weights so far: at least as accurate on validation as the start, then least loss.
 
-    Loss decides because it is far less noisy than accuracy on the few images of a small set.
-    `first` is the state at the start; `lowest_state`, of `lowest_loss`, the trained epoch of least
-    loss, whatever its accuracy; the kept `state` lies `share` of the way from the start to `epoch`.
+    Loss decides because it is far less noisy than accuracy on the few images of a small dataset.
+    `first` are the weights at the start, `lowest_state` those of the epoch of least loss, whatever
+    its accuracy. The best ones, `state`, lie `share` of the way from the start to `epoch`.
     """
 
     start_accuracy: float
@@ -38,27 +38,26 @@ class BestWeights:
     lowest_epoch: int = 0
     lowest_state: Tensors = field(default_factory=dict)
 
-    def offer(self, epoch: int, loss: float, accuracy: float, module: nn.Module, wanted: bool):
-        """Keep this epoch if it is better, or if it is `wanted` whatever its loss."""
+    def update(self, epoch: int, loss: float, accuracy: float, module: nn.Module, wanted: bool):
+        """Take this epoch's weights if they are better, or if they are `wanted` anyway."""
         if epoch and loss < self.lowest_loss:
             self.lowest_loss, self.lowest_epoch = loss, epoch
             self.lowest_state = copied(module)
-        self._offer(epoch, loss, accuracy, module, wanted)
+        self._update(epoch, loss, accuracy, module, wanted)
 
-    def offer_between(self, module: nn.Module, judge: Callable[[], tuple[float, float]]) -> None:
-        """Keep a state between the start and the epoch of least loss if it is better than both.
+    def interpolate(self, module: nn.Module, validate: Callable[[], tuple[float, float]]) -> None:
+        """Take weights between the start and the epoch of least loss if they beat both.
 
-        Weights between those before and after fine-tuning are often better than either (Wortsman
-        et al. 2022). `judge` gives a module's loss and accuracy on validation.
+        Interpolated weights are often better than those before and after fine-tuning (WiSE-FT,
+        Wortsman et al. 2022). `validate` gives the module's loss and accuracy.
         """
         last = self.lowest_state
-        for share in BETWEEN if self.lowest_epoch else ():
-            module.load_state_dict(
-                {name: self.first[name].lerp(last[name], share) for name in last}
-            )
-            self._offer(self.lowest_epoch, *judge(), module, share=share)
+        for share in SHARES_BETWEEN if self.lowest_epoch else ():
+            between = {name: self.first[name].lerp(last[name], share) for name in last}
+            module.load_state_dict(between)
+            self._update(self.lowest_epoch, *validate(), module, share=share)
 
-    def _offer(self, epoch, loss, accuracy, module, wanted=False, share=1.0) -> None:
+    def _update(self, epoch, loss, accuracy, module, wanted=False, share=1.0) -> None:
         score = (min(accuracy, self.start_accuracy), -loss)
         if score > self.score or wanted:
             self.score, self.accuracy, self.epoch, self.share = score, accuracy, epoch, share
@@ -67,10 +66,10 @@ class BestWeights:
 
 @dataclass(kw_only=True)
 class PhaseState:
-    """What a phase has come to after `epoch` epochs and `step` updates, which took `seconds`.
+    """A phase after `epoch` epochs and `step` optimizer steps, which took `seconds`.
 
-    `order` is the generator that shuffles, `scaler` that of losses in fp16; `best` is None until
-    the state at the start has been judged, `accuracy` the newest epoch's on validation.
+    `order` is the generator that shuffles, `scaler` scales the loss in fp16. `best` is None until
+    the weights at the start have been validated; `accuracy` is the latest epoch's.
     """
 
     module: nn.Module
@@ -84,7 +83,7 @@ class PhaseState:
     seconds: float = 0.0
 
     def pack(self) -> tuple[dict, Tensors]:
-        """(JSON, tensors) from which `restore` makes the same again, to the bit."""
+        """(JSON, tensors) from which `restore` continues bit-exactly; copies no tensor."""
         best = vars(self.best)
         record = {name: getattr(self, name) for name in COUNTS}
         record["best"] = {name: value for name, value in best.items() if name not in STATES}
@@ -93,33 +92,32 @@ class PhaseState:
         if torch.cuda.is_available():
             tensors["random/cuda"] = torch.cuda.get_rng_state()
         states = {"now": self.module.state_dict()} | {name: best[name] for name in STATES}
-        for state, its in states.items():
-            tensors |= {f"{state}/{name}": tensor for name, tensor in its.items()}
+        for state, weights in states.items():
+            tensors |= {f"{state}/{name}": tensor for name, tensor in weights.items()}
         record["optimizer"] = packed(self.optimizer.state_dict(), "optimizer", tensors)
         return record, tensors
 
     def restore(self, record: dict, tensors: Tensors) -> None:
-        """What follows is then what would have followed where `pack` was called.
+        """Continue where `pack` was called.
 
-        Uses up `tensors`, so that they do not stand in memory twice. Raises RunError.
+        Empties `tensors`, so that they are not in memory twice. Raises RunError.
         """
-        with fitting():
+        with checkpoint_errors():
             self._restore(record, tensors)
         tensors.clear()
 
     def _restore(self, record: dict, tensors: Tensors) -> None:
-        own = next(self.module.parameters()).device
+        device = next(self.module.parameters()).device
         states = {
-            name: {key: tensor.to(own) for key, tensor in below(name, tensors).items()}
+            name: {key: tensor.to(device) for key, tensor in below(name, tensors).items()}
             for name in STATES
         }
-        self.best = BestWeights(
-            **record["best"] | {"score": tuple(record["best"]["score"])} | states
-        )
+        best = record["best"] | {"score": tuple(record["best"]["score"])}
+        self.best = BestWeights(**best | states)
         for name in COUNTS:
             setattr(self, name, record[name])
         self.module.load_state_dict(below("now", tensors))
-        self._restore_optimizer(unpacked(record["optimizer"], tensors, own))
+        self._restore_optimizer(unpacked(record["optimizer"], tensors, device))
         if self.scaler and record["scaler"]:
             self.scaler.load_state_dict(record["scaler"])
         self.order.set_state(tensors["random/order"])
@@ -127,26 +125,26 @@ class PhaseState:
         if torch.cuda.is_available() and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])
 
-    def _restore_optimizer(self, kept: dict) -> None:
-        """`kept` is a state_dict; its own loading would change the dtypes of a parameter's."""
+    def _restore_optimizer(self, saved: dict) -> None:
+        """`load_state_dict` alone would cast each state to its parameter's dtype."""
         optimizer = self.optimizer
-        optimizer.load_state_dict(kept)
+        optimizer.load_state_dict(saved)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for at, its in kept["state"].items():
-            own = parameters[at]
-            optimizer.state[own] = {name: _laid_out_as(own, value) for name, value in its.items()}
+        for index, state in saved["state"].items():
+            own = parameters[index]
+            optimizer.state[own] = {name: _laid_out_as(own, v) for name, v in state.items()}
 
 
-def _laid_out_as(own: torch.Tensor, value):
-    """A tensor of its shape as `own` lies in memory, which the fused kernels ask for."""
-    if not isinstance(value, torch.Tensor) or value.shape != own.shape:
+def _laid_out_as(parameter: torch.Tensor, value):
+    """A tensor of its shape gets its memory layout (channels_last), as fused kernels require."""
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
         return value
-    return torch.empty_like(own, dtype=value.dtype, device=value.device).copy_(value)
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 @contextmanager
-def fitting() -> Iterator[None]:
-    """Raises RunError where what was kept does not fit this training."""
+def checkpoint_errors() -> Iterator[None]:
+    """Raises RunError where the checkpoint does not fit this training."""
     try:
         yield
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -160,7 +158,7 @@ def fitting() -> Iterator[None]:
 def packed(value, name: str, tensors: Tensors):
     """`value` as JSON; its tensors go into `tensors`, under names that begin with `name`.
 
-    Raises TypeError on what an optimizer's state is not made of.
+    Raises TypeError on anything that an optimizer's state does not consist of.
     """
     if isinstance(value, torch.Tensor):
         tensors[name] = value
@@ -168,10 +166,10 @@ def packed(value, name: str, tensors: Tensors):
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, dict):
-        pairs = [[key, packed(its, f"{name}/{key}", tensors)] for key, its in value.items()]
+        pairs = [[key, packed(item, f"{name}/{key}", tensors)] for key, item in value.items()]
         return {"dict": pairs}
     if isinstance(value, list | tuple):
-        items = [packed(its, f"{name}/{at}", tensors) for at, its in enumerate(value)]
+        items = [packed(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
         return {type(value).__name__: items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -179,7 +177,7 @@ def packed(value, name: str, tensors: Tensors):
 
 
 def unpacked(data, tensors: Tensors, device: torch.device):
-    """What `packed` was given; tensors that were not on the CPU come onto `device`."""
+    """The inverse of `packed`; tensors that were not on the CPU move to `device`."""
     if not isinstance(data, dict):
         return data
     kind = next(iter(data))
@@ -188,15 +186,15 @@ def unpacked(data, tensors: Tensors, device: torch.device):
     if kind == "dtype":
         return getattr(torch, data[kind])
     if kind == "dict":
-        return {key: unpacked(its, tensors, device) for key, its in data[kind]}
-    items = [unpacked(its, tensors, device) for its in data[kind]]
+        return {key: unpacked(item, tensors, device) for key, item in data[kind]}
+    items = [unpacked(item, tensors, device) for item in data[kind]]
     return tuple(items) if kind == "tuple" else items
 
 
-def below(name: str, tensors: Tensors) -> Tensors:
-    """Those called `name/…`, without that."""
+def below(prefix: str, tensors: Tensors) -> Tensors:
+    """Those called `prefix/…`, by the rest of their names."""
     return {
-        key.removeprefix(f"{name}/"): tensor
-        for key, tensor in tensors.items()
-        if key.startswith(f"{name}/")
+        name.removeprefix(f"{prefix}/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}/")
     }

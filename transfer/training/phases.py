@@ -1,91 +1,93 @@
-"""The two phases of the recipe: warm up a new head, then fine-tune the body's upper blocks.
-
-Each is a generator of events on a Training.
-"""
+"""The two phases: warm up a new head, then fine-tune the body's upper blocks."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.features.linear_probe import pooled
-from transfer.model.vgg import parameter_count as count
+from transfer.model.vgg import Network, parameter_count
 from transfer.runs.phase_heads import PhaseHead
-from transfer.training.loop import run_phase
-from transfer.training.phase_state import PhaseState, below, fitting
+from transfer.runs.writer import RunWriter
+from transfer.training.loop import Phase, PhaseTrainer
 from transfer.training.resume import pack
 from transfer.training.state import TrainingState
 
-BLOCK5_RATE = 1.0
-RATE_DECAY_A_BLOCK = 0.5
+BLOCK5_RATE = 1.0  # of the head's learning rate
+RATE_DECAY_A_BLOCK = 0.5  # each lower block: its features are more general and need to move less
 
 
-def take_up(training: TrainingState) -> Iterator[Event]:
-    """Be where the training was when it was cut off; the phase then goes on by itself."""
-    training.heads, training.record = training.earlier.heads, training.earlier.record
-    yield training.earlier.resumed
+def warm_up(
+    training: TrainingState, writer: RunWriter, should_stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """Only the head learns: the body is frozen, out of reach of a random head's gradients."""
+    head = training.network.head
+    head.standardise(pooled(head, training.features["train"]))
+    yield from _train(training, "warm-up", writer, should_stop)
 
 
-def warm_up(training: TrainingState, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """The body is frozen, so that a cold head's gradients cannot wreck it; the head learns."""
-    network, rate = training.network, training.settings.warm_up.learning_rate
-    network.head.standardise(pooled(network.head, training.features["train"]))
-    learns = network.freeze_below("none")
-    groups = network.trainable_groups(rate)
-    yield from _learn(training, "warm-up", "none", learns, groups, should_stop)
+def fine_tune(
+    training: TrainingState, writer: RunWriter, should_stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """The upper blocks learn too, at small rates that keep their filters close to where they were.
+
+    (Discriminative rates as in ULMFiT, Howard & Ruder 2018.)
+    """
+    yield from _train(training, "fine-tune", writer, should_stop)
 
 
-def fine_tune(training: TrainingState, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Unfrozen from the chosen block up; small rates, smaller the lower, keep the filters close."""
-    network, rate = training.network, training.settings.fine_tune.learning_rate
-    learns = network.freeze_below(training.settings.unfreeze)
-    groups = network.trainable_groups(rate, BLOCK5_RATE, RATE_DECAY_A_BLOCK)
-    yield from _learn(training, "fine-tune", training.plan.cut, learns, groups, should_stop)
+def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
+    """The phase of that name on `network`, of which it freezes what does not learn.
+
+    Its data are there once the cache is filled.
+    """
+    settings, plan = training.settings, training.plan
+    tunes = name == "fine-tune"
+    phase = settings.fine_tune if tunes else settings.warm_up
+    block = plan.cut if tunes else "none"
+    learns = network.freeze_below(settings.unfreeze if tunes else "none")
+    return Phase(
+        name=name,
+        module=training.segment(network.tail(block), network.head),
+        learns=learns,
+        groups=network.trainable_groups(
+            phase.learning_rate, body_rate=BLOCK5_RATE, decay=RATE_DECAY_A_BLOCK
+        ),
+        data=training.cached.get(block, {}),
+        settings=phase,
+        seed=settings.seed,
+        target_accuracy=settings.target_accuracy,
+        images_at_once=plan.at_once(block, training.accelerator.device),
+        class_weights=training.class_weights if training.cached else None,
+        start=training.history.validated,
+        interpolate=tunes,
+        drift_from_now=partial(network.drift_from_now, learns),
+    )
 
 
-def _learn(training, name, block, learns, groups, should_stop) -> Iterator[Event]:
-    """One phase, on what is kept of the images where `block` begins."""
-    settings, network, plan = training.settings, training.network, training.plan
-    phase = settings.warm_up if name == "warm-up" else settings.fine_tune
-    data = training.features if block == "none" else training.border
-    module = training.stage(network.tail(block), network.head)
-    curve, resumed = [], None
+def _train(
+    training: TrainingState, name: str, writer: RunWriter, should_stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """Train one phase, write checkpoints, and record what came of it."""
+    network, history = training.network, training.history
+    phase = make_phase(training, name, network)
+    curve, checkpoint = [], None
     if training.earlier and training.earlier.phase == name:
-        curve, resumed = training.earlier.curve, training.earlier.state
-        with fitting():
-            module.load_state_dict(below("first", resumed[1]))  # drift is measured from there
+        curve, checkpoint = training.earlier.curve, training.earlier.state
     else:
         yield PhaseStarted(
             phase=name,
-            epochs=phase.epochs,
-            trainable=count(network, trainable=True),
-            parameters=count(network),
-            learns=learns,
+            epochs=phase.settings.epochs,
+            trainable=parameter_count(network, trainable=True),
+            parameters=parameter_count(network),
+            learns=phase.learns,
         )
-
-    def keep(state: PhaseState, event: EpochDone) -> None:
-        curve.append(event)
-        training.builder.keep(partial(pack, training, name, curve, state))
-
-    for event in run_phase(
-        name,
-        training.accelerator,
-        module,
-        groups,
-        data,
-        phase,
-        seed=settings.seed,
-        target_accuracy=settings.target_accuracy,
-        should_stop=should_stop,
-        drift=network.drift_from_now(learns),
-        at_once=plan.at_once(block, training.accelerator.device),
-        start=training.reached,
-        class_weights=training.class_weights,
-        between=name == "fine-tune",
-        keep=keep,
-        resumed=resumed,
-    ):
-        if isinstance(event, PhaseDone):
-            training.reached = (event.loss, event.accuracy)
-            training.heads[name] = PhaseHead.of(network.head, settings.head)
-            training.judge(event, curve, module, data["test"])
+    trainer = PhaseTrainer(phase, training.accelerator, checkpoint)
+    for event in trainer.run(should_stop):
+        if isinstance(event, EpochDone):
+            curve.append(event)
+            writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
+        elif isinstance(event, PhaseDone):
+            history.validated = (event.loss, event.accuracy)
+            history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)
+            training.record_phase(event, curve, phase.module, phase.data["test"])
         yield event

@@ -1,4 +1,4 @@
-"""Going on with a training that was cut off: what it had come to, and that it is the same one."""
+"""Resuming an interrupted training: its checkpoint, and the check that it is the same training."""
 
 import hashlib
 import json
@@ -19,12 +19,15 @@ from transfer.training.history import TrainingHistory
 from transfer.training.phase_state import STATES, Tensors, below
 
 PHASES = ("warm-up", "fine-tune")
-WEIGHTS = ("now", *STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeState:
-    """What an earlier part of a training had come to, after an epoch of a phase."""
+    """A training as its checkpoint has it, after an epoch of `phase`.
+
+    `cut` and `why` are the plan's, `curve` the epochs of `phase` so far, `state` what
+    `PhaseState.pack` returned, `fingerprints` those of the images and the body.
+    """
 
     settings: TrainingSettings
     precision: str
@@ -33,28 +36,27 @@ class ResumeState:
     phase: str
     curve: list[EpochDone]
     state: tuple[dict, Tensors]
-    heads: dict[str, PhaseHead]
-    record: TrainingHistory
-    learned_from: dict
+    history: TrainingHistory
+    fingerprints: dict
 
     @property
     def resumed(self) -> Resumed:
         return Resumed(phase=self.phase, epoch=self.curve[-1].epoch)
 
     def check(self, images: ImageDataset, body: Body) -> None:
-        """Raises RunError unless these are the images and the body that the training began with."""
-        for name, now in _learned_from(images, body).items():
-            if self.learned_from.get(name) != now:
+        """Raises RunError unless the training started with these images and this body."""
+        for name, now in _fingerprints(images, body).items():
+            if self.fingerprints.get(name) != now:
                 raise RunError(
-                    f"expected the {name} with which this training began, found another; "
-                    "train anew into another folder"
+                    f"expected the {name} that this training started with, found another; "
+                    "train into another folder"
                 )
 
 
-def find_earlier(out: str | Path, asked: TrainingSettings) -> ResumeState | None:
-    """What an earlier part of this training left in `out`; None where there is nothing to use.
+def find_checkpoint(out: str | Path, asked: TrainingSettings) -> ResumeState | None:
+    """The checkpoint in `out`; None where there is none that can be read.
 
-    Raises RunError when it was asked for in another way.
+    Raises RunError when that training started with other settings.
     """
     found = read_checkpoint(Path(out).expanduser() / CHECKPOINT)
     if found is None:
@@ -62,14 +64,14 @@ def find_earlier(out: str | Path, asked: TrainingSettings) -> ResumeState | None
     record, tensors = found
     try:
         earlier = _unpacked(record, tensors, asked.weights)
-        began = _settings(record["asked"], asked.weights)
+        started_with = _settings(record["asked"], asked.weights)
         _check(earlier)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, SettingsError):
         return None
-    changed = [name for name, value in vars(asked).items() if getattr(began, name) != value]
+    changed = [name for name, value in vars(asked).items() if getattr(started_with, name) != value]
     if changed:
         raise RunError(
-            "expected the settings with which the training in this folder began, found another "
+            "expected the settings that the training in this folder started with, found another "
             f"{', '.join(changed).replace('_', ' ')}; resume with the same settings, or choose "
             "another folder"
         )
@@ -77,23 +79,24 @@ def find_earlier(out: str | Path, asked: TrainingSettings) -> ResumeState | None
 
 
 def _check(earlier: ResumeState) -> None:
-    """Raises ValueError or its like on what no training leaves."""
+    """Raises ValueError and the like on values that no training writes."""
     record, tensors = earlier.state
     known = earlier.phase in PHASES and earlier.cut in UNFREEZE
-    known = known and earlier.precision in PRECISIONS and isinstance(earlier.learned_from, dict)
+    known = known and earlier.precision in PRECISIONS and isinstance(earlier.fingerprints, dict)
     if not known or earlier.curve[-1].epoch != record["epoch"]:
-        raise ValueError("another place than a phase can be in")
-    weights = [tensor for name in WEIGHTS for tensor in below(name, tensors).values()]
+        raise ValueError("no place in a phase")
+    weights = [tensor for name in ("now", *STATES) for tensor in below(name, tensors).values()]
     if not all(tensor.isfinite().all() for tensor in weights):
-        raise ValueError("weights that are no numbers")
+        raise ValueError("weights that are not finite")
 
 
 def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
-    """(JSON, tensors) from which `find_earlier` makes the same again.
+    """(JSON, tensors) from which `find_checkpoint` makes a ResumeState.
 
-    `training` is the recipe's Training, `state` the PhaseState of the phase under way.
+    `training` is the TrainingState, `state` the PhaseState of the running phase.
     """
     own, tensors = state.pack()
+    heads = training.history.phase_heads
     record = {
         "asked": _json(training.asked),
         "settings": _json(training.settings),
@@ -103,18 +106,18 @@ def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
         "phase": phase,
         "curve": [vars(epoch) for epoch in curve],
         "state": own,
-        "shapes": {stage: head.shape for stage, head in training.heads.items()},
-        "record": training.record.pack(),
-        "learned_from": _learned_from(training.images, training.body),
+        "shapes": {stage: head.shape for stage, head in heads.items()},
+        "history": training.history.pack(),
+        "fingerprints": _fingerprints(training.images, training.body),
     }
     tensors = {f"state/{name}": tensor for name, tensor in tensors.items()}
-    for stage, head in training.heads.items():
+    for stage, head in heads.items():
         tensors |= {f"heads/{stage}/{name}": tensor for name, tensor in head.tensors.items()}
-    return record, tensors | {"scores": torch.from_numpy(training.record.scores)}
+    return record, tensors | {"scores": torch.from_numpy(training.history.scores)}
 
 
 def _json(settings: TrainingSettings) -> dict:
-    """Without the weights, which may be named by a path of this machine: the body has a hash."""
+    """Without the weights, which may be a path of this machine; the body's hash is checked."""
     return {name: value for name, value in settings.to_json().items() if name != "weights"}
 
 
@@ -124,7 +127,11 @@ def _settings(data: dict, weights: str) -> TrainingSettings:
 
 def _unpacked(record: dict, tensors: Tensors, weights: str) -> ResumeState:
     heads = below("heads", tensors)
-    precision = record["precision"]
+    phase_heads = {
+        stage: PhaseHead(shape=shape, tensors=below(stage, heads))
+        for stage, shape in record["shapes"].items()
+    }
+    precision = record["precision"]  # as Accelerate calls it
     return ResumeState(
         settings=_settings(record["settings"], weights),
         precision="fp32" if precision == "no" else precision,
@@ -133,17 +140,13 @@ def _unpacked(record: dict, tensors: Tensors, weights: str) -> ResumeState:
         phase=record["phase"],
         curve=[EpochDone(**epoch) for epoch in record["curve"]],
         state=(record["state"], below("state", tensors)),
-        heads={
-            stage: PhaseHead(shape=shape, tensors=below(stage, heads))
-            for stage, shape in record["shapes"].items()
-        },
-        record=TrainingHistory.unpack(record["record"], tensors["scores"].numpy()),
-        learned_from=record["learned_from"],
+        history=TrainingHistory.unpack(record["history"], tensors["scores"].numpy(), phase_heads),
+        fingerprints=record["fingerprints"],
     )
 
 
-def _learned_from(images: ImageDataset, body: Body) -> dict:
-    """By hash, for a source may be a path of this machine."""
+def _fingerprints(images: ImageDataset, body: Body) -> dict:
+    """Name → hash; not the values themselves, for a source may be a path of this machine."""
     found = {
         "source": images.source,
         "list of classes": list(images.classes),

@@ -1,20 +1,17 @@
-"""A training under way: what the steps of the recipe hand to each other."""
+"""The state of a training that the steps of the recipe pass to each other."""
 
 from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
 
-from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
 from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
-from transfer.model.vgg import Network, Segment, build_network
+from transfer.model.vgg import Network, Segment
 from transfer.model.weights import Body
-from transfer.runs.phase_heads import PhaseHead
-from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
 from transfer.training.history import TrainingHistory
 from transfer.training.resume import ResumeState
@@ -23,55 +20,47 @@ from transfer.training.step import class_weights, predict
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """What the steps hand to each other.
+    """What is trained, on what, and what came of it so far.
 
-    `asked` are the settings as they came, `settings` what was made of them. `border` is what is
-    kept where the lowest unfrozen block begins, `features` what leaves the body. `reached` is the
-    loss and accuracy on validation that the network has at present, `heads` those that it had after
-    each stage. `earlier` is what it goes on from, where it was cut off.
+    `asked` are the settings as given, `settings` those with every default filled in. `cached` is
+    block → split → what enters that block (`none`: what leaves the body). `earlier` is the
+    checkpoint that this training continues.
     """
 
-    builder: RunWriter
-    store: Store
     accelerator: Accelerator
     asked: TrainingSettings
     settings: TrainingSettings
-    body: Body
     images: ImageDataset
+    body: Body
     network: Network
-    transform: Transform
+    history: TrainingHistory
     earlier: ResumeState | None = None
     plan: Plan | None = None
-    border: dict[str, CachedDataset] = field(default_factory=dict)
-    features: dict[str, CachedDataset] = field(default_factory=dict)
-    reached: tuple[float, float] | None = None
-    heads: dict[str, PhaseHead] = field(default_factory=dict)
-    record: TrainingHistory = field(default_factory=TrainingHistory)
+    cached: dict[str, dict[str, CachedDataset]] = field(default_factory=dict)
+
+    @property
+    def features(self) -> dict[str, CachedDataset]:
+        """Split → what leaves the body."""
+        return self.cached["none"]
+
+    @property
+    def transform(self) -> Transform:
+        return Transform(image_size=self.settings.image_size)
 
     @property
     def class_weights(self) -> torch.Tensor | None:
-        """What each class weighs in a loss, where they weigh differently."""
+        """Float32 (classes,); None where every image has the same weight in the loss."""
         if not self.settings.class_weights:
             return None
         return class_weights(self.features["train"].labels, len(self.images.classes))
 
-    def stage(self, *layers: torch.nn.Module) -> Segment:
+    def segment(self, *layers: torch.nn.Module) -> Segment:
+        """Layers of the network as they run on cached inputs."""
         return Segment(torch.nn.Sequential(*layers), self.transform)
 
-    def judge(
+    def record_phase(
         self, done: PhaseDone, curve: list[EpochDone], module: Segment, test: CachedDataset
     ) -> None:
-        """Record a phase, with what it answers on the test images."""
+        """Add a phase to the history, judged on the test images."""
         scores = predict(module, test, self.accelerator.device)
-        self.record.add_phase(done, curve, scores, test.labels.numpy())
-
-
-def build(settings: TrainingSettings, body: Body, images: ImageDataset) -> Network:
-    return build_network(
-        architecture=settings.architecture,
-        body=body.tensors,
-        head=settings.head,
-        image_size=settings.image_size,
-        classes=len(images.classes),
-        seed=settings.seed,
-    )
+        self.history.add_phase(done, curve, scores, test.labels.numpy())

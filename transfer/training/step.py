@@ -1,4 +1,4 @@
-"""One update on a batch, and one look at validation; both phases and the estimate make them."""
+"""One optimizer step on a batch, and validation; both phases and their time estimate use them."""
 
 from dataclasses import dataclass
 
@@ -13,38 +13,40 @@ from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
 
 LARGEST_GRADIENT_NORM = 1.0
-LABEL_SMOOTHING = 0.1
+LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7
+IMAGES_A_PREDICTION = 32
 
 
 @dataclass
 class TrainStep:
-    """One step of the optimizer, on a batch in parts of at most `at_once` images."""
+    """One optimizer step on a batch, in parts of at most `images_at_once`."""
 
     accelerator: Accelerator
     trained: nn.Module
     optimizer: torch.optim.Optimizer
-    at_once: int
+    images_at_once: int
     class_weights: torch.Tensor | None = None
 
     def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-        """The mean cross-entropy of all processes' batches, of smoothed labels.
+        """Mean smoothed cross-entropy, in nats, of the batches of all processes.
 
-        Where memory runs out the parts are halved and the batch begins anew. Raises TransferError
-        when it does not hold a single image.
+        `inputs` (N, …) as the module takes them, `labels` int64 (N,). When memory runs out, the
+        parts are halved and the batch starts over. Raises TransferError when not even one image
+        fits.
         """
         while True:
             try:
-                loss = self._gradients(inputs, labels)
+                loss = self._accumulate_gradients(inputs, labels)
                 break
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-            if self.at_once == 1:
+            if self.images_at_once == 1:
                 raise TransferError(
-                    "expected memory for a single image at least, found less; choose a smaller "
+                    "expected enough memory for one image, found less; choose a smaller "
                     "--image-size, or unfreeze fewer blocks"
                 )
-            self.at_once = max(1, min(self.at_once, len(labels)) // 2)
+            self.images_at_once = max(1, min(self.images_at_once, len(labels)) // 2)
             self.optimizer.zero_grad()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
@@ -52,14 +54,17 @@ class TrainStep:
         self.optimizer.zero_grad()
         return self.accelerator.reduce(loss, "mean").item()
 
-    def _gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _accumulate_gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The batch's mean loss, float32 (); each part counts by its share of the weight."""
         total = torch.zeros((), device=labels.device)
-        parts = zip(inputs.split(self.at_once), labels.split(self.at_once), strict=True)
-        for part, wanted in parts:
+        parts = zip(
+            inputs.split(self.images_at_once), labels.split(self.images_at_once), strict=True
+        )
+        for part, part_labels in parts:
             with self.accelerator.autocast():
-                logits = self.trained(part).float()
-            loss = smoothed_loss(logits, wanted, self.class_weights)
-            loss = loss * (self._weight(wanted) / self._weight(labels))
+                logits = self.trained(part).float()  # (n, classes), out of bf16 or fp16
+            loss = smoothed_loss(logits, part_labels, self.class_weights)
+            loss = loss * (self._weight(part_labels) / self._weight(labels))
             self.accelerator.backward(loss)
             total += loss.detach()
         return total
@@ -71,22 +76,23 @@ class TrainStep:
 def smoothed_loss(
     logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The mean cross-entropy of smoothed labels, where an image counts as its class weighs.
+    """Mean cross-entropy of smoothed labels, each image weighted by its class.
 
     `logits` float32 (N, classes), `labels` int64 (N,). The weights that `cross_entropy` takes would
-    also weigh what smoothing gives to the other classes: a frequent class would lose to a rare one.
+    also weight what smoothing gives to the other classes: a frequent class would lose to a rare
+    one.
     """
     if class_weights is None:
         return cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
     losses = cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING, reduction="none")
-    weights = class_weights[labels]
+    weights = class_weights[labels]  # (N,)
     return (losses * weights).sum() / weights.sum()
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Float32 (classes,): every class weighs the same in all, an image 1 on average.
+    """Float32 (classes,): every class has the same total weight, an image 1 on average.
 
-    `labels` int64 (N,) holds each class (King & Zeng 2001, as scikit-learn's `balanced`).
+    `labels` int64 (N,) holds each class (King & Zeng 2001, like scikit-learn's `balanced`).
     """
     return len(labels) / (classes * torch.bincount(labels, minlength=classes).float())
 
@@ -98,17 +104,18 @@ def validate(
     loader,
     class_weights: torch.Tensor | None = None,
 ) -> tuple[float, float]:
-    """(mean cross-entropy in nats, share of right answers) over all images of all processes.
+    """(mean cross-entropy in nats, accuracy) over the images of all processes.
 
-    With `class_weights` each image's cross-entropy is taken times its class's weight, as they are.
+    `class_weights` multiply each image's cross-entropy; labels are not smoothed here.
     """
     trained.eval()
     losses, hits = [], []
     for inputs, labels in loader:
         with accelerator.autocast():
-            logits = trained(inputs).float()
-        loss = cross_entropy(logits, labels, class_weights, reduction="none")
-        hit = logits.argmax(1) == labels
+            logits = trained(inputs).float()  # (N, classes)
+        loss = cross_entropy(logits, labels, class_weights, reduction="none")  # (N,)
+        hit = logits.argmax(1) == labels  # bool (N,)
+        # the last batch is padded to the same size in all processes; this drops the padding
         loss, hit = accelerator.gather_for_metrics((loss, hit))
         losses.append(loss)
         hits.append(hit)
@@ -116,27 +123,25 @@ def validate(
 
 
 def train_mode(module: nn.Module) -> None:
-    """Train mode for what learns; frozen layers stay in eval mode."""
+    """Train mode for everything but frozen layers, which stay in eval mode."""
     for child in module.modules():
         own = list(child.parameters())
         child.training = not own or any(p.requires_grad for p in own)
 
 
 def copied(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the module's state, which further training does not change."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-IMAGES_A_BATCH = 32
 
 
 def predict(
     module: nn.Module, cached: CachedDataset, device: torch.device | str = "cpu"
 ) -> np.ndarray:
     """Scores float32 (M, classes), rows summing to 1, of the plain views, in full precision."""
-    module = module.to(device).eval()  # not in inference mode, or it could never learn again
+    module = module.to(device).eval()
     with torch.inference_mode():
         scores = [
             module(cached.inputs[0, rows].to(device)).float().softmax(dim=1).cpu()
-            for rows in cached.rows.split(IMAGES_A_BATCH)
+            for rows in cached.rows.split(IMAGES_A_PREDICTION)
         ]
     return torch.cat(scores).numpy()

@@ -1,43 +1,97 @@
-"""The recipe's first steps: plan, cache, fit the features, choose a head.
+"""The steps of the recipe around the two phases: load, cache, linear probe, head search, save."""
 
-Each is a generator of events on a Training.
-"""
-
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from accelerate import Accelerator
 
+from transfer.cache.store import open_store
+from transfer.data.source import load_splits, summarize
 from transfer.errors import SourceError
 from transfer.events import (
     CacheFilled,
     DatasetReady,
     Estimated,
     Event,
-    HeadChosen,
     PhaseDone,
     PhaseStarted,
+    RunSaved,
+    WeightsChosen,
 )
 from transfer.features.extract import cache_levels, passes_left
 from transfer.features.linear_probe import fit_linear
 from transfer.features.plan import make_plan
-from transfer.model.vgg import build_head
-from transfer.model.vgg import parameter_count as count
-from transfer.runs.phase_heads import PhaseHead
-from transfer.settings import HeadSettings
+from transfer.model.vgg import (
+    Network,
+    build_head,
+    build_network,
+    original_head_parameters,
+    parameter_count,
+)
+from transfer.model.weights import Body, finding_body
+from transfer.runs.holdout import hash_of_tested
+from transfer.runs.phase_heads import PhaseHead, pack_heads
+from transfer.runs.run import changed_tensors
+from transfer.runs.writer import RunWriter
+from transfer.settings import HeadSettings, TrainingSettings
+from transfer.training.defaults import fill_defaults
 from transfer.training.head_search import Candidate, try_heads
-from transfer.training.phase_state import BETWEEN
-from transfer.training.state import TrainingState, build
+from transfer.training.history import TrainingHistory, library_versions
+from transfer.training.phases import make_phase
+from transfer.training.resume import ResumeState
+from transfer.training.state import TrainingState
 from transfer.training.timing import cache_seconds, phase_seconds
 
 LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
 
 
-def plan_ahead(training: TrainingState) -> Iterator[Event]:
-    """Choose what is kept of every image, and say how long all of it will take."""
-    settings, images, network = training.settings, training.images, training.network
+def load(
+    source: str, asked: TrainingSettings, accelerator: Accelerator, earlier: ResumeState | None
+) -> Iterator[Event]:
+    """Open the images, find the body, fill in the defaults; returns the TrainingState."""
+    history = earlier.history if earlier else TrainingHistory()
+    images = load_splits(source, asked)
+    body = yield from finding_body(asked.weights, asked.architecture, asked.seed)
+    yield WeightsChosen(weights=body.weights, reason=body.reason)
+    accelerator.wait_for_everyone()  # the main process has created the run folder by now
+    if earlier:
+        earlier.check(images, body)
+        settings = earlier.settings
+    else:
+        fast_device = accelerator.device.type != "cpu"
+        settings = fill_defaults(asked, summarize(images), body.weights, fast_device=fast_device)
+    if settings.method == "features":
+        settings = replace(settings, head=LINEAR_HEAD, unfreeze="none", views=1)
+    return TrainingState(
+        accelerator=accelerator,
+        asked=asked,
+        settings=settings,
+        images=images,
+        body=body,
+        network=_build(settings, body, len(images.classes)).to(accelerator.device),
+        history=history,
+        earlier=earlier,
+    )
+
+
+def _build(settings: TrainingSettings, body: Body, classes: int) -> Network:
+    return build_network(
+        architecture=settings.architecture,
+        body=body.tensors,
+        head=settings.head,
+        image_size=settings.image_size,
+        classes=classes,
+        seed=settings.seed,
+    )
+
+
+def plan_cache(training: TrainingState) -> Iterator[Event]:
+    """Choose what is cached of every image, and estimate how long everything will take."""
+    settings, images, earlier = training.settings, training.images, training.earlier
     yield DatasetReady(
         source=images.source,
         classes=list(images.classes),
@@ -45,66 +99,56 @@ def plan_ahead(training: TrainingState) -> Iterator[Event]:
         skipped=[problem.to_json() for problem in images.problems],
         settings=settings.to_json(),
     )
+    store = open_store()
     training.plan = plan = make_plan(
-        network,
+        training.network,
         training.body.sha256,
         training.transform,
         settings,
         images,
-        training.store,
+        store,
         training.accelerator,
-        fewer_views=training.asked.views is None and not training.earlier,
-        decided=training.earlier and (training.earlier.cut, training.earlier.why),
+        fewer_views=training.asked.views is None and not earlier,
+        decided=earlier and (earlier.cut, earlier.why),
     )
     training.settings = replace(settings, views=plan.spec.views)
-    if training.earlier:
-        return
-    device = training.accelerator.device
-    seconds = {"cache": cache_seconds(plan, images, training.store, device)}
-    yield Estimated(seconds=seconds | _phase_seconds(training), cached=plan.why)
+    if not earlier:
+        cache = cache_seconds(plan, images, store, training.accelerator.device)
+        yield Estimated(seconds={"cache": cache} | _phase_seconds(training), cached=plan.why)
 
 
 def _phase_seconds(training: TrainingState) -> dict[str, float]:
-    """Phase → seconds it will take at most, with the head as it is now."""
-    settings, plan = training.settings, training.plan
+    """Phase → the seconds that it will take at most, with the head as it is now."""
+    settings, plan, seconds = training.settings, training.plan, {}
     if settings.method == "features":
-        return {}
-    phases = {"warm-up": (settings.warm_up, "none", "none", 0)}
-    if settings.unfreeze != "none":
-        looks = len(BETWEEN)
-        phases["fine-tune"] = (settings.fine_tune, settings.unfreeze, plan.cut, looks)
-    return {
-        name: phase_seconds(
-            training.network,
-            plan.level(block),
-            phase,
-            unfreeze,
-            training.images.counts(),
-            training.transform,
-            training.accelerator,
-            looks,
-        )
-        for name, (phase, unfreeze, block, looks) in phases.items()
-    }
+        return seconds
+    names = ("warm-up",) if settings.unfreeze == "none" else ("warm-up", "fine-tune")
+    for name in names:
+        phase = make_phase(training, name, copy.deepcopy(training.network))
+        level = plan.level("none" if name == "warm-up" else plan.cut)
+        counts = training.images.counts()
+        seconds[name] = phase_seconds(phase, level, counts, training.accelerator)
+    return seconds
 
 
 def fill_cache(training: TrainingState) -> Iterator[Event]:
-    """Run what stays frozen once over every image, unless an earlier training has done so."""
-    started, images, plan = time.monotonic(), training.images, training.plan
-    computed = sum(passes_left(images, plan.spec, training.store).values())
-    cached, problems = yield from cache_levels(
-        images, plan.spec, training.store, training.accelerator, plan.rows_a_batch
+    """Run the frozen part once over every image, unless its output is in the cache already."""
+    started, images, plan, store = time.monotonic(), training.images, training.plan, open_store()
+    computed = sum(passes_left(images, plan.spec, store).values())
+    training.cached, problems = yield from cache_levels(
+        images, plan.spec, store, training.accelerator, plan.rows_a_batch
     )
-    training.border, training.features = cached[plan.cut], cached["none"]
     training.images = images = images.with_splits(images.splits, *problems)
     _check_classes(training)
-    training.record.add_cache(time.monotonic() - started)
+    seconds = time.monotonic() - started
+    if not training.earlier:
+        training.history.add_cache(seconds)
     yield CacheFilled(
         images={name: len(split) for name, split in training.features.items()},
         skipped=[problem.to_json() for problem in images.problems],
         computed=computed,
         megabytes=plan.spec.bytes(images.counts()) / 1e6,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
 
 
@@ -113,27 +157,25 @@ def _check_classes(training: TrainingState) -> None:
     left = np.bincount(training.features["train"].labels, minlength=len(classes))
     if (left == 0).any():
         raise SourceError(
-            "expected images to train on in every class, found none that can be read in "
+            "expected training images in every class, found none that can be read in "
             f"{classes[int(left.argmin())]!r}; add images, or run inspect to see why"
         )
 
 
-def fit_features(training: TrainingState) -> Iterator[Event]:
-    """Feature extraction: the result of `--method features`, else the bar for what follows."""
-    started = time.monotonic()
-    network = training.network
-    if training.settings.method == "finetune":
-        linear = replace(training.settings, head=LINEAR_HEAD)
-        network = build(linear, training.body, training.images)
+def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
+    """Logistic regression on the features: all of `--method features`, else a baseline."""
+    started, settings, network = time.monotonic(), training.settings, training.network
+    if settings.method == "finetune":  # its own network has another head
+        linear = replace(settings, head=LINEAR_HEAD)
+        network = _build(linear, training.body, len(training.images.classes))
     head = network.head.cpu()
     yield PhaseStarted(
         phase="features",
         epochs=0,
-        trainable=count(head),
-        parameters=count(network),
+        trainable=parameter_count(head),
+        parameters=parameter_count(network),
         learns=["head"],
     )
-    settings = training.settings
     accuracy = fit_linear(head, training.features, settings.seed, balanced=settings.class_weights)
     done = PhaseDone(
         phase="features",
@@ -143,14 +185,14 @@ def fit_features(training: TrainingState) -> Iterator[Event]:
         seconds=time.monotonic() - started,
         ended="logistic regression fitted",
     )
-    training.heads["features"] = PhaseHead.of(head, LINEAR_HEAD)
-    training.judge(done, [], training.stage(head), training.features["test"])
+    training.history.phase_heads["features"] = PhaseHead.of(head, LINEAR_HEAD)
+    training.record_phase(done, [], training.segment(head), training.features["test"])
     yield done
 
 
 def choose_head(training: TrainingState) -> Iterator[Event]:
-    """Try heads on the cached features and go on with the best, judged on validation."""
-    settings, warm_up, network = training.settings, training.settings.warm_up, training.network
+    """Try several heads on the cached features and continue with the best one."""
+    settings, asked, network = training.settings, training.asked.warm_up, training.network
     make_head = partial(
         build_head,
         network.features,
@@ -158,42 +200,61 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
         classes=len(training.images.classes),
         seed=settings.seed,
     )
-    first = Candidate(
-        head=settings.head,
-        learning_rate=warm_up.learning_rate,
-        optimizer=warm_up.optimizer,
-        weight_decay=warm_up.weight_decay,
-        epochs=warm_up.epochs,
+    first = Candidate.of(settings)
+    vary = ["learning_rate"] if asked.learning_rate is None else []
+    vary += ["optimizer"] if vary and asked.optimizer is None else []
+    best, chosen = yield from try_heads(
+        first,
+        training.features,
+        make_head,
+        seed=settings.seed,
+        vary=vary,
+        class_weights=training.class_weights,
     )
-    asked = training.asked.warm_up
-    open_optimizer = asked.optimizer is None
-    open_rate = asked.learning_rate is None
-    best = yield from _recorded(
-        training,
-        try_heads(
-            first,
-            training.features,
-            make_head,
-            seed=settings.seed,
-            rates=open_rate,
-            optimizers=open_rate and open_optimizer,
-            class_weights=training.class_weights,
-        ),
-    )
-    learns = replace(warm_up, learning_rate=best.learning_rate, optimizer=best.optimizer)
-    training.settings = replace(settings, head=best.head, warm_up=learns)
+    training.history.heads = chosen.tried
+    warm_up = replace(settings.warm_up, learning_rate=best.learning_rate, optimizer=best.optimizer)
+    training.settings = replace(settings, head=best.head, warm_up=warm_up)
     if best != first:
         network.head = make_head(best.head).to(training.accelerator.device)
         yield Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
 
 
-def _recorded(training: TrainingState, trials):
-    """The same events; the table of heads goes into the report."""
-    while True:
-        try:
-            event = next(trials)
-        except StopIteration as end:
-            return end.value
-        if isinstance(event, HeadChosen):
-            training.record.heads = event.tried
-        yield event
+def evaluate(training: TrainingState) -> dict:
+    """The report on the test images, as in report.json; they decided nothing before."""
+    test = training.features["test"]
+    return training.history.report(training.images, test.labels.numpy(), test.names)
+
+
+def save(training: TrainingState, report: dict, writer: RunWriter) -> Iterator[Event]:
+    """Write the run; returns it."""
+    settings, images, network = training.settings, training.images, training.network
+    counts = {name: len(training.features[name]) for name in ("train", "validation", "test")}
+    result = training.history.result(
+        report,
+        run=str(writer.path),
+        weights=training.body.weights,
+        weights_reason=training.body.reason,
+        classes=list(images.classes),
+        images=counts | {"skipped": images.skipped()},
+        head_parameters=parameter_count(network.head),
+        original_head_parameters=original_head_parameters(settings.architecture),
+    )
+    record = {
+        "classes": list(images.classes),
+        "settings": settings.to_json(),
+        "transform": training.transform.to_json(),
+        "body": training.body.identity(),
+        "source": images.source,
+        "revision": images.revision,
+        "tested_on": hash_of_tested(images),
+        "seed": settings.seed,
+        "phases": training.history.phases,
+        "result": result,
+        "versions": library_versions(),
+    }
+    tensors = changed_tensors(network, training.body.tensors)
+    *earlier, _ = training.history.phase_heads.items()  # the last head is the run's own
+    run = writer.finish(record, report, tensors, pack_heads(dict(earlier)) if earlier else b"")
+    training.accelerator.wait_for_everyone()
+    yield RunSaved(run=str(run.path), result=result)
+    return run

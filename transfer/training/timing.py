@@ -1,64 +1,42 @@
-"""How long a phase and the cache will take here, measured on a few steps before they begin."""
+"""A stopwatch, and the estimate of how long the cache and each phase will take here."""
 
-import copy
 import time
 from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
-from transfer.data.transform import Transform
-from transfer.device import DTYPES, images_a_batch
+from transfer.device import DTYPES
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.extract import passes_left, seconds_a_pass
-from transfer.features.plan import Plan, widest
-from transfer.model.vgg import Network, Segment
-from transfer.settings import PhaseSettings
+from transfer.features.plan import Plan
+from transfer.training.loop import Phase
 from transfer.training.optim import make_optimizer
+from transfer.training.phase_state import SHARES_BETWEEN
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 
-def seconds_a_step(
-    accelerator: Accelerator,
-    module: nn.Module,
-    groups: list[dict],
-    settings: PhaseSettings,
-    inputs: torch.Tensor,
-) -> tuple[float, float, float]:
-    """Measured seconds of (one update, one validation) of a batch like `inputs`, and of what comes
-    between two epochs. Changes the module.
-    """
-    optimizer = make_optimizer(settings.optimizer, groups, settings.weight_decay)
-    trained, optimizer = accelerator.prepare(module, optimizer)
-    update = TrainStep(accelerator, trained, optimizer, len(inputs))
-    inputs = inputs.to(accelerator.device)
-    labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)
-    train_mode(module)
-    step = _quickest(lambda: update(inputs, labels))
-    forward = _quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
-    between = _quickest(lambda: copied(module))
-    accelerator.free_memory()
-    return step, forward, between
-
-
-def _quickest(action: Callable) -> float:
-    """Seconds of the quicker of two times, after a first one that is slower for good reasons."""
+def quickest(
+    action: Callable[[], object], tries: int = 2, clock: Callable[[], float] | None = None
+) -> float:
+    """Seconds of the quickest try, after a first one that loads kernels and allocates memory."""
+    clock = clock or time.monotonic
+    action()
     seconds = []
-    for _ in range(3):
-        started = time.monotonic()
+    for _ in range(tries):
+        started = clock()
         action()
-        seconds.append(time.monotonic() - started)
-    return min(seconds[1:])
+        seconds.append(clock() - started)
+    return min(seconds)
 
 
 def cache_seconds(plan: Plan, images: ImageDataset, store: Store, device: torch.device) -> float:
-    """What filling the cache will take, from a few images of each kind; 0 where it is full."""
+    """How long filling the cache will take, from a few images of each kind; 0 if it is full."""
     seconds = 0.0
     left = passes_left(images, plan.spec, store)
-    left["train"] += left.pop("validation")
+    left["train"] += left.pop("validation")  # in the same precision, so as fast
     for split, passes in left.items():
         if passes:
             seconds += passes * seconds_a_pass(images, plan.spec, store, split, device)
@@ -66,34 +44,38 @@ def cache_seconds(plan: Plan, images: ImageDataset, store: Store, device: torch.
 
 
 def phase_seconds(
-    network: Network,
-    level: CacheLayer,
-    settings: PhaseSettings,
-    unfreeze: str,
-    counts: dict[str, int],
-    transform: Transform,
-    accelerator: Accelerator,
-    looks: int = 0,
+    phase: Phase, level: CacheLayer, counts: dict[str, int], accelerator: Accelerator
 ) -> float:
-    """What all epochs of a phase will take at most, from a few steps on random numbers.
+    """How long all epochs of a phase will take at most, from a few steps on random numbers.
 
-    `level` is what the phase learns from, `looks` are validations after the last epoch; the network
-    is copied and stays as it is.
+    `level` is what the phase learns from, `counts` the images of each split. Changes the module.
     """
-    network = copy.deepcopy(network)
-    network.freeze_below(unfreeze)
-    module = Segment(torch.nn.Sequential(network.tail(level.block), network.head), transform)
-    images = images_a_batch(widest(level), accelerator.device, settings.batch_size)
+    settings = phase.settings
+    images = min(phase.images_at_once, settings.batch_size)
     dtype = torch.uint8 if level.stage is None else DTYPES[accelerator.mixed_precision]
     with torch.random.fork_rng():
-        inputs = 255 * torch.rand(images, *level.row_shape)
-        step, forward, between = seconds_a_step(
-            accelerator,
-            module,
-            network.trainable_groups(settings.learning_rate),
-            settings,
-            inputs.to(dtype),
-        )
-    an_image = {"train": step / images, "validation": forward / images}
-    of = {name: s * counts[name] / accelerator.num_processes for name, s in an_image.items()}
-    return settings.epochs * (sum(of.values()) + between) + looks * (of["validation"] + between)
+        inputs = 255 * torch.rand(images, *level.row_shape)  # (images, C, H, W)
+        step, forward, between = _seconds_a_step(phase, inputs.to(dtype), accelerator)
+    share = 1 / (images * accelerator.num_processes)
+    train = step * share * counts["train"]
+    validation = forward * share * counts["validation"]
+    more = len(SHARES_BETWEEN) if phase.interpolate else 0
+    return settings.epochs * (train + validation + between) + more * (validation + between)
+
+
+def _seconds_a_step(
+    phase: Phase, inputs: torch.Tensor, accelerator: Accelerator
+) -> tuple[float, float, float]:
+    """Seconds of (one step, one validation) of a batch like `inputs`, and between two epochs."""
+    module, settings = phase.module, phase.settings
+    optimizer = make_optimizer(settings.optimizer, phase.groups, settings.weight_decay)
+    trained, optimizer = accelerator.prepare(module, optimizer)
+    update = TrainStep(accelerator, trained, optimizer, len(inputs))
+    inputs = inputs.to(accelerator.device)
+    labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)
+    train_mode(module)
+    step = quickest(lambda: update(inputs, labels))
+    forward = quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
+    between = quickest(lambda: copied(module))
+    accelerator.free_memory()
+    return step, forward, between

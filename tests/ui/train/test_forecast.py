@@ -4,8 +4,8 @@ import pytest
 
 from tests.ui.visitors import ME, OTHER
 from transfer.settings import BLOCKS
-from transfer.training.benchmark import Speed
 from transfer.training.defaults import EFFORTS
+from transfer.training.forecast import Speed
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.train import forecast

@@ -11,9 +11,8 @@ from transfer.events import WeightsChosen
 from transfer.formatting import duration
 from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
-from transfer.training.benchmark import Speed, known_speed
 from transfer.training.defaults import EFFORTS, fill_defaults
-from transfer.training.forecast import forecast
+from transfer.training.forecast import Speed, forecast, known_speed
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.train.diagram import planned_picture
 from transfer.ui.train.form import filled
