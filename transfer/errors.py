@@ -1,53 +1,51 @@
-"""What can go wrong, told to a person.
+"""The package's errors. Every message is one line: what was expected, what was found, what to do.
 
-    TransferError
-    ├── SettingsError   a setting has a value that cannot be used
-    ├── SourceError     a source cannot be found, opened or learned from
-    ├── ImageError      a file is no picture that can be read
-    ├── WeightsError    a body cannot be found or does not fit
-    ├── CacheError      the cache cannot be written or has no room
-    ├── RunError        a run folder is missing, incomplete or of another kind
-    ├── JobError        a training in the background cannot start or was lost
-    └── PublishError    a run cannot be published, or what was published cannot be read back
-
-Every message is one line: what was expected, what was found, what to do.
+TransferError
+├── SettingsError   a setting has a bad value
+├── SourceError     a dataset cannot be found, opened or learned from
+├── ImageError      a file is not a readable picture
+├── WeightsError    a body cannot be found, downloaded or loaded
+├── CacheError      the cache cannot be written or is full
+├── RunError        a run folder is missing, incomplete or something else
+├── JobError        a background training cannot start or was lost
+└── PublishError    a run cannot be published, or not read back as it was sent
 """
 
 
 class TransferError(Exception):
-    """Anything that this package says to a person instead of a traceback."""
+    """Shown to people as it is, without a traceback."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
 
 
 class SettingsError(TransferError):
-    """A setting has a value that cannot be used; the message names field, value and range."""
+    """The message names the field, its value and the allowed range."""
 
 
 class SourceError(TransferError):
-    """A source cannot be found, opened or learned from."""
+    pass
 
 
 class ImageError(TransferError):
-    """A file is no picture that can be read."""
+    pass
 
 
 class WeightsError(TransferError):
-    """A body cannot be found, downloaded or fitted into the network."""
+    pass
 
 
 class CacheError(TransferError):
-    """The cache of pixels and features cannot be written, or has no room for what is needed."""
+    pass
 
 
 class RunError(TransferError):
-    """A run folder is missing, incomplete or of another kind."""
+    pass
 
 
 class JobError(TransferError):
-    """A training in the background cannot be started or was lost."""
+    pass
 
 
 class PublishError(TransferError):
-    """A run cannot be published, or what was published cannot be read back as it was sent."""
+    pass

@@ -1,9 +1,9 @@
-"""What a training says while it runs: plain records that travel as JSON lines.
+"""The events of a training: plain records that travel between processes as JSON lines.
 
-In the order in which they come: BodyProgress… where the body is downloaded, WeightsChosen,
-DatasetReady, Estimated, CacheProgress…, CacheFilled, then for each phase PhaseStarted,
-(BatchDone…, EpochDone)…, PhaseDone, with HeadTried…, HeadChosen before warm-up where heads are
-tried, and at the end RunSaved. Resumed comes where a training that was cut off goes on.
+In order: BodyProgress… if the body is downloaded, WeightsChosen, DatasetReady, Estimated,
+CacheProgress…, CacheFilled, then for each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone,
+with HeadTried…, HeadChosen before warm-up if heads are tried, and finally RunSaved. Resumed comes
+when an interrupted training continues.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from transfer.errors import TransferError
 
 @dataclass(frozen=True, kw_only=True)
 class BodyProgress:
-    """`done_bytes` of `total_bytes` of the body have come from the Hub."""
+    """`done_bytes` of `total_bytes` of the body are downloaded."""
 
     done_bytes: int
     total_bytes: int
@@ -21,7 +21,7 @@ class BodyProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsChosen:
-    """Where the body comes from and why: `weights` is hub, bundled, random or file:NAME."""
+    """The source of the body, and why: `weights` is hub, bundled, random or file:NAME."""
 
     weights: str
     reason: str
@@ -29,7 +29,7 @@ class WeightsChosen:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReady:
-    """The images found, and what the defaults made of the settings left open."""
+    """The images found, and the settings with every default filled in."""
 
     source: str
     classes: list[str]
@@ -40,10 +40,7 @@ class DatasetReady:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated:
-    """Phase → the seconds it will take at most, measured on a few images before it starts.
-
-    `cached` says in a sentence what is cached of every image, and why.
-    """
+    """Phase → the seconds it will take at most; `cached` is a sentence on what is cached and why."""
 
     seconds: dict[str, float]
     cached: str
@@ -51,7 +48,8 @@ class Estimated:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheProgress:
-    """`done` of `total` views of images have passed the frozen part of the body."""
+    """`done` of `total` views of images have passed the frozen part of the body; `stage` is a
+    description."""
 
     stage: str
     done: int
@@ -61,9 +59,9 @@ class CacheProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheFilled:
-    """Features of all images are on disk; `computed` views of them were not there before.
+    """All features are on disk; `computed` views were not there before.
 
-    `images` are those that take part, by split; `skipped` is everything that does not.
+    `images` counts the readable ones of each split, `skipped` lists the others.
     """
 
     images: dict[str, int]
@@ -75,7 +73,7 @@ class CacheFilled:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadTried:
-    """One head, warmed up on cached features for a short while and judged on validation."""
+    """A head, trained briefly on cached features and judged on validation."""
 
     head: str
     dropout: float
@@ -89,7 +87,7 @@ class HeadTried:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadChosen:
-    """`head` goes on to warm-up; `tried` has one row a head, as HeadTried, and `chosen`."""
+    """`head` goes on to warm-up; `tried` has a row for each HeadTried, with `chosen` added."""
 
     head: str
     tried: list[dict]
@@ -99,7 +97,7 @@ class HeadChosen:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseStarted:
-    """`trainable` of `parameters` parameters learn in this phase; `learns` names the parts."""
+    """`trainable` of `parameters` parameters learn; `learns` names the parts: block1 … head."""
 
     phase: str
     epochs: int
@@ -110,9 +108,9 @@ class PhaseStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """The training goes on after `epoch` of `phase`: what was told since then no longer counts.
+    """The training continues after `epoch` of `phase`; events after that epoch no longer count.
 
-    Without a phase it begins anew, on what the cache holds by now.
+    Without a phase it starts over, on the features cached so far.
     """
 
     phase: str = ""
@@ -121,7 +119,7 @@ class Resumed:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDone:
-    """Within an epoch; sent at most a few times a second."""
+    """Within an epoch, at most a few times a second."""
 
     phase: str
     epoch: int
@@ -132,10 +130,10 @@ class BatchDone:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """Losses are mean cross-entropies in nats; accuracies are shares; validation is held out.
+    """Losses are mean cross-entropies in nats, accuracies shares.
 
-    Epoch 0 of fine-tune is the state that warm-up left. `drift` is each unfrozen part's distance
-    from where it began, relative to its norm there.
+    Epoch 0 is the state at the phase's start. `drift` is each unfrozen part's distance from there,
+    relative to its norm there.
     """
 
     phase: str
@@ -152,10 +150,10 @@ class EpochDone:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseDone:
-    """`epochs` were trained, `best_epoch` is kept; `ended` is why it stopped.
+    """`epochs` were trained; `ended` says why no more.
 
-    `accuracy` and `loss`, where there is one, are the kept state's on validation; it lies `share`
-    of the way from the phase's start to `best_epoch`.
+    The weights now lie `share` of the way from the phase's start to `best_epoch`; `accuracy` and
+    `loss` are theirs on validation.
     """
 
     phase: str
@@ -170,7 +168,7 @@ class PhaseDone:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSaved:
-    """The last event: the run is complete on disk, `result` is what `train --json` prints."""
+    """The last event: the run is on disk; `result` is what `train --json` prints."""
 
     run: str
     result: dict
@@ -192,28 +190,28 @@ Event = (
     | PhaseDone
     | RunSaved
 )
-# what is only worth showing until the next event comes
+# of interest only until the next event
 TRANSIENT = (BodyProgress, CacheProgress, BatchDone, HeadTried)
 KINDS = {kind.__name__: kind for kind in Event.__args__}
 
 
 def record(history: list[Event], event: Event) -> None:
-    """Add a lasting event to what was told before it; one that resumes takes back what followed."""
+    """Append an event; one that resumes first removes what no longer counts."""
     if isinstance(event, Resumed):
         del history[_still_counts(history, event) :]
     history.append(event)
 
 
 def _still_counts(history: list[Event], resumed: Resumed) -> int:
-    """How many events. Whoever was cut off may not have heard of the very last epoch."""
+    """How many events; the history may lack the very last epoch of the checkpoint."""
     if not resumed.phase:
         return 0
     reached = [
-        at
-        for at, told in enumerate(history, 1)
-        if isinstance(told, PhaseStarted | EpochDone)
-        and told.phase == resumed.phase
-        and getattr(told, "epoch", 0) <= resumed.epoch
+        position
+        for position, event in enumerate(history, 1)
+        if isinstance(event, PhaseStarted | EpochDone)
+        and event.phase == resumed.phase
+        and getattr(event, "epoch", 0) <= resumed.epoch
     ]
     return reached[-1] if reached else len(history)
 

@@ -1,7 +1,7 @@
-"""What a training is told: frozen records, validated when made, JSON both ways.
+"""The settings of a training: immutable records, validated when created, JSON both ways.
 
-A field left at None means "choose it from the data": `training.defaults` does so in one
-place, and what it chose stands in the run.
+None means "choose it from the dataset": `training.defaults` does so, and the run records what it
+chose.
 """
 
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,10 +15,11 @@ METHODS = ("finetune", "features")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 POOLINGS = ("avg", "flatten")
 ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
+IMAGE_SIZES = (32, 512)  # pixels: five poolings need 32; above 512 a head or a batch is too large
 
 
 def _one_of(name: str, value, allowed: tuple) -> None:
-    if not isinstance(value, type(allowed[0])) or value not in allowed:  # 1 is True
+    if not isinstance(value, type(allowed[0])) or value not in allowed:  # 1 == True
         raise SettingsError(
             f"{name} must be one of {', '.join(map(str, allowed))}, found {value!r}"
         )
@@ -38,7 +39,7 @@ def _kind(name: str, value, kind: type, called: str) -> None:
 
 
 def _text(name: str, value) -> None:
-    _kind(name, value, str, "a text")
+    _kind(name, value, str, "text")
 
 
 def _optional(check, name: str, value, *args, **kwargs) -> None:
@@ -48,7 +49,7 @@ def _optional(check, name: str, value, *args, **kwargs) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSettings:
-    """The shape of what replaces VGG16's fully-connected layers."""
+    """The shape of the head: pooling, the widths of 0 to 2 hidden layers, their dropout."""
 
     pooling: str | None = None
     hidden: tuple[int, ...] = (256,)
@@ -82,10 +83,9 @@ class HeadSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
-    """How one phase learns. `learning_rate` is the peak of a warmed-up cosine over all steps.
+    """How one phase trains. `learning_rate` is the peak of a cosine schedule over all steps.
 
-    Without `patience` all epochs are trained: the cosine then comes to its end, and how long it
-    takes can be said before.
+    Without `patience` all epochs are trained, so that the schedule reaches its end.
     """
 
     epochs: int | None = None
@@ -104,15 +104,15 @@ class PhaseSettings:
         _optional(_number, f"{phase} patience", self.patience, 1, 10_000, whole=True)
 
     def filled(self, **defaults) -> "PhaseSettings":
-        """The same phase, with each None replaced by its default."""
+        """The same settings, with each None replaced by its default."""
         return replace(self, **{k: v for k, v in defaults.items() if getattr(self, k) is None})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Everything that decides what a training does with a source.
+    """Everything that decides what a training does with a dataset.
 
-    Of a fine-tuning, `effort` decides what is left open; whatever is set wins over it.
+    `effort` sets the scale of what is left open; other fields win over it.
     """
 
     method: str = "finetune"
@@ -142,7 +142,7 @@ class TrainingSettings:
         _optional(_one_of, "unfreeze", self.unfreeze, UNFREEZE)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("precision", self.precision, PRECISIONS)
-        _optional(_number, "image size", self.image_size, 32, 512, whole=True)
+        _optional(_number, "image size", self.image_size, *IMAGE_SIZES, whole=True)
         _optional(_number, "views", self.views, 1, 100, whole=True)
         _optional(_number, "target accuracy", self.target_accuracy, 0, 1)
         _optional(_number, "limit per class", self.limit_per_class, 1, 10_000_000, whole=True)
@@ -170,7 +170,7 @@ class TrainingSettings:
         head: "str | HeadSettings" = "auto",
         **options,
     ) -> "TrainingSettings":
-        """From the flat names of the command line and of `transfer.train`.
+        """From the option names of the command line and of `transfer.train`.
 
         `head` is `auto` (several are tried on cached features), a name or HeadSettings.
         """
@@ -192,7 +192,7 @@ class TrainingSettings:
 
     @classmethod
     def from_json(cls, data: dict) -> "TrainingSettings":
-        """Raises SettingsError on unknown fields or values that do not fit."""
+        """Raises SettingsError on unknown fields and bad values."""
         try:
             head = HeadSettings(**data["head"] | {"hidden": tuple(data["head"]["hidden"])})
             phases = {name: PhaseSettings(**data[name]) for name in ("warm_up", "fine_tune")}

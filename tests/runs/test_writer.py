@@ -15,86 +15,73 @@ def names(folder) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_what_is_not_finished_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path / "deep" / "run") as builder:
-        (builder.checkpoint / "pixels.bin").write_bytes(b"1")
+def refused(path, match: str = "expected|cannot be created", **options) -> None:
+    with pytest.raises(RunError, match=match) as caught, RunWriter(path, **options):
+        raise AssertionError("must not start")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_an_unfinished_run_leaves_nothing(tmp_path, existed):
+    path = tmp_path if existed else tmp_path / "deep" / "run"
+    with pytest.raises(ZeroDivisionError), RunWriter(path) as writer:
+        (writer.checkpoint / TENSORS).write_bytes(b"1")
         for name in (REPORT, STAGES):
-            (builder.path / name).write_text("{}")
+            (writer.path / name).write_text("{}")
         raise ZeroDivisionError
-    assert not (tmp_path / "deep" / "run").exists()
+    assert (names(path) == set()) if existed else not path.exists()
 
 
-def test_an_empty_folder_that_was_there_before_stays(tmp_path):
-    with RunWriter(tmp_path) as builder:
-        assert builder.checkpoint.is_dir()
-    assert tmp_path.is_dir() and names(tmp_path) == set()
-
-
-def test_a_folder_with_something_in_it_is_refused_and_untouched(tmp_path):
+def test_a_folder_or_file_of_somebody_else_is_refused_and_unchanged(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="with something in it"), RunWriter(tmp_path):
-        raise AssertionError("must not begin")
-    assert names(tmp_path) == {"notes.txt"}
+    refused(tmp_path, "with something in it")
+    refused(tmp_path / "notes.txt")
+    refused(tmp_path / "notes.txt" / "below")
+    (tmp_path / "other" / CHECKPOINT).mkdir(parents=True)
+    (tmp_path / "other" / CHECKPOINT / "optimizer.pt").write_text("mine")
+    refused(tmp_path / "other", "with something in it", resume=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_a_file_in_the_way_is_refused_and_untouched(tmp_path):
-    (tmp_path / "run").write_text("mine")
-    for place in (tmp_path / "run", tmp_path / "run" / "below"):
-        with pytest.raises(RunError) as caught, RunWriter(place):
-            raise AssertionError("must not begin")
-        assert "\n" not in str(caught.value)
-    assert (tmp_path / "run").read_text() == "mine"
-
-
-def test_an_empty_folder_is_empty_again_after_a_run_that_failed(tmp_path):
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path) as builder:
-        for name in (REPORT, STAGES, TENSORS):
-            (builder.path / name).write_bytes(b"half")
-        raise ZeroDivisionError
-    assert names(tmp_path) == set()
+    assert names(tmp_path / "other" / CHECKPOINT) == {"optimizer.pt"}
 
 
 def test_a_process_that_does_not_write_leaves_the_folder_alone(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with RunWriter(tmp_path / "run", writes=False) as builder:
-        builder.finish({"classes": []}, {"accuracy": 0.0}, {})
+    with RunWriter(tmp_path / "run", writes=False, resume=True) as writer:
+        writer.save_checkpoint(lambda: pytest.fail("only one process writes"))
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {})
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-def cut_off(path, **options) -> None:
+def interrupted(path, **options) -> None:
     """A training into `path` that ends in the middle."""
-    with pytest.raises(ZeroDivisionError), RunWriter(path, **options) as builder:
-        builder.keep(lambda: ({"epoch": 1}, {}))
+    with pytest.raises(ZeroDivisionError), RunWriter(path, **options) as writer:
+        writer.save_checkpoint(lambda: ({"epoch": 1}, {}))
         raise ZeroDivisionError
 
 
-def test_with_resume_a_checkpoint_stays_and_only_that(tmp_path):
-    cut_off(tmp_path / "run", resume=True)
-    assert names(tmp_path / "run") == {CHECKPOINT}
-    assert FILE in names(tmp_path / "run" / CHECKPOINT) and is_unfinished(tmp_path / "run")
-    with pytest.raises(RunError, match="--resume"), RunWriter(tmp_path / "run"):
-        raise AssertionError("must not begin")
-    with RunWriter(tmp_path / "run", resume=True) as builder:
-        builder.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)})
-    assert names(tmp_path / "run") == FILES and not is_unfinished(tmp_path / "run")
-
-
-def test_nothing_is_kept_where_nothing_can_be_gone_on_from(tmp_path):
-    cut_off(tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    with RunWriter(tmp_path / "run", resume=True, writes=False) as builder:
-        builder.keep(lambda: pytest.fail("only one process writes"))
-    with RunWriter(tmp_path / "run", resume=True):
+def test_with_resume_only_the_checkpoint_stays(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path)
+    assert not path.exists()
+    with RunWriter(path, resume=True):
         pass
-    assert not (tmp_path / "run").exists()
+    assert not path.exists(), "without a checkpoint there is nothing to resume"
+    interrupted(path, resume=True)
+    assert names(path) == {CHECKPOINT} and FILE in names(path / CHECKPOINT)
+    assert is_unfinished(path)
+    refused(path, "--resume")
+    with RunWriter(path, resume=True) as writer:
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)}, b"heads")
+    assert names(path) == FILES | {STAGES} and not is_unfinished(path)
+    assert (path / STAGES).read_bytes() == b"heads"
+    refused(path, "with something in it", resume=True)
 
 
-@pytest.mark.parametrize("moved", [(), (TENSORS,), (TENSORS, STAGES, REPORT)])
-def test_a_kill_while_the_run_is_put_in_place_leaves_an_unfinished_one(tmp_path, moved):
+@pytest.mark.parametrize("moved", [(), (TENSORS, STAGES, REPORT)])
+def test_a_kill_while_the_files_are_moved_leaves_an_unfinished_run(tmp_path, moved):
+    (tmp_path / CHECKPOINT).mkdir()
     for name in (FILE, PART, LOCK, RECORD):
-        (tmp_path / CHECKPOINT).mkdir(exist_ok=True)
         (tmp_path / CHECKPOINT / name).write_bytes(b"")
     for name in moved:
         (tmp_path / name).write_bytes(b"")
@@ -103,23 +90,11 @@ def test_a_kill_while_the_run_is_put_in_place_leaves_an_unfinished_one(tmp_path,
     assert not is_unfinished(tmp_path)
 
 
-def test_a_folder_called_checkpoint_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / CHECKPOINT).mkdir()
-    (tmp_path / CHECKPOINT / "optimizer.pt").write_text("mine")
-    with pytest.raises(RunError, match="with something in it"), RunWriter(tmp_path, resume=True):
-        raise AssertionError("must not begin")
-    assert (tmp_path / CHECKPOINT / "optimizer.pt").read_text() == "mine"
-    (tmp_path / "file").mkdir()
-    (tmp_path / "file" / CHECKPOINT).write_text("mine")
-    assert not is_unfinished(tmp_path / "file")
-
-
 @pytest.mark.parametrize("resume", [True, False])
-def test_two_builders_do_not_write_into_one_folder(tmp_path, resume):
+def test_two_writers_cannot_share_a_folder(tmp_path, resume):
     with RunWriter(tmp_path / "run", resume=True) as first:
         write_checkpoint(first.checkpoint, {}, {})
-        with pytest.raises(RunError), RunWriter(tmp_path / "run", resume=resume):
-            raise AssertionError("must not begin")
+        refused(tmp_path / "run", resume=resume)
         assert FILE in names(first.checkpoint)
     with RunWriter(tmp_path / "run", resume=True):
         pass

@@ -163,19 +163,6 @@ def test_a_phase_never_ends_below_its_start():
     assert moved(network, before) == set()
 
 
-def test_interpolated_weights_are_no_worse_and_the_event_says_their_loss():
-    data, done = easy(), {}
-    for interpolate in (False, True):
-        network = tiny_network(classes=2, dropout=0.0)
-        settings = replace(PHASE, epochs=3, learning_rate=0.3)
-        _, done[interpolate] = train(network, data, settings, interpolate=interpolate)
-        with torch.no_grad():
-            logits = network.head.eval()(data["validation"].inputs[0])
-        loss = torch.nn.functional.cross_entropy(logits, data["validation"].labels).item()
-        assert done[interpolate].loss == pytest.approx(loss, abs=1e-2)
-    assert done[True].loss <= done[False].loss and done[False].share == 1.0
-
-
 def test_patience_ends_a_phase():
     network = tiny_network(classes=2)
     epochs, done = train(network, contrary(), replace(PHASE, epochs=50, patience=2))
@@ -218,14 +205,6 @@ def test_after_a_phase_the_module_computes_in_full_precision_again():
     assert torch.equal(module(features()[0]), network.head.eval()(features()[0]))
 
 
-def test_with_no_epochs_the_weights_stay():
-    network = tiny_network(classes=2)
-    before = state(network)
-    epochs, done = train(network, easy(), replace(PHASE, epochs=0))
-    assert len(epochs) == 1 and done.epochs == 0
-    assert moved(network, before) == set()
-
-
 def test_should_stop_ends_within_a_batch_and_keeps_the_best():
     network, asked = tiny_network(classes=2), []
 
@@ -261,14 +240,6 @@ def test_a_loss_that_is_not_finite_ends_the_phase_with_finite_weights(batch_size
     assert done.accuracy == 0.0 and done.best_epoch == 0
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
     assert all(math.isfinite(epoch.validation_loss) for epoch in epochs)
-
-
-@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.1), ("rmsprop", 1e-3), ("AdamW", 1e-2)])
-def test_timm_optimizers_learn_by_name(name, rate):
-    settings = replace(PHASE, optimizer=name, learning_rate=rate, epochs=8)
-    epochs, done = train(tiny_network(classes=2), easy(), settings)
-    assert done.accuracy == 1.0
-    assert epochs[-1].loss < 0.5 * epochs[1].loss
 
 
 def test_the_learning_rate_warms_up_and_decays_to_almost_zero(monkeypatch):

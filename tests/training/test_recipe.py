@@ -17,7 +17,7 @@ import transfer
 from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body, tiny_network
 from transfer import events
 from transfer.data.source import load_splits
-from transfer.errors import RunError, SettingsError, SourceError, WeightsError
+from transfer.errors import SettingsError, SourceError, WeightsError
 from transfer.runs.run import Run, read_network, read_run
 from transfer.settings import TrainingSettings
 from transfer.training.recipe import training_events
@@ -234,13 +234,6 @@ def test_a_stop_keeps_what_was_learned(stripes, tmp_path):
     assert phases(seen) == ["features", "warm-up"]
     assert of_kind(events.PhaseDone, seen)[-1].ended == "stopped"
     assert transfer.load(run).classify(stripes / "down" / "0.png")
-
-
-def test_a_folder_that_is_not_empty_is_refused_and_unchanged(stripes, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError):
-        transfer.train(str(stripes), out=tmp_path, **QUICK)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_class_without_readable_images_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Which images a run was tested on, so that an evaluation knows whether it sees these again."""
+"""Recognises a run's own test images, so that an evaluation can say whether they were held out."""
 
 import hashlib
 import json
@@ -11,14 +11,15 @@ from transfer.settings import TrainingSettings
 
 OPTIONS = ("limit_per_class", "image_column", "label_column", "config")
 NOTE = (
-    "the source, or the options it is read with, are not as they were for the training, so some of "
-    "these images may have been trained on, which flatters; train again, or evaluate on images "
-    "that it never saw"
+    "the dataset, or the options it is read with, changed since the training, so the model may "
+    "have been trained on some of these images, which makes the result too good; train again, or "
+    "evaluate on images that it has never seen"
 )
 
 
 def hash_of_tested(images: ImageDataset) -> str:
-    """sha256 over names and classes. Rows of the Hub may go by number, so its revision counts."""
+    """sha256 over names and classes; on the Hub names may be row numbers, so its revision counts
+    too."""
     test = images.splits["test"]
     revision = images.revision if images.source.startswith("hub:") else None
     labels = [images.classes[label] for label in test.labels]
@@ -28,10 +29,10 @@ def hash_of_tested(images: ImageDataset) -> str:
 def open_again(
     run: Run | None, source: str, options: dict
 ) -> tuple[ImageDataset, bool | None, str | None]:
-    """(images, whether the test images are those that the run held out, what to say about it).
+    """(images, whether its test images are those the run held out or None, a note or None).
 
-    The run's own source is read with the run's options; `options` that are not None win. Another
-    one is read with `options` alone, and None is said of it. Raises SourceError.
+    The run's own dataset is read with the run's options, unless `options` sets others; another one
+    is read with `options` only. Raises SourceError.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if run is None:
@@ -39,7 +40,7 @@ def open_again(
     trained = {name: getattr(run.settings, name) for name in OPTIONS}
     own = _is_own(run, source, given)
     images = _open(run, source, trained | given if own else given)
-    if not own and images.revision == run.record.get("revision"):  # it goes by another name
+    if not own and images.revision == run.record.get("revision"):  # the same under another name
         own, images = True, _open(run, source, trained | given)
     known = _held_out(run, images, own, as_trained=trained | given == trained)
     return images, known, NOTE if own and not known else None
@@ -50,7 +51,7 @@ def _open(run: Run, source: str, options: dict) -> ImageDataset:
 
 
 def _is_own(run: Run, source: str, given: dict) -> bool:
-    """By name: a data set of the Hub with the same config, or the same place on this machine."""
+    """By name: a Hub dataset with the same config, or the same place on this machine."""
     trained = str(run.record.get("source"))
     if trained.startswith("hub:"):
         same_config = given.get("config", run.settings.config) == run.settings.config
@@ -60,12 +61,12 @@ def _is_own(run: Run, source: str, given: dict) -> bool:
 
 
 def _place(source: str) -> str:
-    """Without following links, and whatever the name is."""
+    """Without following links."""
     return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111
 
 
 def _held_out(run: Run, images: ImageDataset, own: bool, *, as_trained: bool) -> bool | None:
-    """None where it is not known: of another source, and of a run that does not tell."""
+    """None for another dataset, and for a run that did not record its test images."""
     recorded = run.record.get("tested_on")
     if recorded == hash_of_tested(images):
         return True

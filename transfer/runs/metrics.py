@@ -1,4 +1,4 @@
-"""Predictions → report."""
+"""Scores and labels → the report."""
 
 import numpy as np
 
@@ -22,9 +22,9 @@ def accuracy_of(scores: np.ndarray, labels: np.ndarray) -> dict:
 def make_report(
     scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
 ) -> dict:
-    """Accuracy, per-class figures, confusion matrix (rows: truth) and most confident mistakes.
+    """Accuracy, figures per class, confusion matrix (rows: truth), most confident mistakes.
 
-    `scores` float (M, classes), `labels` int (M,), `names` M files or rows for people.
+    `scores` float (M, classes), `labels` int (M,), `names` M files or rows.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -48,6 +48,7 @@ def make_report(
 
 
 def _mistakes(scores, labels, names, classes) -> list[dict]:
+    """Most confident first."""
     predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]

@@ -1,6 +1,6 @@
-"""The heads that a training had after its earlier stages, kept beside the run for comparison.
+"""The heads after each earlier phase, stored beside the run so that phases can be compared.
 
-Those stages (features, warm-up) stand on the body as it came, so a head is all there is to keep.
+Those phases (features, warm-up) leave the body unchanged, so the head is all they add.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from transfer.errors import RunError
 from transfer.model.vgg import Head
+from transfer.runs.run import read_safetensors
 from transfer.settings import HeadSettings
 
 
@@ -22,7 +22,7 @@ class PhaseHead:
 
     @classmethod
     def of(cls, head: Head, settings: HeadSettings) -> "PhaseHead":
-        """The head as it is now; what it learns later does not reach the copy."""
+        """A copy of the head as it is now."""
         state = head.state_dict().items()
         return cls(
             shape=settings.name,
@@ -31,37 +31,30 @@ class PhaseHead:
 
 
 def pack_heads(heads: dict[str, PhaseHead]) -> bytes:
-    """Stage → head, as one safetensors file: tensors `STAGE/NAME`, shapes in its metadata."""
+    """Phase → head, as a safetensors file: tensors `PHASE/NAME`, shapes in its metadata."""
     from safetensors.torch import save
 
     tensors = {
-        f"{stage}/{name}": tensor.contiguous()
-        for stage, head in heads.items()
+        f"{phase}/{name}": tensor.contiguous()
+        for phase, head in heads.items()
         for name, tensor in head.tensors.items()
     }
-    return save(tensors, {stage: head.shape for stage, head in heads.items()})
+    return save(tensors, {phase: head.shape for phase, head in heads.items()})
 
 
 def read_heads(path: Path) -> dict[str, PhaseHead]:
-    """What `pack_heads` made of them; empty where there is no such file. Raises RunError."""
-    from safetensors import SafetensorError, safe_open
-
+    """The inverse of `pack_heads`; empty where there is no file. Raises RunError."""
     if not path.is_file():
         return {}
-    try:
-        with safe_open(path, "pt") as file:
-            shapes = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError):
-        raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
+    tensors, shapes = read_safetensors(path)
     return {
-        stage: PhaseHead(
+        phase: PhaseHead(
             shape=shape,
             tensors={
-                name.removeprefix(f"{stage}/"): tensor
+                name.removeprefix(f"{phase}/"): tensor
                 for name, tensor in tensors.items()
-                if name.startswith(f"{stage}/")
+                if name.startswith(f"{phase}/")
             },
         )
-        for stage, shape in shapes.items()
+        for phase, shape in shapes.items()
     }
