@@ -40,7 +40,7 @@ class DatasetReady:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated:
-    """Phase → the seconds it will take at most; `cached` is a sentence on what is cached and why."""
+    """Phase → the seconds it will take at most; `cached` says what is cached, and why."""
 
     seconds: dict[str, float]
     cached: str
