@@ -62,10 +62,14 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
+def kind(event) -> str:
+    return type(event).__name__
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=kind)
 def test_json_both_ways(event):
     line = json.dumps(events.to_json(event))
-    assert json.loads(line)["event"] == type(event).__name__
+    assert json.loads(line)["event"] == kind(event)
     assert events.from_json(json.loads(line)) == event
 
 

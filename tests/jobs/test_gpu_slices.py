@@ -219,7 +219,7 @@ def test_a_stop_while_it_learns_keeps_and_gone_does_not(tmp_path):
 def sliced(monkeypatch, tmp_path, training, seconds: float) -> list[dict]:
     """One slice of a training, by a clock that goes on by a second an event."""
     monkeypatch.setattr(recipe, "training_events", lambda *_, **__: (e for e in training))
-    monkeypatch.setattr("transfer.training.benchmark.known_speed", lambda: "known")
+    monkeypatch.setattr("transfer.training.forecast.known_speed", lambda: "known")
     clock = itertools.count().__next__
     monkeypatch.setattr(gpu_slices, "time", SimpleNamespace(monotonic=clock))
     order = {"source": "x", "out": str(tmp_path / "run"), "options": {}}
@@ -241,7 +241,7 @@ def test_in_the_midst_of_an_epoch_only_at_the_very_end(monkeypatch, tmp_path):
 
 def test_a_machine_that_is_not_known_yet_is_measured_where_the_gpu_is(monkeypatch, tmp_path):
     measured = []
-    monkeypatch.setattr("transfer.training.benchmark.known_speed", lambda: None)
+    monkeypatch.setattr("transfer.training.forecast.known_speed", lambda: None)
     monkeypatch.setattr("transfer.training.benchmark.measure_again", lambda: measured.append(1))
     monkeypatch.setattr(recipe, "training_events", lambda *_, **__: (e for e in ()))
     order = {"source": "x", "out": str(tmp_path / "run"), "options": {}}

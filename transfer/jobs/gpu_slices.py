@@ -40,7 +40,8 @@ def one_slice(order: dict, flag: str, seconds: float) -> Iterator[dict]:
     the slot ends. `flag` is a file that says `stop` or `gone`. Yields what `carry_out` does, or
     `{"stopped": True}`.
     """
-    from transfer.training.benchmark import known_speed, measure_again
+    from transfer.training.benchmark import measure_again
+    from transfer.training.forecast import known_speed
 
     if known_speed() is None:
         measure_again()
