@@ -22,10 +22,10 @@ STARTED = events.PhaseStarted(
     phase="warm-up", epochs=3, trainable=131_842, parameters=14_846_530, learns=["head"]
 )
 EPOCH = events.EpochDone(
-    phase="warm-up",
+    phase="fine-tune",
     epoch=1,
     epochs=8,
-    loss=None,
+    loss=0.25,
     validation_loss=0.5,
     validation_accuracy=0.875,
     best=True,
@@ -34,7 +34,7 @@ EPOCH = events.EpochDone(
     drift={"block5": 0.01},
 )
 DONE = events.PhaseDone(
-    phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="epoch limit"
+    phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="all epochs"
 )
 EXAMPLES = [
     events.BodyProgress(done_bytes=12_345_678, total_bytes=58_900_000),
@@ -46,19 +46,39 @@ EXAMPLES = [
         skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
         settings={"seed": 0, "head": {"hidden": [256]}},
     ),
-    events.Estimated(seconds={"cache": 12.0, "warm-up": 3.0}, cached="what enters block5 (52 MB)"),
+    events.Estimated(
+        seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},
+        cached="what enters block5 is cached (52 MB)",
+    ),
     CACHING,
     events.CacheFilled(
-        images={"train": 100}, skipped=[], computed=228, megabytes=12.5, seconds=4.0
+        images={"train": 100, "validation": 12, "test": 16},
+        skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
+        computed=228,
+        megabytes=12.5,
+        seconds=4.0,
     ),
     events.HeadTried(**TRIED),
-    events.HeadChosen(head="avg", tried=[TRIED | {"chosen": True}], seconds=8.0, why="better"),
+    events.HeadChosen(
+        head="avg",
+        tried=[TRIED | {"chosen": False}, TRIED | {"head": "avg", "chosen": True}],
+        seconds=8.0,
+        why="its loss on validation was lower by more than chance",
+    ),
     events.Resumed(phase="warm-up", epoch=7),
     STARTED,
     events.BatchDone(phase="fine-tune", epoch=1, done=2, total=8, seconds_left=600.0),
     EPOCH,
     DONE,
-    events.RunSaved(run="runs/digits", result={"accuracy": 0.9375}),
+    events.RunSaved(
+        run="runs/digits",
+        result={
+            "accuracy": 0.9375,
+            "accuracy_interval": [0.9, 0.96],
+            "head_parameters": 133_898,
+            "original_head_parameters": 123_642_856,
+        },
+    ),
 ]
 
 
