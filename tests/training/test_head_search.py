@@ -13,7 +13,7 @@ from tests.tiny import drained, held, tiny_network
 from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
 from transfer.model.vgg import Head, build_head, parameter_count
-from transfer.settings import HeadSettings
+from transfer.settings import HeadSettings, PhaseSettings
 from transfer.training import head_search
 from transfer.training.defaults import (
     HEAD_LEARNING_RATES,
@@ -42,7 +42,7 @@ SPREAD = 0.01 * torch.linspace(-1, 1, IMAGES)
 def candidate(name: str = "avg-256", dropout: float = 0.5, **change) -> Candidate:
     known = {"learning_rate": 1e-3, "optimizer": "adamw", "weight_decay": 0.01, "epochs": 10}
     head = replace(HeadSettings.named(name), dropout=dropout)
-    return Candidate(**{"head": head} | known | change)
+    return Candidate(head=head, warm_up=PhaseSettings(**known | change))
 
 
 @pytest.fixture(autouse=True)
@@ -137,8 +137,8 @@ def trial(losses: torch.Tensor, of: Candidate | None = None) -> Trial:
     row = {
         "head": of.head.name,
         "dropout": of.head.dropout,
-        "learning_rate": of.learning_rate,
-        "optimizer": of.optimizer,
+        "learning_rate": of.warm_up.learning_rate,
+        "optimizer": of.warm_up.optimizer,
         "parameters": 1,
         "validation_loss": losses.mean().item(),
         "validation_accuracy": 0.5,
@@ -216,7 +216,9 @@ def test_challengers_are_those_of_the_same_round(scripted, only, challengers, sh
 
 def test_each_round_varies_the_best_head_so_far(scripted):
     def losses(c: Candidate) -> torch.Tensor:
-        gain = (c.head.name == "flatten") + (c.head.dropout == 0.3) + (c.learning_rate == 3e-3)
+        gain = (
+            (c.head.name == "flatten") + (c.head.dropout == 0.3) + (c.warm_up.learning_rate == 3e-3)
+        )
         return PLAIN - gain + gain * SPREAD
 
     scripted(losses)
@@ -262,7 +264,7 @@ def test_the_table_has_a_row_for_each_head_and_one_is_chosen():
     plain = [{k: v for k, v in row.items() if k != "chosen"} for row in chosen.tried]
     assert plain == [dataclasses.asdict(event) for event in events]
     (row,) = (row for row in chosen.tried if row["chosen"])
-    way = (best.head.name, best.head.dropout, best.learning_rate, best.optimizer)
+    way = (best.head.name, best.head.dropout, best.warm_up.learning_rate, best.warm_up.optimizer)
     assert tuple(row[k] for k in ("head", "dropout", "learning_rate", "optimizer")) == way
     assert chosen.head == row["head"]
     assert 0 <= sum(row["seconds"] for row in chosen.tried) <= chosen.seconds

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
 from transfer.model.vgg import Head, parameter_count
-from transfer.settings import HeadSettings, TrainingSettings
+from transfer.settings import HeadSettings, PhaseSettings
 from transfer.training.defaults import (
     HEAD_DROPOUTS,
     HEAD_LEARNING_RATES,
@@ -43,22 +43,7 @@ class Candidate:
     """A head, and how it is warmed up."""
 
     head: HeadSettings
-    learning_rate: float
-    optimizer: str
-    weight_decay: float
-    epochs: int
-
-    @classmethod
-    def of(cls, settings: TrainingSettings) -> "Candidate":
-        """The head that these settings would train without a search."""
-        phase = settings.warm_up
-        return cls(
-            head=settings.head,
-            learning_rate=phase.learning_rate,
-            optimizer=phase.optimizer,
-            weight_decay=phase.weight_decay,
-            epochs=phase.epochs,
-        )
+    warm_up: PhaseSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,15 +146,15 @@ def _dropouts(best: Candidate) -> list[Candidate]:
 
 
 def _learning_rates(best: Candidate) -> list[Candidate]:
-    others = [rate for rate in HEAD_LEARNING_RATES if rate != best.learning_rate]
-    return [replace(best, learning_rate=rate) for rate in others]
+    others = [rate for rate in HEAD_LEARNING_RATES if rate != best.warm_up.learning_rate]
+    return [replace(best, warm_up=replace(best.warm_up, learning_rate=rate)) for rate in others]
 
 
 def _optimizers(best: Candidate) -> list[Candidate]:
     return [
-        replace(best, optimizer=name, learning_rate=rate)
+        replace(best, warm_up=replace(best.warm_up, optimizer=name, learning_rate=rate))
         for name, rate in HEAD_OPTIMIZERS.items()
-        if name != best.optimizer
+        if name != best.warm_up.optimizer
     ]
 
 
@@ -186,10 +171,11 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
     x, y = _pooled(head, data.train[0]), data.train[1]  # (V, M, width), (M,)
     validation_x, validation_y = _pooled(head, data.validation[0])[0], data.validation[1]
     head.standardise([x[0]])  # of the plain views
-    groups = [{"params": list(head.parameters()), "lr": candidate.learning_rate}]
-    optimizer = make_optimizer(candidate.optimizer, groups, candidate.weight_decay)
+    phase = candidate.warm_up
+    groups = [{"params": list(head.parameters()), "lr": phase.learning_rate}]
+    optimizer = make_optimizer(phase.optimizer, groups, phase.weight_decay)
     batches = math.ceil(len(y) / TRIAL_BATCH_SIZE)
-    epochs = trial_epochs(candidate.epochs)
+    epochs = trial_epochs(phase.epochs)
     schedule, best = make_schedule(optimizer, epochs * batches), None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -209,8 +195,8 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
     row = {
         "head": candidate.head.name,
         "dropout": candidate.head.dropout,
-        "learning_rate": candidate.learning_rate,
-        "optimizer": candidate.optimizer,
+        "learning_rate": phase.learning_rate,
+        "optimizer": phase.optimizer,
         "parameters": parameter_count(head),
         "validation_loss": losses.mean().item(),
         "validation_accuracy": accuracy,

@@ -200,7 +200,7 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
         classes=len(training.images.classes),
         seed=settings.seed,
     )
-    first = Candidate.of(settings)
+    first = Candidate(head=settings.head, warm_up=settings.warm_up)
     vary = ["learning_rate"] if asked.learning_rate is None else []
     vary += ["optimizer"] if vary and asked.optimizer is None else []
     best, chosen = yield from try_heads(
@@ -212,8 +212,7 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
         class_weights=training.class_weights,
     )
     training.history.heads = chosen.tried
-    warm_up = replace(settings.warm_up, learning_rate=best.learning_rate, optimizer=best.optimizer)
-    training.settings = replace(settings, head=best.head, warm_up=warm_up)
+    training.settings = replace(settings, head=best.head, warm_up=best.warm_up)
     if best != first:
         network.head = make_head(best.head).to(training.accelerator.device)
         yield Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
