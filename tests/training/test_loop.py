@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import SIDE, drained, held, picture, tiny_network
 from transfer.data.transform import Transform
-from transfer.events import BatchDone, EpochDone, PhaseDone
+from transfer.events import EpochDone, PhaseDone
 from transfer.model.vgg import Network, Segment
 from transfer.settings import BLOCKS, PhaseSettings
 from transfer.training.accelerator import make_accelerator
@@ -115,21 +115,6 @@ def test_what_is_frozen_stays_bit_identical_and_the_rest_moves(block):
     assert all(drift > 0 for drift in epochs[-1].drift.values())
 
 
-def test_frozen_layers_stay_in_eval_mode_during_training():
-    network, modes = tiny_network(classes=2), set()
-    watched = {"block1": network.features[0], "block5": network.features[16], "head": network.head}
-    for name, layer in watched.items():
-        layer.register_forward_hook(
-            lambda module, *_, name=name: modes.add(
-                (name, module.training, torch.is_grad_enabled())
-            )
-        )
-    train(network, pixels(), replace(PHASE, epochs=1), unfreeze="block5")
-    training = {(name, mode) for name, mode, learns in modes if learns}
-    assert training == {("block1", False), ("block5", True), ("head", True)}
-    assert not any(mode for _, mode, learns in modes if not learns)
-
-
 def test_the_same_seed_gives_the_same_curve_and_bit_identical_tensors():
     def curve(seed):
         network = tiny_network(classes=2)
@@ -161,13 +146,6 @@ def test_a_phase_never_ends_below_its_start():
     assert epochs[0].validation_accuracy == 1.0 > min(e.validation_accuracy for e in epochs)
     assert done.best_epoch == 0 and done.accuracy == 1.0
     assert moved(network, before) == set()
-
-
-def test_patience_ends_a_phase():
-    network = tiny_network(classes=2)
-    epochs, done = train(network, contrary(), replace(PHASE, epochs=50, patience=2))
-    assert done.ended == "no better epoch in 2"
-    assert done.epochs == done.best_epoch + 2 == epochs[-1].epoch < 50
 
 
 def test_the_target_accuracy_ends_a_phase():
@@ -279,13 +257,6 @@ def test_the_training_loss_is_that_of_smoothed_labels():
     data = easy() | {"train": held(features(), torch.ones(24, dtype=torch.int64))}
     epochs, _ = train(network, data, replace(PHASE, epochs=1, batch_size=24))
     assert epochs[1].loss == pytest.approx(6 * LABEL_SMOOTHING / 2, abs=0.01)
-
-
-def test_batch_events_are_limited_to_a_few_a_second():
-    events, _ = trained(tiny_network(classes=2), easy(), replace(PHASE, batch_size=1, epochs=1))
-    batches = [event for event in events if isinstance(event, BatchDone)]
-    assert 1 <= len(batches) < 24
-    assert all(event.total == 24 and event.seconds_left >= 0 for event in batches)
 
 
 def uneven() -> dict:

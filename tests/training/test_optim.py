@@ -13,11 +13,6 @@ def test_an_unknown_optimizer_is_answered_with_near_names(name, near):
     assert near in str(caught.value).split("; try ")[1].split(", ")
 
 
-def test_an_unlike_name_is_answered_with_usual_ones():
-    with pytest.raises(SettingsError, match="try adamw, sgd, rmsprop"):
-        check_optimizer("zzzzzzzz")
-
-
 def test_an_optimizer_that_does_not_fit_is_answered_in_a_line():
     network = tiny_network()
     groups = network.trainable_groups(1e-3)

@@ -1,7 +1,5 @@
 """The state of a phase between two epochs, and that it resumes bit-exactly."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -9,7 +7,7 @@ from torch import nn
 from transfer.errors import RunError, SettingsError
 from transfer.runs.checkpoint import read_checkpoint, write_checkpoint
 from transfer.training.optim import make_optimizer, make_schedule
-from transfer.training.phase_state import BestWeights, PhaseState, below, packed, unpacked
+from transfer.training.phase_state import BestWeights, PhaseState
 from transfer.training.step import copied
 
 INPUTS = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -102,13 +100,6 @@ def test_optimizer_states_have_the_memory_layout_of_their_parameters(tmp_path):
     assert own.stride() == again.optimizer.state[own]["exp_avg"].stride() != (27, 9, 3, 1)
 
 
-def test_packing_copies_no_tensor():
-    state = started()
-    _, tensors = state.pack()
-    own = {tensor.data_ptr() for tensor in state.module.state_dict().values()}
-    assert {tensor.data_ptr() for tensor in below("now", tensors).values()} == own
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -127,22 +118,6 @@ def test_a_state_that_does_not_fit_is_one_line(damage):
     with pytest.raises(RunError, match="found one that does not fit") as caught:
         started().restore(record, tensors)
     assert "\n" not in str(caught.value)
-
-
-def test_nested_values_are_packed_as_json_and_tensors():
-    tensors = {}
-    value = {
-        0: {"step": 3, "exact": 0.1 + 0.2, "none": None, "on": True, "list": [1, (2, "x")]},
-        "dtype": torch.bfloat16,
-        "tensor": torch.tensor([1.5], dtype=torch.float64),
-    }
-    data = json.loads(json.dumps(packed(value, "optimizer", tensors)))
-    again = unpacked(data, tensors, torch.device("cpu"))
-    assert list(tensors) == ["optimizer/tensor"]
-    assert again.pop("tensor").dtype == torch.float64
-    assert again == {key: item for key, item in value.items() if key != "tensor"}
-    with pytest.raises(TypeError, match="in optimizer/x, found set"):
-        packed({"x": {1}}, "optimizer", {})
 
 
 @pytest.mark.parametrize(("accuracy", "share"), [(0.5, 0.5), (0.4, 1.0)], ids=["better", "worse"])

@@ -17,7 +17,6 @@ import transfer
 from tests.tiny import TINY, drained, draw_classes, tiny_body
 from tests.waiting import wait_for
 from transfer import events
-from transfer.data.source import load_splits
 from transfer.errors import RunError
 from transfer.runs import checkpoint
 from transfer.runs.run import CHECKPOINT
@@ -249,18 +248,6 @@ def test_other_images_or_another_body_are_refused(source, cut, unfinished, tmp_p
     assert "expected the body that this training started with" in text
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [({"revision": "2"}, "set of images"), ({"classes": ("a", "b")}, "list of classes")],
-)
-def test_what_changed_in_the_dataset_is_named(source, cut, monkeypatch, change, named):
-    earlier = find_checkpoint(cut[0], TrainingSettings.from_options(**cut[1]))
-    images = load_splits(str(source), TrainingSettings())
-    body = tiny_body()
-    with pytest.raises(RunError, match=f"expected the {named} that"):
-        earlier.check(replace(images, **change), body)
-
-
 def test_the_checkpoint_holds_no_path_and_is_readable_by_its_owner_only(source, cut):
     file = cut[0] / CHECKPOINT / checkpoint.FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -307,20 +294,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused(source, cut, unfinished):
     assert "does not fit" in refusal(source, unfinished, cut[1])
 
 
-def test_without_resume_an_unfinished_folder_is_refused_with_a_hint(source, cut, unfinished):
-    before = contents(unfinished)
-    with pytest.raises(RunError, match="an unfinished training in it; continue it with --resume"):
-        drained(training_events(str(source), out=unfinished, **cut[1]))
-    assert contents(unfinished) == before
-
-
-def test_without_resume_there_is_no_checkpoint(source, tmp_path):
-    with closing(training_events(str(source), out=tmp_path / "run", **QUICK)) as training:
-        next(e for e in training if isinstance(e, events.EpochDone) and e.epoch == 2)
-        assert not (tmp_path / "run" / CHECKPOINT / checkpoint.FILE).exists()
-    assert not (tmp_path / "run").exists()
-
-
 def test_the_precision_stays_even_if_auto_would_now_choose_another(source, tmp_path, monkeypatch):
     options = QUICK | {"precision": "auto"}
     monkeypatch.setattr(accelerator, "choose_precision", lambda wanted: "bf16")
@@ -331,14 +304,6 @@ def test_the_precision_stays_even_if_auto_would_now_choose_another(source, tmp_p
     )
     seen, _ = resumed(source, tmp_path / "run", **options)
     assert untimed(recorded(first, seen)) == untimed(uncut)
-
-
-def test_two_trainings_cannot_share_a_folder(source, cut, unfinished):
-    with closing(training_events(str(source), out=unfinished, resume=True, **cut[1])) as first:
-        next(event for event in first if isinstance(event, events.EpochDone))
-        with pytest.raises(RunError, match="found one that is running"):
-            resumed(source, unfinished, **cut[1])
-        next(event for event in first if isinstance(event, events.EpochDone))
 
 
 def test_a_full_disk_does_not_end_the_training_and_is_logged_once(

@@ -13,6 +13,7 @@ from transfer.training.step import (
     class_weights,
     predict,
     smoothed_loss,
+    train_mode,
 )
 
 
@@ -72,3 +73,10 @@ def test_scores_are_the_softmax_of_the_plain_views_of_readable_rows():
     assert not module.training
     assert scores.dtype == np.float32 and scores.shape == (39, 3)
     assert np.allclose(scores, logits[0, rows].softmax(1).numpy(), atol=1e-6)
+
+
+def test_only_frozen_layers_stay_in_eval_mode_during_training():
+    frozen, learns = nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2)
+    module = nn.Sequential(frozen, nn.Dropout(), learns).eval()
+    train_mode(module)
+    assert [child.training for child in module] == [False, True, True]

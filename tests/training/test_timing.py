@@ -1,6 +1,5 @@
 """The estimate of how long a training takes: before it starts, from a few steps."""
 
-import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -92,14 +91,6 @@ def test_the_measured_inputs_are_like_those_of_the_phase(measured, block, precis
     assert inputs.float().std() > 1
 
 
-def test_a_real_measurement_is_in_seconds_and_leaves_the_generator_alone():
-    counts = dict.fromkeys(COUNTS, SETTINGS.batch_size)
-    before = torch.get_rng_state()
-    one_epoch = phase(settings=replace(SETTINGS, epochs=1))
-    assert 0 < phase_seconds(one_epoch, level("block5"), counts, make_accelerator(0, "fp32")) < 60
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_filling_the_cache_takes_what_it_lacks_and_a_full_one_no_time(stripes, monkeypatch):
     """A pass of a test image takes 100 s, of another one 1 s."""
     images, store, accelerator = (
@@ -160,23 +151,3 @@ def test_a_training_takes_as_long_as_estimated(clock, monkeypatch, stripes, tmp_
     del took["features"]
     assert estimated.seconds == pytest.approx(took, rel=0.1)
     assert estimated.seconds["cache"] > 50
-
-
-def test_the_estimate_leaves_the_network_as_it_was(stripes, tmp_path, monkeypatch):
-    states = []
-    real = steps._phase_seconds
-
-    def watched(training):
-        network = training.network
-        states.append(copy.deepcopy(network.state_dict()))
-        flags = [p.requires_grad for p in network.parameters()]
-        seconds = real(training)
-        assert flags == [p.requires_grad for p in network.parameters()]
-        assert all(torch.equal(t, states[0][n]) for n, t in network.state_dict().items())
-        return seconds
-
-    monkeypatch.setattr(steps, "_phase_seconds", watched)
-    training = training_events(str(stripes), out=tmp_path / "run", **TINY)
-    next(event for event in training if isinstance(event, events.Estimated))
-    training.close()
-    assert len(states) == 1

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Trial:
 
     candidate: Candidate
     losses: torch.Tensor
-    row: dict
+    event: HeadTried
 
     def beats(self, other: "Trial", challengers: int) -> bool:
         """Whether this, the best of `challengers`, is better than `other` by more than chance."""
@@ -96,18 +97,18 @@ def try_heads(
         validation=_sample(features["validation"], TRIAL_VALIDATION_IMAGES, seed),
         class_weights=class_weights,
     )
-    rounds = [_shapes(train.inputs.shape), _dropouts]
+    rounds = [partial(_shapes, features=train.inputs.shape), _dropouts]
     rounds += [_learning_rates] if "learning_rate" in vary else []
     rounds += [_optimizers] if "optimizer" in vary else []
     trials = [best := _try(first, make_head(first.head), data, seed)]
-    yield HeadTried(**best.row)
+    yield best.event
     for challengers in rounds:
         tried = []
         for candidate in challengers(best.candidate):
             tried.append(_try(candidate, make_head(candidate.head), data, seed))
-            yield HeadTried(**tried[-1].row)
+            yield tried[-1].event
         trials += tried
-        strongest = min(tried, key=lambda trial: trial.row["validation_loss"], default=best)
+        strongest = min(tried, key=lambda trial: trial.event.validation_loss, default=best)
         best = strongest if strongest.beats(best, len(tried)) else best
     chosen = _chosen(best, trials, time.monotonic() - started)
     yield chosen
@@ -117,7 +118,7 @@ def try_heads(
 def _chosen(best: Trial, trials: list[Trial], seconds: float) -> HeadChosen:
     return HeadChosen(
         head=best.candidate.head.name,
-        tried=[trial.row | {"chosen": trial is best} for trial in trials],
+        tried=[vars(trial.event) | {"chosen": trial is best} for trial in trials],
         seconds=seconds,
         why="no other was better by more than chance"
         if best is trials[0]
@@ -125,19 +126,15 @@ def _chosen(best: Trial, trials: list[Trial], seconds: float) -> HeadChosen:
     )
 
 
-def _shapes(features: tuple[int, ...]) -> Callable[[Candidate], list[Candidate]]:
-    """Challengers of another shape, for features (V, N, C, H, W)."""
+def _shapes(best: Candidate, features: tuple[int, ...]) -> list[Candidate]:
+    """`features` is the shape (V, N, C, H, W); large maps are not flattened."""
     small = math.prod(features[2:]) <= LARGEST_FLATTENED
-
-    def challengers(best: Candidate) -> list[Candidate]:
-        names = [name for name in HEAD_SHAPES if small or not name.startswith("flatten")]
-        return [
-            replace(best, head=replace(HeadSettings.named(name), dropout=best.head.dropout))
-            for name in names
-            if name != best.head.name
-        ]
-
-    return challengers
+    names = [name for name in HEAD_SHAPES if small or not name.startswith("flatten")]
+    return [
+        replace(best, head=replace(HeadSettings.named(name), dropout=best.head.dropout))
+        for name in names
+        if name != best.head.name
+    ]
 
 
 def _dropouts(best: Candidate) -> list[Candidate]:
@@ -192,17 +189,17 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
             if best is None or judged[0].mean() < best[0].mean():
                 best = judged
     losses, accuracy = best
-    row = {
-        "head": candidate.head.name,
-        "dropout": candidate.head.dropout,
-        "learning_rate": phase.learning_rate,
-        "optimizer": phase.optimizer,
-        "parameters": parameter_count(head),
-        "validation_loss": losses.mean().item(),
-        "validation_accuracy": accuracy,
-        "seconds": time.monotonic() - started,
-    }
-    return Trial(candidate=candidate, losses=losses, row=row)
+    event = HeadTried(
+        head=candidate.head.name,
+        dropout=candidate.head.dropout,
+        learning_rate=phase.learning_rate,
+        optimizer=phase.optimizer,
+        parameters=parameter_count(head),
+        validation_loss=losses.mean().item(),
+        validation_accuracy=accuracy,
+        seconds=time.monotonic() - started,
+    )
+    return Trial(candidate=candidate, losses=losses, event=event)
 
 
 def _pooled(head: Head, features: torch.Tensor) -> torch.Tensor:
