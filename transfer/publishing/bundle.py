@@ -19,7 +19,7 @@ from transfer.publishing.redact import (
     published_record,
     published_report,
 )
-from transfer.publishing.size_estimate import full_bytes, head_bytes
+from transfer.publishing.size_estimate import CONFIG, full_files, head_files
 from transfer.runs.run import (
     CHECKPOINT,
     RECORD,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from transfer.model.vgg import Network
 
 WHATS = ("head", "full")
-CONFIG = "config.json"
 SCORE_TOLERANCE = 2.5e-4  # on a few pictures, so that it is not above 1e-3 on any
 HALF_ERROR = 2**-11  # of rounding to half precision, relative to the number
 
@@ -81,14 +80,19 @@ def write_bundle(
 
 
 def bundle_bytes(run_or_dir: str | Path | Run, what: str) -> int:
-    """What `write_bundle` will write, to a few percent, without writing it or loading torch.
+    """The sum of `bundle_files`."""
+    return sum(bundle_files(run_or_dir, what).values())
+
+
+def bundle_files(run_or_dir: str | Path | Run, what: str) -> dict[str, int]:
+    """Name → bytes of what `write_bundle` would write, to a few percent, without loading torch.
 
     Raises what `write_bundle` raises for what cannot be published.
     """
     found, what = _opened(run_or_dir, what)
     if isinstance(found, Path):
-        return sum(_plain_file(found, name).stat().st_size for name in (CONFIG, TENSORS))
-    return head_bytes(found) if what == "head" else full_bytes(found)
+        return {name: _plain_file(found, name).stat().st_size for name in (CONFIG, TENSORS)}
+    return head_files(found) if what == "head" else full_files(found)
 
 
 def _opened(run_or_dir: str | Path | Run, what: str) -> tuple[Run | Path, str]:

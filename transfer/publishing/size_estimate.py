@@ -6,27 +6,29 @@ from pathlib import Path
 
 from transfer.errors import RunError
 from transfer.publishing.redact import published_record, published_report
-from transfer.runs.run import TENSORS, Run
+from transfer.runs.run import RECORD, REPORT, TENSORS, Run
 
+CONFIG = "config.json"
 BODY_NUMBERS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
 CHANNELS, WIDTH = 512, 4096  # of timm's body, its fc1 and its fc2
 NUMBER_BYTES, HALF_BYTES = 4, 2
 HEADER_BYTES_A_TENSOR, CONFIG_BYTES = 85, 600
 
 
-def head_bytes(run: Run) -> int:
-    """With its matrices in half precision. Raises RunError."""
+def head_files(run: Run) -> dict[str, int]:
+    """Name → bytes, with the matrices in half precision. Raises RunError."""
     shapes = _shapes(run.path / TENSORS)
     numbers = sum(
         math.prod(shape) * (HALF_BYTES if len(shape) > 1 else NUMBER_BYTES)
         for shape in shapes.values()
     )
     header = HEADER_BYTES_A_TENSOR * len(shapes)
-    return numbers + header + _json_bytes(published_record(run)) + _report_bytes(run)
+    record = _json_bytes(published_record(run))
+    return {TENSORS: numbers + header, RECORD: record, REPORT: _report_bytes(run)}
 
 
-def full_bytes(run: Run) -> int:
-    """All of timm's VGG in float32, with its config and the report. Raises RunError."""
+def full_files(run: Run) -> dict[str, int]:
+    """Name → bytes of timm's VGG in float32, its config and the report. Raises RunError."""
     check_exportable(run)
     (features,) = _shapes(run.path / TENSORS).get("head.mean", (0,))
     classes, hidden = len(run.classes), run.settings.head.hidden
@@ -37,8 +39,8 @@ def full_bytes(run: Run) -> int:
         + (rows + 1) * WIDTH
         + (WIDTH + 1) * classes
     )
-    names = _json_bytes(list(run.classes))
-    return NUMBER_BYTES * numbers + CONFIG_BYTES + names + _report_bytes(run)
+    config = CONFIG_BYTES + _json_bytes(list(run.classes))
+    return {TENSORS: NUMBER_BYTES * numbers, CONFIG: config, REPORT: _report_bytes(run)}
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
