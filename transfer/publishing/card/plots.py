@@ -4,7 +4,7 @@ import io
 import math
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 DOTS_AN_INCH = 110
 INK, FAINT, ACCURACY, LOSS = "#1f2933", "#5f6b7a", "#1d4ed8", "#b45309"
 PHASES = {"warm-up": ("1 · Warm-up", "#fef3c7"), "fine-tune": ("2 · Fine-tune", "#dbeafe")}
-CONFUSION_AT_MOST = 40
-NUMBERS_AT_MOST = 20
+CONFUSION_AT_MOST = 40  # classes; the names of more could not be read
+NUMBERS_AT_MOST = 20  # classes whose counts fit into the cells
 PICTURES_A_ROW = 4
-LONGEST_LABEL, SHORT_LABEL = 22, 4
+LONGEST_LABEL, SHORT_LABEL = 22, 4  # characters
+
+Curves = dict[str, list[dict]]  # phase → its epochs
 
 
 def draw_curves(report: dict) -> bytes | None:
-    """Accuracy and loss of both phases side by side; None where there was no phase to draw."""
-    curves = {name: curve for name, curve in report.get("curves", {}).items() if name in PHASES}
+    """Accuracy and loss of both phases side by side; None if there was no phase."""
+    curves = {name: report.get("curves", {}).get(name) for name in PHASES}
+    curves = {name: curve for name, curve in curves.items() if curve}
     if not curves:
         return None
     figure = _figure(9.6, 3.7)
@@ -41,10 +44,10 @@ def draw_curves(report: dict) -> bytes | None:
     _mark_kept(accuracy, curves)
     if before := report.get("stages", {}).get("features"):
         level = 100 * before["validation_accuracy"]
-        accuracy.axhline(level, color=FAINT, linestyle=":", label="body features only")
-    accuracy.set(ylabel="right answers (%)", ylim=(0, 103))
-    _line(loss, curves, "loss", LOSS, "training images", 1)
-    _line(loss, curves, "validation_loss", ACCURACY, "validation images", 1)
+        accuracy.axhline(level, color=FAINT, linestyle=":", label="frozen features only")
+    accuracy.set(ylabel="accuracy (%)", ylim=(0, 103))
+    _line(loss, curves, "loss", LOSS, "training images")
+    _line(loss, curves, "validation_loss", ACCURACY, "validation images")
     loss.set_ylabel("cross-entropy")
     loss.set_ylim(bottom=0)
     for axes in (accuracy, loss):
@@ -53,54 +56,49 @@ def draw_curves(report: dict) -> bytes | None:
     return _png(figure)
 
 
-def _starts(curves: dict[str, list[dict]]) -> dict[str, int]:
-    """Where on the axis of epochs each phase begins: where the one before it ended."""
-    starts, at = {}, 0
-    for name in PHASES:
-        if name in curves:
-            starts[name] = at
-            at += max(epoch["epoch"] for epoch in curves[name])
-    return starts
+def _phases(curves: Curves) -> Iterator[tuple[str, int, list[dict]]]:
+    """(name, where on the axis it starts, epochs): a phase starts where the one before ended."""
+    start = 0
+    for name, epochs in curves.items():
+        yield name, start, epochs
+        start += max(epoch["epoch"] for epoch in epochs)
 
 
-def _shade_phases(axes: "Axes", curves: dict[str, list[dict]]) -> None:
+def _shade_phases(axes: "Axes", curves: Curves) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    starts = _starts(curves)
     end = 0
-    for name, start in starts.items():
-        title, colour = PHASES[name]
-        end = start + max(epoch["epoch"] for epoch in curves[name])
-        axes.axvspan(start, end, color=colour, linewidth=0, zorder=0)
-        axes.text(
-            (start + end) / 2, 1.015, title, transform=axes.get_xaxis_transform(), ha="center",
-            va="bottom", fontsize=8.5, color=FAINT,
-        )  # fmt: skip
-    axes.set_xlim(0, max(end, 1))
-    axes.set_xlabel("epoch")
+    for name, start, epochs in _phases(curves):
+        title, color = PHASES[name]
+        end = start + max(epoch["epoch"] for epoch in epochs)
+        axes.axvspan(start, end, color=color, linewidth=0, zorder=0)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        axes.text((start + end) / 2, 1.015, title, fontsize=8.5, color=FAINT, **place)
+    axes.set(xlim=(0, max(end, 1)), xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.grid(color="white", linewidth=1, zorder=1)
 
 
-def _line(axes: "Axes", curves, key: str, colour: str, label: str, times: float) -> None:
-    """One line a phase: what the next one begins with is the best of this one, not its last."""
-    for name, start in _starts(curves).items():
+def _line(
+    axes: "Axes", curves: Curves, key: str, color: str, label: str, factor: float = 1
+) -> None:
+    """One line per phase: the next phase starts from the best epoch of this one, not its last."""
+    for _, start, epochs in _phases(curves):
         points = [
-            (start + epoch["epoch"], times * epoch[key])
-            for epoch in curves[name]
+            (start + epoch["epoch"], factor * epoch[key])
+            for epoch in epochs
             if epoch.get(key) is not None
         ]
         if points:
-            x, y = zip(*points, strict=True)
             style = {"marker": ".", "markersize": 4, "linewidth": 1.6, "clip_on": False}
-            axes.plot(x, y, color=colour, label=label, **style)
-            label = None
+            axes.plot(*zip(*points, strict=True), color=color, label=label, **style)
+            label = None  # one entry in the legend
 
 
-def _mark_kept(axes: "Axes", curves: dict[str, list[dict]]) -> None:
+def _mark_kept(axes: "Axes", curves: Curves) -> None:
     label = "kept"
-    for name, start in _starts(curves).items():
-        best = [epoch for epoch in curves[name] if epoch.get("best")]
+    for _, start, epochs in _phases(curves):
+        best = [epoch for epoch in epochs if epoch.get("best")]
         if best:
             x, y = start + best[-1]["epoch"], 100 * best[-1]["validation_accuracy"]
             axes.plot(x, y, "o", color=ACCURACY, markersize=8, mfc="white", mew=1.8, label=label)
@@ -108,7 +106,7 @@ def _mark_kept(axes: "Axes", curves: dict[str, list[dict]]) -> None:
 
 
 def draw_confusion(classes: tuple[str, ...], confusion: list[list[int]]) -> bytes | None:
-    """Truth down, answer across, shaded by the share of each row; None for too many classes."""
+    """True classes down, predicted across, shaded by the share of each row; None if too many."""
     if not 2 <= len(classes) <= CONFUSION_AT_MOST:
         return None
     import numpy as np
@@ -120,51 +118,41 @@ def draw_confusion(classes: tuple[str, ...], confusion: list[list[int]]) -> byte
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
     names = [_drawable(name, i) for i, name in enumerate(classes)]
-    places = range(len(classes))
-    if max(map(len, names)) > SHORT_LABEL:
-        axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor")
-    else:
-        axes.set_xticks(places, names)
-    axes.set_yticks(places, names)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)
-    axes.set_title("What was taken for what", loc="left", fontweight="bold", pad=10)
-    axes.set(xlabel="answer", ylabel="truth")
+    long = max(map(len, names)) > SHORT_LABEL
+    slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **slanted)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_title("Confusion matrix", loc="left", fontweight="bold", pad=10)
+    axes.set(xlabel="predicted class", ylabel="true class")
     if len(classes) <= NUMBERS_AT_MOST:
-        _write_counts(axes, confusion, shares)
-    figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.8)
+        for (row, column), count in np.ndenumerate(counts.astype(int)):
+            color = "white" if shares[row, column] > 0.55 else INK if count else "#cbd2d9"
+            axes.text(column, row, count, ha="center", va="center", color=color, fontsize=8.5)
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
     return _png(figure)
 
 
-def _write_counts(axes: "Axes", confusion: list[list[int]], shares) -> None:
-    for row, counts in enumerate(confusion):
-        for column, count in enumerate(counts):
-            colour = "white" if shares[row, column] > 0.55 else INK if count else "#cbd2d9"
-            axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=8.5)
-
-
-def draw_mistakes(shown: list[MistakeExample]) -> bytes | None:
-    """The pictures that were answered wrongly with the most confidence, each with its answer."""
-    if not shown:
+def draw_mistakes(mistakes: list[MistakeExample]) -> bytes | None:
+    """The images that were classified wrongly with the highest scores."""
+    if not mistakes:
         return None
-    rows = math.ceil(len(shown) / PICTURES_A_ROW)
+    rows = math.ceil(len(mistakes) / PICTURES_A_ROW)
     figure = _figure(9.6, 3.0 * rows)
     grid = figure.subplots(rows, PICTURES_A_ROW, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    for axes, mistake in zip(grid.flat, shown, strict=False):
+    for axes, mistake in zip(grid.flat, mistakes, strict=False):
         smooth = "antialiased" if min(mistake.picture.size) > 64 else "nearest"
         axes.imshow(mistake.picture, interpolation=smooth)
-        truth, answer = (_drawable(name, i) for name, i in (mistake.truth, mistake.answer))
-        gap = "\n" if len(truth) + len(answer) > LONGEST_LABEL else " "
-        title = f"{truth}, taken for{gap}{answer}\n{mistake.score:.0%} sure"
+        truth, predicted = (_drawable(name, i) for name, i in (mistake.truth, mistake.predicted))
+        title = f"said {predicted} ({mistake.score:.0%})\nactually {truth}"
         axes.set_title(title, fontsize=9, parse_math=False)
     return _png(figure)
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """In inches. Drawn without pyplot, which keeps figures and a back end for the whole process."""
-    with suppress(CacheError):  # it keeps a list of fonts, which belongs into our cache
+    """In inches. Not through pyplot, which keeps figures and a back end for the whole process."""
+    with suppress(CacheError):  # matplotlib's list of fonts belongs into our cache
         os.environ.setdefault("MPLCONFIGDIR", str(private_folder("matplotlib")))
     from matplotlib.figure import Figure
 
@@ -172,30 +160,28 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _png(figure: "Figure") -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     for axes in figure.axes:
         axes.tick_params(colors=INK, labelsize=8.5)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.spines[:].set_visible(False)
     file = io.BytesIO()
-    # without the version of matplotlib, so that the same figures give the same file
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    # without the version of matplotlib, so that the same numbers give the same file
+    figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
 def _drawable(name: str, number: int) -> str:
-    """The name, or its number in the card's table where the font cannot write it."""
+    """The name, or the class's number in the card's table if the font cannot write the name."""
     line = as_line(name, LONGEST_LABEL)
-    return line if all(map(_font_has(), line)) else f"class {number + 1}"
+    leftward = ("R", "AL", "AN")  # right-to-left scripts, which matplotlib does not lay out
+    drawable = all(
+        ord(sign) in _font() and unicodedata.bidirectional(sign) not in leftward for sign in line
+    )
+    return line if drawable else f"class {number + 1}"
 
 
 @cache
-def _font_has() -> Callable[[str], bool]:
-    """Whether matplotlib's own font has a sign and writes it from left to right."""
+def _font() -> frozenset[int]:
+    """The characters of matplotlib's own font."""
     from matplotlib import font_manager
 
-    path = font_manager.findfont("DejaVu Sans")
-    signs = frozenset(font_manager.get_font(path).get_charmap())
-    leftward = ("R", "AL", "AN")
-    return lambda sign: ord(sign) in signs and unicodedata.bidirectional(sign) not in leftward
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transfer.errors import TransferError
 from transfer.publishing.bundle import WHATS, bundle_bytes
-from transfer.publishing.card.license import choose_license, hub_set, is_public
+from transfer.publishing.card.license import choose_license, hub_dataset, is_public
 from transfer.publishing.redact import bare, published_record, published_report
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run
 from transfer.ui.shared.loaded_runs import cached_run
@@ -63,7 +63,7 @@ def offer(path: Path, name: str) -> PublishSummary:
         refused=refused,
         files=files,
         source=bare(str(run.record.get("source", ""))),
-        hub_set=hub_set(run),
+        hub_set=hub_dataset(run),
     )
 
 

@@ -1,0 +1,154 @@
+"""README.md and its pictures; what a person wrote into the previous card stays."""
+
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.errors import RunError
+from transfer.publishing.card.escape import as_line, as_text, counted, percent
+from transfer.publishing.card.facts import card_facts
+from transfer.publishing.card.license import checked_license, choose_license
+from transfer.publishing.card.metadata import LICENSE_KEYS, card_metadata, merge_metadata
+from transfer.publishing.card.mistakes import find_mistakes
+from transfer.publishing.card.plots import draw_confusion, draw_curves, draw_mistakes
+
+if TYPE_CHECKING:
+    from transfer.publishing.bundle import Bundle
+
+CARD = "README.md"
+CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
+FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
+# The generated part, with the license that it was given. Versions until 0.4 marked each section by
+# a name of its own; these are replaced as well. A mark without its partner is ordinary text.
+GENERATED = re.compile(
+    r"^<!-- transfer: begin (\w+)(?:, license: (\S+))? -->"
+    r"(?:(?!<!-- transfer: (?:begin|end)).)*"
+    r"<!-- transfer: end \1 -->[ \t]*(?=\r?$)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def write_card(
+    bundle: "Bundle",
+    repository: str,
+    *,
+    license: str | None = None,
+    private: bool = True,
+    source_is_public: bool,
+    previous: str | None = None,
+) -> list[str]:
+    """Write README.md and its pictures into the bundle's folder and return their names.
+
+    `previous` is the repository's card, decoded with `surrogateescape`. Everything outside the
+    generated part stays, and so do the metadata that a person added and a license that a person
+    chose, unless `license` names one. Training images are shown only if `source_is_public`.
+    Raises SettingsError for an unknown license, RunError if the run's records are damaged.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        pictures = _draw(bundle, source_is_public)
+        text = _card(bundle, repository, license, private, frozenset(pictures), previous or "")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, TemplateError) as error:
+        raise RunError(
+            "expected a complete record and report of the run to write its card from, found them "
+            f"damaged ({type(error).__name__}: {as_line(error)}); train again"
+        ) from None
+    files = {CARD: text.encode("utf-8", "surrogateescape")} | pictures
+    for name, content in files.items():
+        (bundle.folder / name).write_bytes(content)
+    return list(files)
+
+
+def _draw(bundle: "Bundle", source_is_public: bool) -> dict[str, bytes]:
+    """File name → PNG."""
+    if bundle.run is None:
+        return {}
+    report = bundle.run.report
+    drawn = {
+        CURVES: draw_curves(report),
+        CONFUSION: draw_confusion(bundle.classes, report["confusion"]),
+        MISTAKES: draw_mistakes(find_mistakes(bundle.run)) if source_is_public else None,
+    }
+    return {name: picture for name, picture in drawn.items() if picture}
+
+
+def _card(
+    bundle: "Bundle",
+    repository: str,
+    license: str | None,
+    private: bool,
+    pictures: frozenset[str],
+    previous: str,
+) -> str:
+    from huggingface_hub.utils import yaml_dump
+
+    old, text = split_card(previous)
+    generated = GENERATED.search(text)
+    persons = _persons_license(old, generated) if license is None else None
+    chosen = checked_license(license) if license else persons
+    terms = choose_license(bundle.run, chosen)
+    metadata = card_metadata(bundle, repository, terms)
+    if persons:
+        metadata |= {key: old[key] for key in LICENSE_KEYS if key in old}
+    head = yaml_dump(merge_metadata(old, metadata, bool(generated)), sort_keys=False)
+    facts = card_facts(bundle, repository, terms, pictures) | {"private": private}
+    derived = "" if chosen else _license_name(terms.metadata)
+    if not text.strip():
+        text = f"# {repository.rpartition('/')[2]}\n\n"
+    return f"---\n{head}---\n{replace_generated(text, _render(facts), derived)}"
+
+
+def _persons_license(old: dict, generated: re.Match | None) -> str | None:
+    """The license in the previous metadata, unless the generated part says that it was derived."""
+    name = _license_name(old)
+    return name if name and not (generated and generated[2] == name) else None
+
+
+def _license_name(metadata: dict) -> str:
+    return str(metadata.get("license_name") or metadata.get("license") or "")
+
+
+def split_card(card: str) -> tuple[dict, str]:
+    """A card → (its metadata, its text). Metadata that cannot be read become text."""
+    import yaml
+
+    found = FRONT_MATTER.match(card)
+    if found is None:
+        return {}, card
+    text = card[found.end() :]
+    try:
+        data = yaml.safe_load(found[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        data = found[1]
+    if data is None or isinstance(data, dict):
+        return data or {}, text
+    note = "The metadata of an earlier version of this card could not be read:"
+    return {}, f"{text}\n\n{note}\n\n{textwrap.indent(found[1], '    ')}\n"
+
+
+def replace_generated(text: str, generated: str, license: str = "") -> str:
+    """Put the generated part in the place of the previous one, or below the text."""
+    noted = f", license: {license}" if license else ""
+    block = (
+        f"<!-- transfer: begin generated{noted} -->\n\n{generated.strip()}\n\n"
+        "<!-- transfer: end generated -->"
+    )
+    first = GENERATED.search(text)
+    if first is None:
+        gap = "" if text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
+        return f"{text}{gap}{block}\n"
+    rest = re.sub(GENERATED.pattern + r"\s*", "", text[first.end() :], flags=GENERATED.flags)
+    return text[: first.start()] + block + rest
+
+
+def _render(facts: dict) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
+    )
+    environment.filters |= {"percent": percent, "text": as_text, "counted": counted}
+    template = Path(__file__).with_name("template.md").read_text(encoding="utf-8")
+    return re.sub(r"\n{3,}", "\n\n", environment.from_string(template).render(facts))
