@@ -104,7 +104,9 @@ def _ask(name: str, token: bool | None = None) -> "DatasetInfo | None":
     from huggingface_hub import HfApi
 
     try:
-        return hub.with_deadline(lambda: HfApi(token=token).dataset_info(name, timeout=hub.ANSWER_SECONDS))
+        return hub.with_deadline(
+            lambda: HfApi(token=token).dataset_info(name, timeout=hub.ANSWER_SECONDS)
+        )
     except Exception:  # no answer, no such dataset, or not for us
         return None
 

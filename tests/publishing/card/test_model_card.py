@@ -1,0 +1,244 @@
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from tests.publishing.card.cards import REPOSITORY, card_of, edited, with_classes
+from tests.tiny import CLASSES, picture
+from transfer.errors import RunError, SettingsError
+from transfer.publishing.bundle import write_bundle
+from transfer.publishing.card import write_card
+from transfer.publishing.card.model_card import GENERATED, replace_generated, split_card
+
+HUB_SOURCE = {"source": "hub:someone/insects (small)", "revision": "c0ffee" * 6 + "c0ff"}
+HUB_BODY = {"weights": "hub", "revision": "0123456789abcdef"}
+
+
+@pytest.fixture(scope="module")
+def written(run, tmp_path_factory):
+    return card_of(run, tmp_path_factory.mktemp("card") / "card")
+
+
+def metadata_of(card: str) -> dict:
+    """As the Hub reads it."""
+    return ModelCard(card).data.to_dict()
+
+
+def test_a_card_gives_results_training_and_limits(run, written, tmp_path):
+    low, high = (f"{100 * bound:.1f} %" for bound in run.report["interval"])
+    assert f"**{100 * run.accuracy:.1f} % accuracy on {run.report['images']} test" in written
+    assert f"95 % interval: {low} to {high}" in written
+    names = {"features": "logistic regression", "warm-up": "after warm-up"}
+    for stage, name in (names | {"fine-tune": "after fine-tuning"}).items():
+        accuracy = 100 * run.report["stages"][stage]["accuracy"]
+        assert re.search(rf"\| {name}[^|]*\| {accuracy:.1f} % \| ", written)
+    parameters = run.record["result"]["head_parameters"]
+    assert f"{parameters:,} parameters instead of the " in written
+    assert "2 epochs, epoch " in written and "learning rate 1e-05" in written
+    assert "32 × 32 px" in written and f"torch {run.record['versions']['torch']}" in written
+    assert "nothing was transferred" in written
+    assert f"{run.report['images']} test images are few" in written
+    shown = re.findall(r"!\[[^\]]+\]\(([\w.]+)\)", written)
+    assert sorted(shown) == ["confusion.png", "curves.png"]
+    bundled = edited(run, body={"weights": "bundled"})
+    assert "would probably give better results" in card_of(bundled, tmp_path / "bundled")
+
+
+def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):
+    card = card_of(edited(run, body=HUB_BODY, **HUB_SOURCE), tmp_path / "card")
+    data = metadata_of(card)
+    assert data["base_model"] == "timm/vgg11.tv_in1k" and data["datasets"] == ["someone/insects"]
+    assert data["pipeline_tag"] == "image-classification" and data["metrics"] == ["accuracy"]
+    (entry,) = data["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == "stripes" and result["dataset"]["type"] == "someone/insects"
+    assert result["dataset"]["revision"] == HUB_SOURCE["revision"]
+    assert result["metrics"] == [{"type": "accuracy", "value": round(run.accuracy, 4)}]
+    head, full = metadata_of(written), metadata_of(card_of(run, tmp_path / "full", "full"))
+    assert not {"library_name", "base_model", "datasets"} & head.keys()
+    assert full["library_name"] == "timm" and set(full["tags"]) - set(head["tags"]) == {
+        "timm",
+        "transformers",
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(20, "### All 20 classes"), (21, "<summary>All 21 classes</summary>")]
+)
+def test_a_long_table_of_classes_is_folded(number, words, run, tmp_path):
+    names = tuple(f"class {i}" for i in range(number))
+    assert words in card_of(with_classes(run, names), tmp_path / "card")
+
+
+def test_ten_thousand_classes_make_a_short_card_of_the_weakest(run, tmp_path):
+    many = with_classes(run, tuple(f"class {i}" for i in range(10_000)))
+    started = time.monotonic()
+    card = card_of(many, tmp_path / "card")
+    assert time.monotonic() - started < 10 and len(card) < 30_000
+    assert "The 200 weakest of 10,000 classes" in card and "and 9,988 more" in card
+    assert "| 200 | class 199 |" in card and "| class 200 |" not in card
+
+
+def test_no_path_and_no_file_name_of_a_private_image_is_in_a_card(run, tmp_path):
+    mistake = {"name": "me-at-sea.jpg", "label": "across", "predicted": "down", "score": 0.95}
+    for source in ("/home/olga/photos/", "C:\\Users\\olga\\photos"):
+        private = edited(run, report={"mistakes": [mistake]}, source=source)
+        private.record["result"]["run"] = "/home/olga/runs/one"
+        card = card_of(private, tmp_path / "card")
+        assert "“photos”" in card and str(tmp_path) not in card
+        assert not any(secret in card for secret in ("olga", "/home", "Users", "at-sea"))
+        assert not (tmp_path / "card" / "mistakes.png").exists()
+
+
+def test_nothing_in_a_run_becomes_markup(run, tmp_path):
+    evil = "x: y\n---\n<script>alert(1)</script> | `rm` [a](javascript:b) {{ 7 * 7 }}"
+    run = edited(run, source=evil, body={"weights": f"file:{evil}"}, versions={evil: evil})
+    card = card_of(with_classes(run, (evil, "b", "c")), tmp_path / "card")
+    _, head, text = card.split("---\n", 2)
+    assert "<script" not in text and "](javascript" not in text and "`rm`" not in text
+    assert yaml.safe_load(head).keys() == {"pipeline_tag", "tags", "metrics", "model-index"}
+    assert "alert" in text and "7 &#42; 7" in text  # no template either
+
+
+def test_an_exported_folder_has_a_card_that_claims_nothing(tmp_path):
+    card = card_of(None, tmp_path / "card", "full", classes=CLASSES)
+    assert "across, down and spots" in card and "the accuracy is not known" in card
+    assert "No license is stated" in card
+    assert {"license", "model-index", "base_model"}.isdisjoint(metadata_of(card))
+
+
+@pytest.mark.parametrize("report", [{"confusion": None}, {"stages": {"warm-up": 1}}])
+def test_a_damaged_report_is_one_line(report, run, tmp_path):
+    with pytest.raises(RunError, match="train again"):
+        card_of(edited(run, report=report), tmp_path / "card")
+    assert not (tmp_path / "card" / "README.md").exists()
+
+
+def test_a_second_publish_changes_the_generated_part_alone(run, written, tmp_path):
+    assert card_of(run, tmp_path / "again", previous=written) == written
+    before, after = "Written by me. 😀\r\n\r\n", "\n## My own thanks\n\tto  all \n"
+    by_hand = written.replace("# stripes", before + "# Stripes, mine") + after
+    by_hand = by_hand.replace("tags:\n", "language: en\ntags:\n- bees\n")
+    card = card_of(edited(run, report={"accuracy": 0.999}), tmp_path / "new", previous=by_hand)
+    assert before + "# Stripes, mine" in card and card.endswith(after)
+    assert "**99.9 % accuracy" in card and f"**{100 * run.accuracy:.1f} % acc" not in card
+    data = metadata_of(card)
+    assert data["language"] == "en" and "bees" in data["tags"]
+    assert data["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.999
+
+
+def test_what_is_not_generated_any_more_leaves_the_metadata(run, tmp_path):
+    full = card_of(edited(run, **HUB_SOURCE), tmp_path / "full", "full")
+    data = metadata_of(card_of(run, tmp_path / "head", previous=full))
+    assert not {"library_name", "datasets"} & data.keys() and "timm" not in data["tags"]
+
+
+def test_a_card_without_marks_is_a_persons_and_stays(run, tmp_path):
+    theirs = "---\nlicense: mit\ndatasets: mine\n---\n\n# My model\n\nIt is mine.  \n"
+    card = card_of(run, tmp_path / "card", previous=theirs)
+    assert "\n\n# My model\n\nIt is mine.  \n\n<!-- transfer: begin generated" in card
+    data = metadata_of(card)
+    assert data["license"] == "mit" and data["datasets"] == "mine" and "# stripes" not in card
+    assert "Published under **mit**" in card
+    theirs = b"# Caf\xe9\r\nIt is mine.\r\n"  # not UTF-8
+    card_of(run, tmp_path / "bytes", previous=theirs.decode("utf-8", "surrogateescape"))
+    assert theirs in (tmp_path / "bytes" / "README.md").read_bytes()
+
+
+def test_sections_of_an_earlier_version_are_replaced_and_text_between_them_stays():
+    def section(name: str) -> str:
+        return f"<!-- transfer: begin {name} -->\n\nold {name}\n\n<!-- transfer: end {name} -->"
+
+    old = (
+        f"# mine\n\n{section('summary')}\n\nmine too\n\n{section('results')}\n\n{section('use')}\n"
+    )
+    new = replace_generated(old, "new")
+    assert "old" not in new and new.count("transfer: begin") == new.count("transfer: end") == 1
+    assert new.index("# mine") < new.index("new") < new.index("mine too")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mine 1\n<!-- transfer: begin generated -->\nmine 2",
+        "mine 1\n<!-- transfer: end generated -->\nmine 2",
+        "mine 1 `<!-- transfer: begin generated -->` mine 2\n<!-- transfer: end generated -->",
+        "<!-- transfer: begin a -->\nmine 1\n<!-- transfer: begin b -->\n<!-- transfer: end a -->",
+    ],
+)
+def test_no_text_is_lost_if_marks_are_incomplete(text):
+    new = replace_generated(text, "new")
+    assert new.startswith(text) and len(GENERATED.findall(new)) == 1
+    again = replace_generated(new, "newer")
+    assert again.startswith(text) and "newer" in again and "new\n" not in again
+
+
+@pytest.mark.parametrize(
+    "block", ["license: [mit\nmine: yes", "- a\n- list", "just words", "a: \0"]
+)
+def test_metadata_that_cannot_be_read_become_text(block, run, tmp_path):
+    card = card_of(run, tmp_path / "card", previous=f"---\n{block}\n---\n# Mine\n")
+    data, text = split_card(card)
+    assert data["pipeline_tag"] == "image-classification" and text.startswith("# Mine\n")
+    assert all(f"    {line}" in text for line in block.splitlines())
+    assert card_of(run, tmp_path / "again", previous=card) == card
+
+
+def test_a_license_that_a_person_chose_stays_until_another_is_named(run, tmp_path):
+    first = card_of(run, tmp_path / "first", license="CC BY 4.0")
+    assert metadata_of(first)["license"] == "cc-by-4.0" and "Published under **cc-by-4.0" in first
+    assert card_of(run, tmp_path / "again", previous=first) == first
+    other = card_of(run, tmp_path / "other", previous=first, license="mit")
+    assert metadata_of(other)["license"] == "mit"
+    with pytest.raises(SettingsError, match="mit, apache"):
+        card_of(run, tmp_path / "none", license="do what you\nwant: true")
+
+
+def test_a_license_that_follows_from_the_parts_is_replaced_unless_a_person_edits_it(run, tmp_path):
+    first = card_of(edited(run, body={"weights": "bundled"}), tmp_path / "first")
+    assert metadata_of(first)["license_name"] == "imagenet-terms"
+    assert "license" not in metadata_of(card_of(run, tmp_path / "other", previous=first))
+    mine = first.replace("license_name: imagenet-terms", "license_name: my-terms")
+    for number in range(2):
+        mine = card_of(run, tmp_path / str(number), previous=mine)
+        assert metadata_of(mine)["license_name"] == "my-terms"
+
+
+@pytest.fixture(scope="module")
+def code(run, tmp_path_factory) -> dict[str, list[tuple[str, str]]]:
+    """head or full → (language, code) of its card's blocks, with a folder for the repository."""
+    found = {}
+    for what in ("head", "full"):
+        bundle = write_bundle(run, what, tmp_path_factory.mktemp("code") / what)
+        write_card(bundle, REPOSITORY, source_is_public=False)
+        card = (bundle.folder / "README.md").read_text(encoding="utf-8")
+        here = card.replace(f"hf-hub:{REPOSITORY}", f"local-dir:{bundle.folder}")
+        here = here.replace(REPOSITORY, str(bundle.folder))
+        found[what] = re.findall(r"```(python|bash)\n(.*?)```", here, re.DOTALL)
+    assert [len(found[what]) for what in ("head", "full")] == [2, 3], "all are run below"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("what", "number"), [("head", 0), ("head", 1), ("full", 0), ("full", 1), ("full", 2)]
+)
+def test_the_code_on_the_card_runs_as_it_is(what, number, code, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    picture(1, 5).save("photo.jpg")
+    language, text = code[what][number]
+    if "transformers" in text:
+        pytest.importorskip("transformers", reason="requirements-dev.txt names transformers")
+    if language == "python":
+        exec(compile(text, "the card", "exec"), {})
+    else:
+        command = [sys.executable, *shlex.split(text)[1:]]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+        subprocess.run(command, check=True, timeout=120, env=environment)
+    assert any(name in capfd.readouterr().out for name in CLASSES)
