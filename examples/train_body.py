@@ -1,10 +1,10 @@
-"""Train a VGG body from scratch on any labelled source: a stand-in where ImageNet's is not at hand.
+"""Train a VGG body from scratch on any labelled dataset, where ImageNet's is not available.
 
     python -m examples.train_body user/name --out bodies/mine.safetensors --card
     python -m transfer train photos/ --out runs/photos --weights bodies/mine.safetensors
 
-A VGG with batch norm learns (average pooling, one linear layer) on pictures that grow; batch norm
-is then folded into the convolutions, so that what is written is a plain VGG's `features.*`.
+A VGG with batch norm (average pooling, one linear layer) is trained on images of increasing size.
+Batch norm is then folded into the convolutions, which gives a plain VGG's `features.*`.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ The body (`features.*`, float16) of a {architecture} trained from scratch.
 
 
 def train_body(images: ImageDataset, out: Path, options: dict) -> dict:
-    """Read, train, fold, write, judge what was written; `options` are those of `command`.
+    """Read, train, fold, write, evaluate what was written; `options` are those of `command`.
 
     Returns the card's figures. Raises TransferError.
     """
@@ -79,13 +79,13 @@ def train_body(images: ImageDataset, out: Path, options: dict) -> dict:
     difference = folding_difference(body, plain, transform, pixels["validation"])
     sha256 = write(plain, out) if accelerator.is_main_process else None
     written = nn.Sequential(plain.half().float(), *stage.layers[1:])
-    top1, top5 = judge(Segment(written, transform), pixels["validation"], accelerator)
+    top1, top5 = evaluate(Segment(written, transform), pixels["validation"], accelerator)
     counts = {name: len(cached) for name, cached in pixels.items()}
     return counts | {"difference": difference, "top1": top1, "top5": top5, "sha256": sha256}
 
 
 def open_images(source: str, settings: TrainingSettings) -> ImageDataset:
-    """Train and validation; a source that brings both gives no training image to a test split."""
+    """Training and validation images; of a dataset with both, all training images are used."""
     images = open_dataset(source, settings)
     if settings.limit_per_class:
         images = limit_per_class(images, settings.limit_per_class, settings.seed)
@@ -96,7 +96,7 @@ def open_images(source: str, settings: TrainingSettings) -> ImageDataset:
 
 
 def read_pixels(images: ImageDataset, transform: Transform, accelerator: Accelerator):
-    """Each image once: split → Cached of uint8 (1, N, 3, S, S) in the cache, for all processes."""
+    """Split → CachedDataset of uint8 (1, N, 3, S, S), in the cache that all processes share."""
     pixels = CacheLayer(block="block1", row_shape=(3, transform.image_size, transform.image_size))
     spec = CacheSpec(
         transform=transform, views=1, seed=0, body="", dtype=torch.float32, levels=(pixels,)
@@ -110,7 +110,7 @@ def read_pixels(images: ImageDataset, transform: Transform, accelerator: Acceler
 
 
 def build_bn_body(architecture: str) -> nn.Sequential:
-    """timm's `features` with batch norm, initialised as timm does; its head never takes memory.
+    """timm's `features` with batch norm, initialised as timm does; its head is never allocated.
 
     Float32 (N, 3, S, S) → (N, 512, S/32, S/32).
     """
@@ -133,7 +133,7 @@ def make_stage(body: nn.Sequential, classes: int, transform: Transform) -> Segme
 
 
 def train(stage: Segment, cached: CachedDataset, options: dict, accelerator: Accelerator) -> None:
-    """One cycle over all sizes: the rate rises for a tenth of the steps, then falls to nothing."""
+    """One cycle over all sizes: the rate rises for a tenth of the steps, then decays to zero."""
     rate, epochs, sizes = options["learning_rate"], options["epochs"], options["sizes"]
     sgd = make_optimizer(stage, rate)
     loaders = [accelerator.prepare(crops(cached, size, options)) for size in sizes]
@@ -147,14 +147,14 @@ def train(stage: Segment, cached: CachedDataset, options: dict, accelerator: Acc
 
 
 def make_optimizer(stage: Segment, rate: float) -> torch.optim.Optimizer:
-    """timm's `sgd`: with Nesterov momentum, and without decay of biases and norms."""
+    """timm's `sgd`: with Nesterov momentum, without decay of biases and norms."""
     return create_optimizer_v2(stage, opt="sgd", lr=rate, weight_decay=5e-4, momentum=0.9)
 
 
 def crops(cached: CachedDataset, size: int, options: dict) -> DataLoader:
-    """Shuffled random parts of the pictures, mirrored half of the time, `size` pixels a side.
+    """Shuffled random crops, half of them mirrored, uint8 (B, 3, size, size).
 
-    The last batch is dropped: it might be one image, which batch norm cannot do with.
+    The last batch is dropped: it might be a single image, which batch norm cannot handle.
     """
     crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, 1), ratio=(0.8, 1.25))
     augment = v2.Compose([crop, v2.RandomHorizontalFlip()])
@@ -186,7 +186,7 @@ def train_epoch(trained, optimizer, schedule, loader, accelerator: Accelerator) 
 
 
 def fold(body: nn.Sequential) -> nn.Sequential:
-    """Each batch norm goes into the convolution before it: a plain VGG's layers, in its order."""
+    """The layers of a plain VGG, each batch norm merged into the convolution before it."""
     layers: list[nn.Module] = []
     for layer in body:
         if isinstance(layer, nn.BatchNorm2d):
@@ -198,8 +198,8 @@ def fold(body: nn.Sequential) -> nn.Sequential:
 
 @torch.no_grad()
 def folding_difference(body, plain, transform: Transform, cached: CachedDataset) -> float:
-    """The largest between both bodies' features of real pictures. Raises TransferError."""
-    pixels, _ = next(iter(whole_batches(cached)))
+    """The largest difference between both bodies' features of real images. Raises TransferError."""
+    pixels, _ = next(iter(validation_batches(cached)))
     inputs = transform.normalise(pixels)
     difference = (plain(inputs) - body(inputs)).abs().max().item()
     if not difference < LARGEST_DIFFERENCE:
@@ -209,24 +209,26 @@ def folding_difference(body, plain, transform: Transform, cached: CachedDataset)
 
 
 @torch.no_grad()
-def judge(stage: Segment, cached: CachedDataset, accelerator: Accelerator) -> tuple[float, float]:
-    """(top-1, top-5) over the validation images, whole pictures, in float32."""
+def evaluate(
+    stage: Segment, cached: CachedDataset, accelerator: Accelerator
+) -> tuple[float, float]:
+    """(top-1, top-5) accuracy on the validation images, uncropped, in float32."""
     stage.to(accelerator.device).eval()
     best = min(5, stage.layers[-1].out_features)
     hits = []
-    for pixels, labels in accelerator.prepare(whole_batches(cached)):
-        ranked = stage(pixels).topk(best).indices
+    for pixels, labels in accelerator.prepare(validation_batches(cached)):
+        ranked = stage(pixels).topk(best).indices  # (N, 5), best class first
         hits.append(accelerator.gather_for_metrics(ranked == labels[:, None]))
     shares = torch.cat(hits).float().mean(dim=0)
     return shares[0].item(), shares.sum().item()
 
 
-def whole_batches(cached: CachedDataset) -> DataLoader:
+def validation_batches(cached: CachedDataset) -> DataLoader:
     return DataLoader(cached, IMAGES_A_VALIDATION_BATCH, collate_fn=lambda batch: batch)
 
 
 def write(plain: nn.Sequential, out: Path) -> str:
-    """`features.*` in float16 under timm's plain names, whole or not at all; returns the sha256."""
+    """Write `features.*` in float16 under timm's names, atomically; returns the sha256."""
     tensors = {f"features.{k}": v.half().contiguous() for k, v in plain.state_dict().items()}
     data = save(tensors, metadata={"format": "pt"})
     part = out.with_name(f"{out.name}.part")
@@ -236,7 +238,7 @@ def write(plain: nn.Sequential, out: Path) -> str:
 
 
 def write_card(out: Path, images: ImageDataset, facts: dict) -> None:
-    """README.md beside the body: what data, what training, what figures."""
+    """README.md beside the body: dataset, training, figures."""
     facts = facts | {
         "file": out.name,
         "data": images.source if images.source.startswith("hub:") else Path(images.source).name,
@@ -249,7 +251,7 @@ def write_card(out: Path, images: ImageDataset, facts: dict) -> None:
 
 
 def sizes_in(text: str) -> tuple[int, ...]:
-    """`32,48` → (32, 48). Raises SettingsError for a size that no VGG takes."""
+    """`32,48` → (32, 48). Raises SettingsError for a size that VGG cannot take."""
     return tuple(TrainingSettings(image_size=int(size)).image_size for size in text.split(","))
 
 

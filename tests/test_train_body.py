@@ -46,7 +46,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
-    """A body from a file is kept in the cache folder."""
+    """A body from a file is cached in this folder."""
     monkeypatch.setenv("TRANSFER_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -75,6 +75,8 @@ def measure() -> Speed:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = DTYPES[choose_precision("auto")]
     blocks = _blocks(device)
+    layers = nn.Linear(HEAD_INPUTS, HEAD_WIDTH), nn.ReLU(), nn.Linear(HEAD_WIDTH, 10)
+    head = nn.Sequential(*layers).to(device)
     with torch.random.fork_rng(devices=[]):
         values = torch.rand(IMAGES, 3, SIDE, SIDE, device=device)
         forward, entering = {}, values
@@ -82,14 +84,14 @@ def measure() -> Speed:
             entering = values  # (IMAGES, C, H, W)
             values, seconds = _forward(block, values, dtype)
             forward[name] = seconds / IMAGES
-        # one image, so that what is not the optimizer's step is small
-        step = _body_step(blocks["block5"], entering[:1], dtype)
-        step = max(step - BACKWARD_FACTOR * forward["block5"], 0.0)
-        million = sum(p.numel() for p in blocks["block5"].parameters()) / 1e6
-        head_step = _head_step(device)
+        # a single image, so that most of its time is the optimizer's step
+        body_step = _step(blocks["block5"], entering[:1].clone().float(), dtype)
+        features = torch.rand(HEAD_BATCH, HEAD_INPUTS, device=device)
+        head_step = _step(head, features, torch.float32, HEAD_TRIES)
+    million = sum(p.numel() for p in blocks["block5"].parameters()) / 1e6
     return Speed(
         forward=forward,
-        step=step / million,
+        step=max(body_step - BACKWARD_FACTOR * forward["block5"], 0.0) / million,
         head_step=head_step,
         fast_device=device.type != "cpu",
     )
@@ -117,38 +119,21 @@ def _forward(
         return low(values).clone(), seconds
 
 
-def _body_step(block: nn.Module, values: torch.Tensor, dtype: torch.dtype) -> float:
-    block.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(block.parameters(), lr=1e-9)
-    inputs = values.detach().clone().float()
+def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries=TRIES) -> float:
+    """Seconds of a training step."""
+    module.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-9)
 
     def update() -> None:
-        with torch.autocast(values.device.type, dtype, enabled=dtype != torch.float32):
-            loss = block(inputs).float().square().mean()
-        _update(loss, block, optimizer)
+        with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            loss = module(inputs).float().square().mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        _synchronize(loss)
 
-    return _quickest(update)
-
-
-def _head_step(device: torch.device) -> float:
-    layers = nn.Linear(HEAD_INPUTS, HEAD_WIDTH), nn.ReLU(), nn.Linear(HEAD_WIDTH, 10)
-    head = nn.Sequential(*layers).to(device)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-9)
-    features = torch.rand(HEAD_BATCH, HEAD_INPUTS, device=device)
-
-    def update() -> None:
-        _update(head(features).square().mean(), head, optimizer)
-
-    return _quickest(update, tries=HEAD_TRIES)
-
-
-def _update(loss: torch.Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """The same work as a training step."""
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT_NORM)
-    optimizer.step()
-    optimizer.zero_grad()
-    _synchronize(loss)
+    return _quickest(update, tries)
 
 
 def _synchronize(values: torch.Tensor) -> None:
