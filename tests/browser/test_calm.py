@@ -70,7 +70,7 @@ def test_a_drawing_is_sent_when_it_is_asked_about_and_not_again(asked):
     assert at_rest(page, asked) == []
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize("width", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.full)])
 def test_nothing_jumps_when_the_server_answers(people, page_address, width):
     page = people(width).new_page()
     page.add_init_script(f"({WATCH_JUMPS})()")

@@ -48,14 +48,16 @@ def asked(address: str, event: str, source: str) -> str:
     return sent(address, number, [VISITOR, source], secrets.token_hex(6))
 
 
-@pytest.mark.parametrize("kept_in", ["HF_TOKEN", "HF_TOKEN_PATH"])
-def test_at_home_the_data_sets_of_whoever_runs_it_are_open(app, kept_in):
+@pytest.mark.parametrize(
+    "kept_in", ["HF_TOKEN", pytest.param("HF_TOKEN_PATH", marks=pytest.mark.full)]
+)
+def test_on_ones_own_machine_private_datasets_are_open(app, kept_in):
     with app(kept_in) as address:
         for name in CLOSED:
             assert "2 classes, 20 images" in (told := asked(address, "show", name)), told
 
 
-def test_on_a_space_nobody_reads_what_its_owner_alone_may(app):
+def test_on_a_space_private_datasets_of_its_owner_stay_closed(app):
     with app(*KEPT_IN, SYSTEM="spaces") as address:
         for name in CLOSED:
             for event in ("show", "look"):
