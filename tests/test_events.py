@@ -17,7 +17,7 @@ TRIED = {
     "seconds": 0.5,
 }
 WEIGHTS = events.WeightsChosen(weights="bundled", reason="asked for")
-CACHING = events.CacheProgress(stage="preparing images", done=64, total=128, seconds=2.0)
+CACHING = events.CacheProgress(stage="features", done=64, total=128, seconds=2.0)
 STARTED = events.PhaseStarted(
     phase="warm-up", epochs=3, trainable=131_842, parameters=14_846_530, learns=["head"]
 )
