@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save, save_file
 
 import transfer
 from tests.hub_server import FRIEND, STRANGER
-from tests.publishing.test_timm_export import finished, scores_of_run
-from tests.publishing.test_timm_export import scores_of_transformers as transformers_scores
+from tests.publishing.runs import finished, scores_of_run
+from tests.publishing.runs import scores_of_transformers as transformers_scores
 from tests.tiny import CLASSES, draw_classes, tiny_body
 from tests.tiny_timm import edit_config, files_of, save_vgg, scores_of, scores_of_timm
 from transfer.errors import RunError, TransferError

@@ -52,6 +52,6 @@ def small(run, tmp_path, monkeypatch):
     def write_card(bundle, repository, *, previous=None, **_):
         (bundle.folder / "README.md").write_text(previous or f"---\ntags: [x]\n---\n# {repository}")
 
-    monkeypatch.setattr("transfer.publishing.bundle.write_bundle", write_bundle)
+    monkeypatch.setattr("transfer.publishing.publisher.write_bundle", write_bundle)
     monkeypatch.setattr("transfer.publishing.card.write_card", write_card)
     return folder

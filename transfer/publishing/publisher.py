@@ -5,21 +5,17 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transfer.cache.paths import private_folder
-from transfer.errors import PublishError, RunError, SettingsError
+from transfer.errors import PublishError, SettingsError
 from transfer.publishing import account
-from transfer.publishing.bundle import WHATS
+from transfer.publishing.bundle import WHATS, Bundle, read_run_or_export, write_bundle
 from transfer.publishing.errors import explain
 from transfer.publishing.events import Checked, Event, Published, Verifying, Waiting
 from transfer.publishing.hub_repository import FileDigest, HubRepository, quiet
-from transfer.runs.run import RECORD, Run, read_run
-
-if TYPE_CHECKING:
-    from transfer.publishing.bundle import Bundle
+from transfer.runs.run import Run
 
 CARD = "README.md"
 LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folders are leftovers
@@ -73,7 +69,9 @@ def publish_events(
     """
     from huggingface_hub import HfApi
 
-    _check_request(request)
+    if request.what not in WHATS:
+        raise SettingsError(f"what must be one of {', '.join(WHATS)}, found {request.what!r}")
+    request = replace(request, run=read_run_or_export(request.run))
     token = account.sign_in(request.token)
     repository = HubRepository(HfApi(token=token), request.repository, should_stop)
     with quiet():
@@ -119,17 +117,6 @@ def _publish(
     return published
 
 
-def _check_request(request: PublishRequest) -> None:
-    run = request.run
-    if request.what not in WHATS:
-        raise SettingsError(f"what must be one of {', '.join(WHATS)}, found {request.what!r}")
-    if not isinstance(run, Run) and not Path(run).expanduser().is_dir():
-        raise RunError(
-            f"expected a run folder or an exported one, found none called {Path(run).name!r}; "
-            "check its name"
-        )
-
-
 def _find_place(repository: HubRepository) -> Generator[Waiting, None, bool | None]:
     """Complete the repository's name, and check that the token may write there.
 
@@ -172,13 +159,12 @@ def _previous_card(repository: HubRepository, folder: Path) -> Generator[Waiting
 
 def write_files(
     request: PublishRequest, folder: Path, repository: str = "", previous_card: str | None = None
-) -> "Bundle":
+) -> Bundle:
     """Write everything that would be published into `folder`: the model and its card.
 
     `repository` is the complete name if the request has a shorter one; what a person wrote into
     `previous_card` stays in the new one. Raises SettingsError, RunError or WeightsError.
     """
-    from transfer.publishing.bundle import write_bundle
     from transfer.publishing.card import is_public, write_card
 
     run = read_run_or_export(request.run)
@@ -195,15 +181,7 @@ def write_files(
     return bundle
 
 
-def read_run_or_export(path: str | Path | Run) -> Run | Path:
-    """The run; or the folder itself if it is an exported one, which does not know its run."""
-    if isinstance(path, Run):
-        return path
-    folder = Path(path).expanduser()
-    return read_run(folder) if (folder / RECORD).exists() else folder
-
-
-def _message(bundle: "Bundle") -> str:
+def _message(bundle: Bundle) -> str:
     what = "head" if bundle.what == "head" else "complete network"
     return f"{len(bundle.classes)} classes, {what}"
 

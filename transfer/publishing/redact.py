@@ -1,7 +1,7 @@
-"""What a published run tells of itself: nothing of the machine that it was made on.
+"""What a published run says about itself: nothing of the machine on which it was trained.
 
-Only what is named here passes. Every text loses what stands before its last slash, so that no path
-is left, apart from class names and from the Hub's own addresses.
+Only the keys listed here pass. Every text loses everything before its last slash, so that no path
+is left, except class names and the Hub's own addresses.
 """
 
 import re
@@ -21,7 +21,7 @@ CONFIG = (
     *("architecture", "num_classes", "num_features", "global_pool", "label_names", "model_args"),
     "pretrained_cfg",
 )
-ARGUMENTS = ("mlp_ratio", "global_pool")
+MODEL_ARGS = ("mlp_ratio", "global_pool")
 PRETRAINED = (
     *("custom_load", "input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode"),
     *("mean", "std", "num_classes", "pool_size", "first_conv", "classifier"),
@@ -30,8 +30,8 @@ HUB_SOURCE = re.compile(r"hub:[\w.-]+(/[\w.-]+)?( \([^/\\]*\))?")
 
 
 def published_record(run: Run) -> dict:
-    """What stands in run.json, with where the body is found by whoever has not got it."""
-    record = _bare(_only(RECORD, run.record), run.classes)
+    """run.json, with the Hub repository where others find the body."""
+    record = _without_paths(_only(RECORD, run.record), run.classes)
     body = record["body"] = _only(BODY, record["body"])
     from_hub, architecture = body.get("weights") == "hub", run.settings.architecture
     body["repository"] = f"timm/{architecture}.tv_in1k" if from_hub else None
@@ -43,8 +43,8 @@ def published_record(run: Run) -> dict:
 
 
 def published_report(run: Run, *, public: bool) -> dict:
-    """What stands in report.json; whose photos are not `public` keeps their file names."""
-    report = _bare(_only(REPORT, run.report), run.classes)
+    """report.json; without names of images unless they are `public`."""
+    report = _without_paths(_only(REPORT, run.report), run.classes)
     if not public:
         report["mistakes"] = [mistake | {"name": ""} for mistake in report.get("mistakes", [])]
         report["skipped"] = []
@@ -52,13 +52,13 @@ def published_report(run: Run, *, public: bool) -> dict:
 
 
 def published_config(config: dict) -> dict:
-    """What stands in the config.json of an exported network."""
-    published = _bare(_only(CONFIG, config), ())
+    """config.json of an exported network."""
+    published = _without_paths(_only(CONFIG, config), ())
     if "label_names" in config:
         published["label_names"] = config["label_names"]
-    published["model_args"] = _only(ARGUMENTS, published.get("model_args") or {})
-    pretrained = _bare(config.get("pretrained_cfg") or config, ())  # older ones have but one level
-    published["pretrained_cfg"] = _only(PRETRAINED, pretrained)
+    published["model_args"] = _only(MODEL_ARGS, published.get("model_args") or {})
+    pretrained = config.get("pretrained_cfg") or config  # older configs have only one level
+    published["pretrained_cfg"] = _only(PRETRAINED, _without_paths(pretrained, ()))
     return published
 
 
@@ -71,8 +71,8 @@ def _only(names: tuple[str, ...], data: dict) -> dict:
     return {name: data[name] for name in names if name in data}
 
 
-def _bare(data, classes: tuple[str, ...]):
-    """The same JSON, made of new objects, with `bare` texts but for class names."""
+def _without_paths(data, classes: tuple[str, ...]):
+    """The same JSON in new objects, with `bare` texts except for class names."""
     known = frozenset(classes)
 
     def walk(value):

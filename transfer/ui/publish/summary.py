@@ -1,6 +1,5 @@
 """What there is to publish of a run: how large it is, whose images it shows, on which terms."""
 
-import json
 import re
 import time
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from transfer.errors import TransferError
-from transfer.publishing.bundle import WHATS, bundle_bytes
+from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
-from transfer.publishing.redact import bare, published_record, published_report
-from transfer.runs.run import RECORD, REPORT, TENSORS, Run
+from transfer.publishing.redact import bare
+from transfer.runs.run import RECORD, TENSORS
 from transfer.ui.shared.loaded_runs import cached_run
 
 CARD_BYTES = 120_000  # README.md and its pictures, about
@@ -48,13 +47,13 @@ class LicenseInfo:
 def offer(path: Path, name: str) -> PublishSummary:
     """Of the run in `path` that people call `name`. Raises TransferError."""
     run = cached_run(path)
-    sizes, refused = {}, {}
+    files, refused = {}, {}
     for what in WHATS:
         try:
-            sizes[what] = bundle_bytes(run, what) + CARD_BYTES
+            files[what] = bundle_files(run, what)
         except TransferError as error:
             refused[what] = str(error)
-    files = {what: _files(run, what, size - CARD_BYTES) for what, size in sizes.items()}
+    sizes = {what: sum(found.values()) + CARD_BYTES for what, found in files.items()}
     more = {"head": files.get("head", {}).get(TENSORS, 0), "full": 0}
     return PublishSummary(
         name=proposed_name(run.settings.architecture, name),
@@ -79,20 +78,6 @@ def _known(path: Path, changed: int, lately: int) -> LicenseInfo:
     terms = choose_license(run, None).metadata
     licence = terms.get("license_name") or terms.get("license", "")
     return LicenseInfo(public=is_public(run), licence=licence)
-
-
-def _files(run: Run, what: str, size: int) -> dict[str, int]:
-    """Name → bytes, about, of what goes beside the card."""
-    report = _json_bytes(published_report(run, public=False))
-    if what == "full":
-        config = 600 + _json_bytes(list(run.classes))
-        return {TENSORS: size - report - config, "config.json": config, REPORT: report}
-    record = _json_bytes(published_record(run))
-    return {TENSORS: size - report - record, RECORD: record, REPORT: report}
-
-
-def _json_bytes(data: dict | list) -> int:
-    return len(json.dumps(data, indent=1).encode())
 
 
 def proposed_name(architecture: str, name: str) -> str:
