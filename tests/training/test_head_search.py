@@ -264,19 +264,6 @@ def test_at_most_so_many_images_of_all_views_are_trained_on_and_plain_ones_judge
     assert set((judged % 1).tolist()) == {0}
 
 
-def test_a_head_learns_with_its_candidates_optimizer(monkeypatch):
-    made, make_optimizer = [], head_search.make_optimizer
-
-    def watch(name: str, groups: list[dict], weight_decay: float):
-        made.append((name, groups[0]["lr"], weight_decay))
-        return make_optimizer(name, groups, weight_decay)
-
-    monkeypatch.setattr(head_search, "make_optimizer", watch)
-    events, _, _ = search(noisy(), candidate(weight_decay=0.3), vary=BOTH)
-    assert made == [(event.optimizer, event.learning_rate, 0.3) for event in events]
-    assert len(set(made)) == 1 + 2 + 1
-
-
 def test_class_weights_count_in_every_loss():
     labels = torch.arange(40) % 4 == 0
     numbers = torch.randn(1, 40, CHANNELS, 1, 1, generator=torch.Generator().manual_seed(0))

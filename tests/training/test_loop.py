@@ -56,14 +56,14 @@ def pixels(images: int = 8) -> dict:
     return {name: held(inputs, labels(images)) for name in ("train", "validation")}
 
 
-def trained(network: Network, data: dict, settings: PhaseSettings = PHASE, **options):
-    """(events, PhaseDone) of a phase on the head, or on the parts that `unfreeze` names."""
+def train(network: Network, data: dict, settings: PhaseSettings = PHASE, **options):
+    """(epochs, PhaseDone) of a phase on the head, or on the parts that `unfreeze` names."""
     should_stop = options.pop("should_stop", lambda: False)
-    unfreeze = options.pop("unfreeze", None)
+    unfreeze, precision = options.pop("unfreeze", None), options.pop("precision", "fp32")
     learns = network.freeze_below(unfreeze or "none")
     phase = Phase(
         name="warm-up",
-        module=Segment(network if unfreeze else network.head, TRANSFORM),
+        module=options.pop("module", Segment(network if unfreeze else network.head, TRANSFORM)),
         learns=learns,
         groups=network.trainable_groups(settings.learning_rate),
         data=data,
@@ -71,15 +71,11 @@ def trained(network: Network, data: dict, settings: PhaseSettings = PHASE, **opt
         drift_from_now=lambda: network.drift_from_now(learns),
         **{"seed": 0} | options,
     )
-    events, _ = drained(PhaseTrainer(phase, make_accelerator(phase.seed)).run(should_stop))
+    events, _ = drained(
+        PhaseTrainer(phase, make_accelerator(phase.seed, precision)).run(should_stop)
+    )
     assert isinstance(events[-1], PhaseDone)
-    return events[:-1], events[-1]
-
-
-def train(*args, **options):
-    """(epochs, PhaseDone)."""
-    events, done = trained(*args, **options)
-    return [event for event in events if isinstance(event, EpochDone)], done
+    return [event for event in events if isinstance(event, EpochDone)], events[-1]
 
 
 def state(network: Network) -> dict[str, torch.Tensor]:
@@ -166,20 +162,11 @@ def test_an_epoch_that_reaches_the_target_is_kept_even_if_its_loss_is_higher():
 
 
 @torch.no_grad()
-def test_after_a_phase_the_module_computes_in_full_precision_again():
+def test_after_a_phase_in_low_precision_the_module_computes_in_full_precision():
     network = tiny_network(classes=2)
     module = Segment(network.head, TRANSFORM)
-    phase = Phase(
-        name="warm-up",
-        module=module,
-        learns=network.freeze_below("none"),
-        groups=network.trainable_groups(1e-2),
-        data=easy(),
-        settings=PHASE,
-        seed=0,
-    )
     with torch.enable_grad():
-        drained(PhaseTrainer(phase, make_accelerator(0, "bf16")).run())
+        train(network, easy(), module=module, precision="bf16")
     assert torch.equal(module(features()[0]), network.head.eval()(features()[0]))
 
 

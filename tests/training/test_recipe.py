@@ -125,6 +125,11 @@ def test_the_run_holds_result_curves_and_every_phase_judged_on_the_test_images(r
     assert list(stages) == ["features", "warm-up", "fine-tune"]
     images = {stage["images"] for stage in stages.values()}
     assert images == {record["result"]["images"]["test"]}
+    for phase in record["result"]["phases"][1:]:
+        stage = stages[phase["name"]]
+        assert phase["accuracy"] == stage["validation_accuracy"], "of phases on validation"
+        assert phase["test_accuracy"] == stage["accuracy"] and phase["ended"]
+    assert 20e6 < record["result"]["peak_rss_bytes"] < 1e12
 
 
 def test_feature_extraction_makes_a_run_like_any_other(stripes, tmp_path):
