@@ -32,7 +32,7 @@ from transfer.data.splits import limit_per_class, with_all_splits
 from transfer.data.transform import Transform
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset, CacheLayer, CacheSpec
-from transfer.features.extract import cache_levels
+from transfer.features.extract import cache_layers
 from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import make_accelerator
@@ -99,9 +99,9 @@ def read_pixels(images: ImageDataset, transform: Transform, accelerator: Acceler
     """Split → CachedDataset of uint8 (1, N, 3, S, S), in the cache that all processes share."""
     pixels = CacheLayer(block="block1", row_shape=(3, transform.image_size, transform.image_size))
     spec = CacheSpec(
-        transform=transform, views=1, seed=0, body="", dtype=torch.float32, levels=(pixels,)
+        transform=transform, views=1, seed=0, body="", dtype=torch.float32, layers=(pixels,)
     )
-    filling = cache_levels(images, spec, open_store(), accelerator, IMAGES_A_READING)
+    filling = cache_layers(images, spec, open_store(), accelerator, IMAGES_A_READING)
     while True:
         try:
             next(filling)

@@ -2,7 +2,6 @@ import errno
 import io
 import os
 import pickle
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -11,18 +10,12 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
-from tests.hub_cuts import Served, Sparse, without_ranges
-from tests.tiny import drained
 from transfer.errors import CacheError, WeightsError
-from transfer.events import BodyProgress
-from transfer.model.download import range_requests
 from transfer.model.weights import (
     BUNDLED,
-    Body,
     build_body,
     find_body,
     find_body_again,
-    finding_body,
     load_body,
     tensors_hash,
 )
@@ -34,20 +27,6 @@ VGG11 = "timm/vgg11.tv_in1k"
 def vgg11() -> dict[str, torch.Tensor]:
     """timm's names and shapes, with numbers of our own."""
     return find_body("random", "vgg11", 3).tensors
-
-
-@pytest.fixture
-def torchvision_file(tmp_path):
-    """What torchvision hands out: the same names, and a classifier that is not body."""
-    from torchvision.models import VGG, vgg
-
-    layers = vgg.make_layers(vgg.cfgs["A"])
-    with torch.device("meta"):
-        names = VGG(layers).state_dict()
-    state = {name: tensor for name, tensor in names.items() if not tensor.is_meta}
-    path = tmp_path / "vgg11.pth"
-    torch.save(state | {"classifier.6.bias": torch.zeros(1000)}, path)
-    return path
 
 
 def refusal(call, *args) -> str:
@@ -64,6 +43,20 @@ def same(found: dict, expected: dict) -> bool:
     )
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_file_is_read_and_found_again_after_it_is_gone(tmp_path, vgg11, cache, suffix):
+    path = tmp_path / f"mine.{suffix}"
+    state = vgg11 | {"classifier.6.bias": torch.zeros(1000)}  # as torchvision names its head
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    body = find_body(str(path), "vgg11", 0)
+    assert body.weights == f"file:mine.{suffix}"
+    assert same(body.tensors, vgg11) and body.sha256 == tensors_hash(vgg11)
+    path.unlink()
+    again = find_body_again(body.identity(), "vgg11", 0)
+    assert same(again.tensors, vgg11) and again.reason == "as trained"
+    assert [path.suffix for path in (cache / "bodies").iterdir()] == [".safetensors"]
+
+
 def test_a_body_holds_no_head_and_no_memory_until_it_is_loaded(vgg11):
     body = build_body("vgg11")
     assert all(tensor.is_meta for tensor in body.parameters())
@@ -76,14 +69,6 @@ def test_the_vgg16_body_is_the_size_that_papers_give():
     assert sum(tensor.numel() for tensor in build_body("vgg16").parameters()) == 14_714_688
 
 
-def test_loading_copies_so_that_training_does_not_change_the_source(vgg11):
-    body = load_body(build_body("vgg11"), vgg11)
-    before = vgg11["features.0.weight"].clone()
-    with torch.no_grad():
-        body[0].weight.add_(1)
-    assert torch.equal(vgg11["features.0.weight"], before)
-
-
 def test_half_precision_becomes_float32(vgg11):
     halves = {name: tensor.half() for name, tensor in vgg11.items()}
     body = load_body(build_body("vgg11"), halves)
@@ -94,7 +79,7 @@ def test_half_precision_becomes_float32(vgg11):
 def test_bundled():
     body = find_body("bundled", "vgg16", 0)
     assert (body.weights, body.revision) == ("bundled", None)
-    assert "asked for" in body.reason and "stand-in" in body.reason
+    assert "as requested" in body.reason and "weaker" in body.reason
     stored = load_file(BUNDLED)
     assert same(body.tensors, {k: v.float() for k, v in stored.items() if k in body.tensors})
     assert len(body.tensors) == 26
@@ -102,24 +87,13 @@ def test_bundled():
     assert find_body_again(body.identity(), "vgg16", 0).sha256 == body.sha256
 
 
-def test_bundled_is_vgg16_alone():
-    message = refusal(find_body, "bundled", "vgg11", 0)
-    assert "vgg16" in message and "vgg11" in message
-
-
 def test_random_is_decided_by_the_seed(vgg11):
     again, other = find_body("random", "vgg11", 3), find_body("random", "vgg11", 4)
     assert same(again.tensors, vgg11)
     assert again.weights == "random" and "learned nothing" in again.reason
     assert again.sha256 != other.sha256
-
-
-def test_random_leaves_the_seeds_of_others_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    find_body("random", "vgg11", 0)
-    assert torch.equal(torch.rand(3), expected)
+    assert same(find_body_again(again.identity(), "vgg11", 3).tensors, vgg11)
+    assert "expected the body random" in refusal(find_body_again, again.identity(), "vgg11", 4)
 
 
 def test_random_is_he_initialisation(vgg11):
@@ -128,45 +102,14 @@ def test_random_is_he_initialisation(vgg11):
     assert not vgg11["features.8.bias"].any()
 
 
-def test_the_hash_is_of_the_tensors_alone(vgg11):
-    digest = tensors_hash(vgg11)
-    assert tensors_hash(dict(reversed(vgg11.items()))) == digest
-    assert tensors_hash({k: v.double() for k, v in vgg11.items()}) == digest
-    changed = dict(vgg11)
-    changed["features.0.bias"] = vgg11["features.0.bias"] + 1e-6
-    assert tensors_hash(changed) != digest
-    renamed = {name.replace("features.0.bias", "features.1.bias"): t for name, t in vgg11.items()}
-    assert tensors_hash(renamed) != digest
-
-
-def test_the_hash_does_not_change_from_version_to_version():
+def test_the_hash_depends_on_the_tensors_and_not_on_the_version():
     tensors = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor([0.5])}
     digest = "dccdd617e2ed1a441dc770d7dc7ecdeb2a18928436950f07ea626ce0dfc4fc6c"
     assert tensors_hash(tensors) == digest
+    assert tensors_hash({"a": tensors["a"].double(), "b": tensors["b"]}) == digest
     turned = tensors["b"].t().contiguous().t()
     assert tensors_hash(tensors | {"b": turned}) == digest
     assert tensors_hash(tensors | {"b": torch.arange(6.0).view(3, 2)}) != digest
-
-
-def test_a_safetensors_file(tmp_path, vgg11):
-    save_file(vgg11 | {"head.fc.bias": torch.zeros(10)}, tmp_path / "mine.safetensors")
-    body = find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
-    assert body.weights == "file:mine.safetensors"
-    assert same(body.tensors, vgg11)
-    assert body.sha256 == tensors_hash(vgg11)
-
-
-def test_a_pth_file_with_torchvision_names(torchvision_file):
-    body = find_body(str(torchvision_file), "vgg11", 0)
-    assert body.weights == "file:vgg11.pth"
-    state = torch.load(torchvision_file, weights_only=True)
-    assert same(body.tensors, {k: v for k, v in state.items() if k.startswith("features.")})
-
-
-def test_a_file_in_the_home_folder(tmp_path, monkeypatch, vgg11):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    save_file(vgg11, tmp_path / "mine.safetensors")
-    assert find_body("~/mine.safetensors", "vgg11", 0).weights == "file:mine.safetensors"
 
 
 class Intruder:
@@ -192,41 +135,23 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, vgg11, old_format):
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_a_cut_file_is_told(tmp_path, vgg11, suffix, share):
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_cut_file_is_refused(tmp_path, vgg11, suffix, share):
     path = tmp_path / f"cut.{suffix}"
     small = {name: tensor[:1].clone() for name, tensor in vgg11.items()}
     save_file(small, path) if suffix == "safetensors" else torch.save(small, path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     message = refusal(find_body, str(path), "vgg11", 0)
-    assert f"'cut.{suffix}' are cut" in message and "download it again" in message
-
-
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_a_text_file_is_no_weights(tmp_path, suffix):
-    path = tmp_path / f"page.{suffix}"
-    path.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
-    assert "are cut or no such file" in refusal(find_body, str(path), "vgg11", 0)
+    assert f"'cut.{suffix}' are cut off" in message and "download it again" in message
 
 
 @pytest.mark.parametrize(
     "content", [[torch.zeros(1)], {"state_dict": {"features.0.weight": torch.zeros(1)}}, {"a": 1}]
 )
-def test_tensors_must_stand_by_name(tmp_path, content):
+def test_a_file_without_tensors_by_name_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
     message = refusal(find_body, str(tmp_path / "other.pth"), "vgg11", 0)
     assert "expected tensors by name in 'other.pth'" in message
-
-
-def test_batch_norm_does_not_fit(tmp_path):
-    from torchvision.models import vgg11_bn
-
-    with torch.device("meta"):
-        shapes = {k: v.shape for k, v in vgg11_bn().features.state_dict().items()}
-    tensors = {f"features.{name}": torch.zeros(shape) for name, shape in shapes.items()}
-    save_file(tensors, tmp_path / "bn.safetensors")
-    message = refusal(find_body, str(tmp_path / "bn.safetensors"), "vgg11", 0)
-    assert "features." in message and "batch norm" in message
 
 
 def test_another_vgg_names_the_leaf_and_both_shapes(tmp_path, vgg11):
@@ -239,25 +164,12 @@ def test_another_vgg_names_the_leaf_and_both_shapes(tmp_path, vgg11):
     assert "(128, 64, 3, 3)" in message and "(128, 64, 1, 1)" in message
 
 
-@pytest.mark.parametrize("name", ["none.pth", "Bundled", ".", "~nobody-here/x.pth", "x" * 5000])
-def test_a_file_that_is_not_there_lists_what_can_be_asked_for(name):
-    message = refusal(find_body, name, "vgg11", 0)
-    assert "auto, hub, bundled, random or a file" in message
+@pytest.mark.parametrize("name", ["none.pth", ".", "~nobody-here/x.pth", "x" * 5000])
+def test_weights_that_do_not_exist_list_the_choices(name):
+    assert "auto, hub, bundled, random or a file" in refusal(find_body, name, "vgg11", 0)
 
 
-def test_a_body_from_a_file_is_found_again_after_the_file_is_gone(tmp_path, vgg11, cache):
-    save_file(vgg11, tmp_path / "mine.safetensors")
-    body = find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
-    (tmp_path / "mine.safetensors").unlink()
-    again = find_body_again(body.identity(), "vgg11", 0)
-    assert same(again.tensors, vgg11)
-    assert (again.weights, again.reason) == ("file:mine.safetensors", "as trained")
-    assert [path.suffix for path in (cache / "bodies").iterdir()] == [".safetensors"]
-
-
-def test_a_body_that_cannot_be_kept_is_told_and_nothing_of_it_stays(
-    tmp_path, vgg11, cache, monkeypatch
-):
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, vgg11, cache, monkeypatch):
     save_file(vgg11, tmp_path / "mine.safetensors")
 
     def full(path, data):
@@ -268,9 +180,6 @@ def test_a_body_that_cannot_be_kept_is_told_and_nothing_of_it_stays(
         patch.setattr(Path, "write_bytes", full)
         find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
     assert list((cache / "bodies").iterdir()) == []
-    monkeypatch.setenv("TRANSFER_CACHE", str(tmp_path / "mine.safetensors"))
-    with pytest.raises(CacheError, match="set TRANSFER_CACHE"):
-        find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
 
 
 def test_a_body_that_is_not_in_the_cache_says_how_to_get_it():
@@ -279,19 +188,13 @@ def test_a_body_that_is_not_in_the_cache_says_how_to_get_it():
     assert "file:mine.pth" in message and "abababababab…" in message and "TRANSFER_CACHE" in message
 
 
-def test_a_kept_body_that_was_changed_is_refused(tmp_path, vgg11, cache):
+def test_a_changed_body_in_the_cache_is_refused(tmp_path, vgg11, cache):
     save_file(vgg11, tmp_path / "mine.safetensors")
     body = find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
     kept = cache / "bodies" / f"{body.sha256}.safetensors"
     save_file(vgg11 | {"features.0.bias": torch.ones(64)}, kept)
     message = refusal(find_body_again, body.identity(), "vgg11", 0)
     assert body.sha256[:12] in message and "train again" in message
-
-
-def test_random_is_found_again_by_its_seed_and_not_by_another(vgg11):
-    identity = find_body("random", "vgg11", 3).identity()
-    assert same(find_body_again(identity, "vgg11", 3).tensors, vgg11)
-    assert "expected the body random" in refusal(find_body_again, identity, "vgg11", 4)
 
 
 def served(hub, tensors, name: str = VGG11):
@@ -312,7 +215,7 @@ def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty
     repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
     first = find_body("hub", "vgg11", 0)
     assert (first.weights, first.revision) == ("hub", repository.sha)
-    assert first.reason == "asked for; downloaded"
+    assert first.reason == "as requested; downloaded"
     assert same(first.tensors, vgg11)
     with hub.gone():
         for weights in ("hub", "auto"):
@@ -322,17 +225,6 @@ def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty
             assert "found in the cache of downloaded bodies" in second.reason
         again = find_body_again(first.identity(), "vgg11", 0)
         assert (again.revision, again.sha256) == (repository.sha, first.sha256)
-
-
-def test_a_download_of_the_body_alone_is_the_body_of_the_whole_file(hub, vgg11, empty_hub_cache):
-    file = Served(save(vgg11 | {"pre_logits.fc1.weight": torch.zeros(10_000_000)}))
-    hub.add("models", VGG11, {"model.safetensors": file})
-    told, body = drained(finding_body("hub", "vgg11", 0))
-    body_bytes = sum(tensor.nbytes for tensor in vgg11.values())
-    assert same(body.tensors, vgg11)
-    assert file.sent_bytes < body_bytes + 5000 < len(file) / 2
-    assert told[-1] == BodyProgress(done_bytes=body_bytes, total_bytes=body_bytes)
-    assert len(told) > 3 and body.sha256 == tensors_hash(vgg11)
 
 
 def test_a_download_shows_the_bar_of_the_hubs_client(hub, vgg11, empty_hub_cache, monkeypatch):
@@ -353,21 +245,7 @@ def test_a_download_shows_the_bar_of_the_hubs_client(hub, vgg11, empty_hub_cache
     assert not drawn.getvalue()
 
 
-def test_a_mirror_without_ranges_gives_the_whole_file_to_the_hubs_own_cache(
-    hub, vgg11, empty_hub_cache, monkeypatch
-):
-    repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
-    with without_ranges(monkeypatch):
-        first = find_body("hub", "vgg11", 0)
-    assert same(first.tensors, vgg11) and first.reason == "asked for; downloaded"
-    with hub.gone():
-        for weights in ("hub", "auto"):
-            second = find_body(weights, "vgg11", 0)
-            assert (second.sha256, second.revision) == (first.sha256, repository.sha)
-            assert "found in the local Hub cache" in second.reason
-
-
-def test_a_file_that_the_page_has_preloaded_is_taken_first(hub, vgg11, empty_hub_cache):
+def test_a_complete_file_in_the_hubs_cache_is_used_first(hub, vgg11, empty_hub_cache):
     from huggingface_hub import hf_hub_download
 
     served(hub, vgg11)
@@ -375,22 +253,6 @@ def test_a_file_that_the_page_has_preloaded_is_taken_first(hub, vgg11, empty_hub
     hub.requests.clear()
     assert find_body("auto", "vgg11", 0).reason == "found in the local Hub cache"
     assert not hub.requests
-
-
-def test_a_download_that_breaks_off_leaves_auto_with_the_bundled_body(
-    hub, empty_hub_cache, monkeypatch
-):
-    monkeypatch.setattr(range_requests, "FIRST_PAUSE_SECONDS", 0.01)
-    shapes = {f"features.{k}": tuple(v.shape) for k, v in build_body("vgg16").state_dict().items()}
-    file = Sparse(shapes)
-    hub.add("models", "timm/vgg16.tv_in1k", {"model.safetensors": file})
-    file.cuts = [20_000_000] * 9
-    body = find_body("auto", "vgg16", 0)
-    assert body.weights == "bundled" and "broke off at 20 of 59 MB" in body.reason
-    file.cuts = []
-    assert find_body("auto", "vgg16", 0).weights == "hub"
-    assert file.sent_bytes < 59e6
-    hub.repositories.pop(("models", "timm/vgg16.tv_in1k"))
 
 
 def test_auto_takes_the_hub_when_it_answers(hub, vgg11, empty_hub_cache):
@@ -407,48 +269,21 @@ def test_a_run_finds_its_own_revision_after_the_hub_has_moved_on(hub, vgg11, emp
     assert find_body_again(old.identity(), "vgg11", 0).sha256 == old.sha256
 
 
-def test_a_revision_that_the_hub_lost_is_told(hub, vgg11, empty_hub_cache):
-    served(hub, vgg11)
-    identity = {"weights": "hub", "sha256": tensors_hash(vgg11), "revision": "0" * 40}
-    assert VGG11 in refusal(find_body_again, identity, "vgg11", 0)
-
-
 @pytest.mark.parametrize("mood", ["busy", "silent"])
-def test_auto_takes_the_bundled_body_soon_when_the_hub_does_not_answer(
+def test_auto_takes_the_bundled_body_when_the_hub_does_not_answer(
     hub, mood, empty_hub_cache, impatient
 ):
-    build_body("vgg16")  # timm is imported
-    started = time.monotonic()
     with hub.in_mood(mood):
         body = find_body("auto", "vgg16", 0)
-    assert time.monotonic() - started < 5
     assert body.weights == "bundled" and "does not answer" in body.reason
 
 
-def test_auto_takes_the_bundled_body_at_once_when_the_hub_is_not_there(hub, empty_hub_cache):
-    started = time.monotonic()
-    with hub.gone():
-        body = find_body("auto", "vgg16", 0)
-    assert time.monotonic() - started < 30
-    assert body.weights == "bundled" and "does not answer" in body.reason
-
-
-def test_the_hub_asked_for_is_not_replaced_by_anything(hub, empty_hub_cache):
+def test_hub_weights_are_not_replaced_by_others(hub, empty_hub_cache):
     with hub.gone():
         assert "does not answer" in refusal(find_body, "hub", "vgg16", 0)
     assert "timm/vgg13.tv_in1k" in refusal(find_body, "hub", "vgg13", 0)
 
 
-def test_a_file_on_the_hub_that_does_not_fit_is_told(hub, vgg11, empty_hub_cache):
+def test_a_file_on_the_hub_that_does_not_fit_is_refused(hub, vgg11, empty_hub_cache):
     served(hub, {"features.0.weight": torch.zeros(1)}, "timm/vgg19.tv_in1k")
     assert "features.0.weight" in refusal(find_body, "hub", "vgg19", 0)
-
-
-def test_a_repository_without_the_file_is_told(hub, empty_hub_cache):
-    hub.add("models", "timm/vgg13.tv_in1k", {"README.md": b""})
-    assert "timm/vgg13.tv_in1k" in refusal(find_body, "hub", "vgg13", 0)
-
-
-def test_what_is_known_of_a_body_is_what_a_run_keeps():
-    body = Body(weights="hub", reason="asked for", tensors={}, sha256="ab", revision="cd")
-    assert body.identity() == {"weights": "hub", "sha256": "ab", "revision": "cd"}

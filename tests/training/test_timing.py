@@ -30,11 +30,11 @@ SETTINGS = PhaseSettings(
 )
 
 
-def level(block: str) -> CacheLayer:
+def layer(block: str) -> CacheLayer:
     """Pixels, or what leaves the layers below block5 or all layers of the body."""
     network = tiny_network()
-    stage = None if block == "block1" else Segment(network.prefix(block), TRANSFORM)
-    return CacheLayer(block=block, row_shape=network.border_shape(block, SIDE), stage=stage)
+    segment = None if block == "block1" else Segment(network.prefix(block), TRANSFORM)
+    return CacheLayer(block=block, row_shape=network.border_shape(block, SIDE), segment=segment)
 
 
 def phase(block: str = "block5", settings: PhaseSettings = SETTINGS, **options) -> Phase:
@@ -67,11 +67,11 @@ def measured(monkeypatch):
 def test_a_phase_is_all_steps_all_validations_and_the_time_between(measured):
     one, two = make_accelerator(0, "fp32"), SimpleNamespace(num_processes=2, mixed_precision="no")
     images = 10 * 8 / 4 + 6 * 2 / 4
-    assert phase_seconds(phase(), level("block5"), COUNTS, one) == 2 * (images + 5)
-    assert phase_seconds(phase(), level("block5"), COUNTS, two) == 2 * (images / 2 + 5)
-    between = phase_seconds(phase(interpolate=True), level("block5"), COUNTS, one)
+    assert phase_seconds(phase(), layer("block5"), COUNTS, one) == 2 * (images + 5)
+    assert phase_seconds(phase(), layer("block5"), COUNTS, two) == 2 * (images / 2 + 5)
+    between = phase_seconds(phase(interpolate=True), layer("block5"), COUNTS, one)
     assert between == 2 * (images + 5) + 3 * (6 * 2 / 4 + 5)
-    part = phase_seconds(phase(images_at_once=2), level("block5"), COUNTS, one)
+    part = phase_seconds(phase(images_at_once=2), layer("block5"), COUNTS, one)
     assert part == 2 * (2 * images + 5)
     assert [len(inputs) for inputs in measured] == [4, 4, 4, 2]
 
@@ -85,9 +85,9 @@ def test_a_phase_is_all_steps_all_validations_and_the_time_between(measured):
     ],
 )
 def test_the_measured_inputs_are_like_those_of_the_phase(measured, block, precision, dtype):
-    phase_seconds(phase(block), level(block), COUNTS, make_accelerator(0, precision))
+    phase_seconds(phase(block), layer(block), COUNTS, make_accelerator(0, precision))
     (inputs,) = measured
-    assert inputs.dtype == dtype and inputs.shape[1:] == level(block).row_shape
+    assert inputs.dtype == dtype and inputs.shape[1:] == layer(block).row_shape
     assert inputs.float().std() > 1
 
 
@@ -104,7 +104,7 @@ def test_filling_the_cache_takes_what_it_lacks_and_a_full_one_no_time(stripes, m
         seed=0,
         body="ab" * 32,
         dtype=torch.float32,
-        levels=(replace(level("block1"), kept=False), level("none")),
+        layers=(replace(layer("block1"), cached=False), layer("none")),
     )
     plan = Plan(spec=spec, cut="none", why="", rows_a_batch=4)
     seconds = {"train": 1.0, "test": 100.0}
@@ -112,7 +112,7 @@ def test_filling_the_cache_takes_what_it_lacks_and_a_full_one_no_time(stripes, m
     counts = images.counts()
     expected = 2 * counts["train"] + counts["validation"] + 100 * counts["test"]
     assert cache_seconds(plan, images, store, CPU) == expected
-    drained(extract.cache_levels(images, spec, store, accelerator, 8))
+    drained(extract.cache_layers(images, spec, store, accelerator, 8))
     assert cache_seconds(plan, images, store, CPU) == 0
 
 
@@ -133,7 +133,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "time", watch)
 
 
-@pytest.mark.parametrize(("limit", "cut"), [("1", "what enters block5"), ("0.00045", "pixels")])
+@pytest.mark.parametrize(("limit", "cut"), [("1", "the input of block5"), ("0.00045", "pixels")])
 def test_a_training_takes_as_long_as_estimated(clock, monkeypatch, stripes, tmp_path, limit, cut):
     monkeypatch.setenv("TRANSFER_CACHE_GB", limit)
     options = {name: TINY[name] for name in ("architecture", "weights", "image_size", "views")}

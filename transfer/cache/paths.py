@@ -1,4 +1,4 @@
-"""Where the cache lies, and what a disk that fails says."""
+"""Where the cache is, and one clear line when its disk fails."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def cache_folder() -> Path:
 
 
 def private_folder(name: str) -> Path:
-    """A folder of this name in the cache that no other user of the machine can read."""
+    """A folder of the cache that no other user of the machine can read. Raises CacheError."""
     folder = cache_folder() / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def private_folder(name: str) -> Path:
 
 @contextmanager
 def cache_errors() -> Iterator[None]:
-    """A full or lost disk in a sentence."""
+    """An error of the disk becomes a CacheError."""
     try:
         yield
     except OSError as error:

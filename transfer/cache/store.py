@@ -1,7 +1,7 @@
-"""Arrays on disk that trainings share: found by key, written in pieces, bounded in bytes.
+"""Cached arrays on disk: found by key, complete or absent, bounded in bytes.
 
-An entry is a folder named by its key's sha256, with `data.bin`, `done.jsonl` (which rows stand in
-it) and, once every row does, `whole.json`. Whoever is killed leaves its rows to the next.
+An entry is a folder named by the sha256 of its key. `data.bin` holds the numbers. `entry.json`
+(key, shape, dtype, unreadable rows) is written last; an entry without it is filled again.
 """
 
 import hashlib
@@ -21,28 +21,37 @@ from filelock import FileLock, Timeout
 from transfer.cache.paths import cache_errors, private_folder
 from transfer.errors import CacheError
 
-DATA, DONE, WHOLE, LOCKS = "data.bin", "done.jsonl", "whole.json", "locks"
+DATA, UNREADABLE, RECORD, LOCKS = "data.bin", "unreadable.jsonl", "entry.json", "locks"
 LIMIT_BYTES = 20e9
 LARGEST_SHARE_OF_FREE_DISK = 0.5
-SECONDS_BETWEEN_FLUSHES = 1.0
+ITEM_BYTES = {"uint8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
+SPEED_TEST_BYTES = 32_000_000
 
 
 def open_store() -> "Store":
-    """The user's own store, readable by nobody else. Raises CacheError."""
-    folder = private_folder("features")
+    """The user's own store of features, readable by nobody else. Raises CacheError."""
+    return Store(folder_with_locks("features"))
+
+
+def folder_with_locks(name: str) -> Path:
+    folder = private_folder(name)
     with cache_errors():
-        (folder / LOCKS).mkdir(exist_ok=True)
-    return Store(folder)
+        (folder / LOCKS).mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 @dataclass(frozen=True)
 class Store:
-    """All entries. Those least recently used go first when there is no room."""
+    """All entries of one kind, which take at most `share` of the cache's limit.
+
+    The least recently used are removed when there is no room.
+    """
 
     folder: Path
+    share: float = 1.0
 
     def entry(self, key: dict, shape: tuple[int, ...], dtype: str) -> "CacheEntry":
-        """The entry of this key (JSON), whether it is there or not."""
+        """The entry of this key (JSON), whether it exists or not."""
         text = json.dumps(key, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()
         return CacheEntry(path=self.folder / name, key=json.loads(text), shape=shape, dtype=dtype)
@@ -61,44 +70,55 @@ class Store:
         """Bytes: `TRANSFER_CACHE_GB`, else 20 GB or half of what the disk could give, if less."""
         if text := os.environ.get("TRANSFER_CACHE_GB"):
             try:
-                return int(_positive(float(text) * 10**9))
+                return int(self.share * _positive(float(text) * 10**9))
             except ValueError:
                 raise CacheError(
                     f"expected TRANSFER_CACHE_GB to be a number above 0, found {text[:20]!r}"
                 ) from None
-        could = shutil.disk_usage(self.folder).free + self.bytes
-        return int(min(LIMIT_BYTES, LARGEST_SHARE_OF_FREE_DISK * could))
+        available = shutil.disk_usage(self.folder).free + self.bytes
+        return int(self.share * min(LIMIT_BYTES, LARGEST_SHARE_OF_FREE_DISK * available))
+
+    @property
+    def room(self) -> int:
+        """Bytes that can be written without removing anything."""
+        return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free))
 
     def make_room(self, needed: int, keep: tuple["CacheEntry", ...] = ()) -> None:
-        """Remove what was used least recently until `needed` bytes fit. Raises CacheError."""
+        """Remove the least recently used entries until `needed` bytes fit. Raises CacheError."""
         with FileLock(self.folder / LOCKS / "room.lock"):
-            kept = {entry.path for entry in keep}
-            old = [entry for entry in self.entries() if entry.path not in kept]
-            spare, free = sum(entry.bytes for entry in old), shutil.disk_usage(self.folder).free
-            could = min(self.limit - self.bytes, free) + spare
-            while could >= needed and not self._fits(needed) and old:
-                old.pop(0).remove()
-            if not self._fits(needed):
-                raise self._full(needed)
+            paths = {entry.path for entry in keep}
+            old = [entry for entry in self.entries() if entry.path not in paths]
+            removable, free = sum(e.bytes for e in old), shutil.disk_usage(self.folder).free
+            if min(self.limit - self.bytes, free) + removable >= needed:  # else spare them
+                while self.room < needed and old:
+                    old.pop(0).remove()
+            if self.room < needed:
+                raise self.full(needed)
 
-    def _full(self, needed: int) -> CacheError:
+    def full(self, needed: int) -> CacheError:
         return CacheError(
             f"expected room for {needed / 1e9:.1f} GB of pixels and features, found "
-            f"{self._room() / 1e9:.1f} GB; free some disk, set TRANSFER_CACHE_GB higher, "
+            f"{self.room / 1e9:.1f} GB; free some disk, set TRANSFER_CACHE_GB higher, "
             "or pass --limit-per-class or a smaller --image-size"
         )
 
-    def _fits(self, needed: int) -> bool:
-        return needed <= self._room()
-
-    def _room(self) -> int:
-        return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free))
-
     def clear(self) -> tuple[int, int]:
-        """Remove all but what is being filled now; (bytes removed, entries left)."""
+        """Remove everything not in use; (bytes removed, entries left)."""
         before, entries = self.bytes, self.entries()
         left = [entry for entry in entries if not entry.remove()]
         return before - self.bytes, len(left)
+
+    def bytes_a_second(self) -> float:
+        """Measured write speed of the disk, as a lower bound of its read speed."""
+        trial, started = self.folder / f"trial-{os.getpid()}", time.monotonic()
+        try:
+            with cache_errors(), trial.open("wb") as file:
+                file.write(os.urandom(SPEED_TEST_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            trial.unlink(missing_ok=True)
+        return SPEED_TEST_BYTES / (time.monotonic() - started)
 
 
 def _positive(number: float) -> float:
@@ -109,37 +129,41 @@ def _positive(number: float) -> float:
 
 @dataclass
 class CacheEntry:
-    """One array (V, N, …) on disk: V views of N rows. Rows are written once, in any order.
+    """One array (V, N, …) on disk: V views of N rows.
 
-    `dtype` is torch's name of it, for numpy has no bfloat16.
+    `dtype` is torch's name for it, because numpy has no bfloat16. To fill an entry hold its lock,
+    `start` it, `write` rows in any order from any number of processes, and `finish` it.
     """
 
     path: Path
     key: dict = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     dtype: str = "uint8"
-    _unsaved: list[dict] = field(default_factory=list)
-    _flushed: float = 0.0
 
     @cached_property
     def lock(self) -> FileLock:
-        """Held by whoever fills or removes the entry; a killed process lets go of it."""
-        folder = self.path.parent / LOCKS
-        return FileLock(folder / f"{self.path.name}.lock")
+        """Held while the entry is filled or removed; released when its process dies.
+
+        Not of one thread: a generator that holds it may be closed by another.
+        """
+        return FileLock(self.path.parent / LOCKS / f"{self.path.name}.lock", thread_local=False)
 
     @property
-    def whole(self) -> bool:
-        """Whether every row is there."""
-        known = self.known()
-        same = known.get("key") == self.key and known.get("shape") == list(self.shape)
-        return same and known["dtype"] == self.dtype and self.bytes == self.full_bytes
+    def complete(self) -> bool:
+        """Whether all rows are there, of this key, shape and dtype."""
+        expected = {"key": self.key, "shape": list(self.shape), "dtype": self.dtype}
+        return expected.items() <= self.record().items() and self.bytes == self.full_bytes
 
-    def known(self) -> dict:
-        """What stands in whole.json; nothing while rows are missing."""
+    def record(self) -> dict:
+        """The contents of entry.json; empty while rows are missing."""
         try:
-            return json.loads((self.path / WHOLE).read_text(encoding="utf-8"))
+            return json.loads((self.path / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+
+    def unreadable(self) -> dict[int, str]:
+        """Row → why its image could not be read."""
+        return {int(row): why for row, why in self.record().get("unreadable", {}).items()}
 
     @property
     def bytes(self) -> int:
@@ -149,126 +173,80 @@ class CacheEntry:
             return 0
 
     @property
+    def full_bytes(self) -> int:
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+    @property
     def used(self) -> float:
         """When it was last read or written, in seconds since the epoch."""
-        files = (self.path / name for name in (WHOLE, DONE, DATA))
+        files = (self.path / name for name in (RECORD, DATA))
         return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
 
     def described(self) -> dict:
         """For people: {"what", "bytes", "used"}."""
-        known = self.known()
-        key = known.get("key")
-        what = "unfinished; the next training of the same goes on from here"
-        if key:
-            level = f"what enters {key['cut']}" if key.get("cut", "none") != "none" else "features"
-            level = level if "cut" in key else "pixels"
-            size = key["transform"]["image_size"]
+        record, what = self.record(), "incomplete: computed again when a training needs it"
+        if record:
+            key, (views, images, *_) = record["key"], record["shape"]
+            level = {None: "pixels", "none": "features"}.get(key.get("cut"), "input of {cut}")
             what = (
-                f"{level} of {key['source']}, {key['split']}: {known['shape'][1]} images, "
-                f"{known['shape'][0]} views, {size} px, {known['dtype']}"
+                f"{level.format(**key)} of {key['source']}, {key['split']}: {images} images, "
+                f"{views} views, {key['transform']['image_size']} px, {record['dtype']}"
             )
         return {"what": what, "bytes": self.bytes, "used": self.used}
 
     def touch(self) -> None:
-        (self.path / WHOLE).touch()
-
-    def bad_rows(self) -> dict[int, str]:
-        """Row → why it could not be read, of those that stand on disk."""
-        bad = self.known().get("bad")
-        return self.done()[1] if bad is None else {int(row): why for row, why in bad.items()}
-
-    @property
-    def full_bytes(self) -> int:
-        return math.prod(self.shape) * itemsize(self.dtype)
+        """It was used now."""
+        (self.path / RECORD).touch()
 
     def start(self) -> None:
-        """Make the file, or keep the rows that somebody left who was killed."""
-        if self.bytes != self.full_bytes:
-            shutil.rmtree(self.path, ignore_errors=True)
-            with cache_errors():
-                self.path.mkdir(exist_ok=True)
-                with (self.path / DATA).open("wb") as file:
-                    file.truncate(self.full_bytes)
+        """Make an empty file of full size. Raises CacheError on a full disk."""
+        self.discard()
+        with cache_errors():
+            self.path.mkdir(exist_ok=True)
+            with (self.path / DATA).open("wb") as file:
+                file.truncate(self.full_bytes)
 
-    def done(self) -> tuple[np.ndarray, dict[int, str]]:
-        """(bool (N,): which rows stand on disk, row → why it could not be read)."""
-        done, bad = np.zeros(self.shape[1], dtype=bool), {}
-        if self.bytes != self.full_bytes or not (self.path / DONE).exists():
-            return done, bad
-        lines = (self.path / DONE).read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:  # empty, or cut off while it was written
-                continue
-            done[record["rows"]] = True
-            bad |= {int(row): why for row, why in record["bad"].items()}
-        return done, bad
-
-    def write(self, rows: list[int], values: np.ndarray, bad: dict[int, str]) -> None:
+    def write(self, rows: list[int], values: np.ndarray, unreadable: dict[int, str]) -> None:
         """`values` (V, len(rows), …) in the entry's dtype. Raises CacheError on a full disk."""
-        row_bytes = math.prod(self.shape[2:]) * itemsize(self.dtype)
+        row_bytes = math.prod(self.shape[2:]) * ITEM_BYTES[self.dtype]
         with cache_errors(), (self.path / DATA).open("r+b") as file:
             for view, block in enumerate(values):
                 for start, stop in _runs(rows):
                     file.seek((view * self.shape[1] + rows[start]) * row_bytes)
                     file.write(np.ascontiguousarray(block[start:stop]))
-        self._unsaved.append({"rows": rows, "bad": bad})
-        if time.monotonic() - self._flushed > SECONDS_BETWEEN_FLUSHES:
-            self.flush()
-
-    def flush(self) -> None:
-        """A row counts as done only once its bytes are on the disk. Raises CacheError."""
-        with cache_errors(), (self.path / DATA).open("r+b") as file:
-            os.fsync(file.fileno())
-        # each line begins with its newline, for the one before may have been cut off
-        lines = "".join("\n" + json.dumps(record) for record in self._unsaved)
-        with cache_errors(), (self.path / DONE).open("a", encoding="utf-8") as log:
-            log.write(lines)
-        self._unsaved, self._flushed = [], time.monotonic()
+        if unreadable:
+            with cache_errors(), (self.path / UNREADABLE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(unreadable) + "\n")
 
     def finish(self) -> None:
-        """From now on the entry can be found, if every row has been written."""
-        done, bad = self.done()
-        if not done.all():
-            return
-        known = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "bad": bad}
-        part = self.path / f"{WHOLE}.part"
+        """Mark the entry as complete, once its numbers have reached the disk. Raises CacheError."""
+        record = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "unreadable": {}}
+        part = self.path / f"{RECORD}.part"
         with cache_errors():
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(self.path / WHOLE)
-
-    def forget(self, rows: list[int]) -> None:
-        """Have these rows written once more; until then the entry is not whole."""
-        done, bad = self.done()
-        done[rows] = False
-        left = {row: why for row, why in bad.items() if done[row]}
-        part = self.path / f"{DONE}.part"
-        with cache_errors():
-            part.write_text(json.dumps({"rows": np.flatnonzero(done).tolist(), "bad": left}))
-            part.replace(self.path / DONE)
-            (self.path / WHOLE).unlink(missing_ok=True)
+            with (self.path / DATA).open("r+b") as file:
+                os.fsync(file.fileno())
+            if (self.path / UNREADABLE).exists():
+                for line in (self.path / UNREADABLE).read_text(encoding="utf-8").splitlines():
+                    record["unreadable"] |= json.loads(line)
+            part.write_text(json.dumps(record), encoding="utf-8")
+            part.replace(self.path / RECORD)
 
     def remove(self) -> bool:
-        """Whether it is gone; an entry that somebody fills stays."""
+        """Whether it is gone; an entry that is being filled stays."""
         try:
             with self.lock.acquire(timeout=0):
-                self._discard()
+                self.discard()
                 return not self.path.exists()
         except Timeout:
             return False
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Remove it; the caller holds its lock."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def itemsize(dtype: str) -> int:
-    """Bytes a value."""
-    return {"uint8": 1, "bfloat16": 2, "float16": 2, "float32": 4}[dtype]
-
-
 def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the stretches of `rows` that follow each other."""
+    """(start, stop) of the stretches of consecutive `rows`, each of which is one write."""
     start = 0
     for stop in range(1, len(rows) + 1):
         if stop == len(rows) or rows[stop] != rows[stop - 1] + 1:

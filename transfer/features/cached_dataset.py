@@ -1,7 +1,8 @@
-"""What is kept of every image, so that the frozen part of the network runs once.
+"""The feature cache as a dataset: what is cached, under which key, and how batches are read.
 
-A `Level` is what is kept at one height: pixels, or what leaves some layers. `CacheSpec` names all
-that those numbers depend on; `Cached` is what a phase then learns from.
+A `CacheLayer` is one point of the network whose values are cached: the pixels, or the output of
+some layers. `CacheSpec` names everything that these values depend on. `CachedDataset` is what a
+phase is trained on.
 """
 
 import hashlib
@@ -22,33 +23,39 @@ from transfer.data.image import formats
 from transfer.data.transform import Transform
 from transfer.model.vgg import Segment
 
-BYTES_BEFORE_FORGETTING = 16_000_000
-NUMPY = {"uint8": np.uint8, "bfloat16": np.int16, "float16": np.float16, "float32": np.float32}
+# pages that were read count as memory of the process; after so many bytes they are given back
+BYTES_BEFORE_RELEASE = 16_000_000
+# bfloat16 does not exist in numpy, so its bytes are read as int16
+NUMPY_DTYPES = {
+    "uint8": np.uint8,
+    "bfloat16": np.int16,
+    "float16": np.float16,
+    "float32": np.float32,
+}
 
 
 class MemmapTensor:
-    """A whole entry as if it were a tensor in memory: `mapped[views, rows]` copies those rows.
+    """A complete cache entry as a tensor (V, N, …) on disk: `mapped[views, rows]` copies rows.
 
-    Pages that were read are given back to the system now and then, so that a process does not
-    seem to grow with what it has read.
+    An ordinary memory map would count every page that was read as memory of the process.
     """
 
     def __init__(self, entry: CacheEntry):
         self.shape, self.dtype = torch.Size(entry.shape), getattr(torch, entry.dtype)
         with (entry.path / "data.bin").open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values = np.frombuffer(self._map, NUMPY[entry.dtype]).reshape(entry.shape)
+        self._values = np.frombuffer(self._map, NUMPY_DTYPES[entry.dtype]).reshape(entry.shape)
         self._read = 0
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, at: tuple) -> torch.Tensor:
-        """(len(rows), …) of one view or of a view a row."""
+        """(len(rows), …) of one view, or of one view for each row."""
         views, rows = (np.asarray(index) for index in at)
-        taken = self._values[views, rows]
+        taken = self._values[views, rows]  # a copy: both indices are arrays
         self._read += taken.nbytes
-        if self._read > BYTES_BEFORE_FORGETTING and hasattr(mmap, "MADV_DONTNEED"):
+        if self._read > BYTES_BEFORE_RELEASE and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read = 0
         return torch.from_numpy(taken).view(self.dtype)
@@ -56,12 +63,12 @@ class MemmapTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CachedDataset(Dataset):
-    """One split, on disk: whole batches are taken by row.
+    """One split, whose batches are read by row.
 
-    `inputs` is (V, N, …) of V views, mapped or in memory: uint8 pixels (…, 3, S, S) or features
-    (…, C, H, W) in float32, bfloat16 or float16; `rows` int64 (M,) are those that could be read;
-    `labels` int64 (M,) and `names` (M) belong to them. View 0 is the plain picture. A batch holds
-    a view drawn at random where `random_views`, else view 0.
+    `inputs` (V, N, …) holds V views of N images, on disk or in memory: pixels, uint8
+    (…, 3, S, S), or features, (…, C, H, W) in float32, bfloat16 or float16. `rows`, int64 (M,),
+    are the images that could be read; `labels`, int64 (M,), and `names` (M) belong to them. View 0
+    is the plain image. With `random_views` a batch has a random view of each image, else view 0.
     """
 
     inputs: torch.Tensor | MemmapTensor
@@ -78,7 +85,7 @@ class CachedDataset(Dataset):
         return inputs[0], labels[0]
 
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(inputs (B, …), labels int64 (B,)): PyTorch's protocol for taking a batch at once."""
+        """(inputs (B, …), labels int64 (B,)). DataLoader calls this to fetch a batch at once."""
         at = torch.as_tensor(indices)
         views = torch.zeros_like(at)
         if self.random_views:
@@ -96,24 +103,25 @@ class CachedDataset(Dataset):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheLayer:
-    """What is kept of every image at one height of the network.
+    """One point of the network whose values are cached.
 
-    Pixels where `stage` is None, else what leaves `stage`, which runs on the level below. `block`
-    is the one that this level enters; `row_shape` is that of one view of one image.
+    These are the pixels, or the output of `segment`, which runs on the layer below. They are the
+    input of `block`; `row_shape` is the shape of one view of one image. With `cached` false they
+    are only computed on the way to the next layer.
     """
 
     block: str
     row_shape: tuple[int, ...]
-    stage: Segment | None = None
-    kept: bool = True
+    segment: Segment | None = None
+    cached: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSpec:
-    """Everything that the kept numbers depend on, and so what their key is made of.
+    """Everything that the cached values depend on, hence what their key is made of.
 
-    `body` is the body's hash; `dtype` is that of training and validation. Test images run and are
-    kept in float32, as an upload does, so that what is reported is what is later answered.
+    `body` is the hash of the body; `dtype` is for training and validation. Test images are computed
+    in float32, as an upload is, so that the reported accuracy is that of the finished model.
     """
 
     transform: Transform
@@ -121,30 +129,33 @@ class CacheSpec:
     seed: int
     body: str
     dtype: torch.dtype
-    levels: tuple[CacheLayer, ...]
+    layers: tuple[CacheLayer, ...]
 
     def views_of(self, split: str) -> int:
         return self.views if split == "train" else 1
 
-    def dtype_of(self, split: str, level: CacheLayer) -> torch.dtype:
-        if level.stage is None:
+    def dtype_of(self, split: str, layer: CacheLayer) -> torch.dtype:
+        if layer.segment is None:
             return torch.uint8
         return torch.float32 if split == "test" else self.dtype
 
-    def shape_of(self, split: str, level: CacheLayer, rows: int) -> tuple[int, ...]:
-        return (self.views_of(split), rows, *level.row_shape)
+    def shape_of(self, split: str, layer: CacheLayer, rows: int) -> tuple[int, ...]:
+        return (self.views_of(split), rows, *layer.row_shape)
 
     def bytes(self, counts: dict[str, int]) -> int:
-        """What all kept levels of all images take."""
+        """What all cached layers of all images take; `counts` is split → number of images."""
         return sum(
-            math.prod(self.shape_of(split, level, rows)) * self.dtype_of(split, level).itemsize
+            math.prod(self.shape_of(split, layer, rows)) * self.dtype_of(split, layer).itemsize
             for split, rows in counts.items()
-            for level in self.levels
-            if level.kept
+            for layer in self.layers
+            if layer.cached
         )
 
-    def key(self, images: ImageDataset, split: str, level: CacheLayer) -> dict:
-        """JSON in which nothing that decides a number is missing: none of them can be stale."""
+    def key(self, images: ImageDataset, split: str, layer: CacheLayer) -> dict:
+        """The JSON key of a layer: whatever changes a value changes the key, so none is stale.
+
+        Labels, classes and other splits are not in it: they change no value.
+        """
         names = "\0".join(images.splits[split].names)
         key = {
             "source": images.source,
@@ -157,15 +168,15 @@ class CacheSpec:
             "seed": self.seed if self.views_of(split) > 1 else None,
             "code": _code(),
         }
-        if level.stage is not None:
-            dtype = name_of(self.dtype_of(split, level))
-            key |= {"body": self.body, "cut": level.block, "dtype": dtype}
+        if layer.segment is not None:
+            dtype = dtype_name(self.dtype_of(split, layer))
+            key |= {"body": self.body, "cut": layer.block, "dtype": dtype}
         return key
 
 
 @cache
 def _code() -> str:
-    """A hash of what turns a file into pixels, here and in Pillow with its plugins."""
+    """A hash of what turns a file into pixels: our code, Pillow's version and its formats."""
     digest = hashlib.sha256(PIL.__version__.encode())
     digest.update(" ".join(sorted(formats())).encode())
     package = Path(__file__).parents[1]
@@ -174,5 +185,5 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def name_of(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

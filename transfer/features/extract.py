@@ -1,7 +1,7 @@
-"""Filling the cache: images stream through all levels in one pass.
+"""Feature extraction: images stream once through the frozen layers, and the outputs are cached.
 
-They are read ahead while the network computes; only what the store does not hold yet is computed,
-and what a killed training left is gone on from.
+Images are read ahead while the network computes. Only what the store lacks is computed, from the
+highest cached layer below it where there is one.
 """
 
 import copy
@@ -21,20 +21,19 @@ from transfer.cache.store import CacheEntry, Store
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.data.prefetch import processors, read_ahead
 from transfer.data.transform import augmented
-from transfer.errors import CacheError, ImageError, SourceError
+from transfer.errors import ImageError, SourceError
 from transfer.events import CacheProgress
 from transfer.features.cached_dataset import (
     CachedDataset,
     CacheLayer,
     CacheSpec,
     MemmapTensor,
-    name_of,
+    dtype_name,
 )
 from transfer.model.vgg import Segment
 
-SECONDS_BETWEEN_LOOKS = 0.2
-MEASURED_IMAGES = 8
-TRIES = 3
+SECONDS_BETWEEN_LOCK_TRIES = 0.2
+MEASURED_IMAGES, MEASUREMENTS = 8, 3
 
 
 def passes_left(images: ImageDataset, spec: CacheSpec, store: Store) -> dict[str, int]:
@@ -47,241 +46,236 @@ def passes_left(images: ImageDataset, spec: CacheSpec, store: Store) -> dict[str
 def seconds_a_pass(
     images: ImageDataset, spec: CacheSpec, store: Store, split: str, device: torch.device
 ) -> float:
-    """What one view of one image of this split takes on its way through all levels, measured."""
-    fill = FeatureExtractor(images, split, spec, store)
+    """Measured seconds that one view of one image of this split takes through all layers."""
+    extractor = FeatureExtractor(images, split, spec, store)
     views = spec.views_of(split)
-    rows = list(range(min(len(fill.split), max(1, MEASURED_IMAGES // views))))
+    rows = list(range(min(len(extractor.split), max(1, MEASURED_IMAGES // views))))
     started = time.perf_counter()
-    pixels, _ = fill.read_images(rows)
+    pixels, _ = extractor.read_images(rows)
     reading = (time.perf_counter() - started) / processors()
-    tries = []
-    for _ in range(TRIES):  # the first time is slower, and so is a busy moment
+    measured = []
+    for _ in range(MEASUREMENTS):  # the first is slower, and so is a busy moment
         started, values = time.perf_counter(), pixels
-        for level in spec.levels:
-            if level.stage is not None:
-                values = fill.through(level, values, device)
-        values.cpu()
-        tries.append(time.perf_counter() - started)
-    computing = min(tries)
-    both = reading + computing if device.type == "cpu" else max(reading, computing)
-    return both / (views * len(rows))
+        for layer in spec.layers:
+            if layer.segment is not None:
+                values = extractor.forward(layer, values, device)
+        values.cpu()  # waits for a GPU
+        measured.append(time.perf_counter() - started)
+    computing = min(measured)
+    # a GPU computes while the processors read; without one they share the processors
+    total = reading + computing if device.type == "cpu" else max(reading, computing)
+    return total / (views * len(rows))
 
 
-def cache_levels(
+def cache_layers(
     images: ImageDataset,
     spec: CacheSpec,
     store: Store,
     accelerator: Accelerator,
     rows_a_batch: int,
 ) -> Iterator[CacheProgress]:
-    """Have every kept level of every image; returns (block → split → Cached, problems).
+    """Cache every layer of every image; returns (block → split → CachedDataset, issues).
 
     Training images get `views` views, the first one plain, the others randomly cropped and
-    mirrored; the other splits have the plain one. An image that cannot be read is a problem and
-    takes no part. Each process of a distributed training computes its share. Raises SourceError
-    or CacheError.
+    mirrored; other splits only the plain one. An unreadable image is an issue and left out. Each
+    process of a distributed training computes its share. Raises SourceError or CacheError.
     """
     total = sum(passes_left(images, spec, store).values())
-    progress = partial(_progress, total=total, started=time.monotonic())
-    done, problems = 0, []
+    started, done, issues = time.monotonic(), 0, []
+
+    def progress(stage: str) -> CacheProgress:
+        seconds = time.monotonic() - started
+        return CacheProgress(stage=stage, done=min(done, total), total=total, seconds=seconds)
+
     cached: dict[str, dict[str, CachedDataset]] = {
-        level.block: {} for level in spec.levels if level.kept
+        layer.block: {} for layer in spec.layers if layer.cached
     }
-    fills = [FeatureExtractor(images, name, spec, store) for name in images.splits]
-    ours = tuple(entry for fill in fills for _, entry in fill.kept)
-    for fill in fills:
-        name, split = fill.name, fill.split
+    extractors = [FeatureExtractor(images, name, spec, store) for name in images.splits]
+    entries = tuple(entry for extractor in extractors for _, entry in extractor.cached)
+    for extractor in extractors:
+        name, split = extractor.name, extractor.split
         with ExitStack() as locks:
             if accelerator.is_main_process:
-                for _ in fill.hold(locks):
-                    yield progress(
-                        "waiting for another training that prepares the same images", done
-                    )
-            for rows in fill.run(rows_a_batch, accelerator, ours):
+                for _ in extractor.lock(locks):
+                    yield progress("waiting for another training that prepares the same images")
+            for rows in extractor.run(rows_a_batch, accelerator, keep=entries):
                 done += len(rows) * spec.views_of(name) * accelerator.num_processes
-                yield progress("preparing images", done)
-            bad = fill.bad_rows()
-            for level, entry in fill.kept:
-                cached[level.block][name] = _labelled(MemmapTensor(entry), split, set(bad))
+                yield progress("preparing images")
+            unreadable = extractor.unreadable()
+            for layer, entry in extractor.cached:
+                cached[layer.block][name] = _labelled(MemmapTensor(entry), split, set(unreadable))
             accelerator.wait_for_everyone()
-        problems += [DataIssue(where=split.names[row], why=why) for row, why in bad.items()]
-    return cached, problems
-
-
-def _progress(stage: str, done: int, total: int, started: float) -> CacheProgress:
-    seconds = time.monotonic() - started
-    return CacheProgress(stage=stage, done=min(done, total), total=total, seconds=seconds)
+        issues += [DataIssue(where=split.names[row], why=why) for row, why in unreadable.items()]
+    return cached, issues
 
 
 class FeatureExtractor:
-    """One split on its way through the levels."""
+    """Computes and caches all layers of one split."""
 
     def __init__(self, images: ImageDataset, name: str, spec: CacheSpec, store: Store):
         self.name, self.split, self.spec, self.store = name, images.splits[name], spec, store
-        self.kept = [
+        self.cached = [
             (
-                level,
+                layer,
                 store.entry(
-                    spec.key(images, name, level),
-                    spec.shape_of(name, level, len(self.split)),
-                    name_of(spec.dtype_of(name, level)),
+                    spec.key(images, name, layer),
+                    spec.shape_of(name, layer, len(self.split)),
+                    dtype_name(spec.dtype_of(name, layer)),
                 ),
             )
-            for level in spec.levels
-            if level.kept
+            for layer in spec.layers
+            if layer.cached
         ]
-        self.stages: dict[str, Segment] = {}
+        self._segments: dict[str, Segment] = {}
 
     def passes_left(self) -> int:
-        return len(self._rows_left(self._wanted())) * self.spec.views_of(self.name)
+        return len(self.split) * self.spec.views_of(self.name) if self._missing() else 0
 
-    def _wanted(self) -> dict[str, CacheEntry]:
-        """Block → entry of what is not there yet."""
-        return {level.block: entry for level, entry in self.kept if not entry.whole}
+    def unreadable(self) -> dict[int, str]:
+        """Row → why its image could not be read, whichever layer lacks it."""
+        return {row: why for _, entry in self.cached for row, why in entry.unreadable().items()}
 
-    def _rows_left(self, wanted: dict[str, CacheEntry]) -> np.ndarray:
-        done = [entry.done()[0] for entry in wanted.values()]
-        return np.flatnonzero(~np.all(done, axis=0)) if done else np.zeros(0, dtype=np.int64)
-
-    def bad_rows(self) -> dict[int, str]:
-        """Row → why it could not be read, whichever level lacks it."""
-        return {row: why for _, entry in self.kept for row, why in entry.bad_rows().items()}
-
-    def hold(self, locks: ExitStack) -> Iterator[None]:
-        """Lock what is to be read or filled; yields while another training is at it."""
-        for _, entry in self.kept:
+    def lock(self, locks: ExitStack) -> Iterator[None]:
+        """Lock all entries; yields while another training fills one of them."""
+        for _, entry in self.cached:
             while True:
                 try:
                     locks.enter_context(entry.lock.acquire(timeout=0))
                     break
                 except Timeout:
                     yield
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    time.sleep(SECONDS_BETWEEN_LOCK_TRIES)
 
-    def run(self, rows_a_batch: int, accelerator: Accelerator, ours: tuple) -> Iterator[list[int]]:
-        """Compute what is missing; yields the rows of each batch once they are written."""
+    def run(
+        self, rows_a_batch: int, accelerator: Accelerator, keep: tuple[CacheEntry, ...]
+    ) -> Iterator[list[int]]:
+        """Compute what is missing; yields the rows of each batch once they are written.
+
+        The barriers order what the processes do: all look before the main one starts to write.
+        """
         accelerator.wait_for_everyone()  # the main process holds the locks
         if accelerator.is_main_process:
-            self._try_again()
+            self._discard_what_can_be_read_now()
         accelerator.wait_for_everyone()
-        wanted = self._wanted()
-        accelerator.wait_for_everyone()  # all have looked before one of them begins
-        if wanted:
+        missing = self._missing()
+        accelerator.wait_for_everyone()
+        if missing:
             if accelerator.is_main_process:
-                self._start(wanted, ours)
+                self._start(missing, keep)
             accelerator.wait_for_everyone()
-            yield from self._compute(wanted, rows_a_batch, accelerator)
+            yield from self._compute(missing, rows_a_batch, accelerator)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
-                for entry in wanted.values():
+                for entry in missing.values():
                     entry.finish()
             accelerator.wait_for_everyone()
-        for _, entry in self.kept:
-            if not entry.whole:
-                raise CacheError("the cache was changed while it was filled; train again")
+        for _, entry in self.cached:
             entry.touch()
 
-    def _try_again(self) -> None:
-        """Images that could not be read count as missing where they can be read now: what may be
-        read on this machine, no key says."""
-        tries = read_ahead(lambda row: self.read_images([row]), sorted(self.bad_rows()))
-        readable = {row for row, (_, bad) in tries if not bad}
-        for _, entry in self.kept:
-            if rows := sorted(readable & entry.bad_rows().keys()):
-                entry.forget(rows)
+    def _missing(self) -> dict[str, CacheEntry]:
+        """Block → entry of what is not complete."""
+        return {layer.block: entry for layer, entry in self.cached if not entry.complete}
 
-    def _start(self, wanted: dict[str, CacheEntry], ours: tuple) -> None:
-        needed = sum(max(0, entry.full_bytes - entry.bytes) for entry in wanted.values())
-        self.store.make_room(needed, keep=ours)
-        for entry in wanted.values():
+    def _discard_what_can_be_read_now(self) -> None:
+        """An image that failed is tried again: what this machine can read is not in the key."""
+        retried = read_ahead(lambda row: self.read_images([row]), sorted(self.unreadable()))
+        readable = {row for row, (_, unreadable) in retried if not unreadable}
+        for _, entry in self.cached:
+            if readable & entry.unreadable().keys():
+                entry.discard()
+
+    def _start(self, missing: dict[str, CacheEntry], keep: tuple[CacheEntry, ...]) -> None:
+        for entry in missing.values():
+            entry.discard()  # what an interrupted training left
+        self.store.make_room(sum(entry.full_bytes for entry in missing.values()), keep=keep)
+        for entry in missing.values():
             entry.start()
 
     def _compute(
-        self, wanted: dict[str, CacheEntry], rows_a_batch: int, accelerator: Accelerator
+        self, missing: dict[str, CacheEntry], rows_a_batch: int, accelerator: Accelerator
     ) -> Iterator[list[int]]:
-        read, levels, known_bad = self._above(wanted)
-        rows = self._rows_left(wanted)
-        batches = [rows[i : i + rows_a_batch].tolist() for i in range(0, len(rows), rows_a_batch)]
+        read, layers, unreadable_below = self._input_of(missing)
+        rows = range(len(self.split))
+        batches = [list(rows[i : i + rows_a_batch]) for i in range(0, len(rows), rows_a_batch)]
         mine = batches[accelerator.process_index :: accelerator.num_processes]
-        try:
-            for batch, (values, bad) in read_ahead(read, mine):
-                bad |= {row: known_bad[row] for row in batch if row in known_bad}
-                for level in levels:
-                    if level.stage is not None:
-                        values = self.through(level, values, accelerator.device)
-                    if level.block in wanted:
-                        wanted[level.block].write(batch, _numbers(values), bad)
-                yield batch
-        finally:
-            for entry in wanted.values():
-                entry.flush()
+        for batch, (values, unreadable) in read_ahead(read, mine):
+            unreadable |= {row: unreadable_below[row] for row in batch if row in unreadable_below}
+            for layer in layers:
+                if layer.segment is not None:
+                    values = self.forward(layer, values, accelerator.device)
+                if layer.block in missing:
+                    missing[layer.block].write(batch, _to_numpy(values), unreadable)
+            yield batch
 
-    def _above(
-        self, wanted: dict[str, CacheEntry]
+    def _input_of(
+        self, missing: dict[str, CacheEntry]
     ) -> tuple[Callable, list[CacheLayer], dict[int, str]]:
-        """(how to read a batch, the levels to compute, rows known to be bad): from the highest
-        level that stands on disk below the lowest one that does not, else from the images."""
-        levels, entries = list(self.spec.levels), {level.block: e for level, e in self.kept}
-        missing = [i for i, level in enumerate(levels) if level.block in wanted]
-        first, levels = missing[0], levels[: missing[-1] + 1]
-        for i in reversed(range(first)):
-            if (entry := entries.get(levels[i].block)) is not None:
-                read = partial(_read_kept, MemmapTensor(entry))
-                return read, levels[i + 1 :], entry.bad_rows()
-        return self.read_images, levels, {}
+        """(how to read a batch, the layers to compute, the unreadable rows that are known): from
+        the highest cached layer below all missing ones, else from the images."""
+        layers, entries = list(self.spec.layers), {layer.block: e for layer, e in self.cached}
+        indices = [i for i, layer in enumerate(layers) if layer.block in missing]
+        lowest, layers = indices[0], layers[: indices[-1] + 1]
+        for i in reversed(range(lowest)):
+            if (entry := entries.get(layers[i].block)) is not None:
+                read = partial(_read_cached, MemmapTensor(entry))
+                return read, layers[i + 1 :], entry.unreadable()
+        return self.read_images, layers, {}
 
     def read_images(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
         """(uint8 (V, len(rows), 3, S, S), row → why it could not be read)."""
-        spec, bad, side = self.spec, {}, self.spec.transform.image_size
-        pixels = torch.zeros(spec.views_of(self.name), len(rows), 3, side, side).byte()
+        spec, unreadable, side = self.spec, {}, self.spec.transform.image_size
+        pixels = torch.zeros(spec.views_of(self.name), len(rows), 3, side, side, dtype=torch.uint8)
         for at, row in enumerate(rows):
             try:
                 plain = spec.transform.load(self.split.read(row))
             except ImageError as error:
-                bad[row] = str(error)
+                unreadable[row] = str(error)
                 continue
-            draw = random.Random(f"{spec.seed} {self.name} {row}")
+            # seeded by image: the same views, whatever the batches and the other images are
+            generator = random.Random(f"{spec.seed} {self.name} {row}")
             for view in range(len(pixels)):
-                drawn = augmented(plain, draw) if view else plain
+                drawn = augmented(plain, generator) if view else plain
                 pixels[view, at] = torch.from_numpy(spec.transform.resized(drawn))
-        return pixels, bad
+        return pixels, unreadable
 
-    def through(
-        self, level: CacheLayer, values: torch.Tensor, device: torch.device
+    def forward(
+        self, layer: CacheLayer, values: torch.Tensor, device: torch.device
     ) -> torch.Tensor:
-        """(V, n, …) → (V, n, …) behind the level's layers.
+        """(V, n, …) → (V, n, …) after the layer's segment, on `device`.
 
-        Their weights are in the wanted dtype themselves: it gives what autocast gives, sooner.
+        The weights are converted to the layer's dtype: same result as autocast, but faster.
         """
-        if level.block not in self.stages:
-            dtype = self.spec.dtype_of(self.name, level)
-            self.stages[level.block] = copy.deepcopy(level.stage).to(device, dtype).eval()
+        if layer.block not in self._segments:
+            dtype = self.spec.dtype_of(self.name, layer)
+            self._segments[layer.block] = copy.deepcopy(layer.segment).to(device, dtype).eval()
         with torch.inference_mode():
-            flat = values.flatten(0, 1).to(device)
-            return in_parts(self.stages[level.block], flat).unflatten(0, values.shape[:2])
+            flat = values.flatten(0, 1).to(device)  # (V · n, …)
+            return in_parts(self._segments[layer.block], flat).unflatten(0, values.shape[:2])
 
 
-def _read_kept(below: MemmapTensor, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
+def _read_cached(below: MemmapTensor, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
+    """((V, len(rows), …) of a cached layer, nothing new that is unreadable)."""
     return torch.stack([below[view, rows] for view in range(len(below))]), {}
 
 
-def in_parts(stage: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """`stage(inputs)`; where memory does not suffice, half of them at a time."""
+def in_parts(segment: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """`segment(inputs)`; out of memory, one half of the batch after the other."""
     try:
-        return stage(inputs)
+        return segment(inputs)
     except RuntimeError as error:
         if len(inputs) == 1 or not should_reduce_batch_size(error):
             raise
-    return torch.cat([in_parts(stage, half) for half in inputs.chunk(2)])
+    return torch.cat([in_parts(segment, half) for half in inputs.chunk(2)])
 
 
-def _numbers(values: torch.Tensor) -> np.ndarray:
+def _to_numpy(values: torch.Tensor) -> np.ndarray:
+    """The same bytes; bfloat16, which numpy lacks, as int16."""
     values = values.cpu().contiguous()
     return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def _labelled(inputs: MemmapTensor, split: Split, bad: set[int]) -> CachedDataset:
-    rows = np.array([row for row in range(len(split)) if row not in bad], dtype=np.int64)
+def _labelled(inputs: MemmapTensor, split: Split, unreadable: set[int]) -> CachedDataset:
+    rows = np.array([row for row in range(len(split)) if row not in unreadable], dtype=np.int64)
     if len(rows) == 0:
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     readable = split.take(rows)

@@ -1,4 +1,4 @@
-"""VGG16 cut in two: a body of five conv blocks, and a new head on top of it."""
+"""VGG16 in two parts: the body (five conv blocks, pretrained) and a new head on top of it."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,11 +9,12 @@ from transfer.data.transform import Transform
 from transfer.model.weights import build_body, load_body
 from transfer.settings import BLOCKS, HeadSettings
 
+# a channel's standard deviation counts as at least this share of the channels' mean deviation
 SPREAD_FLOOR = 0.3
 
 
 def original_head_parameters(architecture: str) -> int:
-    """What the new head replaces: timm's `pre_logits` and `head` for ImageNet's 1,000 classes."""
+    """Parameters that the new head replaces: timm's `pre_logits` and `head`, 1,000 classes."""
     import timm
 
     with torch.device("meta"):
@@ -22,15 +23,16 @@ def original_head_parameters(architecture: str) -> int:
 
 
 class Head(nn.Module):
-    """Pooling → standardising → 0, 1 or 2 hidden ReLU layers with dropout → one logit a class.
+    """Pooling → standardisation → 0, 1 or 2 hidden ReLU layers with dropout → a logit per class.
 
-    `mean` and `scale` are fixed statistics of the training features, not learned: they put bodies
-    of any scale (ImageNet's, a small one's, a random one's) on the same footing for a cold head.
+    `mean` and `scale` are statistics of the training features, not learned. They bring the features
+    of any body (ImageNet's, a small one's, a random one's) to the range that a new head expects.
     """
 
     def __init__(self, settings: HeadSettings, channels: int, side: int, classes: int):
         super().__init__()
         self.pooling = settings.pooling
+        # of the pooled features: at 224 px 512 for `avg`, 512 · 7 · 7 = 25,088 for `flatten`
         width = channels * side * side if self.pooling == "flatten" else channels
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
@@ -47,25 +49,26 @@ class Head(nn.Module):
         return features.flatten(1) if self.pooling == "flatten" else features.mean(dim=(2, 3))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Float (N, C, H, W) from the body → logits float (N, classes)."""
+        """Features from the body, float (N, C, H, W) → logits, float (N, classes)."""
         return self.scores(self.pool(features))
 
     def scores(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Pooled float32 (N, width) → logits float (N, classes)."""
+        """Pooled features, float32 (N, width) → logits, float (N, classes)."""
         return self.layers((pooled - self.mean) * self.scale)
 
     @torch.no_grad()
     def standardise(self, pooled: Iterable[torch.Tensor]) -> None:
-        """Take mean and scale from batches of pooled training features, float32 (N, width).
+        """Set mean and scale from batches of pooled training features, float32 (N, width).
 
-        A channel that hardly varies would be blown up to noise, so the spread has a floor.
+        Dividing by the deviation of a channel that hardly varies would amplify noise, hence the
+        floor under it.
         """
         total, squares, images = 0.0, 0.0, 0
         for batch in pooled:
-            batch = batch.double()
+            batch = batch.double()  # E[x²] - E[x]² loses too many digits in float32
             total, squares = total + batch.sum(0), squares + batch.square().sum(0)
             images += len(batch)
-        mean = total / images
+        mean = total / images  # float64 (width,), as is everything below
         spread = (squares / images - mean.square()).clamp(min=0).sqrt()
         floor = max(SPREAD_FLOOR * spread.mean().item(), 1e-6)
         self.mean.copy_(mean)
@@ -73,7 +76,7 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """Body and head, with names as timm has them: `features.0.weight` … and `head.…`."""
+    """Body and head. The body's tensors are named as in timm: `features.0.weight` …"""
 
     def __init__(self, features: nn.Sequential, head: Head):
         super().__init__()
@@ -81,43 +84,44 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalised float32 (N, 3, S, S) → logits float (N, classes)."""
-        return self.head(self.features(pixels))
+        """Pixels, float32 (N, 3, S, S), ImageNet-normalised → logits, float (N, classes)."""
+        return self.head(self.features(pixels))  # features: (N, 512, S/32, S/32)
 
     def border(self, block: str) -> int:
-        """The index into `features` at which `block` begins; `none` begins after the last."""
+        """The index into `features` at which `block` begins; `none` is the end of the body."""
         if block == "none":
             return len(self.features)
         ends = [i + 1 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         return [0, *ends][BLOCKS.index(block)]
 
     def border_shape(self, block: str, image_size: int) -> tuple[int, int, int]:
-        """(C, H, W) of what enters `block`, for square images of `image_size`."""
+        """(C, H, W) of what enters `block`, for square images: block5 of 224 px (512, 14, 14)."""
         prefix = self.prefix(block)
         channels = [layer.out_channels for layer in prefix if isinstance(layer, nn.Conv2d)]
+        # 3×3 convolutions with padding keep the size, each max pool halves it, rounding down
         side = image_size // 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in prefix)
         return (channels[-1] if channels else 3, side, side)
 
     def prefix(self, block: str) -> nn.Sequential:
-        """The body below `block`; shares its layers with this network."""
+        """The layers of the body below `block`, shared with this network."""
         return self.features[: self.border(block)]
 
     def tail(self, block: str) -> nn.Sequential:
-        """The body from `block` up; shares its layers with this network."""
+        """The layers of the body from `block` up, shared with this network."""
         return self.features[self.border(block) :]
 
     def parts(self) -> Iterator[tuple[str, nn.Module]]:
-        """The five blocks and the head, bottom up, by name."""
+        """(name, layers) of the five blocks and the head, from the input up."""
         for i, block in enumerate(BLOCKS):
             above = BLOCKS[i + 1] if i + 1 < len(BLOCKS) else "none"
             yield block, self.features[self.border(block) : self.border(above)]
         yield "head", self.head
 
     def freeze_below(self, block: str) -> list[str]:
-        """Freeze the body below `block`, unfreeze the rest; `none` freezes the whole body.
+        """Freeze the body below `block`, unfreeze the rest; `none` freezes all of the body.
 
-        Frozen means no gradient, eval mode and (through `trainable_groups`) not in the optimizer.
-        Returns the names of the parts that learn.
+        Frozen means: no gradient, eval mode and, through `trainable_groups`, not in the optimizer.
+        Returns the names of the unfrozen parts.
         """
         learning = [*BLOCKS[BLOCKS.index(block) :], "head"] if block in BLOCKS else ["head"]
         for name, part in self.parts():
@@ -126,13 +130,13 @@ class Network(nn.Module):
         return learning
 
     def drift_from_now(self, names: list[str]) -> Callable[[], dict[str, float]]:
-        """How far the weights of the named parts have moved since this call: |w - w₀| / |w₀|."""
+        """A function that says how far the named parts moved since this call: |w - w₀| / |w₀|."""
         parts = {name: part for name, part in self.parts() if name in names}
-        began = {name: _flat(part).clone() for name, part in parts.items()}
+        start = {name: _flat(part).clone() for name, part in parts.items()}
 
         def drift() -> dict[str, float]:
             return {
-                name: float((_flat(part) - began[name]).norm() / began[name].norm())
+                name: float((_flat(part) - start[name]).norm() / start[name].norm())
                 for name, part in parts.items()
             }
 
@@ -141,10 +145,9 @@ class Network(nn.Module):
     def trainable_groups(
         self, learning_rate: float, body_rate: float = 1.0, decay: float = 1.0
     ) -> list[dict]:
-        """Optimizer groups of what learns: the head at `learning_rate`, block5 at `body_rate` times
-        that, and each block below at `decay` times the one above it (ULMFiT, Howard & Ruder 2018).
-
-        Biases come without weight decay.
+        """Optimizer groups of the unfrozen parameters, with discriminative learning rates (Howard &
+        Ruder 2018, ULMFiT, section 3.2): the head at `learning_rate`, block5 at `body_rate` times
+        that, each block below at `decay` times the one above. Biases have no weight decay.
         """
         groups = []
         for depth, (_, part) in enumerate(reversed(list(self.parts()))):
@@ -160,13 +163,15 @@ class Network(nn.Module):
 
 
 def _flat(part: nn.Module) -> torch.Tensor:
+    """All kernels and weight matrices in one float32 vector; biases are left out."""
     return torch.cat([p.detach().flatten() for p in part.parameters() if p.ndim > 1])
 
 
 class Segment(nn.Module):
-    """Some layers of a network as the cache and the epoch loop run them.
+    """Some layers of a network, as the cache and the epoch loop run them.
 
-    Takes what is stored, uint8 pixels (N, 3, S, S) or features (N, C, H, W) of any float dtype.
+    The input is what the cache holds: pixels, uint8 (N, 3, S, S), which are normalised first, or
+    features, (N, C, H, W) in float32, bfloat16 or float16.
     """
 
     def __init__(self, layers: nn.Module, transform: Transform):
@@ -176,8 +181,10 @@ class Segment(nn.Module):
 
     def forward(self, stored: torch.Tensor) -> torch.Tensor:
         inputs = self.transform.normalise(stored) if stored.dtype == torch.uint8 else stored
+        # autocast chooses the dtype of each layer itself; without it inputs and weights must agree
         if not torch.is_autocast_enabled(stored.device.type):
             inputs = inputs.to(next(self.parameters()).dtype)
+        # bf16 in channels_last runs 2.5 times as fast as float32 in the default layout (VGG16, CPU)
         return self.layers(inputs.contiguous(memory_format=torch.channels_last))
 
 
@@ -189,7 +196,7 @@ def build_network(
     classes: int,
     seed: int,
 ) -> Network:
-    """The given body tensors (copied, float32) under a head randomly initialised by the seed.
+    """A copy of the body's tensors, in float32, under a new head that `seed` initialises.
 
     Raises WeightsError when a tensor is missing or has another shape.
     """
@@ -201,11 +208,11 @@ def build_network(
 def build_head(
     features: nn.Sequential, head: HeadSettings, image_size: int, classes: int, seed: int
 ) -> Head:
-    """A head on top of the body `features`, randomly initialised by the seed."""
+    """A new head for the body `features`, initialised by the seed."""
     channels = [layer.out_channels for layer in features if isinstance(layer, nn.Conv2d)][-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Head(head, channels, image_size // 32, classes)
+        return Head(head, channels, image_size // 32, classes)  # five max pools: 2⁵ = 32
 
 
 def parameter_count(module: nn.Module, *, trainable: bool = False) -> int:

@@ -1,8 +1,8 @@
-"""Where the body comes from, and saying so."""
+"""Where the body's weights come from: the Hub, this package, a file, or a random generator."""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,14 @@ from torch import nn
 from transfer.cache.paths import cache_errors, cache_folder
 from transfer.errors import WeightsError
 from transfer.events import BodyProgress
-from transfer.model.download.backbone import at_hand, fetching
+from transfer.model.backbone_download import BodyFile, download_body, find_cached_body
 
 BUNDLED = Path(__file__).parent / "bundled" / "vgg16-tiny-imagenet.safetensors"
-HUB_FILE, PREFIX = "model.safetensors", "features."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """Tensors `features.*`, float32, and what is known of them.
+    """Tensors `features.*`, float32, and where they come from.
 
     `weights` is `hub`, `bundled`, `random` or `file:NAME`; `reason` says in a sentence why these;
     `sha256` is of the tensors themselves, whatever file they came in.
@@ -34,39 +33,42 @@ class Body:
     revision: str | None = None
 
     def identity(self) -> dict:
-        """What a run needs to find this body again."""
+        """What a run stores to find this body again."""
         return {"weights": self.weights, "sha256": self.sha256, "revision": self.revision}
 
 
+BodySteps = Generator[BodyProgress, None, Body]
+
+
 def find_body(weights: str, architecture: str, seed: int) -> Body:
-    """`finding_body` in one call, with a bar on stderr while the body is downloaded."""
-    return _drained(finding_body(weights, architecture, seed))
+    """Find the requested body, with a progress bar on stderr while it is downloaded.
 
-
-def finding_body(weights: str, architecture: str, seed: int) -> Iterator[BodyProgress]:
-    """Find the body that the user asked for by name; returns it, yields how a download goes on.
-
-    `auto` takes what is on this machine, else the Hub if it answers in time, else the bundled body.
-    Raises WeightsError, or CacheError where a body cannot be kept.
+    `auto` takes the ImageNet body from this machine, else from the Hub if it answers in time, else
+    the bundled one. Raises WeightsError, or CacheError where a body cannot be stored.
     """
+    return _with_bar(find_body_with_progress(weights, architecture, seed))
+
+
+def find_body_with_progress(weights: str, architecture: str, seed: int) -> BodySteps:
+    """`find_body` as a generator: yields the progress of a download, returns the Body."""
     if weights == "auto":
         return (yield from _auto(architecture))
     if weights == "hub":
-        return (yield from _from_hub(architecture, "asked for"))
+        return (yield from _from_hub(architecture, "as requested"))
     if weights == "bundled":
-        return _bundled(architecture, "asked for")
+        return _bundled(architecture, "as requested")
     if weights == "random":
         return _random(architecture, seed)
     return _from_file(weights, architecture)
 
 
 def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
-    """The body that a run was trained on, checked by hash. Raises WeightsError."""
+    """The body that a run was trained on, checked by its hash. Raises WeightsError."""
     weights, sha256 = identity["weights"], identity["sha256"]
     if weights == "hub":
-        body = _drained(_from_hub(architecture, "as trained", identity.get("revision")))
+        body = _with_bar(_from_hub(architecture, "as trained", identity.get("revision")))
     elif weights.startswith("file:"):
-        body = _kept(weights, sha256, architecture)
+        body = _from_own_cache(weights, sha256, architecture)
     else:
         body = find_body(weights, architecture, seed)
     if body.sha256 != sha256:
@@ -77,30 +79,27 @@ def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
     return body
 
 
-def _drained(steps: Iterator[BodyProgress]) -> Body:
-    """What it returns; a download shows the bar of the Hub's client, as its others do."""
+def _with_bar(steps: BodySteps) -> Body:
+    """Run the generator to its end; a download shows the progress bar of the Hub's client."""
     with ExitStack() as stack:
         bar = None
         while True:
             try:
-                come = next(steps)
+                progress = next(steps)
             except StopIteration as end:
                 return end.value
             if bar is None:
-                bar = stack.enter_context(_bar(come.total_bytes))
-            bar.update(come.done_bytes - bar.n)
+                from huggingface_hub.utils import tqdm
 
-
-def _bar(total_bytes: int):
-    from huggingface_hub.utils import tqdm
-
-    return tqdm(desc="body", total=total_bytes, unit="B", unit_scale=True)
+                total = progress.total_bytes
+                bar = stack.enter_context(tqdm(desc="body", total=total, unit="B", unit_scale=True))
+            bar.update(progress.done_bytes - bar.n)
 
 
 def build_body(architecture: str) -> nn.Sequential:
-    """timm's `features` alone, holding no memory yet: (N, 3, S, S) → (N, 512, S/32, S/32).
+    """timm's `features` without memory for its tensors: (N, 3, S, S) → (N, 512, S/32, S/32).
 
-    timm's `num_classes=0` would keep the 4096-wide `pre_logits`, which is old head, not body.
+    timm's `num_classes=0` would keep the 4096-wide `pre_logits`, which belong to the old head.
     """
     import timm
 
@@ -109,7 +108,7 @@ def build_body(architecture: str) -> nn.Sequential:
 
 
 def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.Sequential:
-    """Put `features.*` tensors into a body made by `build_body`. Raises WeightsError."""
+    """Copy tensors `features.*`, as float32, into a body from `build_body`. Raises WeightsError."""
     for name, empty in features.state_dict().items():
         found = tensors.get(f"features.{name}")
         if found is None:
@@ -130,61 +129,52 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
     return features
 
 
-def _auto(architecture: str) -> Iterator[BodyProgress]:
-    if body := _at_hand(architecture):
-        return body
+def _auto(architecture: str) -> BodySteps:
+    if cached := find_cached_body(hub_repository(architecture)):
+        return _read_hub(cached, architecture, f"found in {cached.where}")
     try:
         return (yield from _from_hub(architecture, "the Hub answered"))
     except WeightsError as error:
         if architecture != "vgg16":
             raise
-        return _bundled(architecture, f"ImageNet's body is not at hand ({error})")
+        return _bundled(architecture, f"the ImageNet body is not available ({error})")
 
 
-def _from_hub(
-    architecture: str, reason: str, revision: str | None = None
-) -> Iterator[BodyProgress]:
-    if body := _at_hand(architecture, f"{reason}; ", revision):
-        return body
-    path, commit = yield from fetching(_repository(architecture), HUB_FILE, revision, PREFIX)
-    return _read_hub(path, commit, architecture, f"{reason}; downloaded")
+def _from_hub(architecture: str, reason: str, revision: str | None = None) -> BodySteps:
+    repository = hub_repository(architecture)
+    if cached := find_cached_body(repository, revision):
+        return _read_hub(cached, architecture, f"{reason}; found in {cached.where}")
+    downloaded = yield from download_body(repository, revision)
+    return _read_hub(downloaded, architecture, f"{reason}; downloaded")
 
 
-def _at_hand(architecture: str, reason: str = "", revision: str | None = None) -> Body | None:
-    """What an earlier download left on this machine."""
-    found = at_hand(_repository(architecture), HUB_FILE, revision, PREFIX)
-    if found is None:
-        return None
-    path, commit, where = found
-    return _read_hub(path, commit, architecture, f"{reason}found in {where}")
-
-
-def _repository(architecture: str) -> str:
+def hub_repository(architecture: str) -> str:
+    """timm's repository of torchvision's weights, trained on ImageNet-1k."""
     return f"timm/{architecture}.tv_in1k"
 
 
-def _read_hub(path: Path, revision: str, architecture: str, reason: str) -> Body:
-    return _body("hub", reason, _read(path), architecture, revision=revision)
+def _read_hub(file: BodyFile, architecture: str, reason: str) -> Body:
+    return _body("hub", reason, _read(file.path), architecture, revision=file.commit)
 
 
 def _bundled(architecture: str, reason: str) -> Body:
     if architecture != "vgg16":
         raise WeightsError(f"expected vgg16 for the bundled body, found {architecture}; use random")
-    reason = f"{reason}; a small stand-in for ImageNet's, which would do better"
+    reason = f"{reason}; a small substitute, weaker than the ImageNet body"
     return _body("bundled", reason, _read(BUNDLED), architecture)
 
 
 def _random(architecture: str, seed: int) -> Body:
-    """He initialisation (He et al. 2015) as timm's VGG has it, zero biases."""
+    """He initialisation (He et al. 2015) by fan-out, zero biases, as in timm's VGG."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, empty in build_body(architecture).state_dict().items():
         tensor = torch.zeros(empty.shape)
-        if tensor.ndim == 4:
+        if tensor.ndim == 4:  # a kernel (out, in, 3, 3)
             fan_out = tensor.shape[0] * tensor.shape[2] * tensor.shape[3]
             tensor.normal_(0, (2 / fan_out) ** 0.5, generator=generator)
         tensors[f"features.{name}"] = tensor
-    return _body("random", "asked for: it has learned nothing yet", tensors, architecture)
+    return _body("random", "as requested; it has learned nothing yet", tensors, architecture)
 
 
 def _from_file(weights: str, architecture: str) -> Body:
@@ -196,25 +186,24 @@ def _from_file(weights: str, architecture: str) -> Body:
     if not found:
         raise WeightsError(
             "expected weights auto, hub, bundled, random or a file (.safetensors, .pth), found "
-            f"{Path(weights).name[:80]!r}, which is not here; check its name"
+            f"{Path(weights).name[:80]!r}, which does not exist; check the name"
         )
-    body = _body(f"file:{path.name}", "asked for", _read(path), architecture)
-    _keep(body)
+    body = _body(f"file:{path.name}", "as requested", _read(path), architecture)
+    _save(body)
     return body
 
 
-def _kept_path(sha256: str) -> Path:
+def _cached_path(sha256: str) -> Path:
     return cache_folder() / "bodies" / f"{sha256}.safetensors"
 
 
-def _keep(body: Body) -> None:
-    """Runs hold only what they changed, so a body from a file stays at hand after the file goes.
-
-    Raises CacheError.
+def _save(body: Body) -> None:
+    """Copy a body from a file into the cache: a run stores only the tensors that it changed, and
+    must still load after the file is gone. Raises CacheError.
     """
     from safetensors.torch import save
 
-    target = _kept_path(body.sha256)
+    target = _cached_path(body.sha256)
     part = target.with_suffix(f".{os.getpid()}.part")
     with cache_errors():
         if target.exists():
@@ -227,8 +216,8 @@ def _keep(body: Body) -> None:
             part.unlink(missing_ok=True)
 
 
-def _kept(weights: str, sha256: str, architecture: str) -> Body:
-    path = _kept_path(sha256)
+def _from_own_cache(weights: str, sha256: str, architecture: str) -> Body:
+    path = _cached_path(sha256)
     if not path.is_file():
         raise WeightsError(
             f"expected the body {weights} (sha256 {sha256[:12]}…) in this machine's cache, found "
@@ -244,7 +233,7 @@ def _body(weights: str, reason: str, tensors: dict, architecture: str, **known) 
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """sha256 over names, shapes and float32 bytes, by name."""
+    """sha256 over names, shapes and float32 bytes, in the order of names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu", torch.float32).contiguous()
@@ -254,12 +243,12 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    """safetensors, or a state dict of tensors alone; nothing in the file is ever run."""
+    """Tensors by name from safetensors or a state dict; code in the file is never run."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     advice = "download it again, or choose a .safetensors or .pth file of tensors"
-    cut = WeightsError(f"the weights {path.name!r} are cut or no such file; {advice}")
+    cut = WeightsError(f"the weights {path.name!r} are cut off or not a weights file; {advice}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -270,7 +259,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         if not _is_pickle(path):
             raise cut from None
         raise WeightsError(
-            f"{path.name!r} holds more than tensors, so it is not read; {advice}"
+            f"{path.name!r} holds more than tensors and is not loaded; {advice}"
         ) from None
     if not isinstance(tensors, dict) or not all(
         isinstance(t, torch.Tensor) for t in tensors.values()
@@ -280,6 +269,6 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether it begins as torch's files do, zipped or not."""
+    """Whether it starts as torch's files do, zipped or not."""
     with path.open("rb") as file:
         return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

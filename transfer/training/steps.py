@@ -22,9 +22,9 @@ from transfer.events import (
     RunSaved,
     WeightsChosen,
 )
-from transfer.features.extract import cache_levels, passes_left
+from transfer.features.extract import cache_layers, passes_left
 from transfer.features.linear_probe import fit_linear
-from transfer.features.plan import make_plan
+from transfer.features.plan import PlanRequest, make_plan
 from transfer.model.vgg import (
     Network,
     build_head,
@@ -32,7 +32,7 @@ from transfer.model.vgg import (
     original_head_parameters,
     parameter_count,
 )
-from transfer.model.weights import Body, finding_body
+from transfer.model.weights import Body, find_body_with_progress
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
@@ -55,7 +55,7 @@ def load(
     """Open the images, find the body, fill in the defaults; returns the TrainingState."""
     history = earlier.history if earlier else TrainingHistory()
     images = load_splits(source, asked)
-    body = yield from finding_body(asked.weights, asked.architecture, asked.seed)
+    body = yield from find_body_with_progress(asked.weights, asked.architecture, asked.seed)
     yield WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # the main process has created the run folder by now
     if earlier:
@@ -100,17 +100,17 @@ def plan_cache(training: TrainingState) -> Iterator[Event]:
         settings=settings.to_json(),
     )
     store = open_store()
-    training.plan = plan = make_plan(
-        training.network,
-        training.body.sha256,
-        training.transform,
-        settings,
-        images,
-        store,
-        training.accelerator,
-        fewer_views=training.asked.views is None and not earlier,
+    request = PlanRequest(
+        network=training.network,
+        body=training.body.sha256,
+        transform=training.transform,
+        settings=settings,
+        images=images,
+        accelerator=training.accelerator,
+        may_reduce_views=training.asked.views is None and not earlier,
         decided=earlier and (earlier.cut, earlier.why),
     )
+    training.plan = plan = make_plan(request, store)
     training.settings = replace(settings, views=plan.spec.views)
     if not earlier:
         cache = cache_seconds(plan, images, store, training.accelerator.device)
@@ -125,9 +125,9 @@ def _phase_seconds(training: TrainingState) -> dict[str, float]:
     names = ("warm-up",) if settings.unfreeze == "none" else ("warm-up", "fine-tune")
     for name in names:
         phase = make_phase(training, name, copy.deepcopy(training.network))
-        level = plan.level("none" if name == "warm-up" else plan.cut)
+        layer = plan.layer("none" if name == "warm-up" else plan.cut)
         counts = training.images.counts()
-        seconds[name] = phase_seconds(phase, level, counts, training.accelerator)
+        seconds[name] = phase_seconds(phase, layer, counts, training.accelerator)
     return seconds
 
 
@@ -135,7 +135,7 @@ def fill_cache(training: TrainingState) -> Iterator[Event]:
     """Run the frozen part once over every image, unless its output is in the cache already."""
     started, images, plan, store = time.monotonic(), training.images, training.plan, open_store()
     computed = sum(passes_left(images, plan.spec, store).values())
-    training.cached, problems = yield from cache_levels(
+    training.cached, problems = yield from cache_layers(
         images, plan.spec, store, training.accelerator, plan.rows_a_batch
     )
     training.images = images = images.with_splits(images.splits, *problems)

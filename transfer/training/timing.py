@@ -44,17 +44,17 @@ def cache_seconds(plan: Plan, images: ImageDataset, store: Store, device: torch.
 
 
 def phase_seconds(
-    phase: Phase, level: CacheLayer, counts: dict[str, int], accelerator: Accelerator
+    phase: Phase, layer: CacheLayer, counts: dict[str, int], accelerator: Accelerator
 ) -> float:
     """How long all epochs of a phase will take at most, from a few steps on random numbers.
 
-    `level` is what the phase learns from, `counts` the images of each split. Changes the module.
+    `layer` is what the phase learns from, `counts` the images of each split. Changes the module.
     """
     settings = phase.settings
     images = min(phase.images_at_once, settings.batch_size)
-    dtype = torch.uint8 if level.stage is None else DTYPES[accelerator.mixed_precision]
+    dtype = torch.uint8 if layer.segment is None else DTYPES[accelerator.mixed_precision]
     with torch.random.fork_rng():
-        inputs = 255 * torch.rand(images, *level.row_shape)  # (images, C, H, W)
+        inputs = 255 * torch.rand(images, *layer.row_shape)  # (images, C, H, W)
         step, forward, between = _seconds_a_step(phase, inputs.to(dtype), accelerator)
     share = 1 / (images * accelerator.num_processes)
     train = step * share * counts["train"]

@@ -255,14 +255,14 @@ def test_images_found_by_a_thread_stay_when_it_ends():
 
 def test_nobody_begins_to_read_while_they_are_removed(monkeypatch):
     keep()
-    discard, late = DataSet._discard, []
+    discard, late = DataSet.discard, []
 
     def discard_slowly(data_set):
         late.append(pool.submit(snapshot.find, KEY))
         time.sleep(0.3)
         discard(data_set)
 
-    monkeypatch.setattr(DataSet, "_discard", discard_slowly)
+    monkeypatch.setattr(DataSet, "discard", discard_slowly)
     with ThreadPoolExecutor(1) as pool:
         assert open_data_sets().clear()[1] == 0
         assert late[0].result() is None

@@ -125,10 +125,10 @@ def body_to_come() -> str:
     from huggingface_hub import HfApi
 
     from transfer import hub
-    from transfer.model.download.backbone import at_hand
+    from transfer.model.backbone_download import find_cached_body
 
     try:
-        if at_hand(BODY, "model.safetensors", None, "features."):
+        if find_cached_body(BODY):
             return "hub"
         hub.with_deadline(lambda: HfApi().model_info(BODY, timeout=hub.ANSWER_SECONDS))
     except Exception:  # whatever keeps it away, the training will say it

@@ -1,1 +1,0 @@
-"""The body's tensors of a large file on the Hub."""
