@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny_timm import NARROW, edit_config, save_vgg
 from transfer.errors import RunError
 from transfer.inference.timm_config import read_config
-from transfer.inference.timm_vgg import check_tensors, read_vgg
+from transfer.inference.timm_vgg import read_vgg
 
 NAME = "model.safetensors"
 
@@ -51,66 +51,49 @@ def logits(network) -> torch.Tensor:
     return network(torch.randn(2, 3, 32, 32, generator=generator))
 
 
-def test_it_is_the_network_that_timm_builds(saved):
-    network = read(saved)
-    assert not network.training and not any(p.requires_grad for p in network.parameters())
-    theirs = timm.create_model(f"local-dir:{saved}", pretrained=True).eval()
-    torch.testing.assert_close(logits(network), logits(theirs), atol=1e-5, rtol=0)
-
-
-def test_batch_norm_keeps_its_statistics(tmp_path):
-    folder = save_vgg(tmp_path / "bn", "vgg11_bn", classes=2)
-    change(folder, lambda t: t["features.1.running_mean"].fill_(0.3))
-    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    torch.testing.assert_close(logits(read(folder)), logits(theirs), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("pool", ["max", "catavgmax", "fastavg"])
-def test_its_pooling_is_that_of_its_config(tmp_path, pool):
-    folder = tmp_path / "pooled"
-    model = timm.create_model("vgg11", num_classes=2, mlp_ratio=NARROW, global_pool=pool)
+@pytest.mark.parametrize(("architecture", "pool"), [("vgg11", "max"), ("vgg11_bn", "catavgmax")])
+def test_it_is_the_network_that_timm_builds(tmp_path, architecture, pool):
+    folder = tmp_path / "theirs"
+    model = timm.create_model(architecture, num_classes=2, mlp_ratio=NARROW, global_pool=pool)
+    for name, tensor in model.named_buffers():  # batch norm keeps its statistics
+        if name.endswith("running_mean"):
+            tensor.fill_(0.3)
     timm.models.save_for_hf(model, folder, safe_serialization=True)
     edit_config(folder, model_args={"global_pool": pool})
-    torch.testing.assert_close(logits(read(folder)), logits(model.eval()), atol=1e-5, rtol=0)
+    network = read(folder)
+    assert not network.training and not any(p.requires_grad for p in network.parameters())
+    torch.testing.assert_close(logits(network), logits(model.eval()), atol=1e-5, rtol=0)
 
 
-def test_half_precision_becomes_whole(folder, saved):
+def test_half_precision_becomes_float32(folder, saved):
     change(folder, lambda t: t.update({name: v.half() for name, v in t.items()}))
     network = read(folder)
     assert all(p.dtype == torch.float32 for p in network.parameters())
     torch.testing.assert_close(logits(network), logits(read(saved)), atol=0.05, rtol=0.05)
 
 
-def test_the_names_of_torchvision_are_understood(tmp_path):
-    """Its layers are linear and its hidden ones 4096 wide, which no argument can change."""
-    folder = save_vgg(tmp_path / "torchvision", classes=2)
-    wide = timm.create_model("vgg11", num_classes=2).half().state_dict()
-    linear = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3"}
-    linear |= {"head.fc": "classifier.6"}
-    theirs = {}
-    for name, tensor in wide.items():
-        layer, _, kind = name.rpartition(".")
-        flat = tensor.flatten(1) if layer in linear and kind == "weight" else tensor
-        theirs[f"{linear.get(layer, layer)}.{kind}"] = flat.contiguous()
-    save_file(theirs, folder / NAME)
-    edit_config(folder, model_args={"mlp_ratio": 1.0})
-    found = read(folder).state_dict()
-    assert all(torch.equal(found[name], wide[name].float()) for name in wide)
+def test_torchvision_s_names_and_linear_layers_are_understood(folder, saved):
+    def rename(tensors):
+        layers = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3"}
+        layers |= {"head.fc": "classifier.6"}
+        for timms, torchvisions in layers.items():
+            weight = tensors.pop(f"{timms}.weight")
+            tensors[f"{torchvisions}.weight"] = weight.flatten(1).contiguous()
+            tensors[f"{torchvisions}.bias"] = tensors.pop(f"{timms}.bias")
+
+    change(folder, rename)
+    assert torch.equal(logits(read(folder)), logits(read(saved)))
 
 
-def test_only_one_safe_file_is_ever_read(folder):
-    check_tensors(["config.json", NAME, "pytorch_model.bin"])
+def test_only_one_safetensors_file_is_ever_read(folder):
     (folder / NAME).rename(folder / "pytorch_model.bin")
-    assert "holds only pickle, which is never run" in refusal(folder)
-    (folder / "pytorch_model.bin").rename(folder / "model-00001-of-00002.safetensors")
+    assert "a pickle, which is never loaded" in refusal(folder)
     (folder / "model.safetensors.index.json").write_text("{}")
     assert "several shards" in refusal(folder)
-    (folder / "model.safetensors.index.json").unlink()
-    assert f"expected {NAME}, found none" in refusal(folder)
 
 
-@pytest.mark.parametrize("left", [0, 7, 100, 10_000, -1])
-def test_a_cut_file_is_told(folder, left):
+@pytest.mark.parametrize("left", [0, 100, -1])
+def test_a_cut_file_is_refused(folder, left):
     data = (folder / NAME).read_bytes()
     (folder / NAME).write_bytes(data[:left])
     assert "cut or damaged" in refusal(folder)
@@ -120,8 +103,6 @@ def test_a_header_that_claims_too_much_takes_no_memory(folder):
     header = {"head.fc.bias": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}
     text = json.dumps(header).encode()
     (folder / NAME).write_bytes(struct.pack("<Q", len(text)) + text)
-    assert "cut or damaged" in refusal(folder)
-    (folder / NAME).write_bytes(struct.pack("<Q", 2**62) + text)
     assert "cut or damaged" in refusal(folder)
 
 
@@ -135,30 +116,26 @@ def test_a_pickle_under_a_safe_name_is_not_run(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_number_of_classes_than_config_says_is_told(folder):
+def test_tensors_of_another_network_are_named_with_both_shapes(folder):
     edit_config(folder, num_classes=7, model_args={"num_classes": 7})
-    assert "expected 7 classes" in refusal(folder) and "found 5" in refusal(folder)
-
-
-def test_tensors_of_another_network_are_named(folder):
-    edit_config(folder, architecture="vgg13")
-    assert "features." in refusal(folder)
-    edit_config(folder, architecture="vgg11", model_args={"mlp_ratio": 1.0})
     text = refusal(folder)
-    assert "pre_logits.fc1.weight" in text and "(4096, 512, 7, 7)" in text
-    edit_config(folder, model_args={"mlp_ratio": NARROW})
-    change(folder, lambda t: t.pop("head.fc.bias"))
-    assert "expected the tensor head.fc.bias" in refusal(folder)
-    change(folder, lambda t: t.update({"head.fc.bias": torch.zeros(5), "evil.0": torch.zeros(1)}))
-    assert "'evil.0'" in refusal(folder)
+    assert "head.fc.weight" in text and "(7, 64)" in text and "(5, 64)" in text
+    edit_config(folder, num_classes=5, model_args={"num_classes": 5}, architecture="vgg13")
+    assert "features." in refusal(folder)
+    edit_config(folder, architecture="vgg11")
+    change(folder, lambda t: t.update({"evil.0": torch.zeros(1)}))
+    assert "'evil.0' too" in refusal(folder)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_is_told(folder, value):
-    change(folder, lambda t: t["features.3.weight"].view(-1)[5].fill_(value))
-    assert "features.3.weight" in refusal(folder)
-
-
-def test_whole_numbers_instead_of_floats_are_told(folder):
-    change(folder, lambda t: t.update({"head.fc.weight": t["head.fc.weight"].to(torch.int8)}))
-    assert "quantised" in refusal(folder)
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda t: t["features.3.weight"].view(-1)[5].fill_(float("nan")), "features.3.weight"),
+        (lambda t: t.update({"head.fc.bias": torch.zeros(5, dtype=torch.int8)}), "quantised"),
+        (lambda t: t.pop("head.fc.bias"), "no head.fc.bias"),
+    ],
+    ids=["NaN", "integers", "missing"],
+)
+def test_tensors_that_cannot_be_used_are_named(folder, edit, words):
+    change(folder, edit)
+    assert words in refusal(folder)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG, TimmConfig
+from transfer.runs.run import TENSORS
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-TENSORS = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".tar")
 FLOATS = ("F16", "BF16", "F32", "F64")
+# torchvision's names of the layers that timm turned into convolutions
 TORCHVISION = {
     "classifier.0": "pre_logits.fc1",
     "classifier.3": "pre_logits.fc2",
@@ -23,20 +24,16 @@ TORCHVISION = {
 
 
 def check_tensors(files: Iterable[str]) -> None:
-    """Raises RunError unless a model's files have its tensors in the one form that is read."""
+    """Raises RunError unless a model's files include its tensors in one safetensors file."""
     files = set(files)
     if TENSORS in files:
         return
+    found = "none"
     if any(name.endswith(".safetensors.index.json") for name in files):
-        raise RunError(
-            f"expected one file {TENSORS}, found several shards; ask for the model as one file"
-        )
-    if pickles := sorted(name for name in files if name.endswith(PICKLES)):
-        raise RunError(
-            f"expected {TENSORS}, found {pickles[0][:60]!r}: it holds only pickle, which is never "
-            "run; choose a model with safetensors"
-        )
-    raise RunError(f"expected {TENSORS}, found none; choose a model that has it")
+        found = "several shards"
+    elif pickles := sorted(name for name in files if name.endswith(PICKLES)):
+        found = f"{pickles[0][:60]!r}, a pickle, which is never loaded"
+    raise RunError(f"expected {TENSORS}, found {found}; choose a model that has it")
 
 
 def read_vgg(folder: Path, config: TimmConfig) -> "nn.Module":
@@ -49,37 +46,30 @@ def read_vgg(folder: Path, config: TimmConfig) -> "nn.Module":
     from safetensors import SafetensorError, safe_open
 
     check_tensors(path.name for path in folder.iterdir())
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes without memory
         network = timm.create_model(
             config.architecture, num_classes=len(config.classes), **config.arguments
         )
+    expected = network.state_dict()
     try:
         with safe_open(folder / TENSORS, framework="pt") as file:
-            state = _state(file, network.state_dict())
+            names = {_timm_name(name): name for name in file.keys()}  # noqa: SIM118
+            _check_names(names.keys(), expected.keys())
+            for name, tensor in expected.items():
+                _check_header(name, file.get_slice(names[name]), tensor)
+            state = {
+                name: file.get_tensor(names[name]).reshape(tensor.shape).to(tensor.dtype)
+                for name, tensor in expected.items()
+            }
     except (SafetensorError, OSError, ValueError):
         raise RunError(f"{TENSORS} is cut or damaged; download or export it again") from None
+    if unfit := [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]:
+        raise RunError(
+            f"expected finite numbers in {TENSORS}, found others in {unfit[0]}; choose another "
+            "model"
+        )
     network.load_state_dict(state, assign=True)
     return network.requires_grad_(False).eval()
-
-
-def _state(file, expected: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """All tensors by timm's names; those of torchvision are understood, as timm does."""
-    names = {_timm_name(name): name for name in file.keys()}  # noqa: SIM118
-    for name in names.keys() - expected.keys():
-        raise RunError(
-            f"expected no tensor {name[:60]!r} in {TENSORS} of this architecture, found one; "
-            f"its {CONFIG} is of another model"
-        )
-    for name, empty in expected.items():
-        if name not in names:
-            raise RunError(
-                f"expected the tensor {name} in {TENSORS}, found none; its {CONFIG} is of another "
-                "model"
-            )
-        _check_layout(name, file.get_slice(names[name]), empty)
-    return {
-        name: _tensor(name, file.get_tensor(names[name]), empty) for name, empty in expected.items()
-    }
 
 
 def _timm_name(name: str) -> str:
@@ -87,34 +77,28 @@ def _timm_name(name: str) -> str:
     return f"{TORCHVISION.get(layer, layer)}.{kind}"
 
 
-def _check_layout(name: str, found, empty: "torch.Tensor") -> None:
-    """Shape and kind, from the header alone. torchvision's linear layers are convolutions here."""
-    shape = tuple(found.get_shape())
-    if name == "head.fc.weight" and shape[:1] != empty.shape[:1]:
+def _check_names(found: Iterable[str], expected: Iterable[str]) -> None:
+    missing, extra = sorted(expected - found), sorted(found - expected)
+    if missing or extra:
+        what = f"no {missing[0]}" if missing else f"{extra[0][:60]!r} too"
         raise RunError(
-            f"expected {empty.shape[0]} classes in {TENSORS}, as {CONFIG} says, found "
-            f"{shape[0] if shape else 0}; one of them is of another model"
-        )
-    flat = name.startswith("pre_logits") and shape == (len(empty), math.prod(empty.shape[1:]))
-    if shape != tuple(empty.shape) and not flat:
-        raise RunError(
-            f"expected {name} with shape {tuple(empty.shape)} in {TENSORS}, found {shape}; its "
-            f"{CONFIG} is of another model"
-        )
-    if empty.is_floating_point() and found.get_dtype() not in FLOATS:
-        raise RunError(
-            f"expected {name} in {TENSORS} to be of floats, found {found.get_dtype()}; choose a "
-            "model that is not quantised"
+            f"expected the tensors of the network that {CONFIG} describes in {TENSORS}, found "
+            f"{what}; the two files are of different models"
         )
 
 
-def _tensor(name: str, found: "torch.Tensor", empty: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    tensor = found.reshape(empty.shape).to(empty.dtype)
-    if tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all():
+def _check_header(name: str, found, expected: "torch.Tensor") -> None:
+    """Shape and dtype, from the file's header alone."""
+    shape, wanted = tuple(found.get_shape()), tuple(expected.shape)
+    # torchvision's fully-connected layers: (4096, 25088) is timm's convolution (4096, 512, 7, 7)
+    flat = name.startswith("pre_logits") and shape == (wanted[0], math.prod(wanted[1:]))
+    if shape != wanted and not flat:
         raise RunError(
-            f"expected numbers in {name} of {TENSORS}, found some that are none (NaN or infinite); "
-            "choose another model"
+            f"expected {name} with shape {wanted} in {TENSORS}, as {CONFIG} says, found {shape}; "
+            "the two files are of different models"
         )
-    return tensor
+    if expected.is_floating_point() and found.get_dtype() not in FLOATS:
+        raise RunError(
+            f"expected floats in {name} of {TENSORS}, found {found.get_dtype()}; choose a model "
+            "that is not quantised"
+        )
