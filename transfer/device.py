@@ -1,4 +1,4 @@
-"""What this machine has: memory, and which arithmetic is fast and right on it."""
+"""What this machine has: device, free memory, and the precision that is fast and right on it."""
 
 import copy
 import time
@@ -11,27 +11,29 @@ from torch import nn
 
 from transfer.hub import on_zero_gpu
 
-VALUES_A_BATCH = 16_000_000
-BYTES_A_VALUE = 4
-LARGEST_SHARE_OF_MEMORY = 0.125
+CPU_VALUES_PER_BATCH = 16_000_000  # 64 MB of the largest layer; larger ones are no faster on a CPU
+BYTES_PER_VALUE = 4  # float32
+MEMORY_SHARE = (
+    0.125  # of the free memory, for the largest layer; others and gradients need the rest
+)
 CGROUP = Path("/sys/fs/cgroup")
-FASTER_BY = 0.9
+MIN_SPEEDUP = 1 / 0.9
+MAX_ERROR = 0.03  # relative; bf16 has 8 bits of mantissa
 TRIES = 8
-CLOSE = 0.03
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
 
 
 def own_device() -> torch.device:
-    """What this process computes on whenever it wants to."""
-    has = torch.cuda.is_available() and not on_zero_gpu()
-    return torch.device("cuda" if has else "cpu")
+    """The device that this process may use at any time: on ZeroGPU that is not the GPU."""
+    has_gpu = torch.cuda.is_available() and not on_zero_gpu()
+    return torch.device("cuda" if has_gpu else "cpu")
 
 
 def choose_precision(wanted: str) -> str:
     """Accelerate's name (bf16, fp16 or no) for `wanted`: auto, bf16, fp16 or fp32.
 
-    `auto` is bf16 where the hardware computes in it and a quick check shows that it is faster and
-    near enough, else fp16 with loss scaling on GPUs with tensor cores, else fp32.
+    `auto` is bf16 where the hardware has it (on a CPU also measured to be faster and accurate),
+    else fp16 with loss scaling on GPUs with tensor cores, else fp32.
     """
     if wanted != "auto":
         return "no" if wanted == "fp32" else wanted
@@ -42,17 +44,17 @@ def choose_precision(wanted: str) -> str:
     if torch.backends.mps.is_available():
         return "no"
     has = torch.cpu.get_capabilities()
-    computes = has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16")
-    return "bf16" if computes and _pays(torch.bfloat16) else "no"
+    has_bf16 = has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16")
+    return "bf16" if has_bf16 and _is_worth_it(torch.bfloat16) else "no"
 
 
 @cache
 @torch.inference_mode()
-def _pays(dtype: torch.dtype) -> bool:
-    """Whether a convolution as VGG's is faster in `dtype` and gives nearly the same.
+def _is_worth_it(dtype: torch.dtype) -> bool:
+    """Whether one of VGG's convolutions is clearly faster in `dtype` and nearly the same.
 
-    Both are timed in turn, the quickest of each counts: on a busy machine too the answer is the
-    same each time, and with it what the cache is asked for.
+    The best of several tries of each counts, taken in turn, so that the answer, on which the
+    feature cache's keys depend, is the same on a busy machine.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -60,39 +62,36 @@ def _pays(dtype: torch.dtype) -> bool:
         images = torch.randn(8, 128, 28, 28).contiguous(memory_format=torch.channels_last)
     low_layer, low_images = copy.deepcopy(layer).to(dtype), images.to(dtype)
     tries = [(_timed(layer, images), _timed(low_layer, low_images)) for _ in range(TRIES)]
-    exact, low = tries[0][0][0], tries[0][1][0].float()
+    exact, low = tries[0][0][0], tries[0][1][0].float()  # (8, 128, 28, 28)
     exact_seconds, low_seconds = (min(t[i][1] for t in tries) for i in (0, 1))
-    off = (low - exact).norm() / exact.norm()
-    return bool(off < CLOSE) and low_seconds < FASTER_BY * exact_seconds
+    error = (low - exact).norm() / exact.norm()
+    return bool(error < MAX_ERROR) and exact_seconds > MIN_SPEEDUP * low_seconds
 
 
 def _timed(layer: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """(what the layer gives, seconds)."""
+    """(the layer's output, seconds)."""
     started = time.perf_counter()
     result = layer(images)
     return result, time.perf_counter() - started
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that could be taken now; a container's own limit counts."""
+    """Bytes that can be allocated now, within the limit of a container."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
     try:
         limit = int((CGROUP / "memory.max").read_text())
-        taken = int((CGROUP / "memory.current").read_text())
+        used = int((CGROUP / "memory.current").read_text())
         stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        # what was read from files counts as taken there, and is given back when it is wanted
-        return min(free, limit - taken + int(stat["inactive_file"]) + int(stat["active_file"]))
+        page_cache = int(stat["inactive_file"]) + int(stat["active_file"])  # freed on demand
+        return min(free, limit - used + page_cache)
     except (OSError, ValueError, KeyError):  # no such limit
         return free
 
 
-def images_a_batch(values_an_image: int, device: torch.device, at_most: int) -> int:
-    """How many images go through at once, from the values of their largest layer.
-
-    A processor gains nothing from more than a few megabytes of them; a GPU is filled in part.
-    """
-    fitting = LARGEST_SHARE_OF_MEMORY * free_memory(device) / BYTES_A_VALUE
-    values = min(fitting, VALUES_A_BATCH) if device.type == "cpu" else fitting
-    return max(1, min(at_most, int(values // values_an_image)))
+def images_per_batch(values_per_image: int, device: torch.device, at_most: int) -> int:
+    """How many images fit into one batch, given the number of values in their largest layer."""
+    fitting = MEMORY_SHARE * free_memory(device) / BYTES_PER_VALUE
+    values = min(fitting, CPU_VALUES_PER_BATCH) if device.type == "cpu" else fitting
+    return max(1, min(at_most, int(values // values_per_image)))

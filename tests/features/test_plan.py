@@ -9,7 +9,7 @@ from transfer import device as hardware
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.transform import Transform
-from transfer.device import BYTES_A_VALUE, LARGEST_SHARE_OF_MEMORY
+from transfer.device import BYTES_PER_VALUE, MEMORY_SHARE
 from transfer.features import plan
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.plan import IMAGES_A_STEP, Plan, PlanRequest, choose_cut, make_plan, widest
@@ -159,13 +159,13 @@ def test_fewer_views_are_cached_where_more_do_not_fit(
 
 @pytest.mark.parametrize(("views", "rows"), [(1, 10), (3, 3), (100, 1)])
 def test_all_views_of_an_image_run_through_the_frozen_layers_together(monkeypatch, views, rows):
-    monkeypatch.setattr(plan, "images_a_batch", lambda *given: 10)
+    monkeypatch.setattr(plan, "images_per_batch", lambda *given: 10)
     assert planned(FEW, views=views).rows_a_batch == rows
 
 
 def test_the_higher_a_phase_starts_the_more_images_it_takes_at_once(monkeypatch):
     def with_memory(values: int) -> None:
-        memory = values * BYTES_A_VALUE / LARGEST_SHARE_OF_MEMORY
+        memory = values * BYTES_PER_VALUE / MEMORY_SHARE
         monkeypatch.setattr(hardware, "free_memory", lambda device: memory)
 
     made = planned(FEW)

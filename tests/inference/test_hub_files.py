@@ -114,13 +114,6 @@ def test_without_the_hub_a_partial_download_is_not_used(hub):
         assert (find("files/partial").fetch(CONFIG) / CONFIG).read_bytes() == b"{}"
 
 
-def test_an_unknown_name_or_revision_is_named(hub):
-    hub.add("models", "files/there", MODEL)
-    assert "found none called 'files/nothing'" in refusal("files/nothing")
-    assert "found none called 'files/there@v9'" in refusal("files/there@v9")
-    assert find("files/there@main").files
-
-
 @pytest.mark.parametrize(
     ("closed", "words"),
     [({"private": True}, "found none called"), ({"gated": "files"}, "terms to be accepted")],

@@ -7,7 +7,6 @@ import pytest
 from safetensors.torch import save
 
 import transfer
-from tests.hub_server import FRIEND, STRANGER
 from tests.tiny import CLASSES, tiny_body
 from tests.tiny_timm import edit_config, files_of, save_vgg, scores_of, scores_of_timm
 from transfer.errors import RunError, TransferError
@@ -124,20 +123,11 @@ def test_a_name_that_is_neither_here_nor_on_the_hub_is_refused(hub, tmp_path):
         open_classifier(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["run", "timm"])
-def test_without_the_hub_a_model_opens_again(hub, run, saved, kind):
-    hub.add("models", f"ann/again-{kind}", files_of(run.path if kind == "run" else saved))
-    before = scores_of(open_classifier(f"ann/again-{kind}"))
+def test_without_the_hub_a_run_opens_again(hub, run):
+    hub.add("models", "ann/again", files_of(run.path))
+    before = scores_of(open_classifier("ann/again"))
     with hub.gone():
-        np.testing.assert_array_equal(scores_of(open_classifier(f"ann/again-{kind}")), before)
-
-
-def test_a_private_one_opens_with_its_token_only(hub, saved):
-    hub.add("models", "ann/secret", files_of(saved), private=True)
-    assert len(open_classifier("ann/secret", FRIEND).classes) == 5
-    for token in (None, False, STRANGER):
-        with pytest.raises(RunError, match="found none called 'ann/secret'"):
-            open_classifier("ann/secret", token)
+        np.testing.assert_array_equal(scores_of(open_classifier("ann/again")), before)
 
 
 def test_repositories_without_a_usable_model_are_refused_before_tensors_are_downloaded(

@@ -65,24 +65,19 @@ def test_it_is_the_network_that_timm_builds(tmp_path, architecture, pool):
     torch.testing.assert_close(logits(network), logits(model.eval()), atol=1e-5, rtol=0)
 
 
-def test_half_precision_becomes_float32(folder, saved):
-    change(folder, lambda t: t.update({name: v.half() for name, v in t.items()}))
-    network = read(folder)
-    assert all(p.dtype == torch.float32 for p in network.parameters())
-    torch.testing.assert_close(logits(network), logits(read(saved)), atol=0.05, rtol=0.05)
-
-
-def test_torchvision_s_names_and_linear_layers_are_understood(folder, saved):
+def test_torchvision_s_names_linear_layers_and_half_precision_are_understood(folder, saved):
     def rename(tensors):
         layers = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3"}
         layers |= {"head.fc": "classifier.6"}
         for timms, torchvisions in layers.items():
             weight = tensors.pop(f"{timms}.weight")
             tensors[f"{torchvisions}.weight"] = weight.flatten(1).contiguous()
-            tensors[f"{torchvisions}.bias"] = tensors.pop(f"{timms}.bias")
+            tensors[f"{torchvisions}.bias"] = tensors.pop(f"{timms}.bias").half()
 
     change(folder, rename)
-    assert torch.equal(logits(read(folder)), logits(read(saved)))
+    network = read(folder)
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+    torch.testing.assert_close(logits(network), logits(read(saved)), atol=0.01, rtol=0)
 
 
 def test_only_one_safetensors_file_is_ever_read(folder):

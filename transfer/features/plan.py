@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
 from transfer.data.transform import Transform
-from transfer.device import DTYPES, free_memory, images_a_batch
+from transfer.device import DTYPES, free_memory, images_per_batch
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
 from transfer.features.extract import seconds_a_pass
 from transfer.model.vgg import Network, Segment
@@ -69,7 +69,7 @@ class Plan:
 
     def at_once(self, block: str, device: torch.device) -> int:
         """How many images a process can train on at once, from the input of `block` on."""
-        fitting = images_a_batch(widest(self.layer(block)), device, IMAGES_A_STEP)
+        fitting = images_per_batch(widest(self.layer(block)), device, IMAGES_A_STEP)
         return broadcast_object_list([fitting])[0]
 
 
@@ -99,7 +99,7 @@ def make_plan(request: PlanRequest, store: Store) -> Plan:
         why += f", in {views} views of every training image"
     # all views of an image run through the frozen layers together
     pixels = request.spec(cut, views).layers[0]
-    passes = images_a_batch(widest(pixels), request.accelerator.device, IMAGES_A_PASS)
+    passes = images_per_batch(widest(pixels), request.accelerator.device, IMAGES_A_PASS)
     rows = max(1, passes // views)
     cut, why, views, rows = broadcast_object_list([cut, why, views, rows])
     return Plan(spec=request.spec(cut, views), cut=cut, why=why, rows_a_batch=rows)

@@ -7,7 +7,7 @@ import torch
 
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.prefetch import read_ahead
-from transfer.device import images_a_batch
+from transfer.device import images_per_batch
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.inference.classifier import Classifier
 from transfer.runs.holdout import open_again
@@ -90,7 +90,7 @@ def _prepare(classifier: Classifier, images: Split, row: int) -> torch.Tensor | 
 def _batch_size(classifier: Classifier) -> int:
     blank = classifier.prepare(np.zeros((32, 32, 3), np.uint8))  # (1, 3, H, W)
     values = CHANNELS_OF_LARGEST_LAYER * blank.shape[2] * blank.shape[3]
-    return images_a_batch(values, blank.device, MAX_BATCH)
+    return images_per_batch(values, blank.device, MAX_BATCH)
 
 
 def _report(
