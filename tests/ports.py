@@ -1,4 +1,4 @@
-"""Ports of this machine that are a test's own."""
+"""Ports of this machine."""
 
 import socket
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def own_port() -> Iterator[int]:
-    """One that nobody else is given meanwhile, and that whoever is told of it can listen on.
+    """A free port, reserved until the end of the block.
 
-    It is bound here, but does not listen: who sets SO_REUSEADDR, as servers do, may bind it too.
+    It is bound here without listening; a server that sets SO_REUSEADDR can bind it as well.
     """
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]

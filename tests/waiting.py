@@ -1,21 +1,21 @@
-"""Waiting for what comes in its own time, on a machine that may be slow."""
+"""Waiting for something that another thread or process does."""
 
 import threading
 import time
 from collections.abc import Callable
 
-SECONDS = 60  # of patience: what comes takes no longer for it
+SECONDS = 60  # a generous limit for a busy machine; a passing test does not wait for it
 
 
 def wait_for(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"nothing happened within {seconds} s"
         time.sleep(0.01)
 
 
 class Threads:
-    """Those that are begun from now on; what others have left may end meanwhile."""
+    """Counts the threads that are started from now on."""
 
     def __init__(self):
         self._before = set(threading.enumerate())

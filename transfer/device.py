@@ -53,8 +53,8 @@ def choose_precision(wanted: str) -> str:
 def _is_worth_it(dtype: torch.dtype) -> bool:
     """Whether one of VGG's convolutions is clearly faster in `dtype` and nearly the same.
 
-    The best of several tries of each counts, taken in turn, so that the answer, on which the
-    feature cache's keys depend, is the same on a busy machine.
+    Both are timed in turn and the best of several tries of each counts: the answer is part of the
+    feature cache's keys, so it must be the same on a busy machine.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
