@@ -9,7 +9,7 @@ from tests.hub_server import HubServer
 
 HUB = pytest.StashKey[HubServer]()
 HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
-ELSEWHERE = (
+UNSET = (
     "HF_HUB_OFFLINE",
     "HF_DATASETS_OFFLINE",
     "HF_HUB_CACHE",
@@ -19,10 +19,10 @@ ELSEWHERE = (
 
 
 def pytest_configure(config):
-    """The Hub of all tests is a server of ours: its clients read their settings when imported."""
+    """All tests use our own Hub: its clients read these variables when they are imported."""
     config.stash[HUB] = HubServer()
     config.stash[HOME] = tempfile.TemporaryDirectory(prefix="transfer-tests-")
-    for name in ELSEWHERE:
+    for name in UNSET:
         os.environ.pop(name, None)
     os.environ |= {
         "HF_ENDPOINT": config.stash[HUB].endpoint,
@@ -38,13 +38,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Browsers come last, for they are slow beside others."""
+    """Browser tests run last: they are slow while others run."""
     items.sort(key=lambda item: _in_a_browser(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Two files at a time, but only one browser."""
+    """Two files at a time, but only one with a browser."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneBrowser(LoadFileScheduling):
@@ -65,7 +65,7 @@ def pytest_unconfigure(config):
 
 @pytest.fixture
 def hub(pytestconfig):
-    """The Hub that `huggingface_hub` and `datasets` talk to; it holds what a test adds."""
+    """The Hub that `huggingface_hub` and `datasets` use, with the repositories that a test adds."""
     server = pytestconfig.stash[HUB]
     server.requests.clear()
     return server

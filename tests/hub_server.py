@@ -1,4 +1,4 @@
-"""A Hub on loopback that the real `huggingface_hub` and `datasets` talk to through HF_ENDPOINT."""
+"""A Hub on loopback; the real `huggingface_hub` and `datasets` find it through HF_ENDPOINT."""
 
 import hashlib
 import json
@@ -26,11 +26,10 @@ FRIEND, STRANGER = "hf_friend", "hf_stranger"
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """`gated` is "" for an open one, "files" as the Hub has it, or "all" for the metadata too.
+    """`gated` is "" for an open one, "files" as on the real Hub, or "all" for the metadata too.
 
-    A private one and a gated one are there for whoever sends FRIEND as token. `claims` is the bytes
-    that files are said to have, where that is not what they have. Files named in `lfs` are kept by
-    their sha256, the others by git's id.
+    Private and gated ones open with the token FRIEND. `claims` are sizes that the Hub reports for
+    files in place of the true ones. Files in `lfs` are identified by sha256, others by git's id.
     """
 
     kind: str
@@ -43,7 +42,7 @@ class Repository:
 
     @property
     def sha(self) -> str:
-        """A made-up commit: 40 hexadecimal digits that change with the files."""
+        """A commit: 40 hexadecimal digits that change with the files."""
         digest = hashlib.sha1(self.id.encode())
         for name in sorted(self.files):
             digest.update(name.encode() + _etag(self.files[name]).encode())
@@ -53,9 +52,9 @@ class Repository:
 class HubServer:
     """Serves the repositories added to it.
 
-    `mood` is well, busy (503), halfway (503 for files alone), silent (takes, never answers), or
-    tired (silent from the first data file on). `served` says how much of which file was sent.
-    HTTP/1.0, so that no connection outlives its answer and a stopped server is gone at once.
+    `mood` is well, busy (503), halfway (503 for files only), silent (accepts, never answers), or
+    tired (silent from the first data file on). `served` has (file, bytes sent) of each download.
+    It speaks HTTP/1.0: a connection ends with its answer, so a stopped server is gone at once.
     """
 
     def __init__(self):
@@ -65,9 +64,9 @@ class HubServer:
         self.served: list[tuple[str, int]] = []
         self.mood = "well"
         self.awake = threading.Event()
-        self.writing = None  # tests.hub_writing makes this a Hub to publish to
+        self.writing = None  # set by tests.hub_writing: a Hub to publish to
         self._place = ExitStack()
-        self.port = self._place.enter_context(own_port())  # its own while it is gone, too
+        self.port = self._place.enter_context(own_port())  # reserved while it is stopped, too
         self.start()
 
     @property
@@ -86,7 +85,7 @@ class HubServer:
         self.server.server_close()
 
     def add(self, kind: str, name: str, files: dict[str, bytes], **more) -> Repository:
-        """Put up a repository; `kind` is datasets or models, `more` as Repository has it."""
+        """`kind` is datasets or models, `more` are fields of Repository."""
         repository = Repository(kind=kind, id=name, files=files, **more)
         self.repositories[kind, name] = repository
         return repository
@@ -103,7 +102,7 @@ class HubServer:
 
     @contextmanager
     def gone(self) -> Iterator[None]:
-        """Nobody listens at the endpoint."""
+        """The endpoint refuses connections."""
         self.stop()
         try:
             yield
@@ -111,8 +110,8 @@ class HubServer:
             self.start()
 
     def find(self, kind: str, name: str, revision: str | None = None) -> Repository | None:
-        """By id, or by a bare name as the Hub's oldest repositories have it; as it was at a commit
-        where it was written to since."""
+        """By id or, as for the Hub's oldest repositories, by bare name; past commits where tests
+        have written to it."""
         if self.writing and (past := self.writing.past.get((name, revision))):
             return past
         for (its_kind, its_id), repository in self.repositories.items():
@@ -149,7 +148,7 @@ class HubServer:
 
 class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args) -> None:
-        """Quiet: `HubServer.requests` keeps what was asked."""
+        """Quiet: `HubServer.requests` has all requests."""
 
     def serve(self, hub: HubServer) -> None:
         path = unquote(self.path.split("?")[0])
@@ -176,12 +175,12 @@ class _Handler(BaseHTTPRequestHandler):
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
 
     def known(self, repository: Repository | None) -> Repository | None:
-        """The repository, unless it is a secret from whoever asks."""
+        """The repository, unless it is private and the token is not its friend's."""
         secret = repository and repository.private and self.token != FRIEND
         return None if secret else repository
 
     def unknown(self) -> None:
-        """To those who say who they are a repository is not there; the others might not see it."""
+        """As the real Hub answers: 404 with a token, 401 without one."""
         self.refuse(404 if self.token else 401, "RepoNotFound")
 
     def is_shut(self, repository: Repository) -> bool:
@@ -217,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
             hub.served.append((asked["path"], sent))
 
     def send_range(self, data: bytes, commit: str) -> int:
-        """How many bytes went out."""
+        """The number of bytes sent."""
         headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if wanted is None:
