@@ -114,7 +114,7 @@ def test_a_pickle_under_a_safe_name_is_not_run(folder, tmp_path):
 def test_tensors_of_another_network_are_named_with_both_shapes(folder):
     edit_config(folder, num_classes=7, model_args={"num_classes": 7})
     text = refusal(folder)
-    assert "head.fc.weight" in text and "(7, 64)" in text and "(5, 64)" in text
+    assert "head.fc.weight" in text and "(7, 4096)" in text and "(5, 4096)" in text
     edit_config(folder, num_classes=5, model_args={"num_classes": 5}, architecture="vgg13")
     assert "features." in refusal(folder)
     edit_config(folder, architecture="vgg11")

@@ -74,8 +74,8 @@ def _architecture(config: dict) -> str:
     vgg = VGG.fullmatch(str(named))
     if vgg is None or not timm.is_model(vgg[1]):
         raise RunError(
-            f"expected a run, or a VGG of timm (vgg11, vgg13, vgg16, vgg19, or one with _bn) in "
-            f"{CONFIG}, found {_short(named)}; choose another model"
+            f"expected a VGG of timm as the architecture in {CONFIG} (vgg11, vgg13, vgg16, vgg19, "
+            f"or one with _bn), found {_short(named)}; choose another model"
         )
     return vgg[1]
 
