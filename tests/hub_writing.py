@@ -21,7 +21,7 @@ from tests import hub_server
 LFS_BYTES = 1 << 20
 LFS_ENDINGS = (".safetensors", ".png", ".bin")
 GIT_ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
-READER, NARROW, OAUTH = "hf_reader", "hf_narrow", "hf_oauth"
+READER, OAUTH = "hf_reader", "hf_oauth"
 ME, TEAM = "me", "team"
 ASIDE = ("/api/agent-harnesses",)  # asked once a process, whatever it does
 WRITES = re.compile(
@@ -31,22 +31,8 @@ WRITES = re.compile(
 )
 
 
-def _token(role: str, **more) -> dict:
-    return {"type": "access_token", "accessToken": {"displayName": "t", "role": role} | more}
-
-
-def _scope(name: str) -> dict:
-    return {"entity": {"type": "user", "name": name}, "permissions": ["repo.write"]}
-
-
-AUTH = {
-    hub_server.FRIEND: _token("write"),
-    READER: _token("read"),
-    NARROW: _token("fineGrained", fineGrained={"scoped": [_scope("me/allowed"), _scope(TEAM)]}),
-    OAUTH: {"type": "oauth"},
-    hub_server.STRANGER: {"type": "oauth"},
-}
-FRIENDS = (READER, NARROW, OAUTH)
+TOKENS = {hub_server.FRIEND, hub_server.STRANGER, READER, OAUTH}
+FRIENDS = (READER, OAUTH)
 
 
 class Writing:
@@ -62,7 +48,6 @@ class Writing:
         self.hub = hub
         self.objects: dict[str, bytes] = {}
         self.past: dict[tuple[str, str], hub_server.Repository] = {}
-        self.offers_xet = False
         self.retry_after: str | None = None
         self.before: dict[str, Callable[[], object]] = {}
         self.storage_port = 0
@@ -115,9 +100,11 @@ class Writing:
         found = WRITES.fullmatch(path)
         if found is None:
             return False
-        if handler.said not in AUTH:
+        if handler.said not in TOKENS:
             refusal = {"X-Error-Message": "Invalid credentials in Authorization header"}
             handler.refuse(401, "", refusal)
+        elif handler.said == READER and (found["verb"] or found["api"] == "repos/create"):
+            handler.refuse(403, "", {"X-Error-Message": "This token may only read"})
         elif found["api"]:
             self._serve_account(handler, found["api"])
         else:
@@ -129,10 +116,7 @@ class Writing:
         name = f"{asked.get('organization') or ME}/{asked.get('name')}"
         known = self.hub.repositories.get(("models", name))
         if verb == "whoami-v2":
-            orgs = [{"name": TEAM, "roleInOrg": "write"}, {"name": "readers", "roleInOrg": "read"}]
-            handler.send_json(
-                {"type": "user", "name": ME, "orgs": orgs, "auth": AUTH[handler.said]}
-            )
+            handler.send_json({"type": "user", "name": ME, "orgs": [{"name": TEAM}]})
         elif verb == "validate-yaml":
             handler.send_json({"errors": [], "warnings": []})
         elif verb == "repos/create" and known:
@@ -176,8 +160,7 @@ class Writing:
                 href = f"http://127.0.0.1:{self.storage_port}/{wanted['oid']}?signature=s3cret"
                 entry["actions"] = {"upload": {"href": href}, "verify": {"href": verify}}
             objects.append(entry)
-        xet = self.offers_xet and "xet" in asked["transfers"]
-        handler.send_json({"transfer": "xet" if xet else "basic", "objects": objects})
+        handler.send_json({"transfer": "basic", "objects": objects})
 
     def _commit(self, handler, repository) -> None:
         """All of it or nothing, on top of the commit that the client has seen."""

@@ -23,7 +23,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSES", (0.002, 0.004, 0.008))
+    monkeypatch.setattr(retry, "PAUSES", (0.002, 0.004))
     monkeypatch.setattr(retry, "TICK_SECONDS", 0.002)
     monkeypatch.setattr("huggingface_hub.utils._http.time", Clock)
 

@@ -21,7 +21,6 @@ from transfer.training.recipe import training_events
 
 HEAD, FULL = {RECORD, REPORT, TENSORS}, {"config.json", REPORT, TENSORS}
 NEAR = 1e-3
-CALM = 20  # makes a head with random weights less sure, so that it does not hide rounding
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +62,7 @@ def refusal(run, what, folder: Path, kind=RunError) -> str:
     return text
 
 
-def change_tensors(run: Run, change) -> Run:
-    tensors = load_file(run.path / TENSORS)
-    change(tensors)
-    save_file(tensors, run.path / TENSORS)
-    return run
-
-
-@pytest.mark.parametrize(
-    ("pooling", "hidden", "side"), [("avg", (), 32), ("avg", (20, 9), 64), ("flatten", (12,), 64)]
-)
+@pytest.mark.parametrize(("pooling", "hidden", "side"), [("avg", (20, 9), 64), ("flatten", (), 32)])
 def test_a_head_scores_elsewhere_as_its_run_does(pooling, hidden, side, tmp_path, elsewhere):
     run = finished(tmp_path / "run", pooling=pooling, hidden=hidden, side=side)
     bundle = write_bundle(run, "head", tmp_path / "out")
@@ -100,35 +90,28 @@ def test_a_head_is_a_run_folder_in_half_of_the_bytes(run, tmp_path, elsewhere):
     assert np.abs(elsewhere(bundle) - scores_of_run(run)).max() <= NEAR
 
 
-def stretch(factor: float):
-    """Two layers with ReLU between: what multiplies one divides the other."""
-
-    def change(tensors) -> None:
-        tensors["head.layers.1.weight"] *= factor
-        tensors["head.layers.1.bias"] *= factor
-        tensors["head.layers.4.weight"] /= factor * CALM
-
-    return change
-
-
 @pytest.mark.parametrize(
-    ("hidden", "change", "stored"),
+    ("hidden", "change"),
     [
-        ((12,), stretch(1e6), "float16"),  # above what float16 holds: one layer stays float32
-        ((12,), stretch(1e-8), "float16"),  # below
+        # above what float16 holds; ReLU lets the next layer divide by it
+        (
+            (12,),
+            {"head.layers.1.weight": 1e6, "head.layers.1.bias": 1e6, "head.layers.4.weight": 1e-6},
+        ),
         # all classes share a large number: it changes no score, but rounded it hides the rest
-        ((), lambda tensors: tensors["head.layers.1.weight"].add_(1000), "float32"),
+        ((), {"head.layers.1.weight": torch.tensor(1000.0)}),
     ],
-    ids=["large", "small", "shared"],
+    ids=["too large", "shared"],
 )
-def test_what_half_precision_would_change_stays_float32(
-    hidden, change, stored, tmp_path, elsewhere
-):
-    run = change_tensors(finished(tmp_path / "run", hidden=hidden), change)
+def test_what_half_precision_would_change_stays_float32(hidden, change, tmp_path, elsewhere):
+    run = finished(tmp_path / "run", hidden=hidden)
+    tensors = load_file(run.path / TENSORS)
+    for name, by in change.items():
+        tensors[name] = tensors[name] + by if isinstance(by, torch.Tensor) else tensors[name] * by
+    save_file(tensors, run.path / TENSORS)
     bundle = write_bundle(run, "head", tmp_path / "out")
-    dtypes = {name: tensor.dtype for name, tensor in load_file(bundle.folder / TENSORS).items()}
-    assert bundle.run.record["stored"] == read_run(bundle.folder).record["stored"] == stored
-    assert torch.float32 in {dtypes[name] for name in dtypes if name.endswith("weight")}
+    dtypes = {tensor.dtype for tensor in load_file(bundle.folder / TENSORS).values()}
+    assert dtypes == {torch.float32} and read_run(bundle.folder).record["stored"] == "float32"
     assert np.abs(elsewhere(bundle) - scores_of_run(run)).max() <= NEAR
 
 
@@ -136,14 +119,6 @@ def test_what_half_precision_would_change_stays_float32(
 def test_what_does_not_score_as_the_run_is_not_written(difference, made, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_score_difference", lambda *_: difference)
     assert "so nothing was written" in refusal(made, "head", tmp_path / "out")
-
-
-def test_class_names_with_markup_stay_as_they_are(tmp_path):
-    classes = tuple(f"<script>alert({i})</script> ../{i}\n" for i in range(1_000))
-    run = finished(tmp_path / "run", classes=classes, hidden=())
-    bundle = write_bundle(run, "head", tmp_path / "out")
-    assert bundle.classes == read_run(bundle.folder).classes == classes
-    assert transfer.load(str(bundle.folder)).classes == classes
 
 
 def test_a_head_for_another_body_is_refused_with_both_hashes(made, tmp_path):

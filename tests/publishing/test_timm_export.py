@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import transfer
 from tests.publishing.runs import HEADS, finished, names_in, scores_of_run, scores_of_transformers
 from tests.tiny import tiny_network
-from tests.tiny_timm import pictures, scores_of_timm
+from tests.tiny_timm import scores_of_timm
 from transfer.errors import RunError, SettingsError
 from transfer.publishing import timm_export as module
 from transfer.publishing.check_images import check_images
@@ -51,7 +51,7 @@ def refusal(kind=RunError, **arguments) -> str:
 
 @pytest.mark.parametrize(
     ("pooling", "hidden", "side"),
-    [("avg", (), 32), ("avg", (20, 9), 64), ("flatten", (12,), 64), ("flatten", (), 224)],
+    [("avg", (20, 9), 64), ("flatten", (12,), 32), ("flatten", (), 224)],
 )
 def test_timm_and_transformers_score_as_the_run_does(pooling, hidden, side, tmp_path, transformers):
     run = finished(tmp_path / "run", pooling=pooling, hidden=hidden, side=side)
@@ -81,7 +81,6 @@ def test_a_head_on_a_feature_map_of_any_size_is_equal(pooling, hidden, side):
     [
         ("avg", (), 3, 6),
         ("avg", (), 300, 512),
-        ("avg", (600,), 3, 512),
         ("avg", (600, 20), 3, 600),
         ("flatten", (700,), 3, 700),
     ],
@@ -96,11 +95,6 @@ def test_the_first_layer_is_as_narrow_as_possible(pooling, hidden, classes, widt
     wanted = network(pixels)
     assert wanted.abs().max() > 0.1
     assert (in_timm(tensors, classes)(pixels) - wanted).abs().max() <= ATOL
-
-
-def test_every_width_survives_its_way_through_json():
-    for width in range(1, 4097):
-        assert int(4096 * json.loads(json.dumps(width / 4096))) == width
 
 
 def test_a_fine_tuned_body_is_exported_bit_by_bit(run, tmp_path):
@@ -122,22 +116,6 @@ def test_both_load_it_from_a_hub_with_its_classes_in_order(hub, tmp_path, transf
     assert np.abs(found - wanted).max() <= ATOL
     model = timm.create_model(f"local-dir:{out}", pretrained=True)
     assert tuple(model.pretrained_cfg["label_names"]) == classes
-
-
-@pytest.mark.parametrize(
-    "own",
-    [{}, {"interpolation": "bicubic"}, {"mean": (0.5, 0.4, 0.3), "std": (0.5, 0.25, 0.2)}],
-    ids=str,
-)
-def test_timm_prepares_an_image_as_the_run_does(own, tmp_path):
-    run = finished(tmp_path / "run", side=48, **own)
-    model = timm.create_model(f"local-dir:{export(run, tmp_path / 'out')}", pretrained=True)
-    config = timm.data.resolve_model_data_config(model)
-    prepare = timm.data.create_transform(**config, is_training=False)
-    for shown in pictures():
-        pixels = torch.from_numpy(run.transform.pixels(shown))
-        wanted = run.transform.normalise(pixels[None])[0]
-        assert (prepare(shown) - wanted).abs().max() < 1e-5
 
 
 def test_the_folder_holds_float32_tensors_and_a_config_readable_as_other_files(made, tmp_path):

@@ -33,16 +33,11 @@ from transfer.runs.run import (
 from transfer.runs.writer import RunWriter
 
 if TYPE_CHECKING:
-    import torch
-
     from transfer.model.vgg import Network
-
-    Tensors = dict[str, torch.Tensor]
 
 WHATS = ("head", "full")
 CONFIG = "config.json"
 SCORE_TOLERANCE = 2.5e-4  # on a few images, so that no image differs by more than 1e-3
-HALF_ERROR = 2**-11  # relative error of rounding to float16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +131,16 @@ def read_run_or_export(run_or_dir: str | Path | Run) -> Run | Path:
 def _write_head(run: Run, folder: Path, public: bool) -> Run:
     """The run as others see it, in half precision if that changes no score."""
     network, tensors = read_network(run), read_tensors(run.path / TENSORS)
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
-    halved = _halved(tensors)
+    tensors, stored = {name: tensor.float() for name, tensor in tensors.items()}, "float32"
+    # Biases and statistics take few bytes, and a rounded statistic would shift every image.
+    halved = {name: t.half() if t.ndim > 1 else t for name, t in tensors.items()}
     rounded = deepcopy(network)
     rounded.load_state_dict(network.state_dict() | halved)  # float16 values in float32 tensors
-    if _score_difference(network, rounded, run) <= SCORE_TOLERANCE:
-        tensors = halved
-    record = published_record(run) | {"stored": _smallest_dtype(tensors)}
+    if _score_difference(network, rounded, run) <= SCORE_TOLERANCE:  # not if one overflows to NaN
+        tensors, stored = halved, "float16"
     with RunWriter(folder) as writer:
-        writer.finish(record, published_report(run, public=public), tensors)
+        report = published_report(run, public=public)
+        writer.finish(published_record(run) | {"stored": stored}, report, tensors)
     published = read_run(folder)
     difference = _score_difference(network, read_network(published), run)
     if not difference <= SCORE_TOLERANCE:  # NaN is refused as well
@@ -153,29 +149,6 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
             f"apart (at most {SCORE_TOLERANCE:g}), so nothing was written; train again"
         )
     return published
-
-
-def _halved(tensors: "Tensors") -> "Tensors":
-    """Matrices and kernels in float16 if it can represent them; the others as they are.
-
-    Biases and statistics take few bytes, and a rounded statistic would shift every image.
-    """
-    return {
-        name: tensor.half() if tensor.ndim > 1 and _fits_half(tensor) else tensor
-        for name, tensor in tensors.items()
-    }
-
-
-def _fits_half(tensor: "torch.Tensor") -> bool:
-    """Whether nothing overflows and errors stay small compared with the largest value."""
-    error = (tensor.half().float() - tensor).abs().max()
-    return bool(error <= HALF_ERROR * tensor.abs().max())
-
-
-def _smallest_dtype(tensors: "Tensors") -> str:
-    import torch
-
-    return "float16" if torch.float16 in {t.dtype for t in tensors.values()} else "float32"
 
 
 def _score_difference(one: "Network", other: "Network", run: Run) -> float:

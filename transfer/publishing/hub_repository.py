@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from transfer import hub
 from transfer.errors import PublishError, TransferError
 from transfer.publishing.events import Sending, Waiting
-from transfer.publishing.retry import check, is_temporary, retrying, status_of
+from transfer.publishing.retry import check, retrying, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -156,10 +156,9 @@ class HubRepository:
             return commit.oid
 
         def find_result(error: Exception) -> Generator[Waiting, None, str | None]:
-            """The answer may have been lost: is the newest commit the one that was sent?"""
-            found = None
-            if is_temporary(error) or status_of(error) in CONFLICTS:
-                found = yield from self._newest_with(files)
+            """The answer may have been lost: does the newest commit hold what was sent?"""
+            refused = 400 <= (status_of(error) or 0) < 500 and status_of(error) not in CONFLICTS
+            found = None if refused else (yield from self._newest_with(files))
             self.committing = False
             return found
 

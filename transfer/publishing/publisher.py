@@ -118,18 +118,16 @@ def _publish(
 
 
 def _find_place(repository: HubRepository) -> Generator[Waiting, None, bool | None]:
-    """Complete the repository's name, and check that the token may write there.
+    """Complete the repository's name and look it up.
 
     Returns whether the existing repository is private, None if there is none.
     """
-    answer = yield from repository.ask(repository.api.whoami, fail_fast=True)
-    owner = account.read_account(answer)
-    repository.name = account.full_name(repository.name, owner)
-    account.check_rights(owner, repository.name)
+    whoami = yield from repository.ask(repository.api.whoami)
+    repository.name = account.full_name(repository.name, whoami)
     info = yield from repository.look_up()
     if info is None:
         return None
-    account.check_rights(owner, account.full_name(info.id, owner))
+    account.full_name(info.id, whoami)  # it may have been moved to somebody else
     if info.disabled:
         raise PublishError(f"the Hub has disabled {info.id}; publish under another name")
     return bool(info.private)

@@ -10,7 +10,7 @@ from transfer.errors import PublishError
 from transfer.publishing.events import Waiting
 
 Answer = TypeVar("Answer")
-PAUSES = (1.0, 2.0, 4.0)  # seconds before the second, third and last attempt
+PAUSES = (1.0, 3.0)  # seconds before the second and the last attempt
 LONGEST_WAIT_SECONDS = 300.0  # the window of the Hub's rate limits
 TICK_SECONDS = 0.2
 
@@ -20,14 +20,12 @@ def retrying(
     seconds: float,
     should_stop: Callable[[], bool],
     *,
-    fail_fast: bool = False,
     find_result: Callable[[Exception], Generator[Waiting, None, Answer | None]] | None = None,
 ) -> Generator[Waiting, None, Answer]:
-    """Return what `call` returns, after up to four attempts of at most `seconds` each.
+    """Return what `call` returns, after up to three attempts of at most `seconds` each.
 
-    `fail_fast` ends it at the first attempt if nobody answers at all. After a failure `find_result`
-    may find out that the request took effect and only its answer was lost.
-    Raises what the last attempt raised, or PublishError.
+    After a failure `find_result` may find that the request took effect and only its answer was
+    lost. Raises what the last attempt raised, or PublishError.
     """
     for pause in (*PAUSES, None):
         check(should_stop)
@@ -37,7 +35,7 @@ def retrying(
             caught = error
         if find_result and (result := (yield from find_result(caught))) is not None:
             return result
-        if pause is None or not is_temporary(caught) or (fail_fast and is_away(caught)):
+        if pause is None or not is_temporary(caught):
             raise caught
         yield from wait(requested_pause(caught, pause), reason(caught), should_stop)
     raise AssertionError("the last pause is None")
@@ -65,22 +63,15 @@ def check(should_stop: Callable[[], bool]) -> None:
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later."""
+    """Whether the same request may succeed a little later; not if there was no answer in time."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if isinstance(error.__cause__, OfflineModeIsEnabled):
+    if isinstance(error, hub.HubUnavailable):
+        error = error.__cause__
+    if error is None or isinstance(error, OfflineModeIsEnabled):
         return False
     garbled = isinstance(error, json.JSONDecodeError)  # a proxy's error page instead of an answer
     return garbled or hub.is_unavailable(error) or status_of(error) in (408, 429)
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether there was no connection, or no answer before the deadline."""
-    from huggingface_hub.utils import httpx
-
-    if not isinstance(error, hub.HubUnavailable):
-        return False
-    return error.__cause__ is None or isinstance(error.__cause__, httpx.ConnectError)
 
 
 def status_of(error: BaseException | None) -> int | None:

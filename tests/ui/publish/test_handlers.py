@@ -210,7 +210,7 @@ def test_a_run_is_published_private_and_the_token_is_gone(publishing, writing):
         (None, "no token"),
         (["x"], "no token"),
         ("two words", "found other characters"),
-        (READER, "can only read"),
+        (READER, "does not let this token write"),
     ],
 )
 def test_a_token_that_does_not_do_is_a_sentence(publishing, writing, token, words):

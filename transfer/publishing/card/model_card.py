@@ -149,6 +149,15 @@ def _render(facts: dict) -> str:
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
     )
-    environment.filters |= {"percent": percent, "text": as_text, "counted": counted}
+    environment.filters |= {
+        "percent": percent,
+        "text": as_text,
+        "counted": counted,
+        "number": _number,
+    }
     template = Path(__file__).with_name("template.md").read_text(encoding="utf-8")
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(template).render(facts))
+
+
+def _number(value: float, digits: int = 6) -> str:
+    return f"{value:.{digits}g}"

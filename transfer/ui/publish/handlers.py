@@ -13,7 +13,7 @@ import gradio as gr
 from transfer import hub
 from transfer.errors import PublishError, SettingsError, TransferError
 from transfer.jobs import JobManager
-from transfer.publishing import Event, account, write_files
+from transfer.publishing import Event, write_files
 from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text as words
 from transfer.ui.publish.form import (
@@ -219,7 +219,7 @@ class PublishHandlers:
             return name, ""
         try:
             answer = hub.with_deadline(HfApi(token=token).whoami)
-            name = account.read_account(answer).name
+            name = answer["name"]
         except HfHubHTTPError:
             return "", words.TOKEN_IS_UNKNOWN
         except Exception:  # silence, or an answer that is none
