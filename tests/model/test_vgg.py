@@ -26,20 +26,13 @@ def noise(*shape) -> torch.Tensor:
 @pytest.mark.parametrize("block", UNFREEZE)
 @torch.no_grad()
 def test_prefix_and_tail_together_are_the_body(network, block):
-    pixels = noise(2, 3, 32, 32)
-    cut = network.tail(block)(network.prefix(block)(pixels))
-    assert torch.equal(cut, network.features(pixels))
+    pixels = noise(2, 3, 50, 50)
+    border = network.prefix(block)(pixels)
+    assert tuple(border.shape[1:]) == network.border_shape(block, 50)
+    assert torch.equal(network.tail(block)(border), network.features(pixels))
 
 
-@pytest.mark.parametrize("block", UNFREEZE)
-@torch.no_grad()
-def test_border_shape_is_that_of_the_features(network, block):
-    side = 50
-    found = network.prefix(block)(noise(1, 3, side, side))
-    assert tuple(found.shape[1:]) == network.border_shape(block, side)
-
-
-def test_the_cuts_lie_where_vgg_s_blocks_do(network):
+def test_each_block_ends_in_its_max_pool(network):
     assert [network.border(block) for block in UNFREEZE] == [0, 3, 6, 11, 16, 21]
     for name, part in network.parts():
         if name in BLOCKS:
@@ -57,7 +50,7 @@ def test_tensors_are_named_as_timm_names_them(network):
     assert all(name.split(".")[0] in ("features", "head") for name in network.state_dict())
 
 
-@pytest.mark.parametrize("block", UNFREEZE)
+@pytest.mark.parametrize("block", ["block1", "block4", "none"])
 def test_frozen_is_without_gradient_in_eval_mode_and_out_of_the_optimizer(block):
     network = tiny_network().train()
     learning = network.freeze_below(block)
@@ -94,7 +87,7 @@ def test_only_biases_have_no_weight_decay():
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize(("pooling", "width"), [("avg", 512), ("flatten", 512 * 2 * 2)])
 @torch.no_grad()
-def test_a_head_of_any_shape_gives_a_logit_a_class(pooling, width, hidden):
+def test_a_head_of_any_shape_gives_a_logit_for_each_class(pooling, width, hidden):
     network = tiny_network(classes=4, side=64, pooling=pooling, hidden=hidden)
     assert network(noise(3, 3, 64, 64)).shape == (3, 4)
     widths = [width, *hidden, 4]
@@ -113,27 +106,16 @@ def test_the_head_that_is_replaced_is_counted():
     assert original_head_parameters("vgg16") == 123_642_856
 
 
-def test_standardised_features_have_no_mean_and_unit_spread():
-    head = tiny_network().head
-    pooled = 7 + 3 * noise(200, 512)
-    head.standardise([pooled])
+def test_features_are_standardised_however_they_are_batched():
+    head, pooled = tiny_network().head, 100 + 3 * noise(200, 512)
+    head.standardise(iter(pooled.split(32)))
     standard = (pooled - head.mean) * head.scale
-    assert standard.mean(0).abs().max() < 1e-4
+    assert standard.mean(0).abs().max() < 1e-3
     assert standard.std(0, correction=0).sub(1).abs().max() < 1e-3
 
 
-def test_statistics_are_those_of_all_images_however_they_are_batched():
-    whole, parts = tiny_network().head, tiny_network().head
-    pooled = 100 + noise(50, 512)
-    whole.standardise([pooled])
-    parts.standardise(iter(pooled.split(32)))
-    assert torch.allclose(parts.mean, whole.mean)
-    assert torch.allclose(parts.scale, whole.scale)
-    assert torch.allclose(whole.scale, 1 / pooled.std(0, correction=0), rtol=1e-3)
-
-
 @pytest.mark.parametrize("constant", [slice(0, 1), slice(None)], ids=["one", "all"])
-def test_a_channel_that_never_varies_is_not_blown_up(constant):
+def test_a_constant_channel_is_not_amplified(constant):
     head = tiny_network().head
     pooled = noise(20, 512)
     pooled[:, constant] = 4.0
@@ -143,15 +125,6 @@ def test_a_channel_that_never_varies_is_not_blown_up(constant):
     if constant == slice(0, 1):
         assert standard[:, 0].abs().max() < 0.01
     assert torch.isfinite(head(noise(2, 512, 1, 1))).all()
-
-
-@pytest.mark.parametrize("pooling", ["avg", "flatten"])
-@torch.no_grad()
-def test_a_head_scores_what_it_has_pooled(pooling):
-    head = tiny_network(side=64, pooling=pooling).head
-    features = noise(4, 512, 2, 2)
-    head.standardise([head.pool(noise(9, 512, 2, 2).exp())])
-    assert torch.equal(head.scores(head.pool(features)), head(features))
 
 
 def test_the_seed_decides_the_head_and_leaves_the_global_random_state():
@@ -165,7 +138,7 @@ def test_the_seed_decides_the_head_and_leaves_the_global_random_state():
 
 
 @torch.no_grad()
-def test_drift_is_relative_to_where_each_part_began():
+def test_drift_is_relative_to_the_weights_at_the_start():
     network = tiny_network()
     body = tiny_body().tensors["features.16.weight"].clone()
     drift = network.drift_from_now(["block5", "head"])
@@ -178,7 +151,7 @@ def test_drift_is_relative_to_where_each_part_began():
 
 
 @torch.no_grad()
-def test_a_segment_normalises_pixels_and_takes_features_as_they_are(network):
+def test_a_segment_normalises_pixels_and_leaves_features(network):
     transform = Transform(image_size=32)
     pixels = (noise(2, 3, 32, 32).abs() * 80).to(torch.uint8)
     whole = Segment(network.features, transform)(pixels)

@@ -65,10 +65,6 @@ def test_a_body_holds_no_head_and_no_memory_until_it_is_loaded(vgg11):
     assert loaded(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
 
 
-def test_the_vgg16_body_is_the_size_that_papers_give():
-    assert sum(tensor.numel() for tensor in build_body("vgg16").parameters()) == 14_714_688
-
-
 def test_half_precision_becomes_float32(vgg11):
     halves = {name: tensor.half() for name, tensor in vgg11.items()}
     body = load_body(build_body("vgg11"), halves)
@@ -213,9 +209,9 @@ def empty_hub_cache(tmp_path, monkeypatch):
 
 def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty_hub_cache):
     repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
-    first = find_body("hub", "vgg11", 0)
+    first = find_body("auto", "vgg11", 0)
     assert (first.weights, first.revision) == ("hub", repository.sha)
-    assert first.reason == "as requested; downloaded"
+    assert first.reason == "the Hub answered; downloaded"
     assert same(first.tensors, vgg11)
     with hub.gone():
         for weights in ("hub", "auto"):
@@ -255,20 +251,6 @@ def test_a_complete_file_in_the_hubs_cache_is_used_first(hub, vgg11, empty_hub_c
     assert not hub.requests
 
 
-def test_auto_takes_the_hub_when_it_answers(hub, vgg11, empty_hub_cache):
-    repository = served(hub, vgg11)
-    body = find_body("auto", "vgg11", 0)
-    assert (body.weights, body.revision) == ("hub", repository.sha)
-    assert body.reason == "the Hub answered; downloaded"
-
-
-def test_a_run_finds_its_own_revision_after_the_hub_has_moved_on(hub, vgg11, empty_hub_cache):
-    served(hub, vgg11)
-    old = find_body("hub", "vgg11", 0)
-    served(hub, vgg11 | {"features.0.bias": torch.ones(64)})
-    assert find_body_again(old.identity(), "vgg11", 0).sha256 == old.sha256
-
-
 @pytest.mark.parametrize("mood", ["busy", "silent"])
 def test_auto_takes_the_bundled_body_when_the_hub_does_not_answer(
     hub, mood, empty_hub_cache, impatient
@@ -282,8 +264,3 @@ def test_hub_weights_are_not_replaced_by_others(hub, empty_hub_cache):
     with hub.gone():
         assert "does not answer" in refusal(find_body, "hub", "vgg16", 0)
     assert "timm/vgg13.tv_in1k" in refusal(find_body, "hub", "vgg13", 0)
-
-
-def test_a_file_on_the_hub_that_does_not_fit_is_refused(hub, vgg11, empty_hub_cache):
-    served(hub, {"features.0.weight": torch.zeros(1)}, "timm/vgg19.tv_in1k")
-    assert "features.0.weight" in refusal(find_body, "hub", "vgg19", 0)

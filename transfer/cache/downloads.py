@@ -43,8 +43,9 @@ class Download(CacheEntry):
         return {"what": self.what, "bytes": self.bytes, "used": self.used}
 
     def discard(self) -> None:
+        if self.path.is_file():
+            self.path.unlink(missing_ok=True)
         super().discard()
-        self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class DataSets(Store):
     def full(self, needed: int) -> CacheError:
         advice = "free some disk, set TRANSFER_CACHE_GB higher, or pass a small --limit-per-class"
         return CacheError(
-            "expected room for more images of a dataset, found none (all datasets may take "
+            "expected room for more images of a dataset, found none (all may take "
             f"{self.limit / 1e6:,.0f} MB, and those in use stay); "
             f"{'choose a smaller dataset' if on_space() else advice}"
         )

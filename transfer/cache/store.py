@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ from transfer.cache.paths import cache_errors, private_folder
 from transfer.errors import CacheError
 
 DATA, UNREADABLE, RECORD, LOCKS = "data.bin", "unreadable.jsonl", "entry.json", "locks"
-LIMIT_BYTES = 20e9
+LIMIT_BYTES, MOST_GIGABYTES = 20e9, 1e9
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 ITEM_BYTES = {"uint8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
 SPEED_TEST_BYTES = 32_000_000
@@ -70,11 +69,14 @@ class Store:
         """Bytes: `TRANSFER_CACHE_GB`, else 20 GB or half of what the disk could give, if less."""
         if text := os.environ.get("TRANSFER_CACHE_GB"):
             try:
-                return int(self.share * _positive(float(text) * 10**9))
+                gigabytes = float(text)
             except ValueError:
+                gigabytes = 0.0
+            if not 0 < gigabytes < MOST_GIGABYTES:
                 raise CacheError(
                     f"expected TRANSFER_CACHE_GB to be a number above 0, found {text[:20]!r}"
-                ) from None
+                )
+            return int(self.share * gigabytes * 10**9)
         available = shutil.disk_usage(self.folder).free + self.bytes
         return int(self.share * min(LIMIT_BYTES, LARGEST_SHARE_OF_FREE_DISK * available))
 
@@ -121,18 +123,12 @@ class Store:
         return SPEED_TEST_BYTES / (time.monotonic() - started)
 
 
-def _positive(number: float) -> float:
-    if not 0 < number < math.inf:
-        raise ValueError(number)
-    return number
-
-
 @dataclass
 class CacheEntry:
     """One array (V, N, …) on disk: V views of N rows.
 
     `dtype` is torch's name for it, because numpy has no bfloat16. To fill an entry hold its lock,
-    `start` it, `write` rows in any order from any number of processes, and `finish` it.
+    `start` it, `write` batches in any order from any number of processes, and `finish` it.
     """
 
     path: Path
@@ -206,14 +202,13 @@ class CacheEntry:
             with (self.path / DATA).open("wb") as file:
                 file.truncate(self.full_bytes)
 
-    def write(self, rows: list[int], values: np.ndarray, unreadable: dict[int, str]) -> None:
-        """`values` (V, len(rows), …) in the entry's dtype. Raises CacheError on a full disk."""
+    def write(self, row: int, values: np.ndarray, unreadable: dict[int, str]) -> None:
+        """`values` (V, n, …) of the n rows from `row` on. Raises CacheError on a full disk."""
         row_bytes = math.prod(self.shape[2:]) * ITEM_BYTES[self.dtype]
         with cache_errors(), (self.path / DATA).open("r+b") as file:
             for view, block in enumerate(values):
-                for start, stop in _runs(rows):
-                    file.seek((view * self.shape[1] + rows[start]) * row_bytes)
-                    file.write(np.ascontiguousarray(block[start:stop]))
+                file.seek((view * self.shape[1] + row) * row_bytes)
+                file.write(np.ascontiguousarray(block))
         if unreadable:
             with cache_errors(), (self.path / UNREADABLE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(unreadable) + "\n")
@@ -243,12 +238,3 @@ class CacheEntry:
     def discard(self) -> None:
         """Remove it; the caller holds its lock."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the stretches of consecutive `rows`, each of which is one write."""
-    start = 0
-    for stop in range(1, len(rows) + 1):
-        if stop == len(rows) or rows[stop] != rows[stop - 1] + 1:
-            yield start, stop
-            start = stop

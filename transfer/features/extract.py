@@ -204,7 +204,7 @@ class FeatureExtractor:
                 if layer.segment is not None:
                     values = self.forward(layer, values, accelerator.device)
                 if layer.block in missing:
-                    missing[layer.block].write(batch, _to_numpy(values), unreadable)
+                    missing[layer.block].write(batch[0], _to_numpy(values), unreadable)
             yield batch
 
     def _input_of(

@@ -107,7 +107,7 @@ def test_a_stranger_s_data_set_that_is_larger_than_the_cache_is_refused(hub, mon
     hub.add("datasets", "someone/huge", {"train.parquet": plain(0, 1, 1, 0)})
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("TRANSFER_CACHE_GB", "0.0000001")
-    with pytest.raises(CacheError, match=r"for more images of a data set.*smaller data set"):
+    with pytest.raises(CacheError, match=r"for more images of a dataset.*smaller dataset"):
         open_hub("someone/huge")
     assert open_data_sets().entries() == []
 

@@ -288,7 +288,7 @@ def test_they_are_described_for_people():
     }
     with snapshot.keeping(KEY | {"revision": "def"}):
         told = {data_set.described()["what"] for data_set in open_data_sets().entries()}
-    assert "images of a data set, not all of them yet" in told
+    assert "images of a dataset, not all of them yet" in told
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
