@@ -154,6 +154,15 @@ def test_view_0_is_the_plain_image_and_the_others_differ(images, complete):
         assert not torch.equal(third, plain) and not torch.equal(third, second)
 
 
+def test_views_are_drawn_by_the_seed_whatever_the_batches(images, complete):
+    expected, found = values(complete[1][0]["block1"]["train"]), []
+    for seed in (0, 1):
+        _, (cached, _) = run_all(images, replace(PIXELS_ALONE, seed=seed), rows=5)
+        found.append(values(cached["block1"]["train"]))
+    assert torch.equal(found[0], expected)
+    assert torch.equal(found[1][0], expected[0]) and not torch.equal(found[1][1], expected[1])
+
+
 def test_an_unreadable_image_is_named_and_left_out(images, complete):
     cached, problems = complete[1]
     assert [problem.where for problem in problems] == [DAMAGED]
