@@ -40,7 +40,7 @@ def page(browser, page_address):
     choose_run(page, "stripes")
     page.locator("#try-photos").wait_for()  # for it is a run on photos
     tab(page, "Publish")
-    page.get_by_text("No photo and no file name of a photo is sent").wait_for()
+    page.get_by_text("No photos and no file names of photos are sent").wait_for()
     yield page
     page.close()
 

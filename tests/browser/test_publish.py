@@ -20,7 +20,7 @@ def publish_tab(browser, address: str, width: int = DESKTOP):
     tab(page, "Publish")
     page.get_by_label("Run", exact=True).locator("visible=true").click()
     page.get_by_role("option", name=re.compile("stripes")).click()
-    page.get_by_text("No photo and no file name of a photo is sent").wait_for()
+    page.get_by_text("No photos and no file names of photos are sent").wait_for()
     return page, strangers, posted
 
 
@@ -96,10 +96,10 @@ def test_the_tab_fits_a_phone_and_tells_what_the_other_way_sends(browser, page_a
     page, _, _ = publish_tab(browser, page_address, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
     assert page.get_by_label("Repository").input_value() == "vgg11-stripes"
-    page.get_by_role("radio", name="The whole network").check()
-    page.get_by_text("how timm and transformers build it").wait_for()
+    page.get_by_role("radio", name="Full network").check()
+    page.get_by_text("how timm and transformers build the network").wait_for()
     status = page.get_by_role("status").filter(has_text="Nothing is being published")
     assert status.get_attribute("aria-live") == "polite"
-    for label in ("Run", "Repository", "Private", "Licence", "Token"):
+    for label in ("Run", "Repository", "Private", "License", "Token"):
         assert page.get_by_label(label).locator("visible=true").count() >= 1, label
     page.close()

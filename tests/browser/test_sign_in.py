@@ -15,10 +15,10 @@ SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", f"Sign out ({ME})"
 BARE = "vgg16-digits"
 ID = f"{ME}/{BARE}"
 NOT_SIGNED_IN = "Not signed in. Sign in to publish under your own name."
-REFUSED = "You are not signed in, or your sign-in has ended. Sign in, then press Publish again."
+REFUSED = "You are not signed in, or your sign-in has expired. Sign in, then press Publish again."
 # gradio's own, of a Space that is not looked at inside the Hub's page
 BADGE = ("https://fonts.googleapis.com/", "https://huggingface.co/api/spaces/")
-OF_THE_RUN = "Its images are open to everyone"
+OF_THE_RUN = "The images are public"
 HAS_NAME = """name => [...document.querySelectorAll("textarea, input")].some(
     each => each.value === name)"""
 

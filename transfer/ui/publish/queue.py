@@ -1,4 +1,4 @@
-"""Publishes that go on in threads of their own, one at a time a visitor, whoever looks on."""
+"""Uploads in threads, one at a time; they continue when the page is closed."""
 
 import atexit
 import threading
@@ -10,102 +10,88 @@ from transfer.errors import JobError, PublishError, TransferError
 from transfer.jobs.job import hashed
 from transfer.publishing import Checked, Event
 
-AT_ONCE = 1  # each changes for the whole process what huggingface_hub prints
-SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_KEPT = 3_600
-SECONDS_TO_CLEAR_AWAY = 10.0
+SECONDS_BETWEEN_CHECKS = 0.2
+SECONDS_SHOWN = 3_600  # how long the outcome of an upload can be seen
+SECONDS_TO_CLEAN_UP = 10.0
 STOPPED = "stopped; nothing was published"
-Steps = Callable[[Callable[[], bool]], Iterator[Event]]
+Steps = Callable[[Callable[[], bool]], Iterator[Event]]  # should_stop → events
 
 
 @dataclass
 class PublishTask:
-    """One publish as it stands: its newest `event`, and what was `checked` before it was sent.
-
-    `error` is why it ended without being published, a sentence. No token is ever in it.
-    """
+    """The newest event of an upload. `error` is why it failed, one sentence without any token."""
 
     event: Event | None = None
     checked: Checked | None = None
     error: str = ""
-    in_line: bool = True
+    waiting: bool = True  # for other visitors' uploads
     live: bool = True
     stopping: bool = False
-    version: int = 0
-    ended: float = 0.0
-
-    def change(self, **values) -> None:
-        for name, value in values.items():
-            setattr(self, name, value)
-        self.version += 1
+    ended: float = 0.0  # seconds since 1970
+    thread: threading.Thread | None = None
 
 
 class PublishQueue:
-    """The newest publish of each visitor, in memory alone: an app that ends forgets them."""
+    """The newest upload of each visitor, in memory only."""
 
     def __init__(self):
-        self._newest: dict[str, PublishTask] = {}
-        self._threads: dict[str, threading.Thread] = {}
+        self._newest: dict[str, PublishTask] = {}  # hashed owner → task
         self._lock = threading.Lock()
-        self._room = threading.Semaphore(AT_ONCE)
+        self._slot = threading.Lock()  # huggingface_hub's verbosity is set for the whole process
         atexit.register(self.close)
 
     def start(self, owner: str, steps: Steps) -> PublishTask:
-        """`steps` makes the events, and is given what says whether to stop. Raises JobError."""
-        parcel, key = PublishTask(), hashed(owner)
+        """Raises JobError if this owner's last upload is not finished."""
+        task, key = PublishTask(), hashed(owner)
         with self._lock:
             self._forget_old()
             if key in self._newest and self._newest[key].live:
-                raise JobError("a publish of yours is going on; wait for its end, or cancel it")
-            self._newest[key] = parcel
-            # a daemon, so that what hangs does not keep the app from ending
-            thread = threading.Thread(target=self._send, args=(parcel, steps), daemon=True)
-            self._threads[key] = thread
-        thread.start()
-        return parcel
+                raise JobError("you are already publishing; wait until it ends, or cancel it")
+            self._newest[key] = task
+            # a daemon: an upload that hangs must not keep the app from ending
+            task.thread = threading.Thread(target=self._run, args=(task, steps), daemon=True)
+        task.thread.start()
+        return task
 
     def newest_of(self, owner: str) -> PublishTask | None:
         return self._newest.get(hashed(owner))
 
     def cancel(self, owner: str) -> PublishTask | None:
-        """Asks it to end before its next step; once the Hub has the commit there is none."""
-        parcel = self.newest_of(owner)
-        if parcel is not None and parcel.live:
-            parcel.change(stopping=True)
-        return parcel
+        """It ends before its next step, unless the Hub has the commit already."""
+        task = self.newest_of(owner)
+        if task is not None and task.live:
+            task.stopping = True
+        return task
 
     def close(self) -> None:
-        """Cancel all, and wait a moment for what they take back."""
-        for parcel in list(self._newest.values()):
-            parcel.stopping = True
-        end = time.monotonic() + SECONDS_TO_CLEAR_AWAY
-        for thread in list(self._threads.values()):
-            thread.join(max(0.0, end - time.monotonic()))
+        """Cancel all uploads, and give them a moment to remove what they created."""
+        tasks = list(self._newest.values())
+        for task in tasks:
+            task.stopping = True
+        end = time.monotonic() + SECONDS_TO_CLEAN_UP
+        for task in tasks:
+            task.thread.join(max(0.0, end - time.monotonic()))
 
-    def _send(self, parcel: PublishTask, steps: Steps) -> None:
+    def _run(self, task: PublishTask, steps: Steps) -> None:
         try:
-            self._wait_for_room(parcel)
+            while not self._slot.acquire(timeout=SECONDS_BETWEEN_CHECKS):
+                if task.stopping:
+                    raise PublishError(STOPPED)
             try:
-                parcel.change(in_line=False)
-                for event in steps(lambda: parcel.stopping):
-                    checked = event if isinstance(event, Checked) else parcel.checked
-                    parcel.change(event=event, checked=checked)
+                task.waiting = False
+                for event in steps(lambda: task.stopping):
+                    task.checked = event if isinstance(event, Checked) else task.checked
+                    task.event = event
             finally:
-                self._room.release()
+                self._slot.release()
         except TransferError as error:
-            parcel.error = str(error)
+            task.error = str(error)
         except Exception as error:
-            parcel.error = f"publishing failed ({type(error).__name__}); press Publish again"
-        parcel.change(live=False, ended=time.time())
-
-    def _wait_for_room(self, parcel: PublishTask) -> None:
-        while not self._room.acquire(timeout=SECONDS_BETWEEN_LOOKS):
-            if parcel.stopping:
-                raise PublishError(STOPPED)
+            task.error = f"publishing failed ({type(error).__name__}); press Publish again"
+        task.ended, task.live = time.time(), False
 
     def _forget_old(self) -> None:
-        """How a publish ended is told for a while only."""
-        oldest = time.time() - SECONDS_KEPT
-        old = [key for key, one in self._newest.items() if not one.live and one.ended < oldest]
+        oldest = time.time() - SECONDS_SHOWN
+        old = [key for key, task in self._newest.items() if not task.live and task.ended < oldest]
         for key in old:
-            del self._newest[key], self._threads[key]
+            del self._newest[key]

@@ -1,4 +1,4 @@
-"""What there is to publish of a run: how large it is, whose images it shows, on which terms."""
+"""What can be published of a run: files with their sizes, the proposed name and the license."""
 
 import re
 import time
@@ -10,79 +10,83 @@ from transfer.errors import TransferError
 from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
 from transfer.publishing.redact import bare
-from transfer.runs.run import RECORD, TENSORS
+from transfer.runs.run import RECORD, TENSORS, Run
 from transfer.ui.shared.loaded_runs import cached_run
 
-CARD_BYTES = 120_000  # README.md and its pictures, about
-SECONDS_BETWEEN_LOOKS_AT_THE_HUB = 60
+CARD, CARD_BYTES = "README.md", 120_000  # with its pictures, roughly
+SECONDS_LICENSE_IS_CACHED = 60
 LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSummary:
-    """`bytes` of each way to publish a run, about; `refused` says of the other ways why not.
+    """`files` are those of `head` and of `full`: name → (least, most) estimated bytes.
 
-    `most` is what a head takes where half precision would move a score, which is known once it is
-    written. `source` is the name of the images that others are told, `hub_set` their id on the Hub.
+    `refused` says why one of the two is impossible. `source` is the name of the images that will be
+    public, `dataset` their id on the Hub if they are from there.
     """
 
-    name: str
-    bytes: dict[str, int]
-    most: dict[str, int]
+    path: Path
+    name: str  # proposed for the repository
+    files: dict[str, dict[str, tuple[int, int]]]
     refused: dict[str, str]
-    files: dict[str, dict[str, int]]
     source: str
-    hub_set: str | None
+    dataset: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LicenseInfo:
-    """Whether anybody may see the images, and the licence that follows from the parts, "" where
-    none does."""
+    """Whether everyone may see the images, and the license that follows from body and images."""
 
     public: bool
-    licence: str
+    license: str  # "" if none follows
 
 
-def offer(path: Path, name: str) -> PublishSummary:
-    """Of the run in `path` that people call `name`. Raises TransferError."""
+def summarize(path: Path, name: str) -> PublishSummary:
+    """Of the run in `path`, which its owner calls `name`. Raises TransferError."""
     run = cached_run(path)
     files, refused = {}, {}
     for what in WHATS:
         try:
-            files[what] = bundle_files(run, what)
+            files[what] = _size_ranges(run, what)
         except TransferError as error:
             refused[what] = str(error)
-    sizes = {what: sum(found.values()) + CARD_BYTES for what, found in files.items()}
-    more = {"head": files.get("head", {}).get(TENSORS, 0), "full": 0}
     return PublishSummary(
+        path=path,
         name=proposed_name(run.settings.architecture, name),
-        bytes=sizes,
-        most={what: size + more[what] for what, size in sizes.items()},
-        refused=refused,
         files=files,
+        refused=refused,
         source=bare(str(run.record.get("source", ""))),
-        hub_set=hub_dataset(run),
+        dataset=hub_dataset(run),
     )
 
 
-def known_of(path: Path) -> LicenseInfo:
-    """Asks the Hub within seconds where the images are from there; the answer is kept a while."""
-    lately = int(time.monotonic() // SECONDS_BETWEEN_LOOKS_AT_THE_HUB)
-    return _known(path, (path / RECORD).stat().st_mtime_ns, lately)
+def _size_ranges(run: Run, what: str) -> dict[str, tuple[int, int]]:
+    """A head is stored in full precision if half precision would change a score."""
+    sizes = {name: (size, size) for name, size in bundle_files(run, what).items()}
+    if what == "head":
+        least, _ = sizes[TENSORS]
+        sizes[TENSORS] = least, 2 * least
+    return sizes | {CARD: (CARD_BYTES, CARD_BYTES)}
+
+
+def license_info(path: Path) -> LicenseInfo:
+    """Asks the Hub if the images are from there, which takes seconds; cached for a minute."""
+    minute = int(time.monotonic() // SECONDS_LICENSE_IS_CACHED)
+    return _license_info(path, (path / RECORD).stat().st_mtime_ns, minute)
 
 
 @lru_cache(maxsize=64)
-def _known(path: Path, changed: int, lately: int) -> LicenseInfo:
+def _license_info(path: Path, changed: int, minute: int) -> LicenseInfo:
     run = cached_run(path)
     terms = choose_license(run, None).metadata
-    licence = terms.get("license_name") or terms.get("license", "")
-    return LicenseInfo(public=is_public(run), licence=licence)
+    license = terms.get("license_name") or terms.get("license", "")
+    return LicenseInfo(public=is_public(run), license=license)
 
 
 def proposed_name(architecture: str, name: str) -> str:
-    """`your own photos` → `vgg16-your-own-photos`, a name that the Hub takes."""
+    """`your own photos` → `vgg16-your-own-photos`, a valid name on the Hub."""
     words = re.sub(r"[^a-z0-9._-]+", "-", name.rpartition("/")[2].lower())
     words = re.sub(r"([-.])[-.]+", r"\1", words).strip("-._")[:LONGEST_NAME].rstrip("-._")
-    whole = words if words.startswith("vgg") else f"{architecture}-{words or 'run'}"
-    return whole.removesuffix(".git")
+    full = words if words.startswith("vgg") else f"{architecture}-{words or 'run'}"
+    return full.removesuffix(".git")

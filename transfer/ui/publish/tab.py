@@ -3,62 +3,96 @@
 import gradio as gr
 
 from transfer.publishing.bundle import WHATS
-from transfer.ui.publish import text as words
-from transfer.ui.publish.handlers import LABELS, PublishHandlers, licence_choice
+from transfer.ui.publish import text
+from transfer.ui.publish.form import PublishForm
+from transfer.ui.publish.handlers import PublishHandlers, license_choices
 from transfer.ui.shared.components import LATEST
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
 
 WATCHES = QUIET | {"concurrency_limit": None}
-# one at a time: each builds a network in memory
-MAKES = {"concurrency_limit": 1, "concurrency_id": "bundle"}
-WHAT = (
-    "What changed is small: whoever loads it with this project gets the rest of VGG16 by itself. "
-    "The whole opens in timm and transformers without this project."
-)
+ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "bundle"}  # it loads a network
 
 
-def publish_tab(publishing: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab) -> None:
-    """Nothing is asked of the Hub before `tab` is looked at."""
-    name = gr.State("")
+def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab) -> None:
+    """Nothing is asked of the Hub before `tab` is opened."""
+    account = gr.State("")
     gr.Markdown(
-        "Put a finished run on the [Hugging Face Hub](https://huggingface.co), with a model card "
-        "that says what it is, how good it is and how to use it."
+        "Publish a finished run on the [Hugging Face Hub](https://huggingface.co), with a model "
+        "card that describes it, its accuracy and how to use it."
     )
     with gr.Row():
         with gr.Column(min_width=300):
-            run, what, licence = _of_what()
+            run, what, license = _run_fields()
         with gr.Column(min_width=300):
-            repository, private = _where()
-            whose = gr.HTML(words.signed_in(None, "&nbsp;"), elem_classes="whose")
-            way_in = sign_in_button() if publishing.shared else _field_for_a_token()
-    bundle = gr.HTML(words.NO_RUN, elem_classes="offered")
+            repository, private = _repository_fields()
+            whose = gr.HTML(text.about("&nbsp;"), elem_classes="whose")
+            sign_in = sign_in_button() if handlers.shared else _token_field()
+    summary = gr.HTML(text.NO_RUN, elem_classes="offered")
     with gr.Row():
         publish = gr.Button("Publish", variant="primary", min_width=160)
         cancel = gr.Button("Cancel", interactive=False, min_width=120)
         zip_it = gr.Button("Download as zip", min_width=160)
-    watched = [gr.HTML(words.status(None)), publish, cancel]
-    wanted = [visitor, run, what, repository, private, licence]
-    chosen = _tell(publishing, tab, [visitor, run, name], [what, repository, licence, bundle])
-    if publishing.shared:
-        asked = tab.select(publishing.whose_on_a_space, None, [whose, name, way_in], **QUIET)
-        started = publish.click(publishing.start_signed_in, wanted, watched, **QUIET)
-        # a sign-in may have ended while it was looked at
-        started.failure(publishing.whose_on_a_space, None, [whose, name, way_in], **QUIET)
+    watched = [gr.HTML(text.status(None)), publish, cancel]
+    fields = {
+        "visitor": visitor,
+        "run_id": run,
+        "what": what,
+        "repository": repository,
+        "private": private,
+        "license": license,
+    }
+    started = _on_publish(handlers, publish, fields, sign_in, watched)
+    if handlers.shared:
+        signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, whose, sign_in]}
+        known = tab.select(**signed_in, **QUIET)
+        started.failure(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
     else:
-        asked = tab.select(publishing.whose, None, [whose, name], **QUIET)
-        started = publish.click(publishing.start, [*wanted, way_in], [*watched, way_in], **QUIET)
-    for event in (asked, chosen):  # whichever is answered last knows both names
-        event.then(publishing.placed, [name, repository], repository, **QUIET)
+        known = tab.select(handlers.account, None, [account, whose], **QUIET)
+    tab.select(handlers.listed, [visitor, run], run, **QUIET)
+    proposed = [what, repository, license]
+    selected = run.change(handlers.select, [visitor, run, account], proposed, **LATEST, **QUIET)
+    for event in (selected.then, what.input):
+        event(handlers.describe, [visitor, run, what], [license, summary], **LATEST, **QUIET)
+    for event in (known, selected):  # the one that is answered last knows both names
+        event.then(handlers.with_owner, [account, repository], repository, **QUIET)
     for event in (started.success, tab.select):
-        event(publishing.watch, visitor, watched, **WATCHES)
-    cancel.click(publishing.cancel, visitor, watched, **QUIET)
-    download_on_click(zip_it, publishing.zipped, wanted, "fetched-bundle", **MAKES)
+        event(handlers.watch, visitor, watched, **WATCHES)
+    cancel.click(handlers.cancel, visitor, watched, **QUIET)
+    download_on_click(
+        zip_it,
+        lambda values: handlers.zipped(_form(fields, values)),
+        set(fields.values()),
+        "fetched-bundle",
+        **ONE_AT_A_TIME,
+    )
 
 
-def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
-    # what is none of the choices gets a sentence; gradio's own refusal would print what was posted
+def _on_publish(
+    handlers: PublishHandlers, button: gr.Button, fields: dict, sign_in, watched: list
+) -> gr.events.Dependency:
+    """`sign_in` is the button for it on a shared server, else the field for a token."""
+    inputs = set(fields.values())
+
+    def start(values: dict):
+        return *handlers.start(_form(fields, values, values[sign_in])), ""
+
+    def start_signed_in(values: dict, token: gr.OAuthToken | None):
+        return handlers.start(_form(fields, values, handlers.check_sign_in(token)))
+
+    if handlers.shared:
+        return button.click(start_signed_in, inputs, watched, **QUIET)
+    return button.click(start, inputs | {sign_in}, [*watched, sign_in], **QUIET)
+
+
+def _form(fields: dict, values: dict, token: str | None = None) -> PublishForm:
+    """From the values that gradio gives by component."""
+    return PublishForm(**{name: values[field] for name, field in fields.items()}, token=token)
+
+
+def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
+    # custom values are refused by the handlers: gradio's own message would repeat what was posted
     run = gr.Dropdown(
         [],
         value=None,
@@ -67,50 +101,41 @@ def _of_what() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
         allow_custom_value=True,
     )
     what = gr.Radio(
-        [(LABELS[what], what) for what in WHATS],
+        [(text.WHAT_TITLES[what], what) for what in WHATS],
         value="head",
         label="What",
-        info=WHAT,
-        elem_classes="stacked",  # with their sizes they would not stand side by side any more
+        info="The changed weights are small; this project adds the rest of VGG16 when it loads "
+        "them. The full network opens in timm and transformers without this project.",
+        elem_classes="stacked",  # with their sizes the choices are too wide for one row
     )
-    licence = gr.Dropdown(
-        **licence_choice(),
-        label="Licence",
-        info="What others may do with it. Where its body and its images name none, choose one, or "
-        "type one that the Hub knows.",
+    license = gr.Dropdown(
+        **license_choices(),
+        value="",
+        label="License",
+        info="What others may do with the model. If none follows from the body and the images, "
+        "choose one, or type one that the Hub knows.",
         allow_custom_value=True,
     )
-    return run, what, licence
+    return run, what, license
 
 
-def _where() -> tuple[gr.Textbox, gr.Checkbox]:
+def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox]:
     repository = gr.Textbox(
         label="Repository",
-        info="user/name or organisation/name; a name alone goes to your own account.",
+        info="user/name or organization/name; a name alone goes to your own account.",
         max_lines=1,
         html_attributes=gr.InputHTMLAttributes(autocapitalize="off", spellcheck=False),
     )
     private = gr.Checkbox(
-        True, label="Private", info="Only you, or your organisation, can see a new repository."
+        True, label="Private", info="Only you, or your organization, can see a new repository."
     )
     return repository, private
 
 
-def _field_for_a_token() -> gr.Textbox:
+def _token_field() -> gr.Textbox:
     return gr.Textbox(
         type="password",
         label="Token",
-        info="Used for one publish and kept nowhere. Empty: the sign-in of this machine.",
+        info="Used for this upload only and never stored. Empty: this machine's sign-in.",
         html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
     )
-
-
-def _tell(
-    publishing: PublishHandlers, tab: gr.Tab, known: list, shown: list
-) -> gr.events.Dependency:
-    """What there is to publish of the run that is chosen; returned is that one was."""
-    visitor, run, _ = known
-    what, *_, bundle = shown
-    tab.select(publishing.listed, [visitor, run], run, **QUIET)
-    what.input(publishing.told, [visitor, run, what], bundle, **LATEST, **QUIET)
-    return run.change(publishing.chosen, known, shown, **LATEST, **QUIET)
