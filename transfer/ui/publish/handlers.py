@@ -15,7 +15,7 @@ from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text
 from transfer.ui.publish.form import PublishForm, as_request, check_what, publish_guarded
 from transfer.ui.publish.queue import PublishQueue, PublishTask
-from transfer.ui.publish.summary import PublishSummary, license_info, summarize
+from transfer.ui.publish.summary import PublishSummary, summarize, with_license
 from transfer.ui.shared.components import no_updates
 from transfer.ui.shared.downloads import Downloads, zipped
 from transfer.ui.shared.session import as_message, require_visitor
@@ -62,7 +62,7 @@ class PublishHandlers:
             value=next(iter(found.files), "head"),
         )
         name = f"{account}/{found.name}" if account else found.name
-        return ways, name, gr.Dropdown(value="")
+        return ways, name, gr.Dropdown(value="", allow_custom_value=True)
 
     def describe(self, visitor: str, run_id: str | None, what: str) -> Iterator[tuple]:
         """(the licenses to choose from, what will be published); again once the Hub answered."""
@@ -73,10 +73,9 @@ class PublishHandlers:
             found = self._summary(visitor, run_id)
             check_what(what)
             if found.dataset:
-                yield gr.Dropdown(), text.summary(found, what, None)
-            license = license_info(found.path)
-            choices = license_choices(license.license)
-            yield gr.Dropdown(**choices), text.summary(found, what, license)
+                yield gr.Dropdown(), text.summary(found, what)
+            found = with_license(found)
+            yield gr.Dropdown(**license_choices(found.license)), text.summary(found, what)
         except TransferError as error:
             yield gr.Dropdown(), text.refusal(str(error))
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class PublishSummary:
     """`files` are those of `head` and of `full`: name → (least, most) estimated bytes.
 
     `refused` says why one of the two is impossible. `source` is the name of the images that will be
-    public, `dataset` their id on the Hub if they are from there.
+    public, `dataset` their id on the Hub if they are from there. `license` is the one that follows
+    from body and images, "" if none does.
     """
 
     path: Path
@@ -32,14 +33,8 @@ class PublishSummary:
     refused: dict[str, str]
     source: str
     dataset: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LicenseInfo:
-    """Whether everyone may see the images, and the license that follows from body and images."""
-
-    public: bool
-    license: str  # "" if none follows
+    public: bool | None = None  # whether everyone may see the images, None if not asked yet
+    license: str = ""
 
 
 def summarize(path: Path, name: str) -> PublishSummary:
@@ -70,18 +65,19 @@ def _size_ranges(run: Run, what: str) -> dict[str, tuple[int, int]]:
     return sizes | {CARD: (CARD_BYTES, CARD_BYTES)}
 
 
-def license_info(path: Path) -> LicenseInfo:
+def with_license(found: PublishSummary) -> PublishSummary:
     """Asks the Hub if the images are from there, which takes seconds; cached for a minute."""
     minute = int(time.monotonic() // SECONDS_LICENSE_IS_CACHED)
-    return _license_info(path, (path / RECORD).stat().st_mtime_ns, minute)
+    changed = (found.path / RECORD).stat().st_mtime_ns
+    public, license = _public_and_license(found.path, changed, minute)
+    return replace(found, public=public, license=license)
 
 
 @lru_cache(maxsize=64)
-def _license_info(path: Path, changed: int, minute: int) -> LicenseInfo:
+def _public_and_license(path: Path, changed: int, minute: int) -> tuple[bool, str]:
     run = cached_run(path)
     terms = choose_license(run, None).metadata
-    license = terms.get("license_name") or terms.get("license", "")
-    return LicenseInfo(public=is_public(run), license=license)
+    return is_public(run), terms.get("license_name") or terms.get("license", "")
 
 
 def proposed_name(architecture: str, name: str) -> str:

@@ -6,14 +6,13 @@ from html import escape
 from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.ui.publish.queue import STOPPED, PublishTask
-from transfer.ui.publish.summary import CARD, LicenseInfo, PublishSummary
+from transfer.ui.publish.summary import CARD, PublishSummary
 
 WHAT_TITLES = {"head": "Changed weights only", "full": "Full network"}
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
     "<p>Train one first. The files that will be published are then listed here.</p></div>"
 )
-ASKING = "<p>Asking the Hub whether its images are public …</p>"
 IDLE = "<b>Nothing is being published.</b>"
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
 MEANINGS = {
@@ -51,27 +50,31 @@ FOR_PAGE = {
 }
 
 
-def summary(found: PublishSummary, what: str, license: LicenseInfo | None) -> str:
-    """What will be published. `license` is None while the Hub is being asked."""
+def summary(found: PublishSummary, what: str) -> str:
+    """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{refusal(found.refused[what])}</div>'
-    public = license is not None and license.public
-    pictures = "curves, confusion matrix and mistakes" if public else "curves and confusion matrix"
+    pictures = "curves and confusion matrix"
+    if found.public:
+        pictures = "curves, confusion matrix and mistakes"
     meanings = MEANINGS[what] | {CARD: f"the model card, with pictures: {pictures}"}
     rows = "".join(
         f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
         for name, sizes in found.files[what].items()
     )
-    notes = ASKING if license is None else f"<p>{_privacy(found, license)}</p>{_terms(license)}"
+    license = f"License: {escape(found.license)}, from those of the body and the images."
     return (
-        f'<div class="bundle"><b>What will be published: about '
-        f"{total_size(found, what)}</b>"
-        f'<ul class="files">{rows}</ul>{notes}</div>'
+        f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
+        f'<ul class="files">{rows}</ul><p>{_photos(found)}</p>'
+        f"{f'<p>{license}</p>' if found.license else ''}</div>"
     )
 
 
-def _privacy(found: PublishSummary, license: LicenseInfo) -> str:
-    if license.public:
+def _photos(found: PublishSummary) -> str:
+    """Whether photos will be public."""
+    if found.dataset and found.public is None:
+        return "Asking the Hub whether the images are public …"
+    if found.public:
         return (
             "The images are public, so mistakes.png shows some of the misclassified ones and "
             "report.json lists their names. No path of this machine is sent."
@@ -86,13 +89,6 @@ def _privacy(found: PublishSummary, license: LicenseInfo) -> str:
         "No photos and no file names of photos are sent. The names of your classes and the name of "
         f"the images, “{escape(found.source)}”, are sent."
     )
-
-
-def _terms(license: LicenseInfo) -> str:
-    if not license.license:
-        return ""
-    name = escape(license.license)
-    return f"<p>License: {name}, from the licenses of the body and the images.</p>"
 
 
 def total_size(found: PublishSummary, what: str) -> str:
