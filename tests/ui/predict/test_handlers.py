@@ -153,9 +153,9 @@ def test_a_run_is_described_with_its_classes(handlers, monkeypatch):
 
 
 def test_a_model_on_the_hub_is_described(handlers, runs_folder, hub):
-    hub.add("models", "ann/told", files_of(runs_folder / "tiny"))
-    loading, (about, labels) = handlers.describe(ME, "ann/told")
-    assert "Loading ann/told" in loading[0]
+    hub.add("models", "ann/stripes", files_of(runs_folder / "tiny"))
+    loading, (about, labels) = handlers.describe(ME, "ann/stripes")
+    assert "Loading ann/stripes" in loading[0]
     assert "on the Hub with 3 classes" in about and len(labels.choices) == 4
     assert 'class="about warning"' in last(handlers.describe(ME, "ann/not-there"))[0]
 

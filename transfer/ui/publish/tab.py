@@ -27,7 +27,7 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
             run, what, license = _run_fields()
         with gr.Column(min_width=300):
             repository, private = _repository_fields()
-            whose = gr.HTML(text.about("&nbsp;"), elem_classes="whose")
+            signed_in_as = gr.HTML(text.about("&nbsp;"), elem_classes="account")
             sign_in = sign_in_button() if handlers.shared else _token_field()
     summary = gr.HTML(text.NO_RUN, elem_classes="offered")
     with gr.Row():
@@ -45,11 +45,11 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
     }
     started = _on_publish(handlers, publish, fields, sign_in, watched)
     if handlers.shared:
-        signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, whose, sign_in]}
+        signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, signed_in_as, sign_in]}
         known = tab.select(**signed_in, **QUIET)
         started.failure(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
     else:
-        known = tab.select(handlers.account, None, [account, whose], **QUIET)
+        known = tab.select(handlers.account, None, [account, signed_in_as], **QUIET)
     tab.select(handlers.listed, [visitor, run], run, **QUIET)
     proposed = [what, repository, license]
     selected = run.change(handlers.select, [visitor, run, account], proposed, **LATEST, **QUIET)
