@@ -17,7 +17,14 @@ from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
-from transfer.training.phase_state import BestWeights, PhaseState, Tensors, below, checkpoint_errors
+from transfer.training.phase_state import (
+    FIRST,
+    BestWeights,
+    PhaseState,
+    Tensors,
+    below,
+    checkpoint_errors,
+)
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
@@ -130,7 +137,7 @@ class PhaseTrainer:
             yield self._epoch_done(None, validated, self.started)
             return
         with checkpoint_errors():  # drift is measured from the phase's start
-            phase.module.load_state_dict(below("first", self.checkpoint[1]))
+            phase.module.load_state_dict(below(FIRST, self.checkpoint[1]))
         self.drift = phase.drift_from_now()
         state.restore(*self.checkpoint)
         self.started -= state.seconds

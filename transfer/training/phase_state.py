@@ -12,8 +12,9 @@ from transfer.errors import RunError
 from transfer.training.step import copied
 
 SHARES_BETWEEN = (0.25, 0.5, 0.75)
-STATES = ("first", "state", "lowest_state")
 COUNTS = ("epoch", "step", "accuracy", "seconds")
+FIRST = "best/first"  # where `pack` puts the weights at the phase's start
+WEIGHTS = ("now", FIRST, "best/state", "best/lowest_state")
 
 Tensors = dict[str, torch.Tensor]
 
@@ -84,18 +85,18 @@ class PhaseState:
 
     def pack(self) -> tuple[dict, Tensors]:
         """(JSON, tensors) from which `restore` continues bit-exactly; copies no tensor."""
-        best = vars(self.best)
-        record = {name: getattr(self, name) for name in COUNTS}
-        record["best"] = {name: value for name, value in best.items() if name not in STATES}
-        record["scaler"] = self.scaler.state_dict() if self.scaler else {}
-        tensors = {"random/order": self.order.get_state(), "random/cpu": torch.get_rng_state()}
+        random = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
-            tensors["random/cuda"] = torch.cuda.get_rng_state()
-        states = {"now": self.module.state_dict()} | {name: best[name] for name in STATES}
-        for state, weights in states.items():
-            tensors |= {f"{state}/{name}": tensor for name, tensor in weights.items()}
-        record["optimizer"] = packed(self.optimizer.state_dict(), "optimizer", tensors)
-        return record, tensors
+            random["cuda"] = torch.cuda.get_rng_state()
+        values = {name: getattr(self, name) for name in COUNTS} | {
+            "now": self.module.state_dict(),
+            "best": vars(self.best),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else {},
+            "random": random,
+        }
+        tensors: Tensors = {}
+        return {name: packed(value, name, tensors) for name, value in values.items()}, tensors
 
     def restore(self, record: dict, tensors: Tensors) -> None:
         """Continue where `pack` was called.
@@ -103,27 +104,23 @@ class PhaseState:
         Empties `tensors`, so that they are not in memory twice. Raises RunError.
         """
         with checkpoint_errors():
-            self._restore(record, tensors)
+            device = next(self.module.parameters()).device
+            self._restore({name: unpacked(v, tensors, device) for name, v in record.items()})
         tensors.clear()
 
-    def _restore(self, record: dict, tensors: Tensors) -> None:
-        device = next(self.module.parameters()).device
-        states = {
-            name: {key: tensor.to(device) for key, tensor in below(name, tensors).items()}
-            for name in STATES
-        }
-        best = record["best"] | {"score": tuple(record["best"]["score"])}
-        self.best = BestWeights(**best | states)
+    def _restore(self, values: dict) -> None:
         for name in COUNTS:
-            setattr(self, name, record[name])
-        self.module.load_state_dict(below("now", tensors))
-        self._restore_optimizer(unpacked(record["optimizer"], tensors, device))
-        if self.scaler and record["scaler"]:
-            self.scaler.load_state_dict(record["scaler"])
-        self.order.set_state(tensors["random/order"])
-        torch.set_rng_state(tensors["random/cpu"])
-        if torch.cuda.is_available() and "random/cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random/cuda"])
+            setattr(self, name, values[name])
+        self.best = BestWeights(**values["best"])
+        self.module.load_state_dict(values["now"])
+        self._restore_optimizer(values["optimizer"])
+        if self.scaler and values["scaler"]:
+            self.scaler.load_state_dict(values["scaler"])
+        random = values["random"]
+        self.order.set_state(random["order"])
+        torch.set_rng_state(random["cpu"])
+        if torch.cuda.is_available() and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"])
 
     def _restore_optimizer(self, saved: dict) -> None:
         """`load_state_dict` alone would cast each state to its parameter's dtype."""

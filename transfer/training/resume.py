@@ -16,7 +16,7 @@ from transfer.runs.phase_heads import PhaseHead
 from transfer.runs.run import CHECKPOINT
 from transfer.settings import PRECISIONS, UNFREEZE, TrainingSettings
 from transfer.training.history import TrainingHistory
-from transfer.training.phase_state import STATES, Tensors, below
+from transfer.training.phase_state import WEIGHTS, Tensors, below
 
 PHASES = ("warm-up", "fine-tune")
 
@@ -85,7 +85,7 @@ def _check(earlier: ResumeState) -> None:
     known = known and earlier.precision in PRECISIONS and isinstance(earlier.fingerprints, dict)
     if not known or earlier.curve[-1].epoch != record["epoch"]:
         raise ValueError("no place in a phase")
-    weights = [tensor for name in ("now", *STATES) for tensor in below(name, tensors).values()]
+    weights = [tensor for name in WEIGHTS for tensor in below(name, tensors).values()]
     if not all(tensor.isfinite().all() for tensor in weights):
         raise ValueError("weights that are not finite")
 
