@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 import torch
@@ -76,14 +75,10 @@ def recorded(*pieces) -> list:
     return history
 
 
-def untimed(seen) -> list:
+def untimed(seen) -> list[dict]:
     """Epochs and phases, without how long they took."""
-    return [
-        replace(e, seconds=0.0) if isinstance(e, events.PhaseDone) else
-        replace(e, seconds=0.0, seconds_left=0.0)
-        for e in seen
-        if isinstance(e, events.EpochDone | events.PhaseDone)
-    ]  # fmt: skip
+    kinds = events.EpochDone | events.PhaseDone
+    return [vars(e) | {"seconds": 0, "seconds_left": 0} for e in seen if isinstance(e, kinds)]
 
 
 def same_run(ours, theirs) -> bool:
