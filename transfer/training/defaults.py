@@ -1,8 +1,7 @@
 """The hyper-parameter rule: every setting left open, chosen from the dataset's size and pictures.
 
-The shape of the rule follows BiT-HyperRule (Kolesnikov et al. 2020): few images get more epochs,
-everything else hardly depends on the dataset. Constants were chosen on the bundled and the VGG
-authors' bodies; see the README's figures. Nothing here imports torch.
+Like BiT-HyperRule (Kolesnikov et al. 2020) it is a function of the number of images: few images get
+more epochs and views, everything else hardly depends on it. Nothing here imports torch.
 """
 
 from dataclasses import dataclass, replace
