@@ -18,17 +18,16 @@ from transfer.jobs import JobLimits, JobManager, Worker
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# at the end of each event gradio would sum up the last ten thousand for a page that nobody opens:
-# more work than most events themselves
+# at the end of each event gradio would summarise the last ten thousand events for its monitoring
+# page, which costs more than most events
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-# the page, its visitors' pictures and a training share the cores: whoever waits lets others work
+# the page and a training share the cores: OpenMP threads that wait must not spin
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# of the newest ones: gradio keeps a quarter of a megabyte of each, and by itself of ten thousand
-SESSIONS = 1_000
+SESSIONS = 1_000  # gradio stores 0.25 MB for each, by default for ten thousand sessions
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN")
-M_ARENA_MAX, HEAPS = -8, 2
+M_ARENA_MAX, HEAPS = -8, 2  # the option of glibc's mallopt, and its value
 
 
 def main() -> None:
@@ -37,16 +36,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
-    with suppress(KeyboardInterrupt):  # before gradio listens for it
+    with suppress(KeyboardInterrupt):  # until gradio handles it
         _run(options.runs, options.port)
 
 
 def _run(runs: Path, port: int | None) -> None:
-    """The page over a folder of runs, until the app is asked to end."""
+    """Serve the page for a folder of runs until the app is ended."""
     shared = on_space()
     if shared:
         _forget_tokens()
-    limits = JobLimits.shared() if shared else JobLimits.local()
+    limits = JobLimits.shared() if shared else JobLimits()
     try:
         jobs = JobManager(runs, limits=limits, worker=_worker())
     except TransferError as error:
@@ -58,7 +57,7 @@ def _run(runs: Path, port: int | None) -> None:
 
 
 def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
-    """Show the page until the app is asked to end."""
+    """Serve the page until the app is ended."""
     from transfer.ui.page import build_page
     from transfer.ui.shared.sign_in import sign_in_error_handlers
     from transfer.ui.theme import CSS, theme
@@ -81,42 +80,42 @@ def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
             prevent_thread_lock=True,
         )
     except OSError:
-        found = f"{port} taken" if port else "none from 7860 up"
-        sys.exit(f"error: expected a free port, found {found}; choose another with --port")
-    print(f"* Runs are kept in {jobs.runs.absolute()}", flush=True)
+        problem = f"port {port} is taken" if port else "no port from 7860 up is free"
+        sys.exit(f"error: {problem}; choose another with --port")
+    print(f"* Runs are saved in {jobs.runs.absolute()}", flush=True)
     threading.Thread(target=jobs.keep_warm, daemon=True).start()
     page.block_thread()
 
 
 def _forget_tokens() -> None:
-    """Strangers read nothing with the token of whoever runs the server: neither this process nor
-    the ones that it starts have any, wherever the Hub's clients look for one."""
+    """Visitors must not read anything with the token of the server's owner: remove it wherever the
+    Hub's clients look for one, in this process and in those that it starts."""
     for name in TOKENS:
         os.environ.pop(name, None)
     os.environ["HF_TOKEN_PATH"] = os.devnull
     from huggingface_hub import constants
 
-    constants.HF_TOKEN_PATH = os.devnull  # for it may have been imported before
+    constants.HF_TOKEN_PATH = os.devnull  # the module may have been imported before
 
 
 def _worker() -> Callable[[tuple[str, ...]], Worker]:
-    """What makes the processes that train."""
+    """Starts a process that trains."""
     if not on_zero_gpu():
         return Worker
-    from transfer.jobs.zero_gpu import zero_gpu_worker
+    from transfer.jobs.gpu_slices import zero_gpu_worker
 
-    return zero_gpu_worker
+    return zero_gpu_worker()
 
 
 def _share_heaps() -> None:
-    """Glibc would give the threads up to eight heaps a core, and keep in them what is free again:
-    hundreds of megabytes, once many visitors had asked. In two there is little of that."""
-    with suppress(AttributeError, OSError, TypeError):  # another system's
+    """Limit glibc to two heaps. By default its threads get up to eight heaps a core, which hold on
+    to hundreds of megabytes of free memory after many visitors."""
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
 def _log_to_stderr() -> None:
-    """What this package and its workers have to say; the libraries keep their own ways."""
+    """Show the log of this package and its workers."""
     log = logging.getLogger("transfer")
     log.addHandler(logging.StreamHandler())
     log.setLevel(logging.INFO)

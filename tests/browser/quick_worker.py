@@ -34,7 +34,6 @@ def epoch(number: int) -> None:
 
 
 def main() -> None:
-    say(ready=True)
     line = sys.stdin.readline()
     if not line.strip():
         return
@@ -58,7 +57,6 @@ def main() -> None:
     while not stopped.wait(SECONDS_AN_EPOCH):
         number += 1
         epoch(number)
-    say(stopped=True)
 
 
 def result(run: str) -> dict:

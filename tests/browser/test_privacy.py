@@ -12,6 +12,7 @@ from tests.browser.quick_app import command
 from tests.jobs.fake import ended
 from tests.tiny import TINY, draw_classes
 from transfer.jobs import JobLimits, JobManager
+from transfer.settings import TrainingSettings
 from transfer.training.recipe import train
 from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 
@@ -32,7 +33,7 @@ def shared_runs(tmp_path_factory):
     run = train(zoo, out=folder / "run", **TINY)
     runs = folder / "runs"
     jobs = JobManager(runs, limits=JobLimits.shared(), command=command(run.path))
-    assert ended(jobs.start("digits", {}, VICTIM, SECRETS[2])).state == "done"
+    assert ended(jobs.start("digits", TrainingSettings(), VICTIM, SECRETS[2])).state == "done"
     own = UploadHandlers(jobs).images(VICTIM)
     for name in SECRETS[:2]:
         own.add_class(name)

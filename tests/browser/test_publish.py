@@ -86,7 +86,7 @@ def test_a_zip_of_no_run_is_refused_and_the_button_is_back(browser, shared_addre
     page, _ = visit(context.new_page(), shared_address)
     tab(page, "Publish")
     button(page, "Download as zip").click()
-    page.get_by_text("expected a finished run of yours").wait_for()
+    page.get_by_text("you have no such finished run").wait_for()
     button(page, "Download as zip").wait_for()
     assert button(page, "Download as zip").is_enabled()
     context.close()

@@ -54,7 +54,7 @@ def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, 
     start(page)
     later_epoch(page, 0)
     start(early)
-    early.get_by_text("a training of yours is still going on").wait_for()
+    early.get_by_text("your last training is still running").wait_for()
     stop(page)
 
 

@@ -1,14 +1,10 @@
 import pytest
 
-from tests.jobs.fake import registry
+from tests.jobs.fake import manager
 
 
 @pytest.fixture
-def notes(tmp_path):
-    return tmp_path / "notes.txt"
-
-
-@pytest.fixture
-def running(tmp_path):
-    with registry(tmp_path) as found:
+def jobs(tmp_path):
+    """A job manager over an empty folder of runs, with fake workers."""
+    with manager(tmp_path / "runs") as found:
         yield found

@@ -3,88 +3,68 @@ from pathlib import Path
 
 import pytest
 
-from transfer.events import BatchDone, CacheFilled, CacheProgress, EpochDone, Estimated, PhaseDone
+from tests.jobs.fake import CACHED, SETTINGS, epoch, phase_done
+from transfer.events import BatchDone, CacheProgress, Estimated
 from transfer.jobs import Job
 from transfer.jobs.eta import seconds_left, typical_seconds
 
 ESTIMATED = Estimated(seconds={"cache": 30.0, "warm-up": 20.0, "fine-tune": 100.0}, cached="")
-FILLED = CacheFilled(images={}, skipped=[], computed=1, megabytes=1.0, seconds=30.0)
+OPENED = (ESTIMATED, CACHED)
+WARMED_UP = (*OPENED, phase_done("warm-up"))
+CACHING = CacheProgress(stage="x", done=25, total=100, seconds=10.0)
+BATCH = BatchDone(phase="warm-up", epoch=1, done=1, total=2, seconds_left=7.0)
 
 
-def job(state: str, *history, progress=None, passed: float = 10.0, source="digits", **more) -> Job:
+def job(state: str, *history, passed: float = 10.0, source="digits", **more) -> Job:
+    """A job that has run for `passed` seconds, the last five of them in this state."""
     now = time.time()
-    return Job(
-        id="1",
-        owner="",
-        source=source,
-        out=Path("x"),
-        options={},
-        state=state,
-        history=list(history),
-        progress=progress,
-        started=now - passed,
-        since=now - 5,
-        **more,
-    )
-
-
-def done(phase: str) -> PhaseDone:
-    return PhaseDone(phase=phase, epochs=1, best_epoch=1, accuracy=0.5, seconds=1.0, ended="")
+    times = {"started": now - passed, "since": now - 5}
+    known = {
+        "id": "1",
+        "owner": "",
+        "out": Path("x"),
+        "settings": SETTINGS,
+        "history": list(history),
+    }
+    return Job(source=source, state=state, **known, **times, **more)
 
 
 def left(job: Job, typical: float | None = None, most: float | None = None):
     return pytest.approx(seconds_left(job, typical, most), abs=0.5)
 
 
-def test_before_an_estimate_it_is_what_is_typical_here():
+def test_before_an_estimate_it_is_the_typical_time():
     assert left(job("loading"), typical=70.0) == 60.0
     assert seconds_left(job("loading"), None, None) is None
     assert seconds_left(job("loading", passed=100.0), 70.0, None) is None
 
 
-def test_an_estimate_is_gone_through_phase_by_phase():
-    progress = CacheProgress(stage="x", done=25, total=100, seconds=10.0)
-    assert left(job("loading", ESTIMATED)) == 25 + 20 + 100
-    assert left(job("caching", ESTIMATED, progress=progress)) == 30 + 20 + 100
-    assert left(job("heads", ESTIMATED, FILLED)) == 20 + 100
-    batch = BatchDone(phase="warm-up", epoch=1, done=1, total=2, seconds_left=7.0)
-    assert left(job("warm-up", ESTIMATED, FILLED, progress=batch)) == 7 + 100
-    assert left(job("evaluating", ESTIMATED, FILLED, done("warm-up"))) == 100
-    assert left(job("fine-tune", ESTIMATED, FILLED, done("warm-up"))) == 95
-    assert left(job("evaluating", ESTIMATED, FILLED, done("warm-up"), done("fine-tune"))) == 0
+@pytest.mark.parametrize(
+    ("state", "history", "progress", "expected"),
+    [
+        ("loading", [ESTIMATED], None, 25 + 20 + 100),
+        ("caching", [ESTIMATED], CACHING, 30 + 20 + 100),
+        ("heads", OPENED, None, 20 + 100),
+        ("warm-up", OPENED, BATCH, 7 + 100),
+        ("evaluating", WARMED_UP, None, 100),
+        ("fine-tune", WARMED_UP, None, 95),
+        ("fine-tune", [*WARMED_UP, epoch(1, "fine-tune", left=40.0)], None, 40),
+        ("evaluating", [*WARMED_UP, phase_done("fine-tune")], None, 0),
+        ("heads", [*OPENED, Estimated(seconds={"warm-up": 2.0}, cached="")], None, 2 + 100),
+    ],
+)
+def test_the_rest_of_the_current_phase_and_all_later_ones(state, history, progress, expected):
+    assert left(job(state, *history, progress=progress)) == expected
 
 
-def test_a_later_estimate_takes_the_place_of_an_earlier_one():
-    later = Estimated(seconds={"warm-up": 2.0, "fine-tune": 10.0}, cached="")
-    assert left(job("heads", ESTIMATED, FILLED, later)) == 12
-
-
-def test_an_epoch_says_what_is_left_as_a_batch_does():
-    epoch = EpochDone(
-        phase="fine-tune",
-        epoch=1,
-        epochs=2,
-        loss=1.0,
-        validation_loss=1.0,
-        validation_accuracy=0.5,
-        best=True,
-        seconds=1.0,
-        seconds_left=40.0,
-        drift={},
-    )
-    assert left(job("fine-tune", ESTIMATED, FILLED, done("warm-up"), epoch)) == 40
-
-
-def test_nothing_is_expected_to_take_longer_than_it_may():
+def test_a_training_takes_no_longer_than_its_time_limit():
     assert left(job("caching", ESTIMATED, passed=50.0), most=60.0) == 10
     assert left(job("caching", ESTIMATED, passed=70.0), most=60.0) == 0
 
 
-def test_what_is_typical_is_the_median_of_what_was_finished_of_the_same_source_first():
-    jobs = [
-        job("done", passed=taken, source=source, ended=time.time())
-        for source, taken in [("digits", 10), ("digits", 20), ("digits", 90), ("beans", 300)]
-    ]
+def test_typical_is_the_median_of_finished_trainings_of_the_same_source_first():
+    times = [("digits", 10), ("digits", 20), ("digits", 90), ("beans", 300)]
+    jobs = [job("done", passed=taken, source=name, ended=time.time()) for name, taken in times]
     jobs += [job("failed", passed=1, ended=time.time()), job("warm-up")]
     assert typical_seconds(jobs, "digits") == pytest.approx(20, abs=0.5)
     assert typical_seconds(jobs, "beans") == pytest.approx(300, abs=0.5)

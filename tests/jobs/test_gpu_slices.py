@@ -1,255 +1,271 @@
-"""Trainings in slices, with slots that are made up, and FlagFile, which crosses processes."""
+"""Trainings in slices: with GPUs that are made up, and with the real `spaces` on loopback.
+
+There is no GPU: what `spaces` moves to one is left out, and the training computes where it can.
+"""
 
 import itertools
 import json
+import os
+import subprocess
 import sys
 import threading
 from contextvars import ContextVar
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.jobs.fake import ended, registry
+from tests.jobs.fake import ANN, CHOSEN, SETTINGS, ended, epoch, kinds, manager, phase, save_run
+from tests.tiny import TINY
 from tests.waiting import wait_for
 from transfer import events
 from transfer.jobs import gpu_slices
-from transfer.jobs.gpu_slices import FlagFile, SlicedWorker, one_slice
-from transfer.jobs.protocol import LAID_DOWN
+from transfer.jobs.gpu_slices import SlicedWorker, one_slice
+from transfer.jobs.worker import PAUSED
+from transfer.settings import TrainingSettings
 from transfer.training import recipe
 
-OPENER = (
-    sys.executable,
-    "-S",
-    "-c",
-    """
+ROOT = str(Path(__file__).parents[2])
+OPENER = """
 import json, sys
-print(json.dumps({"ready": True}), flush=True)
-order = json.loads(sys.stdin.readline() or "null")
-if order:
-    assert order["until"] == "DatasetReady"
-    if order["source"] == "error":
-        print(json.dumps({"error": "expected images, found none"}), flush=True)
-    elif order["source"] == "dies":
+task = json.loads(sys.stdin.readline() or "null")
+if task:
+    assert task["until"] == "DatasetReady"
+    if task["source"] == "dies":
         sys.exit(3)
-    else:
-        chosen = {"event": "WeightsChosen", "weights": "random", "reason": "asked for"}
-        print(json.dumps(chosen), flush=True)
-        print(json.dumps({"laid_down": True}), flush=True)
-""",
-)
+    failed = task["source"] == "error"
+    print(json.dumps({"error": "found no images"} if failed else {"paused": True}), flush=True)
+"""
 
 
-def epoch(number: int) -> dict:
-    return events.to_json(
-        events.EpochDone(
-            phase="warm-up",
-            epoch=number,
-            epochs=9,
-            loss=1.0,
-            validation_loss=1.0,
-            validation_accuracy=0.5,
-            best=True,
-            seconds=0.1,
-            seconds_left=0.1,
-            drift={},
-        )
-    )
-
-
-def saved(out) -> dict:
-    Path(out).mkdir(parents=True, exist_ok=True)
-    (Path(out) / "run.json").write_text(json.dumps({"result": {}}))
-    (Path(out) / "report.json").write_text('{"accuracy": 0.5}')
-    return events.to_json(events.RunSaved(run=str(out), result={}))
-
-
-class Lent(Exception):
-    """As gradio's errors are, which `spaces` raises."""
+class Refused(Exception):
+    """Has the message where gradio's errors have it, which `spaces` raises."""
 
     message = "You have exceeded your quota (60s requested vs. 3s left)."
 
 
-def trained(tmp_path, slots, source="photos"):
-    """The job, after slots that say what they are given; what is no message is raised."""
-    said = iter(slots)
+@pytest.fixture
+def trained(tmp_path):
+    """Train with a function as `run_slice`; returns the job, once `after` has been called."""
 
-    def slot(order, flag):
-        for message in next(said):
-            if isinstance(message, Exception):
-                raise message
-            yield message(order["out"]) if callable(message) else message
+    def train(run_slice, source="photos", after=lambda jobs, job: ended(job)):
+        def worker(command):
+            return SlicedWorker(command, run_slice=run_slice)
 
-    def hire(command):
-        return SlicedWorker(command, slot=slot)
+        command = (sys.executable, "-S", "-c", OPENER)
+        with manager(tmp_path, command=command, worker=worker) as jobs:
+            job = jobs.start(source, SETTINGS, ANN)
+            after(jobs, job)
+        return job
 
-    with registry(tmp_path, command=OPENER, worker=hire) as jobs:
-        return ended(jobs.start(source, {}, "ann"))
-
-
-def test_slice_follows_slice_until_the_run_is_saved(tmp_path):
-    job = trained(tmp_path, [[epoch(1), LAID_DOWN], [epoch(2), LAID_DOWN], [epoch(3), saved]])
-    assert job.state == "done"
-    told = [type(event).__name__ for event in job.history]
-    assert told == ["Resumed", "EpochDone", "RunSaved"], "nothing was written down in between"
+    return train
 
 
-def test_what_cannot_be_opened_takes_no_slot(tmp_path):
-    job = trained(tmp_path, [], "error")
-    assert (job.state, job.error) == ("failed", "expected images, found none")
+def slices(*scripts):
+    """A `run_slice` that follows one script after the other."""
+    left = iter(scripts)
+
+    def run_slice(task, flag):
+        for step in next(left):
+            if isinstance(step, Exception):
+                raise step
+            event = save_run(Path(task["out"])) if step == "save" else step
+            yield event if event == PAUSED else events.to_json(event)
+
+    return run_slice
 
 
-def test_an_opener_that_dies_is_told_of(tmp_path):
-    job = trained(tmp_path, [], "dies")
-    assert job.state == "failed" and "status 3" in job.error
+def test_slice_follows_slice_in_the_context_of_the_visitor_until_the_run_is_saved(trained):
+    run_slice = slices([epoch(1), PAUSED], [epoch(2), Refused()], [epoch(3), "save"])
+    visitor, visitors = ContextVar("visitor"), []
 
-
-def test_a_slot_that_is_refused_is_told_in_its_own_words_and_sooner_or_later_gone_on_from(tmp_path):
-    job = trained(tmp_path, [[Lent()]])
-    assert job.state == "failed"
-    assert job.error == (
-        "the GPU is not lent any longer: You have exceeded your quota (60s requested vs. 3s left)"
-    )
-
-
-def test_a_slot_that_was_cut_short_is_followed_by_another_while_it_gets_on(tmp_path):
-    job = trained(tmp_path, [[epoch(1), Lent()], [epoch(2), saved]])
-    assert job.state == "done"
-
-
-def test_slots_that_are_too_short_for_anything_are_not_asked_for_again(tmp_path):
-    started = events.to_json(
-        events.PhaseStarted(phase="warm-up", epochs=1, trainable=1, parameters=2, learns=["head"])
-    )
-    job = trained(tmp_path, [[started, LAID_DOWN]])
-    assert job.state == "failed" and "an epoch to fit into the time" in job.error
-
-
-def test_slots_are_asked_for_in_the_context_of_the_visitor(tmp_path):
-    visitor, seen = ContextVar("visitor"), []
-
-    def slot(order, flag):
-        seen.append(visitor.get())
-        yield saved(order["out"])
-
-    def hire(command):
-        return SlicedWorker(command, slot=slot)
+    def noting(task, flag):
+        visitors.append(visitor.get())
+        return run_slice(task, flag)
 
     visitor.set("ann")
-    with registry(tmp_path, command=OPENER, worker=hire) as jobs:
-        ended(jobs.start("photos", {}, "ann"))
-    assert seen == ["ann"]
+    job = trained(noting)
+    assert job.state == "done" and visitors == ["ann"] * 3
+    # without a checkpoint each slice starts from the beginning
+    assert kinds(job.history) == ["Resumed", "EpochDone", "RunSaved"]
 
 
-def test_a_stop_reaches_the_slice_and_keeps_what_it_learned(tmp_path):
-    began = threading.Event()
-
-    def slot(order, flag):
-        wishes = FlagFile(Path(flag))
-        wishes.begin_to_learn()
-        yield events.to_json(
-            events.PhaseStarted(
-                phase="warm-up", epochs=1, trainable=1, parameters=2, learns=["head"]
-            )
-        )
-        began.set()
-        wait_for(wishes.should_stop)
-        yield saved(order["out"])
-
-    def hire(command):
-        return SlicedWorker(command, slot=slot)
-
-    with registry(tmp_path, command=OPENER, worker=hire) as jobs:
-        job = jobs.start("photos", {}, "ann")
-        assert began.wait(15)
-        jobs.stop(job.id, "ann")
-        assert ended(job).state == "done"
+@pytest.mark.parametrize(
+    ("script", "source", "error"),
+    [
+        ([], "error", "found no images"),
+        ([], "dies", "status 3"),
+        ([[Refused()]], "photos", "no GPU is available now: You have exceeded your quota (60s"),
+        ([[phase("warm-up"), PAUSED]], "photos", "no epoch fits into the 60 seconds"),
+    ],
+)
+def test_a_training_that_does_not_progress_fails_with_a_sentence(trained, script, source, error):
+    job = trained(slices(*script), source)
+    assert job.state == "failed" and error in job.error
 
 
-def test_closing_the_app_ends_a_slice(tmp_path):
-    began, over = threading.Event(), threading.Event()
+@pytest.mark.parametrize(
+    ("began", "stops", "asked", "state"),
+    [
+        (phase("warm-up"), True, "stop", "done"),
+        (CHOSEN, True, "gone", "stopped"),
+        (phase("warm-up"), False, "gone", "interrupted"),
+    ],
+)
+def test_a_stop_and_the_end_of_the_app_reach_a_slice(trained, began, stops, asked, state):
+    flags = []
 
-    def slot(order, flag):
-        wishes = FlagFile(Path(flag))
-        wishes.begin_to_learn()
-        began.set()
-        try:
-            wait_for(wishes.should_stop)
-        except KeyboardInterrupt:
-            over.set()
-            yield {"stopped": True}
+    def run_slice(task, flag):
+        yield events.to_json(began)
+        wait_for(Path(flag).exists)
+        flags.append(Path(flag).read_text())
+        yield events.to_json(save_run(Path(task["out"]))) if asked == "stop" else PAUSED
 
-    def hire(command):
-        return SlicedWorker(command, slot=slot)
+    def after(jobs, job):
+        wait_for(lambda: began in job.history)
+        if stops:
+            jobs.stop(job.id, ANN)
+            ended(job)
 
-    with registry(tmp_path, command=OPENER, worker=hire) as jobs:
-        job = jobs.start("photos", {}, "ann")
-        assert began.wait(15)
-    assert over.wait(5) and job.state == "interrupted"
-
-
-def test_a_spare_worker_is_given_up_without_having_been_asked(tmp_path):
-    worker = SlicedWorker(OPENER, slot=lambda order, flag: iter(()))
-    assert worker.alive
-    worker.kill()
-    worker.wait()
-    assert not worker.alive
+    assert trained(run_slice, after=after).state == state
+    wait_for(lambda: flags == [asked])
 
 
-@pytest.mark.parametrize("wish", ["stop", "gone"])
-def test_a_wish_before_there_is_something_to_keep_ends_it(tmp_path, wish):
-    flag = FlagFile(tmp_path / "flag")
-    assert not flag.should_stop()
-    flag.path.write_text(wish)
-    flag.begin_to_learn()
-    with pytest.raises(KeyboardInterrupt):
-        flag.should_stop()
+def sliced(monkeypatch, tmp_path, training, seconds: float = 10, flag: str = "") -> list[dict]:
+    """The messages of one slice, by a clock that advances by a second with each event."""
 
+    def training_events(source, should_stop, **options):
+        for event in training:
+            yield event
+            if should_stop():
+                return
 
-def test_a_stop_while_it_learns_keeps_and_gone_does_not(tmp_path):
-    flag = FlagFile(tmp_path / "flag")
-    flag.begin_to_learn()
-    flag.path.write_text("stop")
-    assert flag.should_stop()
-    flag.path.write_text("gone")
-    with pytest.raises(KeyboardInterrupt):
-        flag.should_stop()
-
-
-def sliced(monkeypatch, tmp_path, training, seconds: float) -> list[dict]:
-    """One slice of a training, by a clock that goes on by a second an event."""
-    monkeypatch.setattr(recipe, "training_events", lambda *_, **__: (e for e in training))
-    monkeypatch.setattr("transfer.training.forecast.known_speed", lambda: "known")
+    monkeypatch.setattr(recipe, "training_events", training_events)
     clock = itertools.count().__next__
     monkeypatch.setattr(gpu_slices, "time", SimpleNamespace(monotonic=clock))
-    order = {"source": "x", "out": str(tmp_path / "run"), "options": {}}
-    return list(one_slice(order, str(tmp_path / "flag"), seconds))
+    (tmp_path / "flag").write_text(flag)
+    task = {"source": "x", "out": str(tmp_path / "run"), "settings": SETTINGS.to_json()}
+    return list(one_slice(task, str(tmp_path / "flag"), seconds))
 
 
-def test_a_slice_is_laid_down_between_epochs_before_the_slot_ends(monkeypatch, tmp_path):
-    training = [events.from_json(epoch(number)) for number in range(20)]
-    told = sliced(monkeypatch, tmp_path, training, 10)
-    assert told == [*map(epoch, range(8)), LAID_DOWN]
-
-
-def test_in_the_midst_of_an_epoch_only_at_the_very_end(monkeypatch, tmp_path):
-    batch = events.BatchDone(phase="warm-up", epoch=1, done=1, total=99, seconds_left=1.0)
-    told = sliced(monkeypatch, tmp_path, iter(lambda: batch, None), 10)
-    assert told[-1] == LAID_DOWN
-    assert gpu_slices.time.monotonic() == 11
-
-
-def test_a_machine_that_is_not_known_yet_is_measured_where_the_gpu_is(monkeypatch, tmp_path):
+def test_a_slice_pauses_between_epochs_and_only_at_its_very_end_within_one(monkeypatch, tmp_path):
     measured = []
-    monkeypatch.setattr("transfer.training.forecast.known_speed", lambda: None)
+    monkeypatch.setattr("transfer.training.forecast.known_speed", lambda: measured or None)
     monkeypatch.setattr("transfer.training.benchmark.measure_again", lambda: measured.append(1))
-    monkeypatch.setattr(recipe, "training_events", lambda *_, **__: (e for e in ()))
-    order = {"source": "x", "out": str(tmp_path / "run"), "options": {}}
-    assert list(one_slice(order, str(tmp_path / "flag"), 10)) == [] and measured == [1]
+    messages = sliced(monkeypatch, tmp_path, map(epoch, range(20)))
+    assert messages == [*(events.to_json(epoch(number)) for number in range(8)), PAUSED]
+    batch = events.BatchDone(phase="warm-up", epoch=1, done=1, total=99, seconds_left=1.0)
+    assert sliced(monkeypatch, tmp_path, iter(lambda: batch, None))[-1] == PAUSED
+    assert gpu_slices.time.monotonic() == 11
+    chosen = events.to_json(CHOSEN)
+    assert sliced(monkeypatch, tmp_path, [CHOSEN, CHOSEN], flag="gone") == [chosen, PAUSED]
+    assert sliced(monkeypatch, tmp_path, [CHOSEN, CHOSEN], flag="stop") == [chosen]
+    assert measured == [1], "a machine is measured once, where the GPU is"
 
 
-def test_a_stop_with_nothing_to_keep_is_told(monkeypatch, tmp_path):
-    (tmp_path / "flag").write_text("stop")
-    chosen = events.WeightsChosen(weights="random", reason="asked for")
-    told = sliced(monkeypatch, tmp_path, [chosen], 10)
-    assert told == [{"stopped": True}]
+APP = """
+import itertools, json, sys, time
+import spaces.zero.torch
+spaces.zero.torch.init = lambda uuid: None
+spaces.zero.torch.move = lambda callback=None: None
+from pathlib import Path
+from types import SimpleNamespace
+from gradio.context import LocalContext
+from starlette.datastructures import Headers
+from transfer.jobs import JobManager, gpu_slices
+from transfer.runs import checkpoint
+from transfer.settings import TrainingSettings
+gpu_slices.SECONDS_PER_SLICE = 30  # by a clock that advances by a second with each event
+worker = gpu_slices.zero_gpu_worker()
+import torch
+assert torch.cuda.is_available(), "spaces makes torch show a GPU in this process"
+checkpoint.SECONDS_BETWEEN, checkpoint.LARGEST_SHARE_OF_TIME = 0, 1e9
+gpu_slices.time = SimpleNamespace(monotonic=itertools.count().__next__)
+source, runs, settings = sys.argv[1:]
+jobs = JobManager(Path(runs), worker=worker)
+LocalContext.request.set(SimpleNamespace(headers=Headers({"x-ip-token": "visitor"})))
+job = jobs.start(source, TrainingSettings.from_json(json.loads(settings)))
+LocalContext.request.set(None)
+while job.live:
+    time.sleep(0.05)
+curve = [(e.phase, e.epoch) for e in job.history if type(e).__name__ == "EpochDone"]
+resumed = sum(type(e).__name__ == "Resumed" for e in job.history)
+print("RESULT " + json.dumps([job.state, job.error, str(job.out), curve, resumed]))
+jobs.close()
+"""
+
+
+class Scheduler(BaseHTTPRequestHandler):
+    """Grants a GPU, but at most `server.most` times."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        address = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(address.query).items()}
+        self.server.requests.append((address.path, query))
+        granted = sum(path == "/schedule" for path, _ in self.server.requests)
+        answer, status = {}, 200
+        if address.path == "/schedule":
+            answer = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0"}
+            answer["allowToken"] = f"granted-{granted}"
+            if granted > self.server.most:
+                answer, status = {"left": 3, "wait": 3600}, 429
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def scheduler():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Scheduler)
+    server.requests, server.most = [], 99
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("spaces") is None, reason="requirements-dev.txt names `spaces`")
+@pytest.mark.parametrize("most", [99, 1])
+def test_a_training_on_zero_gpu_is_cut_into_slices(scheduler, stripes, tmp_path, most):
+    scheduler.most = most
+    options = TINY | {"head": "avg-8", "head_epochs": 20, "finetune_epochs": 4}
+    settings = json.dumps(TrainingSettings.from_options(**options).to_json())
+    zero_gpu = {
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{scheduler.server_port}",
+        "PYTHONPATH": ROOT,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", APP, str(stripes), str(tmp_path / "runs"), settings],
+        env=os.environ | zero_gpu,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert found, done.stderr
+    state, error, run, curve, resumed = json.loads(found[-1].removeprefix("RESULT "))
+    if most == 1:  # the visitor's quota is used up, what was learned can be resumed
+        assert state == "failed" and error.startswith("no GPU is available now: ")
+        assert curve[0] == ["warm-up", 0] and ["fine-tune", 4] not in curve
+        assert (Path(run) / "checkpoint" / "training.safetensors").exists()
+        return
+    assert (state, error) == ("done", "") and (Path(run) / "run.json").exists()
+    epochs = [("warm-up", epoch) for epoch in range(21)] + [("fine-tune", e) for e in range(5)]
+    assert curve == [list(pair) for pair in epochs]
+    paths = [path for path, _ in scheduler.requests]
+    assert resumed == paths.count("/schedule") > 1
+    assert paths.count("/allow") == paths.count("/release") == resumed
+    assert {query.get("fail", "false") for path, query in scheduler.requests} == {"false"}

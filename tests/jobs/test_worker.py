@@ -1,177 +1,192 @@
-import io
+"""The worker as a process of its own, with trainings that are made up and with real ones."""
+
 import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-import transfer
+from tests.jobs.fake import CACHED, CACHING, CHOSEN, SETTINGS, phase
 from tests.tiny import TINY
+from tests.waiting import wait_for
 from transfer import events
-from transfer.jobs import worker
-from transfer.jobs.worker import StdinStopSignal
-from transfer.runs import checkpoint
+from transfer.errors import SourceError
+from transfer.jobs import JobManager, Worker
+from transfer.jobs.worker import PAUSED, carry_out
 from transfer.runs.run import read_run
+from transfer.settings import TrainingSettings
+from transfer.training import recipe
 
-QUICK = TINY | {"head_epochs": 1, "finetune_epochs": 1, "views": 1}
+ROOT = str(Path(__file__).parents[2])
+LONG = TINY | {"head": "avg", "head_epochs": 10_000}
+PATIENCE = 180  # seconds
+WARM_UP = phase("warm-up")
+TASK = {"source": "photos", "out": "runs/x", "settings": SETTINGS.to_json()}
+SAVED = events.RunSaved(run="runs/x", result={})
 
 
-def test_what_takes_long_is_imported_before_there_is_a_job():
-    script = (
+@pytest.fixture
+def messages(monkeypatch):
+    """The messages of a training that yields the given events, or raises them."""
+
+    def carried_out(training, until=None):
+        def training_events(source, *, out, should_stop, resume, settings):
+            assert (source, out, resume, settings) == ("photos", "runs/x", True, SETTINGS)
+            for event in training:
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+
+        monkeypatch.setattr(recipe, "training_events", training_events)
+        for message in carry_out(TASK | {"until": until}, lambda: False):
+            yield events.from_json(message) if "event" in message else message
+
+    return carried_out
+
+
+def test_events_are_passed_on_but_only_a_few_transient_ones_a_second(messages):
+    found = list(messages([CHOSEN, *[CACHING] * 500, WARM_UP, SAVED]))
+    assert found[0] == CHOSEN and found[-2:] == [WARM_UP, SAVED] and len(found) < 50
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (SourceError("expected images, found none"), "expected images, found none"),
+        (MemoryError(), "not enough memory; choose a smaller image size"),
+        (ValueError("/secret/path"), "failed unexpectedly (ValueError)"),
+    ],
+)
+def test_an_error_is_one_sentence_and_an_unknown_one_is_logged(messages, capsys, error, sentence):
+    first, second = messages([CHOSEN, error])
+    assert first == CHOSEN and sentence in second["error"] and "/secret" not in second["error"]
+    assert ("Traceback" in capsys.readouterr().err) == isinstance(error, ValueError)
+
+
+def test_a_task_pauses_after_the_event_that_it_names(messages):
+    assert [*messages([CHOSEN, CACHED, SAVED], "CacheFilled")] == [CHOSEN, CACHED, PAUSED]
+    assert [*messages([CHOSEN, SAVED], "RunSaved")] == [CHOSEN, SAVED]
+
+
+WAITING = """
+import os, subprocess, sys, threading, types
+recipe = types.ModuleType("transfer.training.recipe")
+def training_events(source, out, should_stop, resume, settings):
+    from transfer import events
+    subprocess.run(["echo", "hello"])
+    yield events.WeightsChosen(weights="random", reason="asked for")
+    while not should_stop():
+        pass
+recipe.training_events = training_events
+sys.modules["transfer.training.recipe"] = recipe
+import transfer.jobs.worker as worker
+worker.NEEDED = ()
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_worker_ends_when_it_is_stopped_and_when_the_app_is_gone(stopped):
+    """And what a child process prints is no message."""
+    worker = Worker((sys.executable, "-c", WAITING))
+    worker.send(json.dumps(TASK))
+    messages = worker.messages()
+    assert next(messages) == events.to_json(CHOSEN)
+    if stopped:
+        worker.send("stop")
+    else:
+        worker._process.stdin.close()
+    assert list(messages) == [] and worker.wait() == (0 if stopped else 1)
+
+
+def test_a_worker_imports_what_takes_long_and_ends_without_a_task():
+    code = (
         "import sys, transfer.jobs.worker as w; w.main(); "
         "print(sorted(set(w.NEEDED) - set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    assert json.loads(done.stdout) == {"ready": True}
+    assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_stop_is_an_interrupt_only_while_there_is_nothing_to_keep(monkeypatch):
-    sent = []
-    monkeypatch.setattr(worker, "_interrupt", lambda: sent.append(1))
-    monkeypatch.setattr(worker.os, "_exit", lambda status: None)
-    monkeypatch.setattr(worker, "SECONDS_TO_CLEAR_UP", 0)
-    early, late = StdinStopSignal(), StdinStopSignal()
-    early.listen(["stop\n"])
-    assert len(sent) == 2  # the second one tells that whoever asked is gone
-    late.begin_to_learn()
-    late.listen(["stop\n"])
-    assert len(sent) == 3 and late.stop.is_set()
+@pytest.fixture
+def jobs(tmp_path):
+    """A job manager with real workers, of which none has time to measure the machine."""
+    with closing(JobManager(tmp_path / "runs")) as found:
+        yield found
 
 
-def test_a_stop_that_came_first_leaves_nothing_to_learn():
-    wishes = StdinStopSignal()
-    wishes.stop.set()
-    wishes.begin_to_learn()
-    assert not wishes.learning
-    with pytest.raises(KeyboardInterrupt):
-        wishes.should_stop()
+def until(job, condition) -> None:
+    wait_for(lambda: condition() or not job.live, seconds=PATIENCE)
+    assert condition(), job.error
 
 
-def started(*command: str) -> subprocess.Popen:
-    root = str(Path(transfer.__file__).parent.parent)
-    return subprocess.Popen(
-        [sys.executable, *(command or ("-m", "transfer.jobs.worker"))],
-        env=os.environ | {"PYTHONPATH": root},
-        stdin=subprocess.PIPE,
+@pytest.mark.slow
+def test_a_stop_while_it_learns_saves_the_run(jobs, stripes):
+    job = jobs.start(str(stripes), TrainingSettings.from_options(**LONG), name="Stripes")
+    until(job, lambda: sum(isinstance(event, events.EpochDone) for event in job.history) > 5)
+    jobs.stop(job.id)
+    until(job, lambda: job.state == "done")
+    (phase,) = (e for e in job.history if isinstance(e, events.PhaseDone) and e.phase == "warm-up")
+    assert phase.ended == "stopped" and phase.epochs < 10_000
+    assert not any(isinstance(e, events.EpochDone) and e.phase == "fine-tune" for e in job.history)
+    assert job.history[-1].result["accuracy"] == read_run(job.out).accuracy
+    assert not (job.out / "checkpoint").exists()
+
+
+@pytest.mark.slow
+def test_a_stop_while_images_are_prepared_ends_it_at_once(jobs, stripes):
+    options = TINY | {"image_size": 64, "views": 100, "unfreeze": "none"}
+    job = jobs.start(str(stripes), TrainingSettings.from_options(**options))
+    until(job, lambda: job.state == "caching")
+    began = time.monotonic()
+    jobs.stop(job.id)
+    until(job, lambda: job.state == "stopped")
+    assert time.monotonic() - began < 5 and not job.out.exists()
+
+
+APP = """
+import sys, time
+from pathlib import Path
+from transfer.jobs import JobManager
+from transfer.settings import TrainingSettings
+jobs = JobManager(Path(sys.argv[1]))
+job = jobs.start(sys.argv[2], TrainingSettings.from_options(**{options}), "ann")
+while not any(type(event).__name__ == "EpochDone" for event in job.history):
+    time.sleep(0.05)
+print(jobs._execution.worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_when_the_app_is_killed_its_worker_ends_and_the_job_can_be_resumed(stripes, tmp_path):
+    runs = tmp_path / "runs"
+    with subprocess.Popen(
+        [sys.executable, "-c", APP.format(options=LONG), str(runs), str(stripes)],
+        env=os.environ | {"PYTHONPATH": ROOT},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as app:
+        worker = int(app.stdout.readline())
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, app.pid)
+        app.kill()
+    wait_for(lambda: not alive(worker))
+    with closing(JobManager(runs, command=("true",))) as jobs:
+        job = jobs.newest_of("ann")
+        assert job.state == "interrupted" and job.can_resume
+        assert any(isinstance(event, events.EpochDone) for event in job.history)
 
 
-def order(process: subprocess.Popen, source: Path, out: Path, **options) -> None:
-    line = json.dumps({"source": str(source), "out": str(out), "options": QUICK | options})
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-
-
-@pytest.mark.slow
-def test_a_worker_trains_and_ends(stripes, tmp_path):
-    with started() as process:
-        assert json.loads(process.stdout.readline()) == {"ready": True}
-        order(process, stripes, tmp_path / "run")
-        told = [json.loads(line) for line in process.stdout]
-        assert process.wait(timeout=20) == 0, process.stderr.read()
-    assert told[0]["event"] == "WeightsChosen"
-    saved = events.from_json(told[-1])
-    assert isinstance(saved, events.RunSaved)
-    assert saved.result["accuracy"] == read_run(tmp_path / "run").accuracy
-
-
-@pytest.mark.slow
-def test_a_worker_whose_asker_goes_leaves_a_checkpoint_alone(stripes, tmp_path):
-    with started() as process:
-        process.stdout.readline()
-        order(process, stripes, tmp_path / "run", finetune_epochs=10_000)
-        assert any("EpochDone" in line for line in iter(process.stdout.readline, ""))
-        assert (tmp_path / "run").exists()
-        process.stdin.close()
-        rest = [json.loads(line) for line in process.stdout]
-        assert process.wait(timeout=20) == 0
-    assert rest[-1] == {"stopped": True}
-    left = {path.name for path in (tmp_path / "run").rglob("*")}
-    assert left - {checkpoint.PART} == {"checkpoint", "lock", checkpoint.FILE}
-
-
-def test_a_worker_that_is_never_asked_ends():
-    with started() as process:
-        process.stdin.close()
-        assert json.loads(process.stdout.readline()) == {"ready": True}
-        assert process.stdout.read() == ""
-        assert process.wait(timeout=20) == 0
-
-
-class Broken(io.StringIO):
-    def write(self, text):
-        raise BrokenPipeError
-
-
-def test_a_worker_that_nobody_hears_ends():
-    with pytest.raises(KeyboardInterrupt):
-        worker._say(Broken(), {"ready": True})
-
-
-ORDER = json.dumps({"source": "x", "out": "y", "options": {}}) + "\n"
-STUCK = """
-import sys, time, types
-recipe = types.ModuleType("transfer.training.recipe")
-def training_events(source, out, should_stop, resume):
-    from transfer import events
-    yield events.WeightsChosen(weights="random", reason="asked for")
-    lock = __import__("threading").Lock()
-    lock.acquire()
-    {waits}
-recipe.training_events = training_events
-sys.modules["transfer.training.recipe"] = recipe
-import transfer.jobs.worker as worker
-worker.NEEDED, worker.SECONDS_TO_CLEAR_UP = (), 1
-worker.main()
-"""
-DEAF = """
-    while True:
-        try:
-            print("deaf", flush=True)
-            lock.acquire()
-        except KeyboardInterrupt:
-            pass
-"""
-
-
-def stuck(waits: str) -> subprocess.Popen:
-    """A worker whose training has come to where it waits for ever."""
-    process = started("-c", STUCK.format(waits=waits))
-    process.stdout.readline()
-    process.stdin.write(ORDER)
-    process.stdin.flush()
-    assert "WeightsChosen" in process.stdout.readline()
-    return process
-
-
-def test_a_stop_ends_what_waits_for_a_lock_as_in_a_download():
-    with stuck("lock.acquire()") as process:
-        began = time.monotonic()
-        process.stdin.write("stop\n")
-        process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == {"stopped": True}
-        assert process.wait(timeout=20) == 0
-        assert time.monotonic() - began < 15
-
-
-def test_a_worker_that_hears_nothing_ends_soon_after_whoever_asked():
-    with stuck(DEAF.strip()) as process:
-        assert process.stderr.readline() == "deaf\n"
-        process.stdin.close()
-        assert process.wait(timeout=20) == 1
-
-
-def test_what_is_printed_elsewhere_does_not_break_the_lines():
-    with stuck("__import__('subprocess').run(['echo', 'hello']); lock.acquire()") as process:
-        assert process.stderr.readline() == "hello\n"
-        process.stdin.close()
-        assert process.stdout.read() == '{"stopped": true}\n'
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

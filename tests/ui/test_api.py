@@ -59,7 +59,7 @@ def test_a_run_s_name_is_no_way_out_of_the_folder_of_runs(api, run, photo, hub):
 
 @pytest.mark.parametrize("run", [None, 7, True, ["tiny"], {"run": "tiny"}])
 def test_what_is_no_name_of_a_run_is_a_sentence(api, run, photo):
-    with pytest.raises(gr.Error, match="finished run of yours"):
+    with pytest.raises(gr.Error, match="no such finished run"):
         api.classify({"path": str(photo)}, run)
 
 
@@ -90,7 +90,7 @@ def test_a_foreign_job_is_as_if_it_were_not_there(shared):
     number = job.partition(".")[0]
     for guess in (number, f"{number}.api-two", f"{number}.", "x.y", ""):
         for call in (shared.training_status, shared.stop_training):
-            with pytest.raises(gr.Error, match="expected"):
+            with pytest.raises(gr.Error, match=r"no such training|expected"):
                 call(guess)
     assert shared.training_status(job)["state"] in ("queued", "loading")
 
@@ -98,7 +98,7 @@ def test_a_foreign_job_is_as_if_it_were_not_there(shared):
 def test_each_client_has_one_training_at_a_time(shared):
     job = shared.start_training("digits", {}, caller("one"))["job"]
     wait_for(lambda: shared.training_status(job)["state"] != "queued")
-    with pytest.raises(gr.Error, match="still going on"):
+    with pytest.raises(gr.Error, match="still running"):
         shared.start_training("digits", {}, caller("one"))
     assert shared.start_training("digits", {}, caller("two"))["before"] == 1
 

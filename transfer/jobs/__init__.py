@@ -1,23 +1,13 @@
-"""Trainings in the background, by id, that outlive tabs, crashes and the app itself.
+"""Trainings in the background, by id: they outlive browser tabs, crashes and the app itself.
 
-Each runs in a worker process that is warm before it is needed; records on disk bring jobs, charts
-and names back after a restart. Knows neither gradio nor torch.
+Each one runs in a worker process, which imports torch before there is a job for it. Records on disk
+restore jobs, charts and names after a restart. Nothing here imports gradio or torch.
 """
 
 from transfer.jobs.finished_runs import ListedRun
-from transfer.jobs.job import ENDED, LIVE, Job, begins_to_learn
+from transfer.jobs.job import ENDED, LIVE, Job
 from transfer.jobs.limits import JobLimits
 from transfer.jobs.manager import JobManager
 from transfer.jobs.process import WORKER, Worker
 
-__all__ = [
-    "ENDED",
-    "LIVE",
-    "WORKER",
-    "Job",
-    "JobLimits",
-    "JobManager",
-    "ListedRun",
-    "Worker",
-    "begins_to_learn",
-]
+__all__ = ["ENDED", "LIVE", "WORKER", "Job", "JobLimits", "JobManager", "ListedRun", "Worker"]

@@ -1,4 +1,4 @@
-"""How long trainings will take: from what they said themselves, else from those before them."""
+"""How long trainings will take: by their own estimates, else by the trainings before them."""
 
 import time
 from statistics import median
@@ -10,18 +10,15 @@ NEWEST = 20
 
 
 def typical_seconds(jobs: list[Job], source: str) -> float | None:
-    """The median of finished trainings, of the same source if there are any; None without any."""
+    """The median of the newest finished trainings, if possible of the same source."""
     done = [job for job in jobs if job.state == "done" and job.started and job.ended]
     same = [job for job in done if job.source == source]
-    taken = [job.ended - job.started for job in (same or done)[-NEWEST:]]
-    return median(taken) if taken else None
+    seconds = [job.ended - job.started for job in (same or done)[-NEWEST:]]
+    return median(seconds) if seconds else None
 
 
 def seconds_left(job: Job, typical: float | None, most: float | None) -> float | None:
-    """Of a training under way: what its own estimates and progress say, else what is typical.
-
-    `most` is what a training may take. None where nobody knows.
-    """
+    """Of a running training; `most` is its time limit. None where nothing is known."""
     now = time.time()
     passed = now - (job.started or now)
     left = _estimated(job, now)
@@ -33,7 +30,7 @@ def seconds_left(job: Job, typical: float | None, most: float | None) -> float |
 
 
 def _estimated(job: Job, now: float) -> float | None:
-    """The rest of the present phase and all of those to come; None before the first estimate."""
+    """The rest of the current phase and all later phases; None before the first estimate."""
     history, seconds = [*job.history], {}
     for event in history:
         if isinstance(event, events.Estimated):
@@ -43,18 +40,13 @@ def _estimated(job: Job, now: float) -> float | None:
     over = {event.phase for event in history if isinstance(event, events.PhaseDone)}
     if any(isinstance(event, events.CacheFilled) for event in history):
         over.add("cache")
-    present = "cache" if job.state in ("loading", "caching") else job.state
-    left = 0.0
-    for phase, expected in seconds.items():
-        if phase == present:
-            left += _of_present(job, expected, now)
-        elif phase not in over:
-            left += expected
-    return left
+    current = "cache" if job.state in ("loading", "caching") else job.state
+    later = sum(s for phase, s in seconds.items() if phase not in over | {current})
+    return later + (_left_of_phase(job, seconds[current], now) if current in seconds else 0.0)
 
 
-def _of_present(job: Job, expected: float, now: float) -> float:
-    """What is left of the phase under way: as it says itself, else by the estimate."""
+def _left_of_phase(job: Job, expected: float, now: float) -> float:
+    """By the newest event of the current phase, else by the estimate of the phase."""
     newest = job.progress or (job.history[-1] if job.history else None)
     match newest:
         case events.CacheProgress(done=done, total=total, seconds=seconds) if done:

@@ -1,7 +1,7 @@
-"""Trainings in slices, for a GPU that is lent to this process for some seconds at a time.
+"""Spaces on ZeroGPU: a training in slices, each in a process that has a GPU for some seconds.
 
-Opening the images and the body takes no GPU and is done by an ordinary worker process. Then slice
-follows slice, each going on from where the one before laid the training down.
+An ordinary worker opens the images and the body first, which needs no GPU. Then slice follows
+slice, and each one resumes from the checkpoint of the one before.
 """
 
 import contextvars
@@ -11,34 +11,56 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 
 from transfer import events
-from transfer.jobs.process import SECONDS_TO_END, WORKER, Worker, redacted
-from transfer.jobs.protocol import LAID_DOWN, carry_out
+from transfer.jobs.process import STOP, WORKER, Worker, redacted
+from transfer.jobs.worker import NEEDED, PAUSED, carry_out
 from transfer.runs.checkpoint import has_checkpoint
 from transfer.runs.run import CHECKPOINT
 
+SECONDS_PER_SLICE = 60  # ZeroGPU makes longer requests wait longer, and refuses them sooner
+# shares of a slice after which a training pauses, between two epochs and within one
+SHARE_BETWEEN_EPOCHS, SHARE_WITHIN_EPOCH = 0.7, 0.9
 OPENED = "DatasetReady"
-SHARE_TO_LAY_DOWN, SHARE_TO_BREAK_OFF = 0.7, 0.9
-# what a slice that ended early has done for good
-LASTING = ("CacheProgress", "EpochDone")
-TOO_LONG = (
-    "expected an epoch to fit into the time for which the GPU is lent, found that none does; "
-    "choose fewer images, a smaller image size or a higher block to unfreeze"
+GONE = "gone"  # in the flag file: nobody waits for this training any more
+PROGRESS = ("CacheProgress", "EpochDone")  # what a slice that ends early has not done in vain
+TOO_SLOW = (
+    f"no epoch fits into the {SECONDS_PER_SLICE} seconds of a GPU slice; choose fewer images, a "
+    "smaller image size or a higher block to unfreeze"
 )
-STOP, GONE = "stop", "gone"
 
-Slot = Callable[[dict, str], Iterator[dict]]
+RunSlice = Callable[[dict, str], Iterator[dict]]  # task, path of the flag file → messages
 
 
-def one_slice(order: dict, flag: str, seconds: float) -> Iterator[dict]:
-    """Carry out as much of an order as fits into a slot, in the process that has the GPU.
+def zero_gpu_worker() -> Callable[[tuple[str, ...]], "SlicedWorker"]:
+    """Makes workers that train on ZeroGPU.
 
-    It is laid down between two epochs or batches of images, in the midst of an epoch only where
-    the slot ends. `flag` is a file that says `stop` or `gone`. Yields what `carry_out` does, or
-    `{"stopped": True}`.
+    Must be called before torch is imported, because `spaces` patches torch to show a GPU that is
+    not there yet. The forked processes inherit the modules that a training needs.
+    """
+    import spaces
+
+    for name in NEEDED:
+        import_module(name)
+
+    @spaces.GPU(duration=SECONDS_PER_SLICE)
+    def run_slice(task: dict, flag: str) -> Iterator[dict]:
+        yield from one_slice(task, flag, SECONDS_PER_SLICE)
+
+    return partial(SlicedWorker, run_slice=run_slice)
+
+
+def one_slice(task: dict, flag: str, seconds: float) -> Iterator[dict]:
+    """As much of a task as fits into `seconds`, in the process that has the GPU.
+
+    It pauses between two epochs or batches of images, and within an epoch only when the time is
+    almost up. `flag` is a file that may say STOP or GONE, because an event does not cross
+    processes. Yields what `carry_out` does.
     """
     from transfer.training.benchmark import measure_again
     from transfer.training.forecast import known_speed
@@ -47,148 +69,106 @@ def one_slice(order: dict, flag: str, seconds: float) -> Iterator[dict]:
         measure_again()
     began = time.monotonic()
 
-    def enough(event: events.Event) -> bool:
-        passed = (time.monotonic() - began) / seconds
-        within = isinstance(event, events.BatchDone | events.HeadTried)
-        return passed > (SHARE_TO_BREAK_OFF if within else SHARE_TO_LAY_DOWN)
+    def pauses_after(event: events.Event) -> bool:
+        within_epoch = isinstance(event, events.BatchDone | events.HeadTried)
+        share = SHARE_WITHIN_EPOCH if within_epoch else SHARE_BETWEEN_EPOCHS
+        return time.monotonic() - began > share * seconds or _read(flag) == GONE
 
-    try:
-        yield from carry_out(order, FlagFile(Path(flag)), enough)
-    except KeyboardInterrupt:
-        yield {"stopped": True}
-
-
-class FlagFile:
-    """The wishes of whoever ordered the training, as a file tells them to another process."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.learning = False
-
-    def begin_to_learn(self) -> None:
-        self.learning = self.learning or not self._wish()
-
-    def should_stop(self) -> bool:
-        wish = self._wish()
-        if wish == GONE or (wish and not self.learning):
-            raise KeyboardInterrupt
-        return bool(wish)
-
-    def _wish(self) -> str:
-        try:
-            return self.path.read_text()
-        except OSError:
-            return ""
+    yield from carry_out(task, lambda: _read(flag) == STOP, pauses_after)
 
 
 class SlicedWorker:
-    """Does what `Worker` does, in slices: `slot(order, flag)` runs `one_slice` where the GPU is.
+    """Has the methods of `Worker`. GPUs are requested in the context of `send`, which says for
+    which visitor."""
 
-    The slots are asked for in the context of `tell`, for they are lent to a visitor.
-    """
-
-    def __init__(self, command: tuple[str, ...] = WORKER, *, slot: Slot):
+    def __init__(self, command: tuple[str, ...] = WORKER, *, run_slice: RunSlice):
         self._opener = Worker(command)
-        self._slot = slot
-        self._folder = Path(tempfile.mkdtemp(prefix="transfer-"))
-        self._flag = self._folder / "flag"
-        self._said: SimpleQueue[dict | None] = SimpleQueue()
+        self._run_slice = run_slice
+        self._flag: Path | None = None
+        self._messages: SimpleQueue[dict | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._status = 0
-        self._gone = False
+        self._progress = False  # of the current slice
 
     @property
     def alive(self) -> bool:
         return self._thread.is_alive() if self._thread else self._opener.alive
 
-    @property
-    def mark(self) -> tuple[int, float]:
-        """The opener's: what runs in a slot ends with the app."""
-        return self._opener.mark
-
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
+        """A task, or STOP."""
         if line == STOP:
-            self._wish(STOP)
-            self._opener.tell(STOP)
+            self._ask(STOP)
+            self._opener.send(STOP)
             return
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._carry_out, json.loads(line)), daemon=True
-        )
+        self._flag = Path(tempfile.mkdtemp(prefix="transfer-")) / "flag"
+        run = partial(contextvars.copy_context().run, self._carry_out, json.loads(line))
+        self._thread = threading.Thread(target=run, daemon=True, name="gpu-slices")
         self._thread.start()
 
     def messages(self) -> Iterator[dict]:
-        while (message := self._said.get()) is not None:
+        while (message := self._messages.get()) is not None:
             yield message
 
     def wait(self) -> int:
-        """Its status, once it has said everything: the opener's where that died."""
+        """The exit status, once there are no more messages: the opener's where that failed."""
         return self._status if self._thread else self._opener.wait()
 
-    def leave(self) -> None:
-        """Nobody asks it for anything any more."""
-        self._gone = True
-        self._wish(GONE)
-        self._opener.leave()
-
-    def end(self) -> None:
-        """Give it some time after `leave`, then end it."""
-        if self._thread:
-            self._thread.join(SECONDS_TO_END)
-        self._opener.end()
-        self.kill()
-
     def kill(self) -> None:
-        """Nobody waits for it any more; a slice under way ends within a batch."""
-        self._gone = True
-        self._wish(GONE)
+        """A running slice ends within a batch, for which nobody waits."""
+        self._ask(GONE)
         self._opener.kill()
-        self._said.put(None)
+        self._messages.put(None)
 
-    def _wish(self, wish: str) -> None:
-        if self._folder.exists():
-            self._flag.write_text(wish)
+    def _ask(self, request: str) -> None:
+        if self._flag:
+            with suppress(OSError):  # the training has ended
+                self._flag.write_text(request)
 
-    def _carry_out(self, order: dict) -> None:
+    def _carry_out(self, task: dict) -> None:
         try:
-            more = self._open(order)
-            while more and not self._gone:
-                more = self._one_more(order)
+            more = self._open(task)
+            while more and _read(self._flag) != GONE:
+                more = self._train_slice(task)
         finally:
-            self._said.put(None)
-            self._opener.leave()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._messages.put(None)
+            self._opener.kill()
+            shutil.rmtree(self._flag.parent, ignore_errors=True)
 
-    def _open(self, order: dict) -> bool:
-        self._opener.tell(json.dumps(order | {"until": OPENED}))
-        if more := self._pass_on(self._opener.messages()):
-            return more
-        self._status = self._opener.wait()
-        return False
+    def _open(self, task: dict) -> bool:
+        """Open the images and the body; whether there is more to do."""
+        self._opener.send(json.dumps(task | {"until": OPENED}))
+        more = self._pass_on(self._opener.messages())
+        if not more:
+            self._status = self._opener.wait()
+        return more
 
-    def _one_more(self, order: dict) -> bool:
-        """One slice; whether there is more to do."""
-        if not has_checkpoint(Path(order["out"]) / CHECKPOINT):
-            self._said.put(events.to_json(events.Resumed()))
-        lasting, error = [], TOO_LONG
+    def _train_slice(self, task: dict) -> bool:
+        """Train for one slice; whether there is more to do."""
+        if not has_checkpoint(Path(task["out"]) / CHECKPOINT):
+            self._messages.put(events.to_json(events.Resumed()))
+        self._progress, error = False, TOO_SLOW
         try:
-            more = self._pass_on(self._slot(order, str(self._flag)), lasting)
-        except Exception as broken:  # whatever those who lend the GPU have to say
-            more, error = True, f"the GPU is not lent any longer: {_sentence(broken)}"
-        if more and not lasting:
-            self._said.put({"error": error})
-        return more and bool(lasting)
+            more = self._pass_on(self._run_slice(task, str(self._flag)))
+        except Exception as refused:  # whatever `spaces` raises has a message for the visitor
+            why = getattr(refused, "message", "") or type(refused).__name__
+            more, error = True, f"no GPU is available now: {redacted(str(why)).rstrip('.')}"
+        if more and not self._progress:
+            self._messages.put({"error": error})
+        return more and self._progress
 
-    def _pass_on(self, messages: Iterator[dict], lasting: list | None = None) -> bool:
-        """Whether it was laid down; what it has done for good is added to `lasting`."""
+    def _pass_on(self, messages: Iterator[dict]) -> bool:
+        """Whether the training was paused."""
         for message in messages:
-            if message == LAID_DOWN:
+            if message == PAUSED:
                 return True
-            self._said.put(message)
-            if lasting is not None and message.get("event") in LASTING:
-                lasting.append(message)
+            self._progress = self._progress or message.get("event") in PROGRESS
+            self._messages.put(message)
         return False
 
 
-def _sentence(error: Exception) -> str:
-    return redacted(str(getattr(error, "message", "") or type(error).__name__)).rstrip(".")
+def _read(flag: Path | str) -> str:
+    """What the flag file says: STOP, GONE or nothing."""
+    try:
+        return Path(flag).read_text()
+    except OSError:
+        return ""

@@ -1,4 +1,4 @@
-"""One training: what is known of it, and in which state it is."""
+"""One training in the background: what is known about it, and the states it passes through."""
 
 import hashlib
 import re
@@ -11,37 +11,30 @@ from pathlib import Path
 from transfer import events
 from transfer.runs.checkpoint import has_checkpoint
 from transfer.runs.run import CHECKPOINT
+from transfer.settings import TrainingSettings
 
-LIVE = (
-    "queued",
-    "loading",
-    "caching",
-    "features",
-    "heads",
-    "warm-up",
-    "fine-tune",
-    "evaluating",
-)
-ENDED = ("done", "stopped", "failed", "interrupted", "expired")
+RUNNING = ("loading", "caching", "features", "heads", "warm-up", "fine-tune", "evaluating")
+LIVE = ("queued", *RUNNING)
+WITHOUT_RUN = ("stopped", "failed", "interrupted")
+ENDED = ("done", *WITHOUT_RUN, "expired")
 
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One training. `history` holds every lasting event, `progress` the newest progress.
+    """One training. Times are seconds since 1970; `since` is that of the last change of state.
 
-    `state` is one of LIVE or ENDED: `stopped` ended early and kept nothing, a run that was stopped
-    and kept is `done`; `interrupted` was under way when the app ended; the run of `expired` has
-    been removed. `error` says why there is no run, `note` what else is worth knowing of the end.
-    `owner` is a hash, `name` what people read; `context` is that of whoever asked, as long as the
-    app runs. `created`, `started`, `ended` and `since`, the last change of state, are seconds since
-    1970. `version` counts changes, for whoever watches.
+    A training that is stopped once it has learned something saves its run and is `done`; `stopped`
+    means that there was nothing to save. `interrupted` was running when the app ended. The run of
+    an `expired` job has been removed. `error` says why there is no run, `note` why the training
+    ended early. `history` holds the lasting events, `progress` the newest transient one. `owner` is
+    a hash of the visitor's id. ZeroGPU reads from `context` whose request started the job.
     """
 
     id: str
     owner: str
     source: str
     out: Path
-    options: dict
+    settings: TrainingSettings
     name: str = ""
     state: str = "queued"
     error: str = ""
@@ -54,7 +47,6 @@ class Job:
     started: float | None = None
     ended: float | None = None
     since: float = field(default_factory=time.time)
-    worker: tuple[int, float] | None = None
     context: Context = field(default_factory=copy_context)
 
     @property
@@ -63,26 +55,22 @@ class Job:
 
     @property
     def learning(self) -> bool:
-        """Whether a stop would keep something by now."""
-        return self.live and any(begins_to_learn(event, self.options) for event in [*self.history])
+        """Whether a stop would save what was learned so far.
+
+        A fine-tuning fits a linear classifier first too, but only to compare with.
+        """
+        first = "features" if self.settings.method == "features" else "warm-up"
+        started = [e.phase for e in [*self.history] if isinstance(e, events.PhaseStarted)]
+        return self.live and first in started
 
     @property
     def can_resume(self) -> bool:
-        """Whether it was cut off and left a checkpoint."""
+        """Whether there is a checkpoint to resume from."""
         return has_checkpoint(self.out / CHECKPOINT)
 
 
-def begins_to_learn(event: events.Event, options: dict) -> bool:
-    """Whether from this event on there is something that a stop would keep.
-
-    The linear classifier on features is a result where it is the method, else only a bar.
-    """
-    first = "features" if options.get("method") == "features" else "warm-up"
-    return isinstance(event, events.PhaseStarted) and event.phase == first
-
-
-def state_after(event: events.Event) -> str | None:
-    """The state that an event brings; None where it stays as it was."""
+def state_after(event: events.Event, state: str) -> str:
+    """The state of a job that was in `state` when this event came."""
     match event:
         case events.CacheProgress():
             return "caching"
@@ -94,7 +82,7 @@ def state_after(event: events.Event) -> str | None:
             return "evaluating"
         case events.RunSaved():
             return "done"
-    return None
+    return state
 
 
 def new_id() -> str:
@@ -102,21 +90,21 @@ def new_id() -> str:
 
 
 def hashed(owner: str) -> str:
-    """What stands for a visitor on disk, since the id itself is a secret; "" for nobody."""
+    """The name of a visitor on disk, because a visitor's id is a secret; "" for nobody."""
     if not owner or not isinstance(owner, str):
         return ""
     return hashlib.sha256(owner.encode(errors="replace")).hexdigest()[:16]
 
 
 def shown_source(source: str) -> str:
-    """A source as it may be shown: of a path on this machine the last part alone."""
+    """A source as it may be shown: only the last part of a path on this machine."""
     source = str(source).removeprefix("hub:")
-    plain = Path(source)
-    deep = plain.is_absolute() or source.startswith(("~", ".")) or len(plain.parts) > 2
-    return plain.name if deep else source
+    path = Path(source)
+    is_path = path.is_absolute() or source.startswith(("~", ".")) or len(path.parts) > 2
+    return path.name if is_path else source
 
 
 def run_name(source: str, job_id: str) -> str:
-    """A folder name that says what was trained and when."""
+    """The name of a run's folder: what was trained, when, and the start of the job's id."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name).strip("-").lower() or "run"
     return f"{plain[:40]}-{time.strftime('%Y%m%d-%H%M%S')}-{job_id[:8]}"

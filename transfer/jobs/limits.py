@@ -1,143 +1,207 @@
-"""What a server lends its visitors: how long, how much, how often."""
+"""What a server allows its visitors, and the removal of what has been there for long enough."""
 
+import logging
+import math
+import os
+import threading
 import time
-from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from transfer.errors import JobError, SettingsError
+from transfer.errors import JobError
 from transfer.jobs.job import Job
+from transfer.jobs.store import ID, JobStore
 
-UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
-RANGES = {
-    "queued": (1, 1_000, (int,)),
-    "job_seconds": (1, 7 * 86_400, (int, float)),
-    "run_seconds": (1, 3_650 * 86_400, (int, float)),
-    "upload_bytes": (1, 10**15, (int,)),
-    "disk_bytes": (1, 10**15, (int,)),
-    "jobs_an_hour": (1, 10_000, (int,)),
-}
+HOUR = 3_600  # seconds
+SECONDS_BETWEEN_CHECKS = 300
+OWN_IMAGES = ".own"
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobLimits:
-    """None means without a limit.
+    """None means no limit; the defaults are for one's own machine."""
 
-    `queued` trainings wait at most. A training takes `job_seconds`, then it is stopped and keeps
-    what it learned. Runs live `run_seconds` from their end on, a visitor's own images as long
-    after the last that was heard of him. `upload_bytes` are a visitor's, `disk_bytes` all
-    visitors' runs and images. `jobs_an_hour` are a visitor's. With `own_runs_only`, visitors are
-    strangers to each other, and whoever starts a training says who he is.
-    """
-
-    queued: int = 8
-    job_seconds: float | None = None
-    run_seconds: float | None = None
-    upload_bytes: int | None = None
-    disk_bytes: int | None = None
-    jobs_an_hour: int | None = None
-    own_runs_only: bool = False
-
-    def __post_init__(self):
-        for name, (low, high, kinds) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None or name == "queued":
-                _check(name, value, low, high, kinds)
-        if not isinstance(self.own_runs_only, bool):
-            raise SettingsError(f"own_runs_only must be true or false, found {self.own_runs_only}")
-
-    @classmethod
-    def local(cls) -> "JobLimits":
-        """One's own machine: nothing goes by itself."""
-        return cls()
+    queued: int = 8  # trainings that wait
+    job_seconds: float | None = None  # then a training is stopped and saves what it learned
+    run_seconds: float | None = None  # from the end of a run, and from a visit for own images
+    upload_bytes: int | None = None  # of each visitor
+    disk_bytes: int | None = None  # of all visitors' runs and images
+    jobs_per_hour: int | None = None  # of each visitor
+    own_runs_only: bool = False  # visitors do not see each other's runs; a training needs an owner
 
     @classmethod
     def shared(cls) -> "JobLimits":
-        """A server for strangers."""
+        """The limits of a server whose visitors are strangers to each other."""
         return cls(
-            job_seconds=30 * 60,
-            run_seconds=24 * 3_600,
+            job_seconds=HOUR / 2,
+            run_seconds=24 * HOUR,
             upload_bytes=200_000_000,
             disk_bytes=10_000_000_000,
-            jobs_an_hour=20,
+            jobs_per_hour=20,
             own_runs_only=True,
         )
 
-    def seconds_left(self, ended: float, lives: int = 1) -> float | None:
-        """Until what ended then, in seconds since 1970, has lived that often; None: for ever."""
-        return None if self.run_seconds is None else ended + lives * self.run_seconds - time.time()
+    def seconds_left(self, since: float, lifetimes: int = 1) -> float | None:
+        """Until `lifetimes` times `run_seconds` have passed since then; None: there is no end."""
+        if self.run_seconds is None:
+            return None
+        return since + lifetimes * self.run_seconds - time.time()
 
     def described(self) -> list[str]:
         """A sentence for each limit that a visitor may meet."""
         lines = []
         if self.job_seconds:
             lines.append(
-                f"A training takes at most {spoken(self.job_seconds)}; then it is stopped and "
-                "keeps what it learned."
+                f"A training may take {in_words(self.job_seconds)}; then it is stopped, and what "
+                "it learned is saved."
             )
         if self.run_seconds:
+            time_left = in_words(self.run_seconds)
             lines.append(
-                f"Runs are removed {spoken(self.run_seconds)} after their end, your own images "
-                f"{spoken(self.run_seconds)} after your last visit."
+                f"Runs are removed {time_left} after they finish, and your own images {time_left} "
+                "after your last visit."
             )
         if self.upload_bytes:
             lines.append(f"Your own images may take up to {megabytes(self.upload_bytes)}.")
-        if self.jobs_an_hour:
-            lines.append(f"You may start {self.jobs_an_hour} trainings an hour, one at a time.")
+        if self.jobs_per_hour:
+            lines.append(f"You may start {self.jobs_per_hour} trainings per hour, one at a time.")
         if self.own_runs_only:
             lines.append("Only you can see your runs and images.")
         return lines
 
 
-def spoken(seconds: float) -> str:
-    """A time in the largest unit in which it is a whole number, to the second: `90 minutes`."""
-    whole = max(1, round(seconds))
-    size, unit = next((s, u) for s, u in UNITS if whole % s == 0)
-    if size == 86_400 and whole == size:
-        size, unit = 3_600, "hour"
-    return f"{whole // size} {unit}{'' if whole == size else 's'}"
+class RateLimit:
+    """Counts each owner's trainings within an hour, deleted ones too."""
+
+    def __init__(self, per_hour: int | None, jobs: Iterable[Job]):
+        self._per_hour = per_hour
+        self._starts = [(job.created, job.owner) for job in jobs]
+
+    def count(self, owner: str) -> None:
+        self._starts.append((time.time(), owner))
+
+    def check(self, owner: str) -> None:
+        """Raises JobError when this owner has to wait."""
+        now, most = time.time(), self._per_hour
+        self._starts = [start for start in self._starts if start[0] > now - HOUR]
+        own = [started for started, by in self._starts if by == owner]
+        if owner and most is not None and len(own) >= most:
+            raise JobError(
+                f"you have started {most} trainings within an hour, which is the limit; try again "
+                f"in {in_words(own[-most] + HOUR - now)}"
+            )
 
 
-def roughly(seconds: float) -> str:
-    """A time to wait, in minutes or hours, rounded up."""
-    minutes = max(1, -int(-seconds // 60))
-    if minutes <= 90:
-        return spoken(60 * minutes) if minutes % 60 else spoken(3_600 * (minutes // 60))
-    return spoken(3_600 * -(-minutes // 60))
+class Expiry:
+    """Removes runs and images that have expired, in a thread of its own.
+
+    A job whose run is removed becomes `expired` and stays for the same time again, so that its
+    owner can see why and start it again. Runs without an owner stay. `owner` is hashed.
+    """
+
+    def __init__(self, store: JobStore, limits: JobLimits):
+        self.store, self.limits = store, limits
+        self.own_images = store.runs / OWN_IMAGES
+        self._closed = threading.Event()
+        if limits.run_seconds is not None:
+            threading.Thread(target=self._run, daemon=True, name="expiry").start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def check_upload(self, owner: str, size: int) -> None:
+        """Raises JobError when a visitor has no room for `size` more bytes of images."""
+        most = self.limits.upload_bytes
+        total = size + (_bytes_below(self.own_images / owner) if owner else 0)
+        if most is not None and total > most:
+            raise JobError(
+                f"your own images may take at most {megabytes(most)}; with these they would take "
+                f"{megabytes(total)}; remove a class or an upload first, or send fewer"
+            )
+        self.check_disk()
+
+    def check_disk(self) -> None:
+        """Raises JobError while visitors' runs and images fill the space that they may take."""
+        if self.limits.disk_bytes is None:
+            return
+        self.remove_expired()
+        jobs = [job for job in self.store.all() if job.owner and job.out.exists()]
+        used = _bytes_below(self.own_images) + sum(_bytes_below(job.out) for job in jobs)
+        if used >= self.limits.disk_bytes:
+            left = [self._seconds_left(job) for job in jobs if not job.live]
+            when = f"in {in_words(min(left))}" if left else "later"
+            raise JobError(
+                f"the {megabytes(self.limits.disk_bytes)} for visitors' runs and images are full; "
+                f"delete some of yours, or try again {when}"
+            )
+
+    def record_visit(self, owner: str) -> None:
+        """A visit keeps the visitor's own images from expiring."""
+        if owner and (self.own_images / owner).is_dir():
+            os.utime(self.own_images / owner)
+
+    def remove_expired(self) -> None:
+        """Raises OSError."""
+        if self.limits.run_seconds is None:
+            return
+        with self.store.changed:
+            jobs = [job for job in self.store.all() if job.owner]
+            for job in jobs:
+                if not job.live and self._seconds_left(job) <= 0:
+                    self._expire(job)
+            for folder in self.own_images.glob("*"):
+                if ID.fullmatch(folder.name) and folder.is_dir():
+                    used = _last_used(folder, [job for job in jobs if job.owner == folder.name])
+                    if self.limits.seconds_left(used) <= 0:
+                        self.store.remove_folder(folder)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self.remove_expired()
+            except OSError as error:
+                LOG.warning("expired runs or images were not removed (%s)", error.strerror)
+            self._closed.wait(SECONDS_BETWEEN_CHECKS)
+
+    def _seconds_left(self, job: Job) -> float:
+        lifetimes = 2 if job.state == "expired" else 1
+        return self.limits.seconds_left(job.ended or job.created, lifetimes)
+
+    def _expire(self, job: Job) -> None:
+        if job.state == "expired":
+            self.store.forget(job)
+        else:
+            self.store.remove_run(job)
+            why = f"runs are removed after {in_words(self.limits.run_seconds)}; start it again"
+            self.store.change(job, state="expired", error=why, note="", history=[])
+
+
+def in_words(seconds: float) -> str:
+    """A time in minutes, or in hours from two on, rounded up."""
+    size, unit = (HOUR, "hour") if seconds > 1.5 * HOUR else (60, "minute")
+    number = max(1, math.ceil(seconds / size))
+    return f"{number} {unit}{'s' if number > 1 else ''}"
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f}".removesuffix(".0") + " MB"
 
 
-def _check(name: str, value, low: float, high: float, kinds: tuple[type, ...]) -> None:
-    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-        kind = "a number" if float in kinds else "a whole number"
-        raise SettingsError(f"{name} must be {kind} from {low} to {high}, found {value!r}")
+def _bytes_below(folder: Path) -> int:
+    """The size of all files in a folder, of which some may be removed meanwhile."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(where, name).lstat().st_size
+    return total
 
 
-AN_HOUR = 3_600
-
-
-class RateLimit:
-    """`most` an hour for one owner, None for any number; those of `jobs` count too."""
-
-    def __init__(self, most: int | None, jobs: Iterable[Job]):
-        self._most = most
-        self._starts = deque((job.created, job.owner) for job in jobs)
-
-    def count(self, owner: str) -> None:
-        """A training of this owner has been started just now."""
-        self._starts.append((time.time(), owner))
-
-    def check(self, owner: str) -> None:
-        """Raises JobError where this owner, if it is one, has started as many as there may be."""
-        now, most = time.time(), self._most
-        while self._starts and self._starts[0][0] < now - AN_HOUR:
-            self._starts.popleft()
-        own = [started for started, by in self._starts if owner and by == owner]
-        if most is not None and len(own) >= most:
-            raise JobError(
-                f"{most} trainings an hour are the most for one visitor; come again in "
-                f"{roughly(own[-most] + AN_HOUR - now)}"
-            )
+def _last_used(folder: Path, jobs: list[Job]) -> float:
+    """When a visitor last changed the images in `folder`, came back or trained."""
+    changed = [Path(where).stat().st_mtime for where, _, _ in os.walk(folder)]
+    trained = [time.time() if job.live else job.ended or 0.0 for job in jobs]
+    return max([0.0, *changed, *trained])

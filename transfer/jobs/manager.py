@@ -1,4 +1,4 @@
-"""The registry of trainings: one at a time, the others in a bounded queue."""
+"""Trainings in the background: one runs, the others wait in a queue."""
 
 import threading
 from collections import deque
@@ -10,24 +10,23 @@ from pathlib import Path
 
 from transfer.errors import JobError
 from transfer.jobs.eta import seconds_left, typical_seconds
-from transfer.jobs.execution import SECONDS_TO_FINISH, JobExecution, later
-from transfer.jobs.expiry import Expiry
+from transfer.jobs.execution import JobExecution
 from transfer.jobs.finished_runs import FinishedRuns, ListedRun
 from transfer.jobs.job import Job, hashed, new_id, run_name, shown_source
-from transfer.jobs.limits import JobLimits, RateLimit, spoken
-from transfer.jobs.process import WORKER, Worker, why_it_did_not_start
+from transfer.jobs.limits import Expiry, JobLimits, RateLimit
+from transfer.jobs.process import WORKER, Worker
 from transfer.jobs.store import JobStore
 from transfer.settings import TrainingSettings
 
-SECONDS_TO_CLEAR_AWAY = 5
+SECONDS_TO_CLEAN_UP = 5
 
 
 class JobManager:
-    """Trainings by id, for any number of threads. Raises JobError when another app has `runs`.
+    """Jobs by id, for any number of threads. Raises JobError when another app is using `runs`.
 
-    An `owner` is a visitor's id: a secret, of which only a hash is kept. What belongs to somebody
-    else is refused as if it were not there. After a restart everything is there again: what was
-    waiting waits again, in its order, and what was under way is `interrupted`.
+    `owner` is a visitor's id, a secret of which only a hash is stored. Another owner's job is
+    treated as if it did not exist. After a restart, queued jobs are queued again in their order,
+    and the job that was running is `interrupted`.
     """
 
     def __init__(
@@ -39,77 +38,69 @@ class JobManager:
         worker: Callable[[tuple[str, ...]], Worker] = Worker,
     ):
         self.runs = runs = Path(runs)
-        self.limits = limits or JobLimits.local()
-        self._hire = partial(worker, command)
+        self.limits = limits or JobLimits()
+        self._new_worker = partial(worker, command)
         self._store = JobStore(runs)
         self._changed = self._store.changed
-        self._shelf = FinishedRuns(self._store, runs, self.limits)
-        self._expiry = Expiry(self._store, runs, self.limits)
+        self._finished = FinishedRuns(self._store, self.limits)
+        self._expiry = Expiry(self._store, self.limits)
         self._queue = deque(job for job in self._store.all() if job.state == "queued")
-        self._hourly = RateLimit(self.limits.jobs_an_hour, self._store.all())
-        self._attempt: JobExecution | None = None
+        self._rate = RateLimit(self.limits.jobs_per_hour, self._store.all())
+        self._execution: JobExecution | None = None
         self._spare: Worker | None = None
         self._closed = False
-        self._follower = threading.Thread(target=self._run_queue, daemon=True, name="jobs")
-        self._follower.start()
+        self._thread = threading.Thread(target=self._run_queue, daemon=True, name="jobs")
+        self._thread.start()
 
     def keep_warm(self) -> None:
-        """Have a worker with everything imported at hand."""
+        """Start a worker that imports everything before there is a job for it."""
         with self._changed:
             if not self._closed and not (self._spare and self._spare.alive):
-                with suppress(OSError, RuntimeError):  # a job that finds none says so
-                    self._spare = self._hire()
+                with suppress(OSError, RuntimeError):  # the next job reports it
+                    self._spare = self._new_worker()
 
-    def start(self, source: str, options: dict, owner: str = "", name: str = "") -> Job:
-        """Queue a training, called `name` for people.
+    def start(
+        self, source: str, settings: TrainingSettings, owner: str = "", name: str = ""
+    ) -> Job:
+        """Queue a training; `name` is what people see.
 
-        Raises SettingsError for bad options, JobError when it must wait: an owner has one live job
-        at a time, the queue has an end, and so have the limits.
+        Raises JobError when the owner has to wait: one live job at a time, and the limits.
         """
-        TrainingSettings.from_options(**options)
-        self._expiry.check_room()
+        self._expiry.check_disk()
         job_id = new_id()
         with self._changed:
-            self._check_turn(hashed(owner))
-            job = Job(
-                id=job_id,
-                owner=hashed(owner),
-                source=source,
-                out=self.runs / run_name(source, job_id),
-                options=options,
-                name=name or shown_source(source),
-            )
+            self._check_may_start(hashed(owner))
+            out, name = self.runs / run_name(source, job_id), name or shown_source(source)
+            known = {"id": job_id, "owner": hashed(owner), "source": source, "name": name}
+            job = Job(out=out, settings=settings, **known)
             self._store.add(job)
-            self._store.drop_checkpoints(job.owner)
+            self._store.remove_checkpoints(job.owner)
             self._enqueue(job)
-        self._expiry.record_visit(job.owner)
         return job
 
     def retry(self, job_id: str, owner: str = "") -> Job:
-        """Queue the same training once more, as `start` does; one that left a checkpoint goes on
-        from there, and is the same job."""
+        """Queue the same training again. With a checkpoint it is the same job and resumes."""
         job = self.get(job_id, owner)
         if job.live:
-            raise JobError("this training is still going on; stop it or wait for its end")
+            raise JobError("this training is still running; stop it or wait for its end")
         if not job.can_resume:
-            return self.start(job.source, job.options, owner, job.name)
-        self._expiry.check_room()
+            return self.start(job.source, job.settings, owner, job.name)
+        self._expiry.check_disk()
         with self._changed:
-            self._check_turn(job.owner)
+            self._check_may_start(job.owner)
             self._store.change(job, state="queued", error="", note="", stopping=False, ended=None)
             self._enqueue(job)
-        self._expiry.record_visit(job.owner)
         return job
 
     def get(self, job_id: str, owner: str = "") -> Job:
-        """Raises JobError when this owner has none of that id."""
-        job = self._store.find(job_id, hashed(owner))
-        if job is None:
-            raise JobError("expected a training of yours, found none; start one")
+        """Raises JobError when this owner has no such job."""
+        job = self._store.get(job_id)
+        if job is None or job.owner != hashed(owner):
+            raise JobError("you have no such training; start one")
         return job
 
     def all_of(self, owner: str) -> list[Job]:
-        """An owner's trainings, oldest first."""
+        """An owner's jobs, oldest first."""
         key = hashed(owner)
         return [job for job in self._store.all() if key and job.owner == key]
 
@@ -118,145 +109,136 @@ class JobManager:
         return owned[-1] if owned else None
 
     def position(self, job: Job) -> int:
-        """How many trainings come first, with the one under way; 0 when it does not wait."""
+        """How many trainings come first, including the one that runs; 0 unless it is queued."""
         with self._changed:
-            under_way = self._attempt is not None
-            return self._queue.index(job) + under_way if job in self._queue else 0
+            running = self._execution is not None
+            return self._queue.index(job) + running if job in self._queue else 0
 
     def expected_wait(self, job: Job) -> float | None:
-        """Seconds until it starts; 0 when it does not wait, None where nobody knows."""
+        """Seconds until it starts, 0 unless it is queued; None where nothing is known."""
         with self._changed:
             if job not in self._queue:
                 return 0.0
-            first = [*self._queue][: self._queue.index(job)]
-            attempt = self._attempt
-        waits = [self._typical(other) for other in first]
-        if attempt is not None:
-            waits.append(self.seconds_left(attempt.job))
+            earlier = [*self._queue][: self._queue.index(job)]
+            execution = self._execution
+        waits = [self._typical(other) for other in earlier]
+        if execution is not None:
+            waits.append(self.seconds_left(execution.job))
         return None if None in waits else sum(waits)
 
     def seconds_left(self, job: Job) -> float | None:
-        """Of a training under way; 0 when it has ended, None where nobody knows."""
+        """Of a running training; 0 once it has ended, None where nothing is known."""
         if not job.live:
             return 0.0
         return seconds_left(job, self._typical(job), self.limits.job_seconds)
 
     def stop(self, job_id: str, owner: str = "") -> None:
-        """End a training within one batch and keep what it learned; one in the queue just goes.
+        """End a training within one batch and save what it learned, if anything.
 
-        One that has not begun to learn ends at once, and nothing is kept. Raises JobError.
+        A queued one leaves the queue. Raises JobError.
         """
-        self._end(self.get(job_id, owner))
-
-    def runs_of(self, owner: str) -> list[ListedRun]:
-        """The finished runs that a visitor may use, newest first."""
-        return self._shelf.of(hashed(owner))
-
-    def run_of(self, owner: str, run_id: str | None) -> ListedRun:
-        """One of those, by an id that is looked up, never taken as a path. Raises JobError."""
-        for run in self.runs_of(owner):
-            if run.id == run_id:
-                return run
-        raise JobError("expected a finished run of yours, found none; choose one from the list")
-
-    def rename(self, run_id: str, owner: str, name: str) -> str:
-        """Change what a run or a training is called; returns the name as kept. Raises JobError."""
-        return self._shelf.rename(run_id, hashed(owner), name)
-
-    def delete(self, run_id: str, owner: str) -> None:
-        """Remove a run, or a training that has ended, with its record. Raises JobError."""
-        self._shelf.delete(run_id, hashed(owner))
-
-    def record_visit(self, owner: str) -> None:
-        """A visitor is there: his own data is kept for another while."""
-        self._expiry.record_visit(hashed(owner))
-
-    def check_upload(self, owner: str, size: int) -> None:
-        """Raises JobError when a visitor may not bring `size` bytes more."""
-        self._expiry.check_upload(hashed(owner), size)
-
-    def close(self) -> None:
-        """End every worker. What was under way is interrupted and leaves nothing half there."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            attempt, spare = self._attempt, self._spare
-            if attempt is not None:
-                attempt.interrupt()
-        self._expiry.close()
-        if spare is not None:
-            spare.kill()
-            spare.wait()
-        if attempt is not None:
-            attempt.worker.end()
-        self._follower.join(timeout=SECONDS_TO_CLEAR_AWAY)
-        self._store.records.close()
-
-    def _enqueue(self, job: Job) -> None:
-        job.context = copy_context()
-        self._hourly.count(job.owner)
-        self._queue.append(job)
-        self._changed.notify_all()
-
-    def _check_turn(self, owner: str) -> None:
-        """Raises JobError unless this owner may start a training now."""
-        if self._closed:
-            raise JobError("this app is being closed; start it again first")
-        if self.limits.own_runs_only and not owner:
-            raise JobError("expected to know who starts this training, found nobody; reload")
-        if owner and any(job.owner == owner and job.live for job in self._store.all()):
-            raise JobError("a training of yours is still going on; stop it or wait for its end")
-        if len(self._queue) >= self.limits.queued:
-            raise JobError(f"{self.limits.queued} trainings are waiting already; try again later")
-        self._hourly.check(owner)
-
-    def _typical(self, job: Job) -> float | None:
-        """What a training like this has taken here, within what it may take."""
-        typical, most = typical_seconds(self._store.all(), job.source), self.limits.job_seconds
-        return typical if typical is None or most is None else min(typical, most)
-
-    def _end(self, job: Job, note: str = "") -> None:
+        job = self.get(job_id, owner)
         with self._changed:
             if job in self._queue:
                 self._queue.remove(job)
                 self._store.change(job, state="stopped")
-            elif self._attempt is not None and self._attempt.job is job:
-                self._attempt.stop(note)
+            elif self._execution is not None and self._execution.job is job:
+                self._execution.stop()
+
+    def runs_of(self, owner: str) -> list[ListedRun]:
+        """The finished runs that a visitor may use, newest first."""
+        return self._finished.of(hashed(owner))
+
+    def run_of(self, owner: str, run_id: str | None) -> ListedRun:
+        """One of those; the id is looked up and never used as a path. Raises JobError."""
+        for run in self.runs_of(owner):
+            if run.id == run_id:
+                return run
+        raise JobError("you have no such finished run; choose one from the list")
+
+    def rename(self, run_id: str, owner: str, name: str) -> str:
+        """Change the shown name of a run or training; returns the name. Raises JobError."""
+        return self._finished.rename(run_id, hashed(owner), name)
+
+    def delete(self, run_id: str, owner: str) -> None:
+        """Remove a run, or a training that has ended, with its record. Raises JobError."""
+        self._finished.delete(run_id, hashed(owner))
+
+    def record_visit(self, owner: str) -> None:
+        """A visit keeps the visitor's own images from expiring."""
+        self._expiry.record_visit(hashed(owner))
+
+    def check_upload(self, owner: str, size: int) -> None:
+        """Raises JobError when a visitor may not upload `size` more bytes."""
+        self._expiry.check_upload(hashed(owner), size)
+
+    def close(self) -> None:
+        """End every worker. A running job is interrupted and leaves at most a checkpoint."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            if self._execution is not None:
+                self._execution.interrupt()
+            if self._spare is not None:
+                self._spare.kill()
+                self._spare.wait()
+        self._expiry.close()
+        self._thread.join(timeout=SECONDS_TO_CLEAN_UP)
+        self._store.close()
+
+    def _check_may_start(self, owner: str) -> None:
+        """Raises JobError unless this owner may start a training now."""
+        if self._closed:
+            raise JobError("this app is closing; start it again first")
+        if self.limits.own_runs_only and not owner:
+            raise JobError("this page has lost your session; reload it and start again")
+        if owner and any(job.owner == owner and job.live for job in self._store.all()):
+            raise JobError("your last training is still running; stop it or wait for its end")
+        if len(self._queue) >= self.limits.queued:
+            raise JobError(f"{self.limits.queued} trainings are waiting already; try again later")
+        self._rate.check(owner)
+
+    def _enqueue(self, job: Job) -> None:
+        job.context = copy_context()
+        self._rate.count(job.owner)
+        self._queue.append(job)
+        self._changed.notify_all()
+        self._expiry.record_visit(job.owner)
+
+    def _typical(self, job: Job) -> float | None:
+        """What trainings like this have taken, within the time limit."""
+        typical, most = typical_seconds(self._store.all(), job.source), self.limits.job_seconds
+        return typical if typical is None or most is None else min(typical, most)
 
     def _run_queue(self) -> None:
-        while True:
+        while (execution := self._next()) is not None:
+            execution.follow()
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                if self._closed:
-                    return
-                job = self._queue.popleft()
-                try:
-                    attempt = self._begin(job)
-                except (OSError, RuntimeError) as error:
-                    self._store.change(job, state="failed", error=why_it_did_not_start(error))
-                    continue
-            timers = self._timers(attempt)
-            attempt.follow()
-            for timer in timers:
-                timer.cancel()
-            with self._changed:
-                self._attempt = None
-                attempt.end()
+                self._execution = None
+                execution.finish()
             self.keep_warm()
 
-    def _begin(self, job: Job) -> JobExecution:
-        """Give the job to a worker; the lock is held, so that a `stop` cannot come before it."""
-        worker = self._spare if self._spare and self._spare.alive else self._hire()
-        self._spare, self._attempt = None, JobExecution(job, worker, self._store)
-        self._attempt.begin()
-        return self._attempt
+    def _next(self) -> JobExecution | None:
+        """The next job in a worker, once there is one; None when the app closes."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                if self._closed:
+                    return None
+                job = self._queue.popleft()
+                try:
+                    self._execution = self._begin(job)
+                    return self._execution
+                except (OSError, RuntimeError) as error:
+                    why = getattr(error, "strerror", None) or error
+                    self._store.change(
+                        job,
+                        state="failed",
+                        error=f"no process could be started for the training ({why}); try again "
+                        "later",
+                    )
 
-    def _timers(self, attempt: JobExecution) -> list[threading.Timer]:
-        most = self.limits.job_seconds
-        if most is None:
-            return []
-        note = f"stopped after {spoken(most)}, the most that a training may take here"
-        return [
-            later(most, self._end, attempt.job, note),
-            later(most + SECONDS_TO_FINISH, attempt.cut_off),
-        ]
+    def _begin(self, job: Job) -> JobExecution:
+        worker = self._spare if self._spare and self._spare.alive else self._new_worker()
+        self._spare = None
+        return JobExecution(job, worker, self._store, self.limits.job_seconds)

@@ -1,30 +1,33 @@
-"""One training in a process of its own, spoken to in JSON lines.
+"""The worker process: reads one task from stdin, trains, and prints events as JSON lines.
 
-stdin: one line with an order (see `orders`), later perhaps `stop`; its end means that whoever
-asked is gone. stdout: `{"ready": true}` once everything is imported, what carrying out the order
-says, and `{"stopped": true}` where it was ended with nothing to keep.
+A task is a JSON object: `source`, `out`, `settings` and optionally `until`, the name of the event
+after which to pause. An unfinished training in `out` is resumed. The last line is the RunSaved
+event, `{"error": sentence}` or PAUSED. The line `stop` on stdin ends the training early and saves
+what it learned; the end of stdin means that the app is gone.
 """
 
-import _thread
 import json
 import os
 import select
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from importlib import import_module
-from typing import TextIO
 
+from transfer.errors import TransferError
+from transfer.events import TRANSIENT, Event, RunSaved, to_json
 from transfer.hub import on_zero_gpu
-from transfer.jobs.protocol import carry_out
+from transfer.jobs.process import STOP
+from transfer.settings import TrainingSettings
 
-SECONDS_TO_CLEAR_UP = 4
-NICENESS = 5  # whoever looks at the page comes first
+NICENESS = 5  # the page answers first
 SECONDS_IDLE = 2.0
-# imported before there is a job: they take longer than a training on cached features
+SECONDS_BETWEEN_TRANSIENT_EVENTS = 0.25
+PAUSED = {"paused": True}
+# imported before there is a task, because it takes longer than a training on cached features
 NEEDED = (
     "transfer.training.recipe",
     "huggingface_hub",
@@ -36,97 +39,87 @@ NEEDED = (
 )
 
 
-class StdinStopSignal:
-    """What whoever asked for the training wants by now, as lines say it.
-
-    A stop is an interrupt until there is something to keep: nobody waits for a download then.
-    """
-
-    def __init__(self) -> None:
-        self.stop, self.gone = threading.Event(), threading.Event()
-        self.learning = False
-        self._lock = threading.Lock()
-
-    def listen(self, lines: Iterable[str]) -> None:
-        """Take in `stop` until the lines end, which means that whoever asked is gone."""
-        for line in lines:
-            if line.strip() == "stop":
-                with self._lock:
-                    self.stop.set()
-                    if not self.learning:
-                        _interrupt()
-        self.gone.set()
-        _interrupt()
-        time.sleep(SECONDS_TO_CLEAR_UP)
-        os._exit(1)
-
-    def begin_to_learn(self) -> None:
-        """From now on a stop keeps what was learned, unless it has come already."""
-        with self._lock:
-            self.learning = not self.stop.is_set()
-
-    def should_stop(self) -> bool:
-        """Whether to end the phase; raises KeyboardInterrupt when nothing is to be kept.
-
-        For an interrupt may be lost, in a destructor or in a library that goes on after it.
-        """
-        if self.gone.is_set() or (self.stop.is_set() and not self.learning):
-            raise KeyboardInterrupt
-        return self.stop.is_set()
-
-
 def main() -> None:
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
-    # what a library, or a process that it starts, prints must not break the lines
+    # whatever a library or its child processes print goes to stderr: stdout is for messages
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     for name in NEEDED:
         import_module(name)
-    _say(lines, {"ready": True})
     if _idle(SECONDS_IDLE) and not on_zero_gpu():
         from transfer.training.benchmark import measure_again
 
         measure_again()
-    order = sys.stdin.readline()
-    if not order.strip():
-        return
-    wishes = StdinStopSignal()
-    threading.Thread(target=wishes.listen, args=(sys.stdin,), daemon=True).start()
+    line = sys.stdin.readline()
+    if line.strip():
+        stop = threading.Event()
+        threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+        for message in carry_out(json.loads(line), stop.is_set):
+            messages.write(json.dumps(message) + "\n")
+        messages.close()
+        os._exit(0)  # without waiting for threads of libraries
+
+
+def carry_out(
+    task: dict,
+    should_stop: Callable[[], bool],
+    pauses_after: Callable[[Event], bool] = lambda event: False,
+) -> Iterator[dict]:
+    """Train; yields messages, of transient events at most four a second."""
     try:
-        for message in carry_out(json.loads(order), wishes):
-            _say(lines, message)
-    except KeyboardInterrupt:
-        with suppress(KeyboardInterrupt):
-            _say(lines, {"stopped": True})
-    os._exit(0)  # without waiting for threads that download what nobody wants any more
+        yield from _train(task, should_stop, pauses_after)
+    except TransferError as error:
+        yield {"error": str(error)}
+    except MemoryError:
+        yield {"error": "there was not enough memory; choose a smaller image size"}
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc()
+        name = type(error).__name__
+        yield {"error": f"the training failed unexpectedly ({name}); see the log for the reason"}
+
+
+def _train(
+    task: dict, should_stop: Callable[[], bool], pauses_after: Callable[[Event], bool]
+) -> Iterator[dict]:
+    from transfer.training.recipe import training_events
+
+    training = training_events(
+        task["source"],
+        out=task["out"],
+        should_stop=should_stop,
+        resume=True,
+        settings=TrainingSettings.from_json(task["settings"]),
+    )
+    sent = 0.0
+    with closing(training):
+        for event in training:
+            now = time.monotonic()
+            if not isinstance(event, TRANSIENT) or now > sent + SECONDS_BETWEEN_TRANSIENT_EVENTS:
+                sent = now
+                yield to_json(event)
+            due = type(event).__name__ == task.get("until") or pauses_after(event)
+            if due and not isinstance(event, RunSaved):  # after which there is nothing to resume
+                yield PAUSED
+                return
 
 
 def _idle(seconds: float) -> bool:
-    """Whether nothing is asked of the worker for so long; False where the system cannot tell."""
+    """Whether no task comes for so long; False where the system cannot say."""
     try:
         return not select.select([sys.stdin], [], [], seconds)[0]
     except (OSError, ValueError):
         return False
 
 
-def _interrupt() -> None:
-    """KeyboardInterrupt in the main thread, even while it waits for a lock or the network."""
-    try:
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    except (AttributeError, OSError):
-        _thread.interrupt_main()
-
-
-def _say(lines: TextIO, message: dict) -> None:
-    """Raises KeyboardInterrupt when nobody is there to hear it."""
-    try:
-        lines.write(json.dumps(message) + "\n")
-        lines.flush()
-    except OSError:
-        raise KeyboardInterrupt from None
+def _listen(stop: threading.Event) -> None:
+    """Ends the process when the app is gone: all that it leaves is a checkpoint to resume from."""
+    for line in sys.stdin:
+        if line.strip() == STOP:
+            stop.set()
+    os._exit(1)
 
 
 if __name__ == "__main__":

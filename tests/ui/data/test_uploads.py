@@ -8,6 +8,7 @@ from tests.tiny import draw_classes, picture
 from tests.ui.conftest import SAYS_NOTHING
 from transfer.errors import JobError
 from transfer.jobs import JobLimits, JobManager
+from transfer.settings import TrainingSettings
 from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 
 ME, OTHER = "m" * 32, "o" * 32
@@ -159,7 +160,7 @@ def test_an_upload_is_replaced_by_one_of_its_name_and_removed(own, tmp_path):
 
 def test_an_upload_stays_while_a_training_reads_it(own, tmp_path):
     named = own.upload(ME, archive(tmp_path / "mine.zip"))[0].value
-    job = own.jobs.start(str(own.source_of(ME, named)), {}, owner=ME)
+    job = own.jobs.start(str(own.source_of(ME, named)), TrainingSettings(), owner=ME)
     with pytest.raises(gr.Error, match="your training reads this upload"):
         own.remove_upload(ME, named)
     own.jobs.stop(job.id, ME)

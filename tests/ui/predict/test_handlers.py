@@ -115,7 +115,7 @@ def test_a_shared_server_shows_runs_to_their_owner_alone(jobs, photo, view, monk
     monkeypatch.setattr(jobs, "runs_of", lambda owner: [])
     shared = PredictHandlers(LoadedRuns(jobs, shared=True))
     page, _ = last(shared.ask(OTHER, "tiny", view, "", [str(photo)]))
-    assert "of yours" in page and "<img" not in page
+    assert "no such finished run" in page and "<img" not in page
 
 
 @pytest.mark.parametrize("run", [None, "  ", ["tiny"], "../tiny"])

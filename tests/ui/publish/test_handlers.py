@@ -18,6 +18,7 @@ from transfer.errors import PublishError
 from transfer.jobs import Job, JobLimits, JobManager
 from transfer.jobs.job import hashed, new_id
 from transfer.publishing import Checked, Published, Waiting
+from transfer.settings import TrainingSettings
 from transfer.ui.page import build_page
 from transfer.ui.publish import text
 from transfer.ui.publish.form import PublishForm
@@ -52,7 +53,12 @@ def handlers(folder):
 def on_a_space(folder):
     """A server with strangers; `tiny` is mine."""
     jobs = JobManager(folder, command=SAYS_NOTHING, limits=JobLimits.shared())
-    known = {"id": new_id(), "owner": hashed(ME), "source": "digits", "options": {}}
+    known = {
+        "id": new_id(),
+        "owner": hashed(ME),
+        "source": "digits",
+        "settings": TrainingSettings(),
+    }
     now = time.time()
     jobs._store.add(Job(**known, out=folder / "tiny", state="done", created=now, ended=now))
     yield PublishHandlers(jobs, shared=True)
@@ -194,9 +200,9 @@ def test_a_bad_token_is_a_message_and_nothing_is_published(handlers, writing, to
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"run_id": "../runs/tiny"}, "finished run of yours"),
-        ({"run_id": None}, "finished run of yours"),
-        ({"run_id": TOKEN}, "finished run of yours"),
+        ({"run_id": "../runs/tiny"}, "no such finished run"),
+        ({"run_id": None}, "no such finished run"),
+        ({"run_id": TOKEN}, "no such finished run"),
         ({"what": TOKEN}, "what to publish"),
         ({"what": {}}, "what to publish"),
         ({"repository": None}, "a repository name"),
@@ -217,11 +223,11 @@ def test_a_bad_value_is_a_message_that_does_not_repeat_it(handlers, replaced, ch
 def test_a_strangers_run_is_neither_described_nor_published_nor_zipped(on_a_space, replaced):
     requests, _ = replaced()
     assert on_a_space.listed(OTHER, None).value is None
-    assert "of yours" in list(on_a_space.describe(OTHER, "tiny", "head"))[-1][1]
+    assert "no such finished run" in list(on_a_space.describe(OTHER, "tiny", "head"))[-1][1]
     assert on_a_space.select(OTHER, "tiny", "")[1] == ""
     on_a_space.start(form(OTHER))
-    assert "finished run of yours" in ended(on_a_space, OTHER).error and requests == []
-    with pytest.raises(gr.Error, match="of yours"):
+    assert "no such finished run" in ended(on_a_space, OTHER).error and requests == []
+    with pytest.raises(gr.Error, match="no such finished run"):
         on_a_space.zipped(form(OTHER))
 
 

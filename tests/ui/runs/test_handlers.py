@@ -9,6 +9,7 @@ import pytest
 from tests.ui.conftest import SAYS_NOTHING
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits, JobManager
+from transfer.settings import TrainingSettings
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.shared.loaded_runs import cached_run
 
@@ -93,7 +94,7 @@ def actions(handlers, visitor: str, run: str | None) -> list:
 @pytest.mark.parametrize("run", ["gone", "../runs/first", "/etc"])
 def test_an_id_is_no_way_to_another_folder(handlers, run):
     for act in actions(handlers, ME, run):
-        with pytest.raises(gr.Error, match="of yours"):
+        with pytest.raises(gr.Error, match="no such finished run"):
             act()
 
 
@@ -102,7 +103,7 @@ def test_strangers_have_no_access_to_each_others_runs(folder):
     handlers = RunHandlers(jobs)
     assert "No finished runs" in handlers.listed(OTHER)[0]
     for act in actions(handlers, OTHER, "first"):
-        with pytest.raises(gr.Error, match="of yours"):
+        with pytest.raises(gr.Error, match="no such finished run"):
             act()
     with pytest.raises(gr.Error, match="reload"):
         handlers.show("", "first")
@@ -116,7 +117,7 @@ def test_images_of_mistakes_are_read_for_the_owner_of_the_training_alone(handler
         return handlers._source_of(visitor, handlers.jobs.run_of(visitor, "first"), run)
 
     assert source(ME) == run.record["source"], "a run of the command line"
-    other = handlers.jobs.start("/photos/of/another", {}, owner=OTHER)
+    other = handlers.jobs.start("/photos/of/another", TrainingSettings(), owner=OTHER)
     handlers.jobs._store.change(other, out=folder / "first")
     assert source(ME) is None and source(OTHER) == "/photos/of/another"
     digits = replace(run, record=run.record | {"source": "digits"})

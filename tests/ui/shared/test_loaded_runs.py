@@ -63,7 +63,7 @@ def test_no_name_is_a_way_to_another_folder(local, shared, name, hub):
 
 def test_a_shared_server_keeps_runs_to_their_owner(shared):
     for use in (shared.own_path, shared.classifier, shared.comparison):
-        with pytest.raises(JobError, match="of yours"):
+        with pytest.raises(JobError, match="no such finished run"):
             use(OTHER, "tiny")
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.ui.history import history
 from transfer.events import PhaseStarted
 from transfer.jobs import Job
-from transfer.settings import BLOCKS
+from transfer.settings import BLOCKS, TrainingSettings
 from transfer.ui.train.diagram import SEES, live_picture, planned_picture, share
 
 
@@ -24,7 +24,8 @@ def states(page: str) -> dict[str, str]:
 
 def job(events, state="warm-up", **options) -> Job:
     known = {"id": "1", "owner": "", "source": "digits", "out": Path("runs/x")}
-    return Job(**known, options=options, history=events, state=state)
+    settings = TrainingSettings(**options)
+    return Job(**known, settings=settings, history=events, state=state)
 
 
 @pytest.mark.parametrize("unfreeze", BLOCKS)

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from tests.ui.visitors import ME, OTHER
-from transfer.settings import BLOCKS
+from transfer.settings import BLOCKS, TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import Speed
 from transfer.ui.data.handlers import DataHandlers
@@ -76,12 +76,12 @@ def test_feature_extraction_has_one_effort(foretelling):
 
 
 def test_a_training_that_shows_in_the_picture_is_left_there(foretelling):
-    foretelling.jobs.start("digits", {}, owner=ME)
+    foretelling.jobs.start("digits", TrainingSettings(), owner=ME)
     assert planned(foretelling)[2] == {"__type__": "update"}
 
 
 def test_what_a_training_left_in_the_picture_stays_until_a_setting_changes(foretelling):
-    foretelling.jobs.stop(foretelling.jobs.start("digits", {}, owner=ME).id, ME)
+    foretelling.jobs.stop(foretelling.jobs.start("digits", TrainingSettings(), owner=ME).id, ME)
     advanced = tuple(FIELDS[name] for name in ADVANCED)
     opened = foretelling.opened(ME, "digits", "finetune", "balanced", "block5", *advanced)
     assert opened[2] == {"__type__": "update"}

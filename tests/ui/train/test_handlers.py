@@ -7,6 +7,7 @@ import pytest
 
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import Job, JobManager
+from transfer.settings import TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 from transfer.ui.train.form import ADVANCED
@@ -47,8 +48,8 @@ def test_starting_shows_the_job_and_stopping_is_the_owner_s_alone(trainings):
 
 def test_the_effort_and_the_block_reach_the_training(trainings):
     trainings.start(ME, "digits", "finetune", "thorough", "block3", *NOTHING)
-    options = trainings.jobs.newest_of(ME).options
-    assert (options["effort"], options["unfreeze"]) == ("thorough", "block3")
+    settings = trainings.jobs.newest_of(ME).settings
+    assert (settings.effort, settings.unfreeze) == ("thorough", "block3")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_watching_follows_a_job_to_its_end_which_may_be_started_again(tmp_path):
     trainings.again(ME)
     again = jobs.newest_of(ME)
     assert again.id != first.id
-    assert (again.source, again.options) == (first.source, first.options)
+    assert (again.source, again.settings) == (first.source, first.settings)
     jobs.close()
 
 
@@ -124,7 +125,8 @@ def test_a_report_that_is_looked_at_stays_until_a_training_has_its_own(trainings
 
 
 def test_who_waits_sees_the_time_until_it_starts_go_down(trainings, monkeypatch):
-    known = {"id": "1", "owner": "", "source": "digits", "out": Path("runs/x"), "options": {}}
+    known = {"id": "1", "owner": "", "source": "digits", "out": Path("runs/x")}
+    known["settings"] = TrainingSettings()
     job, left = Job(**known), [80.0, 80.1, 61.0]
     monkeypatch.setattr(trainings.jobs, "newest_of", lambda visitor: job)
     monkeypatch.setattr(trainings.jobs, "position", lambda job: 1)
@@ -153,7 +155,7 @@ def test_without_a_training_there_is_nothing_to_start_again(trainings):
 
 
 def test_a_finished_training_shows_its_report_and_names_its_run(trainings, runs_folder):
-    known = {"id": "1", "owner": "", "source": "digits", "options": {}}
+    known = {"id": "1", "owner": "", "source": "digits", "settings": TrainingSettings()}
     shown = trainings._shown(Job(**known, state="done", out=runs_folder / "tiny"))
     assert "Accuracy after each phase" in shown[RESULT] and shown[SHOWN_RUN] == "tiny"
     assert not shown[AGAIN].visible and shown[START].interactive

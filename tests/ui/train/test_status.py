@@ -5,11 +5,13 @@ import pytest
 from tests.ui.history import history
 from transfer.events import BatchDone, BodyProgress, CacheProgress, Estimated
 from transfer.jobs import ENDED, LIVE, Job
+from transfer.settings import TrainingSettings
 from transfer.ui.train.status import job_status
 
 
 def job(**change) -> Job:
-    known = {"id": "1", "owner": "me", "source": "digits", "out": Path("runs/x"), "options": {}}
+    known = {"id": "1", "owner": "me", "source": "digits", "out": Path("runs/x")}
+    known["settings"] = TrainingSettings()
     return Job(**known | change)
 
 
@@ -57,7 +59,9 @@ def test_what_else_is_known_of_an_end_is_told():
 
 def test_warm_up_alone_is_no_phase_of_two():
     assert "of 2" in job_status(job(state="warm-up"))
-    assert "of 2" not in job_status(job(state="warm-up", options={"unfreeze": "none"}))
+    assert "of 2" not in job_status(
+        job(state="warm-up", settings=TrainingSettings(unfreeze="none"))
+    )
 
 
 def test_the_bar_follows_the_cache_and_the_phase():

@@ -104,7 +104,7 @@ def live_picture(job: Job) -> str:
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     unfreeze = unfrozen(job)
     if not started:
-        return planned_picture(job.options.get("method", "finetune"), unfreeze)
+        return planned_picture(job.settings.method, unfreeze)
     learns, drift = started[-1].learns, _drift(job)
     upper = BLOCKS[BLOCKS.index(unfreeze) :] if unfreeze in BLOCKS else ()
     later = upper if started[-1].phase != "fine-tune" and job.live else ()
@@ -120,7 +120,7 @@ def unfrozen(job: Job) -> str:
     for event in job.history:
         if isinstance(event, events.DatasetReady):
             return event.settings.get("unfreeze") or "none"
-    return job.options.get("unfreeze") or "block5"
+    return job.settings.unfreeze or "block5"
 
 
 def _told(phase: str, live: bool) -> tuple[str, str]:

@@ -98,7 +98,7 @@ class Forecaster:
             return asked
         for job in reversed(self.jobs.all_of(visitor)):
             for event in job.history:
-                if isinstance(event, WeightsChosen) and job.options.get("weights") == asked:
+                if isinstance(event, WeightsChosen) and job.settings.weights == asked:
                     return event.weights
         name, told = self._body
         if not name or time.monotonic() - told > SECONDS_KNOWN:

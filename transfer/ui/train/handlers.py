@@ -9,6 +9,7 @@ import gradio as gr
 from transfer.errors import JobError, RunError
 from transfer.formatting import duration
 from transfer.jobs import Job, JobManager
+from transfer.settings import TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
@@ -43,9 +44,10 @@ class TrainHandlers:
         """Queue a training of what the owner may open. Raises TransferError."""
         if options.get("weights", "auto") not in WEIGHTS:
             raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
+        settings = TrainingSettings.from_options(**options)
         allowed = self.sources.allowed(owner, source)
         name = source.strip() if self.sources.own.source_of(owner, source.strip()) else ""
-        return self.jobs.start(allowed, options, owner=owner, name=name)
+        return self.jobs.start(allowed, settings, owner=owner, name=name)
 
     def again(self, visitor: str):
         """The newest training once more, with the settings that it had."""

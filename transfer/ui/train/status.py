@@ -76,7 +76,7 @@ def _headline(job: Job, position: int) -> str:
         return STOPPING if job.learning else STOPPING_EARLY
     if position:
         return f"{HEADLINES[job.state]}, {position} before yours"
-    if job.state == "warm-up" and job.options.get("unfreeze") == "none":
+    if job.state == "warm-up" and job.settings.unfreeze == "none":
         return "Warm-up: the body is frozen, the new head learns"
     return HEADLINES[job.state]
 
