@@ -151,7 +151,7 @@ def train(album: Album, images_a_class: int) -> None:
     advanced = page.get_by_role("button", name="Advanced settings")
     advanced.click()
     choose(page, "Body", re.compile("^bundled"))
-    page.get_by_role("textbox", name="Images a class").fill(str(images_a_class))
+    page.get_by_role("textbox", name="Images per class").fill(str(images_a_class))
     advanced.click()
     page.get_by_role("radio", name=re.compile("^Balanced, about")).wait_for()
     page.get_by_role("button", name="Start training", exact=True).click()

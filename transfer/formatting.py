@@ -9,6 +9,8 @@ from transfer import events
 # what the estimate of each phase is called in a sentence
 PHASE_NAMES = {
     "cache": "preparing images",
+    "images": "preparing images",
+    "heads": "trying heads",
     "features": "feature extraction",
     "fine-tune": "fine-tuning",
 }
@@ -39,6 +41,11 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def phase_times(seconds: dict[str, float]) -> str:
+    """As in `preparing images 45 s, warm-up 12 s`."""
+    return ", ".join(f"{PHASE_NAMES.get(p, p)} {duration(s)}" for p, s in seconds.items())
+
+
 def describe(event: events.Event) -> str:
     """One line about an event, as the command line and the page show it."""
     text = _describe(event)
@@ -56,8 +63,7 @@ def _describe(event: events.Event) -> str:
         case events.CacheProgress():
             return _cache_progress(event)
         case events.Estimated():
-            times = (f"{PHASE_NAMES.get(p, p)} {duration(s)}" for p, s in event.seconds.items())
-            return f"estimated: {', '.join(times)}; {event.cached}"
+            return f"estimated: {phase_times(event.seconds)}; {event.cached}"
         case events.CacheFilled():
             how = f"prepared in {duration(event.seconds)}" if event.computed else "already cached"
             images = f"{sum(event.images.values()):,} images{_skipped(event.skipped)}"

@@ -158,7 +158,7 @@ def leave(context) -> None:
     from playwright.sync_api import Error
 
     for page in context.pages:
-        stops = page.locator("button:enabled", has_text="Stop and keep what it learned")
+        stops = page.locator("button:enabled", has_text="Stop and save the result")
         with contextlib.suppress(Error):  # it has just ended, or the app has
             if stops.count():
                 stops.evaluate("button => button.click()", timeout=20_000)  # in whatever tab it is

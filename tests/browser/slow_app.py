@@ -17,7 +17,7 @@ from transfer.ui.train.handlers import TrainHandlers
 
 SECONDS_TO_TELL = 3
 SECONDS_BETWEEN_LOOKS = 0.05
-_open, _at_hand, _stop = source.load_splits, UploadHandlers.at_hand, TrainHandlers.stop
+_open, _opened, _stop = source.load_splits, UploadHandlers.opened, TrainHandlers.stop
 
 
 def let_go(folder: Path) -> Path:
@@ -32,8 +32,8 @@ def open_slowly(name, settings):
     return _open(name, settings)
 
 
-def at_hand_late(own, visitor):
-    read = _at_hand(own, visitor)
+def opened_late(own, visitor):
+    read = _opened(own, visitor)
     time.sleep(SECONDS_TO_TELL)
     return read
 
@@ -45,9 +45,9 @@ def stop_late(trainings, visitor):
 
 
 if __name__ == "__main__":
-    source.load_splits, UploadHandlers.at_hand, TrainHandlers.stop = (
+    source.load_splits, UploadHandlers.opened, TrainHandlers.stop = (
         open_slowly,
-        at_hand_late,
+        opened_late,
         stop_late,
     )
     app.JobManager = partial(JobManager, command=command())

@@ -18,7 +18,7 @@ TABS = ("Data", "Train", "Try it", "Publish")
 MOST_STOPS = 120
 # the controls that Tab must come by in each tab, in this order; a radio is one stop
 CONTROLS = {
-    "Data": ["Images", "Show images", "Look for problems", "Train on these"],
+    "Data": ["Dataset", "Show images", "Check for problems", "Train on these"],
     "Train": ["Fine-tune in two phases", "Balanced", "Unfreeze in phase 2", "Start training"],
     "Try it": ["Run", "What is it?", "Predictions"],
     "Publish": ["Repository", "Private", "Download as zip"],
@@ -102,8 +102,8 @@ def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
         status = page.locator(".status [role=status]").first
         told = status.get_attribute("role"), status.get_attribute("aria-live")
         assert told == ("status", "polite")
-        page.locator("button:enabled", has_text="Stop and keep").wait_for()
-        button(page, "Stop and keep what it learned").focus()
+        page.locator("button:enabled", has_text="Stop and save").wait_for()
+        button(page, "Stop and save the result").focus()
         page.keyboard.press(key)
         page.get_by_text("Stopped before anything was learned").wait_for()
     assert page.locator("[aria-live=assertive]").count() == 0

@@ -40,7 +40,7 @@ def test_nothing_of_a_source_comes_under_another(browser, slow_address, tmp_path
     page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
     for press, said in (
         ("Show images", "10 classes, 1,797 images"),
-        ("Look for problems", "All 1,797 images can be read"),
+        ("Check for problems", "All 1,797 images can be read"),
     ):
         choose(page, str(slow))
         page.get_by_text(said, exact=True).wait_for(state="detached")
@@ -70,7 +70,7 @@ def test_the_list_of_sources_goes_when_its_field_is_left_by_the_keyboard(browser
     page, _ = open_page(browser, page_address, PHONE)
     offered = page.get_by_role("option").locator("visible=true")
     for keys in (("Tab",), ("Escape", "Tab")):
-        page.get_by_label("Images").first.click()
+        page.get_by_label("Dataset").first.click()
         offered.first.wait_for()
         for key in keys:
             page.keyboard.press(key)
@@ -89,14 +89,14 @@ def test_an_upload_is_there_after_a_reload_and_can_be_removed(browser, page_addr
     page.reload()
     button(page, "Show images").wait_for()
     page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
-    page.get_by_label("Images").first.click()
+    page.get_by_label("Dataset").first.click()
     page.get_by_role("option", name="your upload pets.zip").click()
     button(page, "Show images").click()
     page.get_by_text("2 classes, 12 images").wait_for()
     page.get_by_role("button", name="Upload a zip").click()
     button(page, "Remove the chosen upload").click()
     page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
-    page.get_by_label("Images").first.click()
+    page.get_by_label("Dataset").first.click()
     assert page.get_by_role("option", name="your upload").count() == 0
     page.close()
 
@@ -112,8 +112,8 @@ def test_own_photos_are_saved_as_a_zip(browser, page_address, tmp_path):
 
 
 def choose(page, source: str) -> None:
-    """Types a source under Images."""
-    box = page.get_by_label("Images").first
+    """Types a source under Dataset."""
+    box = page.get_by_label("Dataset").first
     box.fill(source)
     box.press("Enter")
     box.press("Tab")

@@ -19,7 +19,7 @@ from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 VICTIM, STRANGER = "victim-" + "v" * 25, "stranger-" + "s" * 23
 SECRETS = ("quagga", "okapi", "Secret zoo")
 SECONDS_TO_ANSWER = 60
-LIVE = ("Waiting in line", "Loading torch", "Warm-up epoch")  # the later, the slower the answer is
+LIVE = ("Queued", "Loading PyTorch", "Warm-up epoch")  # the later, the slower the answer is
 TAKE_FILES = ("file", "image")
 PHOTO = "another's photo"
 ENDS = ("process_completed", "unexpected_error")

@@ -49,7 +49,7 @@ def found_again(page, epoch: int) -> int:
     page.locator(".status").first.wait_for(timeout=MILLISECONDS_TO_FIND_IT)
     epoch = later_epoch(page, epoch)
     assert button(page, "Start training").is_disabled()
-    assert button(page, "Stop and keep what it learned").is_enabled()
+    assert button(page, "Stop and save the result").is_enabled()
     return epoch
 
 

@@ -56,7 +56,7 @@ def stop_after_some_epochs(page) -> None:
     assert page.locator(".vgg li.learns").count() == 1
     assert page.locator(".vgg li.frozen").count() == 5
     assert fits(page)
-    button(page, "Stop and keep what it learned").click()
+    button(page, "Stop and save the result").click()
     page.get_by_text("of the test images are right").first.wait_for()
     assert re.search(r"\d\d\.\d% of the test images", page.locator(".status").inner_text())
 
@@ -150,7 +150,7 @@ def test_train_reload_stop_and_try_a_drawn_seven(browser, page_address):
     page.locator(".charts svg").first.wait_for()
     assert button(page, "Start training").is_disabled()
     look_at_another_report(page, "stripes")
-    button(page, "Stop and keep what it learned").click()
+    button(page, "Stop and save the result").click()
     page.get_by_text("of the test images are right").wait_for()
     assert page.get_by_text("After fine-tuning").count() == 1
     tab(page, "Try it")

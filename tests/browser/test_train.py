@@ -43,7 +43,7 @@ UNFOLD_AND_TYPE = """([fold, label, text]) => {
 def choose(page, source: str) -> None:
     """Types a source and leaves the field."""
     tab(page, "Data")
-    images = page.get_by_role("combobox", name=re.compile("^Images"))
+    images = page.get_by_role("combobox", name=re.compile("^Dataset"))
     images.fill(source)
     images.press("Enter")
     tab(page, "Train")
@@ -78,10 +78,10 @@ def test_settings_change_the_picture_and_everything_fits(browser, page_address):
     page.locator(".vgg").wait_for()
     assert (parts(page, "frozen"), parts(page, "later"), parts(page, "learns")) == (4, 1, 1)
     page.get_by_role("radio", name="Thorough").click()
-    page.get_by_text("Then block4 and block5 learn too").wait_for()
+    page.get_by_text("then block4 and up too").wait_for()
     lazy_import(page, "later", 2)
     page.get_by_role("radio", name="Feature extraction only").click()
-    page.get_by_text("a linear classifier learns on what it sees").wait_for()
+    page.get_by_text("A linear classifier on the frozen body").wait_for()
     lazy_import(page, "later", 0)
     page.get_by_role("button", name="Advanced settings").click()
     field(page, "Seed").wait_for()
@@ -110,7 +110,7 @@ def test_a_setting_that_does_not_fit_is_a_sentence_where_it_is_typed(browser, pa
     page.locator(".warning").get_by_text("image size must be").wait_for()
     button(page, "Start training").click()
     page.get_by_test_id("toast-body").get_by_text("image size must be").wait_for()
-    assert page.get_by_text("Nothing is training yet").count() == 1
+    assert page.get_by_text("No training yet").count() == 1
     page.close()
 
 
@@ -197,7 +197,7 @@ def test_an_end_that_is_seen_before_the_stop_is_answered_stays(people, slow_addr
     tab(page, "Train")
     button(page, "Start training").click()
     page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()
-    button(page, "Stop and keep what it learned").click()
+    button(page, "Stop and save the result").click()
     page.get_by_text("Stopped before anything was learned").wait_for()
     page.wait_for_timeout(2_000 * SECONDS_TO_TELL)
     assert page.get_by_text("Stopped before anything was learned").is_visible()

@@ -19,7 +19,7 @@ def start(page) -> None:
 
 
 def stop(page) -> None:
-    button(page, "Stop and keep what it learned").click()
+    button(page, "Stop and save the result").click()
     page.get_by_text("Stopped before anything was learned").wait_for()
 
 
@@ -33,10 +33,10 @@ def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_ad
     epoch = later_epoch(first, 0)
     second, _ = visit(people(PHONE).new_page(), shared_address)
     tab(second, "Train")
-    assert "Nothing is training yet" in status(second)
-    assert button(second, "Stop and keep what it learned").is_disabled()
+    assert "No training yet" in status(second)
+    assert button(second, "Stop and save the result").is_disabled()
     start(second)
-    second.get_by_text("Waiting in line, 1 before yours").wait_for()
+    second.get_by_text("Queued: 1 before yours").wait_for()
     assert re.search(r"It starts in about \d+ min", status(second))
     assert second.locator(".charts svg").count() == 0
     assert fits(second)

@@ -1,4 +1,4 @@
-"""What other programs may call, by name; everything else on the page is private."""
+"""The endpoints for other programs; everything else on the page is private."""
 
 import secrets
 
@@ -7,6 +7,7 @@ import gradio as gr
 from transfer.errors import JobError, SettingsError
 from transfer.events import EpochDone, PhaseStarted, RunSaved
 from transfer.jobs import Job
+from transfer.settings import TrainingSettings
 from transfer.ui.shared.guard import uploaded
 from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import as_message
@@ -16,10 +17,10 @@ CALLS_AT_ONCE = 4
 
 
 class Api:
-    """The public endpoints, typed and documented as other programs see them.
+    """The public endpoints; their docstrings are what other programs see.
 
-    A job is named by its id and its caller's secret, so that whoever was given the name, and
-    nobody else, can follow and stop it, from any connection.
+    A job's name contains its id and its caller's secret: only those who were given the name can
+    follow and stop the job, from any connection.
     """
 
     def __init__(self, trainings: TrainHandlers, runs: LoadedRuns):
@@ -27,7 +28,7 @@ class Api:
         self.jobs = trainings.jobs
         self.runs = runs
 
-    def offer(self) -> None:
+    def add_endpoints(self) -> None:
         """Add the endpoints to the page that is being built."""
         for call in (
             self.classify,
@@ -41,20 +42,20 @@ class Api:
     def classify(
         self, image: gr.FileData, run: str, top: int = 5, request: gr.Request | None = None
     ) -> list[dict]:
-        """Say what is on a picture, by a finished run of this app.
+        """Classify a picture with a finished run of this app.
 
         Args:
-            image: the picture, uploaded, or over MCP as a `data:` address, for no other address is
-                fetched: JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.
-            run: as list_runs names it, or `example:digits`, or a model on the Hub as user/name.
-            top: how many classes to name.
+            image: the picture as an upload, or over MCP as a `data:` URL (no other URL is
+                fetched): JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP.
+            run: a name from list_runs, or `example:digits`, or a model on the Hub as user/name.
+            top: how many classes to return.
 
         Returns:
-            [{label, score}], best first; score 0 to 1, over all classes summing to 1.
+            [{label, score}], best first; scores are from 0 to 1 and sum to 1 over all classes.
         """
         with as_message():
             picture = uploaded(image)
-            if type(top) is not int or top < 1:
+            if type(top) is not int or top < 1:  # True is an int too
                 raise SettingsError("top must be a whole number from 1 up, found something else")
             found = self.runs.classifier(self._caller(request), run).classify(picture, top)
         return [{"label": p.label, "score": p.score} for p in found]
@@ -65,83 +66,73 @@ class Api:
         """Queue a training: a new head warms up on the frozen body, then upper blocks learn too.
 
         Args:
-            source: `digits`, a data set on the Hub as user/name, or on one's own server a folder.
-            settings: what `train` takes, as {"head_epochs": 10}; what is left out is chosen.
+            source: `digits`, a dataset on the Hub as user/name, or a folder of your own server.
+            settings: options of the `train` command, such as {"head_epochs": 10}; the others get
+                their defaults.
 
         Returns:
-            what training_status says of it; keep `job`, which names it.
+            the result of training_status; keep its `job`, the name of the training.
         """
         caller = self._caller(request)
         with as_message():
             if not isinstance(settings or {}, dict):
                 raise SettingsError("settings must be names and values, found something else")
-            job = self.trainings.begin(caller, source, settings or {})
-        return self._told(job, caller)
+            options = TrainingSettings.from_options(**(settings or {}))
+            job = self.trainings.begin(caller, source, options)
+        return self._status(job, caller)
 
     def training_status(self, job: str) -> dict:
-        """Say how far a training is.
+        """Report the progress of a training.
 
         Args:
-            job: its name, as start_training gave it.
+            job: the name of the training, from start_training.
 
         Returns:
             {job, state, before, seconds_left, phase, epoch, epochs, accuracy, run, error}:
             `state` is queued, loading, caching, features, heads, warm-up, fine-tune, evaluating,
-            done, stopped, failed, interrupted or expired; `before` how many trainings come first;
-            `accuracy` the newest on validation, and in the end on the test images; `run` the name
-            of the finished run.
+            done, stopped, failed, interrupted or expired; `before` is the number of trainings
+            queued before it; `accuracy` is the newest one on the validation images, and at the end
+            the one on the test images; `run` is the name of the finished run.
         """
         with as_message():
-            number, caller = self._named(job)
-            return self._told(self.jobs.get(number, caller), caller)
+            job_id, caller = _split(job)
+            return self._status(self.jobs.get(job_id, caller), caller)
 
     def stop_training(self, job: str) -> dict:
-        """End a training within one batch and keep what it has learned.
+        """Stop a training within one batch and save what it has learned.
 
         Args:
-            job: its name, as start_training gave it.
+            job: the name of the training, from start_training.
 
         Returns:
-            what training_status says of it.
+            the result of training_status.
         """
         with as_message():
-            number, caller = self._named(job)
-            self.jobs.stop(number, caller)
-            return self._told(self.jobs.get(number, caller), caller)
+            job_id, caller = _split(job)
+            self.jobs.stop(job_id, caller)
+            return self._status(self.jobs.get(job_id, caller), caller)
 
     def list_runs(self, request: gr.Request | None = None) -> list[dict]:
         """List the finished runs that the caller may use, newest first.
 
         Returns:
-            [{run, name, source, accuracy, created}]: `run` is what classify takes, `accuracy` is
+            [{run, name, source, accuracy, created}]: `run` is the name for classify, `accuracy` is
             on the test images, `created` in seconds since 1970.
         """
+        same = ("name", "source", "accuracy", "created")
         return [
-            {
-                "run": run.id,
-                "name": run.name,
-                "source": run.source,
-                "accuracy": run.accuracy,
-                "created": run.created,
-            }
+            {"run": run.id} | {name: getattr(run, name) for name in same}
             for run in self.jobs.runs_of(self._caller(request))
         ]
 
     def _caller(self, request: gr.Request | None) -> str:
-        """Who calls: on a shared server each client for itself, elsewhere everybody is one."""
+        """The owner of a caller's jobs: each client on a shared server, elsewhere nobody."""
         if not self.runs.shared:
             return ""
         session = (request and request.session_hash) or secrets.token_hex(8)
         return f"api-{session}"
 
-    def _named(self, job: str) -> tuple[str, str]:
-        """(job id, caller). Raises JobError."""
-        number, dot, caller = str(job).partition(".")
-        if not dot:
-            raise JobError("expected the name of a training as start_training gave it; start one")
-        return number, caller
-
-    def _told(self, job: Job, caller: str) -> dict:
+    def _status(self, job: Job, caller: str) -> dict:
         epochs = [event for event in job.history if isinstance(event, EpochDone)]
         phases = [event for event in job.history if isinstance(event, PhaseStarted)]
         saved = next((event for event in job.history if isinstance(event, RunSaved)), None)
@@ -158,3 +149,11 @@ class Api:
             "run": job.out.name if job.state == "done" else None,
             "error": job.error or None,
         }
+
+
+def _split(job: str) -> tuple[str, str]:
+    """A job's name → (job id, caller). Raises JobError."""
+    job_id, dot, caller = str(job).partition(".")
+    if not dot:
+        raise JobError("expected the name of a training from start_training; start one")
+    return job_id, caller

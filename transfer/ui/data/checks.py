@@ -1,40 +1,39 @@
-"""What was found when every image of a source was looked at, as HTML."""
+"""The result of checking every image of a dataset, as HTML."""
 
 from html import escape
 
 from transfer.data.checks.inspect import Findings, by_reason, duplicates_line, sizes_line
 from transfer.events import CacheProgress
+from transfer.ui.shared.components import live_region, progress_bar
 
 PLACES_SHOWN = 5
 
 
 def progress(event: CacheProgress) -> str:
     return (
-        f"{_told('<p>Looking at all images</p>')}<p>{event.done:,} of {event.total:,}</p>"
-        f'<div class="progress"><i style="width:{100 * event.done / max(event.total, 1):.1f}%"></i>'
-        "</div>"
+        f"{live_region('<p>Checking all images</p>')}<p>{event.done:,} of {event.total:,}</p>"
+        f"{progress_bar(event.done / max(event.total, 1))}"
     )
 
 
 def findings(found: Findings) -> str:
-    """Sizes, the same picture twice, and everything that is wrong, by reason."""
+    """Image sizes, duplicates, and the problems grouped by reason."""
     images = sum(found.splits.values())
     lines = [duplicates_line(found.duplicates, images)]
     if found.sizes:
         lines.insert(0, sizes_line(found.sizes))
-    told = "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in lines)
-    reasons = list(by_reason(found.problems).items())
-    if not reasons:
-        return _told(
-            f"<h3>All {images:,} images can be read</h3>{told}<p>Nothing else to tell.</p>"
+    summary = "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in lines)
+    problems = "".join(
+        f"<li>{_places(where)}: {escape(why)}</li>"
+        for why, where in by_reason(found.problems).items()
+    )
+    if not problems:
+        return live_region(
+            f"<h3>All {images:,} images can be read</h3>{summary}<p>No other problems found.</p>"
         )
-    rows = "".join(f"<li>{_places(where)}: {escape(why)}</li>" for why, where in reasons)
-    return _told(f'<h3>Looked at {images:,} images</h3>{told}<ul class="warning">{rows}</ul>')
-
-
-def _told(text: str) -> str:
-    """In a live region, without the numbers that change all the time."""
-    return f'<div role="status" aria-live="polite">{text}</div>'
+    return live_region(
+        f'<h3>Checked {images:,} images</h3>{summary}<ul class="warning">{problems}</ul>'
+    )
 
 
 def _places(where: list[str]) -> str:

@@ -1,107 +1,146 @@
-"""What the Data tab does: which sources a visitor may open, what they hold, what is wrong there."""
+"""The Data tab's handlers: which datasets a visitor may open, what is in them, what is wrong."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
-from transfer.data import source as sources
+from transfer.data import source as datasets
 from transfer.data.checks.inspect import inspection_events
+from transfer.data.dataset import DatasetSummary, ImageDataset
 from transfer.data.image import load_image
 from transfer.errors import JobError, TransferError
 from transfer.jobs.job import shown_source
 from transfer.settings import TrainingSettings
 from transfer.ui.data.checks import findings, progress
-from transfer.ui.data.summaries import SummaryCache
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.shared.charts import bars
+from transfer.ui.shared.components import warning
 from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
+from transfer.ui.shared.timed_cache import TimedCache
 
 SAMPLES = 12
-SECONDS_BETWEEN_LOOKS = 0.4
-OPENED_AT_ONCE = 24  # three times as many as visitors wait for
+PROBLEMS_SHOWN = 10
+SECONDS_BETWEEN_UPDATES = 0.4
+OPENED_AT_ONCE = 24
+SUMMARIES_CACHED, SECONDS_CACHED = 200, 60.0
+
+Summary = tuple[DatasetSummary, dict[str, int]]  # with the number of images in each split
 
 
 class DataHandlers:
-    """`shared` is a server with strangers on it: no folder of its own disk is opened there."""
+    """`shared` is a server with strangers on it, where no folder of its own disk is opened."""
 
-    def __init__(self, own: UploadHandlers, *, shared: bool):
-        self.own = own
+    def __init__(self, uploads: UploadHandlers, *, shared: bool):
+        self.uploads = uploads
         self.shared = shared
-        self.looks = SummaryCache()
-        self._turns = threading.BoundedSemaphore(OPENED_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(OPENED_AT_ONCE)
+        # is local → cache of (source, limit per class) → Summary; the Hub is not asked again
+        self._summaries = {
+            True: TimedCache(SUMMARIES_CACHED, SECONDS_CACHED),
+            False: TimedCache(SUMMARIES_CACHED, math.inf),
+        }
 
     def allowed(self, visitor: str, source: str | None) -> str:
-        """The source as `load_splits` takes it. Raises JobError where a visitor may not have it."""
+        """The source as `load_splits` takes it. Raises JobError if the visitor may not open it."""
         source = source.strip() if isinstance(source, str) else ""
         if not source:
-            raise JobError("expected a source, found nothing; choose `digits` or type one")
-        if path := self.own.source_of(visitor, source):
+            raise JobError("expected a dataset, found nothing; choose one or type its name")
+        if path := self.uploads.path_of(visitor, source):
             return str(path)
         if self.shared and source != "digits" and not source.startswith("hub:"):
             return f"hub:{source}"
         return source
 
-    def show(self, visitor: str, source: str) -> str:
-        """What a source holds, with samples, or in a sentence why it cannot be used."""
+    def show(self, visitor: str, source: str) -> Iterator[str]:
+        """Yields what is in a dataset, with samples, or one sentence why it cannot be used."""
         try:
             allowed = self.allowed(visitor, source)
-            images = self._open(allowed)
-            self.looks.remember(allowed, images)
+            images = self._open(allowed, TrainingSettings())
+            self._remember(allowed, None, images)
         except TransferError as error:
-            return f'<p class="warning">{escape(str(error))}</p>'
-        counts = ", ".join(f"{n:,} {name}" for name, n in images.counts().items())
-        told = "".join(f"<li>{escape(p.where)}: {escape(p.why)}</li>" for p in images.problems[:10])
-        return (
+            yield warning(error)
+            return
+        counts = images.counts()
+        splits = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+        problems = "".join(
+            f"<li>{escape(issue.where)}: {escape(issue.why)}</li>"
+            for issue in images.problems[:PROBLEMS_SHOWN]
+        )
+        yield (
             f"<p>{escape(shown_source(source.strip()))}: <b>{len(images.classes)} classes, "
-            f"{sum(images.counts().values()):,} images</b> "
-            f"({counts})</p>{bars(images.class_counts())}"
-            + (f'<ul class="warning">{told}</ul>' if told else "")
+            f"{sum(counts.values()):,} images</b> ({splits})</p>{bars(images.class_counts())}"
+            + (f'<ul class="warning">{problems}</ul>' if problems else "")
             + thumbnails(_samples(images))
         )
 
-    def look(self, visitor: str, source: str) -> Iterator[str]:
-        """Look at every image of a source: how far that is, then what was found."""
+    def check(self, visitor: str, source: str) -> Iterator[str]:
+        """Check every image of a dataset; yields the progress, then the findings."""
         try:
-            images = self._open(self.allowed(visitor, source))
-            told, looking = 0.0, inspection_events(images)
+            images, shown = self._open(self.allowed(visitor, source), TrainingSettings()), 0.0
+            steps = inspection_events(images)
             while True:
                 try:
-                    event = next(looking)
+                    event = next(steps)
                 except StopIteration as end:
                     yield findings(end.value)
                     return
-                if time.monotonic() - told > SECONDS_BETWEEN_LOOKS:
-                    told = time.monotonic()
+                if time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+                    shown = time.monotonic()
                     yield progress(event)
         except TransferError as error:
-            yield f'<p class="warning">{escape(str(error))}</p>'
+            yield warning(error)
 
-    def _open(self, allowed: str) -> sources.ImageDataset:
-        """Raises TransferError, also where too many are being opened: that goes on when whoever
-        asked has chosen another."""
-        if not self._turns.acquire(blocking=False):
-            raise JobError("the server opens many sources already; try again in a minute")
+    def summary(self, visitor: str, source: str, settings: TrainingSettings) -> Summary | None:
+        """For the forecast. None for a Hub dataset that was not shown yet: the Hub is not asked.
+
+        Raises TransferError where the dataset cannot be opened.
+        """
+        allowed, limit = self.allowed(visitor, source), settings.limit_per_class
+        local = _is_local(allowed)
+        found = self._summaries[local].get((allowed, limit))
+        if local and not found:
+            found = self._remember(allowed, limit, self._open(allowed, settings))
+        return found
+
+    def _remember(self, allowed: str, limit: int | None, images: ImageDataset) -> Summary:
+        summary = datasets.summarize(images), images.counts()
+        return self._summaries[_is_local(allowed)].put((allowed, limit), summary)
+
+    def _open(self, allowed: str, settings: TrainingSettings) -> ImageDataset:
+        """Raises TransferError. A cancelled request still holds its slot until it has ended."""
+        if not self._slots.acquire(blocking=False):
+            raise JobError("the server is opening many datasets; try again in a minute")
         try:
             lazy_import(DIGITS_NEED)
-            return sources.load_splits(allowed, TrainingSettings())
+            return datasets.load_splits(allowed, settings)
         finally:
-            self._turns.release()
+            self._slots.release()
 
 
-def _samples(images: sources.ImageDataset) -> list[tuple]:
-    """(picture, class name) of a few training images of each class in turn."""
-    train, chosen = images.splits["train"], []
-    a_class = max(1, SAMPLES // len(images.classes))
-    for label in range(len(images.classes)):
-        chosen += list(np.flatnonzero(train.labels == label)[:a_class])
-    shown = []
-    for i in chosen[:SAMPLES]:
+def _is_local(source: str) -> bool:
+    if source.startswith("hub:"):
+        return False
+    try:
+        return source == "digits" or Path(source).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or an unknown user's home
+        return False
+
+
+def _samples(images: ImageDataset) -> list[tuple]:
+    """(picture, class name) of the first training images of each class."""
+    train = images.splits["train"]
+    per_class = max(1, SAMPLES // len(images.classes))
+    rows = [np.flatnonzero(train.labels == at)[:per_class] for at in range(len(images.classes))]
+    samples = []
+    for row in np.concatenate(rows)[:SAMPLES]:
         try:
-            shown.append((load_image(train.read(int(i))), images.classes[train.labels[i]]))
+            samples.append((load_image(train.read(int(row))), images.classes[train.labels[row]]))
         except TransferError:
             continue
-    return shown
+    return samples

@@ -1,22 +1,20 @@
-"""What a page asks about its source: the newest question counts, and shown is what belongs there.
+"""Requests about the chosen dataset: of each kind, only a page's newest one is answered.
 
-Gradio's own `cancels` are of no use for that: the browser takes the other handlers of the event
-first, one after the other, and the server ends whatever the handler does for the page by then,
-also what was asked since.
+Gradio's own `cancels` does not fit: the browser first runs the other handlers of the event, and
+then the server cancels whatever runs for the page, newer requests included.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from html import escape
-from typing import Any
 
 import gradio as gr
 from anyio import CancelScope
 from anyio.to_thread import run_sync
 
-NO_MORE = object()
-OF_THE_SOURCE = """(source, ...shown) => shown.map(html => {
+DONE = object()
+# in the browser: clears each result that is marked with another dataset than the chosen one
+CLEAR_OTHERS = """(source, ...shown) => shown.map(html => {
     const page = new DOMParser().parseFromString(html || "", "text/html");
     const belongs = page.body.firstElementChild?.dataset.of === (source ?? "");
     return {__type__: "update", ...(!belongs && html && {value: ""})};
@@ -24,91 +22,68 @@ OF_THE_SOURCE = """(source, ...shown) => shown.map(html => {
 
 
 class Request:
-    """Of a page about a source; it can be given up while a thread looks for the answer."""
+    """One request. Once it is cancelled, nobody waits for its thread, which runs on to its end."""
 
-    def __init__(self, handler: Callable, source: str | None, page: str | None):
-        self.handler, self.source, self.page = handler, source, page
-        self.given_up = False
-        self._looking = CancelScope()
+    def __init__(self, source: str | None):
+        self.source = source
+        self.cancelled = False
+        self._scope = CancelScope()
 
-    def give_up(self) -> None:
-        self.given_up = True
-        self._looking.cancel()
+    def cancel(self) -> None:
+        self.cancelled = True
+        self._scope.cancel()
 
-    async def answer(self, look: Callable, *inputs) -> Any:
-        """What `look` returns, or NO_MORE at once when this is given up: nobody waits for the
-        thread then, which runs on to its end."""
-        if not self.given_up:
-            with CancelScope() as self._looking:
-                return await run_sync(partial(look, *inputs), abandon_on_cancel=True)
-        return NO_MORE
+    async def run(self, function: Callable, *args):
+        """What `function` returns, from a thread; DONE as soon as the request is cancelled."""
+        if not self.cancelled:
+            with CancelScope() as self._scope:
+                return await run_sync(partial(function, *args), abandon_on_cancel=True)
+        return DONE
 
 
-class RequestTracker:
-    """Those that are open, of all pages; a page has one at most to each handler."""
+class LatestRequests:
+    """The open requests of all pages, at most one for each page and handler."""
 
     def __init__(self):
-        self._open: set[Request] = set()
+        self._open: dict[tuple[str | None, str], Request] = {}
 
-    def answered(self, handler: Callable[[str, str], str]) -> Callable:
-        """`handler` of a visitor and a source as an event's, for which an older question is given
-        up; what it returns is marked as that source's for OF_THE_SOURCE."""
+    def latest(self, handler: Callable[[str, str], Iterator[str]]) -> Callable:
+        """`handler(visitor, source)` yields HTML; a newer call from the same page cancels it."""
 
-        async def answered(visitor: str, source: str, request: gr.Request):
-            with self._question(handler, source, request) as question:
-                html = await question.answer(handler, visitor, source)
-            return gr.skip() if html is NO_MORE else _marked(html, source)
-
-        return _named(answered, handler)
-
-    def answered_in_steps(self, handler: Callable[[str, str], Iterator[str]]) -> Callable:
-        """The same of one that yields."""
-
-        async def answered(visitor: str, source: str, request: gr.Request) -> AsyncIterator:
+        async def answer(visitor: str, source: str, request: gr.Request) -> AsyncIterator:
+            key = request.session_hash, handler.__name__
+            if key in self._open:
+                self._open[key].cancel()
+            mine = self._open[key] = Request(source)
             steps = handler(visitor, source)
-            with self._question(handler, source, request) as question:
-                while (html := await question.answer(next, steps, NO_MORE)) is not NO_MORE:
+            try:
+                while (html := await mine.run(next, steps, DONE)) is not DONE:
                     yield _marked(html, source)
-            yield gr.skip()  # for one that yields nothing, gradio sends words of its own
+                yield gr.skip()  # gradio shows an error where a generator yields nothing
+            finally:
+                if self._open.get(key) is mine:
+                    del self._open[key]
 
-        return _named(answered, handler)
+        answer.__name__ = handler.__name__
+        return answer
 
-    async def turn_to(self, source: str | None, request: gr.Request) -> None:
-        """Give up what the page has asked about another source."""
-        for question in self._of(request):
-            if question.source != source:
-                question.give_up()
+    async def cancel_others(self, source: str | None, request: gr.Request) -> None:
+        """Cancel the page's requests about any other dataset than `source`."""
+        for asked in self._of(request):
+            if asked.source != source:
+                asked.cancel()
 
-    async def forget(self, request: gr.Request) -> str:
-        """Give up whatever the page has asked; nothing to show."""
-        for question in self._of(request):
-            question.give_up()
+    async def cancel_all(self, request: gr.Request) -> str:
+        """Cancel all of the page's requests; returns an empty result."""
+        for asked in self._of(request):
+            asked.cancel()
         return ""
 
-    @contextmanager
-    def _question(
-        self, handler: Callable, source: str | None, request: gr.Request
-    ) -> Iterator[Request]:
-        for older in self._of(request):
-            if older.handler == handler:
-                older.give_up()
-        question = Request(handler, source, request.session_hash)
-        self._open.add(question)
-        try:
-            yield question
-        finally:
-            self._open.remove(question)
-
     def _of(self, request: gr.Request) -> list[Request]:
-        return [question for question in self._open if question.page == request.session_hash]
+        return [asked for (page, _), asked in self._open.items() if page == request.session_hash]
 
 
 def _marked(html: str, source: str | None) -> str:
-    of = source if isinstance(source, str) else ""  # whatever was posted
-    return f'<div data-of="{escape(of)}">{html}</div>'
-
-
-def _named(answered: Callable, handler: Callable) -> Callable:
-    """`functools.wraps` would hide from gradio that `answered` wants the request."""
-    answered.__name__ = handler.__name__
-    return answered
+    """HTML marked with its dataset, for CLEAR_OTHERS; anything may have been posted as one."""
+    name = source if isinstance(source, str) else ""
+    return f'<div data-of="{escape(name)}">{html}</div>'

@@ -1,4 +1,4 @@
-"""A visitor's own data: classes made in the browser photo by photo, and an uploaded zip."""
+"""A visitor's own images: classes made photo by photo in the browser, and uploaded zips."""
 
 import hashlib
 import shutil
@@ -19,46 +19,57 @@ from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
-SHOWN_A_CLASS = 6
+SHOWN_PER_CLASS = 6
+NO_CLASSES = (
+    "<p>No classes yet. Make at least two with five photos each; more photos are better.</p>"
+)
 
 
 class UploadHandlers:
-    """Below one folder, each visitor's own: named by a hash, for an id is a secret."""
+    """Each visitor has a folder, named by a hash because the visitor's id is a secret."""
 
     def __init__(self, jobs: JobManager):
         self.jobs = jobs
         self.folder = jobs.runs / ".own"
         self.downloads = Downloads()
 
-    def source_of(self, visitor: str, source: str) -> Path | None:
-        """The folder or zip behind the name of one's own data; None for any other source."""
+    def path_of(self, visitor: str, source: str) -> Path | None:
+        """The folder of one's photos or an uploaded zip; None for any other source.
+
+        Raises JobError for an upload that the visitor does not have.
+        """
         if source == PHOTOS:
             return self.images(visitor).folder
         if not source.startswith(UPLOAD):
             return None
         name = source.removeprefix(UPLOAD)
-        path = self._of(visitor) / Path(name).name
+        path = self._folder(visitor) / Path(name).name
         if Path(name).name != name or not path.is_file():
             raise JobError("expected an upload of yours, found none of that name; upload it again")
         return path
 
     def images(self, visitor: str) -> CustomImages:
-        return CustomImages(self._of(visitor) / "own-photos")
+        return CustomImages(self._folder(visitor) / "own-photos")
+
+    def opened(self, visitor: str):
+        """`_shown`, as the page opens. A visit keeps one's images from expiring."""
+        self.jobs.record_visit(require_visitor(visitor))
+        return self._shown(visitor)
 
     def add_class(self, visitor: str, name: str):
-        """(the classes to choose from, what is in them, an empty name to type the next into)."""
+        """(the classes, their photos, an empty name field)."""
         with as_message():
             name = self.images(visitor).add_class(name)
-        return self._choice(visitor, name), self.overview(visitor), ""
+        return self._classes(visitor, name), self.overview(visitor), ""
 
     def remove_class(self, visitor: str, name: str | None):
-        """What is `at_hand`, once a class is gone with all its photos."""
+        """`_shown`, without the class and its photos."""
         with as_message():
             self.images(visitor).remove_class(name or "")
-        return self._sources(visitor), self._choice(visitor), self.overview(visitor)
+        return self._shown(visitor)
 
     def add_photos(self, visitor: str, name: str | None, photos: list[str] | str | None):
-        """(what is in the classes, nothing left in the field); what is not added is told."""
+        """(the photos of all classes, an empty upload field); warns about photos not added."""
         photos = [photos] if isinstance(photos, str) else photos or []
         images, added, why = self.images(visitor), 0, ""
         try:
@@ -69,93 +80,87 @@ class UploadHandlers:
                     added += 1
                 except ImageError as error:
                     why = f"{Path(photo).name}: {error}"
-        except TransferError as error:  # of the class or of the room, so of all that follow
+        except TransferError as error:  # about the class or the room left: no photo fits any more
             why = str(error)
         if why:
             gr.Warning(escape(f"Added {added} of {len(photos)} photos; {why}."))
         return self.overview(visitor), None
 
-    def at_hand(self, visitor: str):
-        """(the sources to choose from, the classes, what is in them) as the page is opened; being
-        there keeps one's own from expiring."""
-        self.jobs.record_visit(require_visitor(visitor))
-        return self._sources(visitor), self._choice(visitor), self.overview(visitor)
-
     def use(self, visitor: str) -> gr.Dropdown:
-        """One's photos as the source, once there are enough of them."""
+        """Choose one's photos as the dataset, if there are enough of them."""
         with as_message():
             self.images(visitor).check()
         return self._sources(visitor, PHOTOS)
 
     def download(self, visitor: str) -> str:
-        """The path of a zip of all one's photos, which is gone again after a while."""
+        """The path of a temporary zip of all one's photos."""
         images = self.images(visitor)
         if not any(images.counts().values()):
-            raise gr.Error("There are no photos yet; add some first.", print_exception=False)
+            raise gr.Error("There are no photos yet. Add some first.", print_exception=False)
         return str(images.write_zip(self.downloads.new_folder(visitor) / "own-photos.zip"))
 
     def upload(self, visitor: str, file: str | None):
-        """(an uploaded zip as the source, nothing left in the field); it replaces one of its
-        name."""
+        """(the uploaded zip as the dataset, an empty upload field); replaces one of that name."""
         if not file:
             raise gr.Error("Choose a zip of class folders first.", print_exception=False)
         with as_message():
             self._check_room(visitor, file)
-        target = self._of(visitor) / Path(file).name
+        target = self._folder(visitor) / Path(file).name
         part = target.with_name(f".{target.name}.part")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(file, part)
-            part.replace(target)  # whoever reads the old one reads on
+            part.replace(target)  # a training that reads the old zip keeps reading it
         finally:
             part.unlink(missing_ok=True)
         return self._sources(visitor, f"{UPLOAD}{target.name}"), None
 
     def remove_upload(self, visitor: str, source: str | None) -> gr.Dropdown:
-        """The digits as the source, once the upload is gone that was it."""
+        """Delete the chosen upload; digits is the dataset then."""
         with as_message():
             if not isinstance(source, str) or not source.startswith(UPLOAD):
-                raise JobError("expected an upload of yours; choose one under Images first")
-            path, job = self.source_of(visitor, source), self.jobs.newest_of(visitor)
+                raise JobError("expected an upload of yours; choose one under Dataset first")
+            path, job = self.path_of(visitor, source), self.jobs.newest_of(visitor)
             if job is not None and job.live and job.source == str(path):
                 raise JobError("your training reads this upload; wait for its end, or stop it")
         path.unlink(missing_ok=True)
         return self._sources(visitor, "digits")
 
     def overview(self, visitor: str) -> str:
-        """Every class with its newest photos, and what is still wanting."""
-        images = self.images(visitor)
-        parts = []
+        """Every class with its newest photos, and how many more it needs."""
+        images, parts = self.images(visitor), []
         for name, number in images.counts().items():
-            wanting = max(0, FEWEST_PHOTOS - number)
-            more = f", {wanting} more needed" if wanting else ""
-            newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_A_CLASS:]
+            missing = max(0, FEWEST_PHOTOS - number)
+            more = f", {missing} more needed" if missing else ""
+            newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_PER_CLASS:]
             shown = thumbnails([(load_image(path), name) for path in newest])
             parts.append(f"<h4>{escape(name)}: {number} photos{more}</h4>{shown}")
-        if not parts:
-            return "<p>No classes yet. Two at least, five photos each, more do better.</p>"
-        return "".join(parts)
+        return "".join(parts) or NO_CLASSES
 
     def _check_room(self, visitor: str, *files: str) -> None:
-        """Raises JobError."""
+        """Raises JobError when the visitor's images would take too much disk."""
         size = sum(Path(file).stat().st_size for file in files)
         self.jobs.check_upload(require_visitor(visitor), size)
 
-    def _of(self, visitor: str) -> Path:
+    def _folder(self, visitor: str) -> Path:
         return self.folder / hashlib.sha256(require_visitor(visitor).encode()).hexdigest()[:16]
 
+    def _shown(self, visitor: str) -> tuple:
+        """(the datasets to choose from, one's classes, their photos)."""
+        return self._sources(visitor), self._classes(visitor), self.overview(visitor)
+
     def _sources(self, visitor: str, chosen: str | None = None) -> gr.Dropdown:
-        """Those of everybody and one's own; the source stays what it is unless one is `chosen`."""
+        """The presets and one's own; without `chosen` the current choice stays."""
         own = [PHOTOS] if any(self.images(visitor).counts().values()) else []
-        uploads = sorted(path for path in self._of(visitor).glob("[!.]*") if path.is_file())
+        uploads = sorted(path for path in self._folder(visitor).glob("[!.]*") if path.is_file())
         own += [f"{UPLOAD}{path.name}" for path in uploads]
         return gr.Dropdown(choices=choices(own), **({"value": chosen} if chosen else {}))
 
-    def _choice(self, visitor: str, chosen: str | None = None) -> gr.Radio:
+    def _classes(self, visitor: str, chosen: str | None = None) -> gr.Radio:
         names = list(self.images(visitor).counts())
         return gr.Radio(choices=names, value=chosen or (names[0] if names else None))
 
 
 def choices(own: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """(what it is called, source) of the data sets that everybody may choose, and of one's own."""
+    """(title, source) of the presets and of one's own datasets."""
     return [(preset.title, preset.source) for preset in PRESETS] + [(name, name) for name in own]

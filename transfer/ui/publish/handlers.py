@@ -17,7 +17,7 @@ from transfer.ui.publish.form import PublishForm, as_request, check_what, publis
 from transfer.ui.publish.queue import PublishQueue, PublishTask
 from transfer.ui.publish.summary import PublishSummary, summarize, with_license
 from transfer.ui.shared.components import no_updates
-from transfer.ui.shared.downloads import Downloads, zipped
+from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.session import as_message, require_visitor
 from transfer.ui.shared.sign_in import sign_in_available, sign_in_label
 
@@ -149,7 +149,7 @@ class PublishHandlers:
         with TemporaryDirectory(dir=folder) as files:
             made = write_files(request, folder / files)
             name = request.repository.rpartition("/")[2]
-            return str(zipped(made.folder, folder / f"{name}.zip"))
+            return str(zip_folder(made.folder, folder / f"{name}.zip"))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError if it is no run of this visitor's."""

@@ -13,7 +13,7 @@ from transfer.runs.run import Run
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
-from transfer.ui.shared.downloads import Downloads, zipped
+from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.session import as_message, require_visitor
 
@@ -98,7 +98,7 @@ class RunHandlers:
         """The path of a zip of the run's folder; the zip is removed after a while."""
         run = self._run(visitor, run_id)
         folder = self.downloads.new_folder(visitor)
-        return str(zipped(run.path, folder / f"{run.path.name}.zip"))
+        return str(zip_folder(run.path, folder / f"{run.path.name}.zip"))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""

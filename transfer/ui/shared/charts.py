@@ -8,11 +8,13 @@ from html import escape
 from transfer import events
 from transfer.settings import BLOCKS
 
-WIDTH, HEIGHT = 330, 214
+WIDTH, HEIGHT = 330, 214  # of a chart, in SVG units; the margins hold the axes' labels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 32
 PHASE_TITLES = {"warm-up": "1 · Warm-up", "fine-tune": "2 · Fine-tune"}
 SMALLEST_DRIFT = 1e-4
 PARTS = ("head", *reversed(BLOCKS))
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,70 +23,69 @@ class Line:
 
     name: str
     kind: str
-    points: list[tuple[int, float]]
+    points: list[Point]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Where a value stands, 0 (low) to 1 (high); what is written at the grid's lines."""
+    """`place` maps a value to its height, 0 to 1; `grid` holds the values with a labelled line."""
 
     place: Callable[[float], float]
     grid: tuple[float, ...]
     label: Callable[[float], str]
 
 
-def charts(history: list[events.Event], *, live: bool = False) -> str:
-    """Accuracy, loss and drift over the epochs of both phases; side by side, on phones stacked.
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The epochs of a phase, counted over both phases."""
 
-    While a training is `live` their place is kept for them.
+    phase: str
+    first: int
+    last: int
+
+
+def charts(history: list[events.Event], *, live: bool = False) -> str:
+    """Accuracy, loss and drift over the epochs of both phases, side by side or stacked on phones.
+
+    While a training is `live`, empty charts keep their place. Epoch 0 of fine-tune is the state
+    that it takes over from warm-up.
     """
-    epochs = _epochs(history)
+    epochs = list(enumerate(event for event in history if isinstance(event, events.EpochDone)))
     if len(epochs) < 2:
         return '<div class="charts waiting"></div>' if live else ""
-    spans = _spans(epochs)
-    drawn = (_accuracy(epochs, spans), _losses(epochs, spans), _drifts(epochs, spans))
-    return f'<div class="charts">{"".join(drawn)}</div>'
-
-
-def _epochs(history: list[events.Event]) -> list[tuple[int, events.EpochDone]]:
-    """(x, epoch): fine-tune's epoch 0 stands where warm-up's best epoch was taken over."""
-    return list(enumerate(event for event in history if isinstance(event, events.EpochDone)))
-
-
-def _spans(epochs) -> list[tuple[str, int, int]]:
-    """(phase, first x, last x) in order."""
     spans = []
     for phase in PHASE_TITLES:
         at = [x for x, epoch in epochs if epoch.phase == phase]
         if at:
-            spans.append((phase, at[0], at[-1]))
-    return spans
+            spans.append(Span(phase=phase, first=at[0], last=at[-1]))
+    drawn = (_accuracy(epochs, spans), _losses(epochs, spans), _drifts(epochs, spans))
+    return f'<div class="charts">{"".join(drawn)}</div>'
 
 
-def _accuracy(epochs, spans) -> str:
-    points = [(x, e.validation_accuracy) for x, e in epochs]
-    lines = [Line(name="held-out accuracy", kind="a", points=points)]
+def _accuracy(epochs: list, spans: list[Span]) -> str:
+    points = [(x, epoch.validation_accuracy) for x, epoch in epochs]
+    lines = [Line(name="validation accuracy", kind="a", points=points)]
     return _chart("Accuracy", lines, spans, _linear(1.0, lambda y: f"{y:.0%}"))
 
 
-def _losses(epochs, spans) -> str:
-    training = [(x, e.loss) for x, e in epochs if e.loss is not None]
-    held_out = [(x, e.validation_loss) for x, e in epochs]
+def _losses(epochs: list, spans: list[Span]) -> str:
+    training = [(x, epoch.loss) for x, epoch in epochs if epoch.loss is not None]
+    validation = [(x, epoch.validation_loss) for x, epoch in epochs]
     lines = [
         Line(name="training loss", kind="b", points=training),
-        Line(name="held-out loss", kind="a", points=held_out),
+        Line(name="validation loss", kind="a", points=validation),
     ]
     highest = max(y for line in lines for _, y in line.points)
     return _chart("Loss", lines, spans, _linear(highest, lambda y: f"{y:.2f}"))
 
 
-def _drifts(epochs, spans) -> str:
-    """How far each part is from where the phase began, each power of ten as high as the next."""
-    lines = []
-    for name in PARTS:
-        points = [(x, e.drift[name]) for x, e in epochs if e.drift.get(name, 0) > 0]
-        if points:
-            lines.append(Line(name=name, kind=name, points=points))
+def _drifts(epochs: list, spans: list[Span]) -> str:
+    """Each part's distance from the start of its phase, on a logarithmic axis."""
+    points = {
+        name: [(x, epoch.drift[name]) for x, epoch in epochs if epoch.drift.get(name, 0) > 0]
+        for name in PARTS
+    }
+    lines = [Line(name=name, kind=name, points=found) for name, found in points.items() if found]
     return _chart("Drift since the phase began", lines, spans, _powers_of_ten())
 
 
@@ -100,15 +101,14 @@ def _powers_of_ten() -> Axis:
     def place(y: float) -> float:
         return min(max(1 - math.log10(max(y, SMALLEST_DRIFT)) / lowest, 0), 1)
 
-    return Axis(place=place, grid=(1e-4, 1e-3, 1e-2, 1e-1, 1), label=_percent)
+    def percent(y: float) -> str:
+        return f"{100 * y:.2g}%" if y < 0.995 else f"{y:.0%}"
+
+    return Axis(place=place, grid=(1e-4, 1e-3, 1e-2, 1e-1, 1), label=percent)
 
 
-def _percent(moved: float) -> str:
-    return f"{100 * moved:.2g}%" if moved < 0.995 else f"{moved:.0%}"
-
-
-def _chart(title: str, lines: list[Line], spans, axis: Axis) -> str:
-    last = max(spans[-1][2], 1)
+def _chart(title: str, lines: list[Line], spans: list[Span], axis: Axis) -> str:
+    last = max(spans[-1].last, 1)
 
     def px(x: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * x / last
@@ -116,40 +116,33 @@ def _chart(title: str, lines: list[Line], spans, axis: Axis) -> str:
     def py(y: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * axis.place(y)
 
-    parts = [_shade(phase, px(max(first - 0.5, 0)), px(end)) for phase, first, end in spans]
+    parts = [_shade(span.phase, px(max(span.first - 0.5, 0)), px(span.last)) for span in spans]
     parts += [_grid(py(y), axis.label(y)) for y in axis.grid]
     for line in lines:
-        points = [(px(x), py(y)) for x, y in line.points]
-        parts += [_polyline(line.kind, part) for part in _unbroken(points, spans, px)]
-        parts.append(_dot(line.kind, *points[-1]))
-    if len(lines) < 3 and lines:
-        x, y = lines[-1].points[-1]
+        for span in spans:  # not joined: between the phases nothing was trained
+            points = [(px(x), py(y)) for x, y in line.points if span.first <= x <= span.last]
+            parts.append(_polyline(line.kind, points) if points else "")
+        x, y = line.points[-1]
+        parts.append(_dot(line.kind, px(x), py(y)))
+    if 0 < len(lines) < 3:
         parts.append(_last_value(px(x), py(y), axis.label(y)))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "epochs", "middle"))
-    names = " ".join(f'<span class="key {line.kind}">{line.name}</span>' for line in lines)
-    said = f"{title} after {last} epochs: " + ", ".join(
-        f"{line.name} {axis.label(line.points[-1][1])}" for line in lines
+    keys = " ".join(f'<span class="key {line.kind}">{line.name}</span>' for line in lines)
+    values = ", ".join(f"{line.name} {axis.label(line.points[-1][1])}" for line in lines)
+    return (
+        f"<figure><figcaption><b>{title}</b> {keys}</figcaption>"
+        f'<svg role="img" aria-label="{escape(f"{title} after {last} epochs: {values}")}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg></figure>'
     )
-    box = f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {WIDTH} {HEIGHT}">'
-    caption = f"<figcaption><b>{title}</b> {names}</figcaption>"
-    return f"<figure>{caption}{box}{''.join(parts)}</svg></figure>"
-
-
-def _unbroken(points, spans, px) -> list[list[tuple[float, float]]]:
-    """The same line in one part a phase: what is between two of them was not trained."""
-    if len(spans) < 2:
-        return [points]
-    border = px(spans[1][1]) - 1e-6
-    parts = [p for p in points if p[0] < border], [p for p in points if p[0] >= border]
-    return [part for part in parts if part]
 
 
 def _shade(phase: str, left: float, right: float) -> str:
     width = max(right - left, 1)
-    box = f'<rect class="{phase}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" '
-    box += f'height="{HEIGHT - TOP - BOTTOM}"/>'
-    short = PHASE_TITLES[phase] if width > 80 else PHASE_TITLES[phase][0]
-    return box + _text(left + width / 2, TOP - 10, short, "middle")
+    title = PHASE_TITLES[phase] if width > 80 else PHASE_TITLES[phase][0]
+    return (
+        f'<rect class="{phase}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" '
+        f'height="{HEIGHT - TOP - BOTTOM}"/>{_text(left + width / 2, TOP - 10, title, "middle")}'
+    )
 
 
 def _grid(y: float, label: str) -> str:
@@ -157,7 +150,7 @@ def _grid(y: float, label: str) -> str:
     return line + _text(LEFT - 6, y + 4, label, "end")
 
 
-def _polyline(kind: str, points: list[tuple[float, float]]) -> str:
+def _polyline(kind: str, points: list[Point]) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline class="line {kind}" points="{path}"/>'
 
@@ -179,7 +172,7 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
 
 
 def bars(counts: dict[str, int], at_most: int = 20) -> str:
-    """A bar a class with its number of images."""
+    """A bar for each class, with its number of images."""
     largest = max(counts.values(), default=1) or 1
     rows = "".join(
         f'<li><span class="name">{escape(name)}</span><span class="bar">'

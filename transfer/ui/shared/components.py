@@ -1,45 +1,66 @@
-"""Handlers that follow each other, and what they say."""
+"""Small pieces of a page: HTML that several tabs show, and how events follow each other."""
 
 from collections.abc import Callable
+from html import escape
 
 import gradio as gr
 
 from transfer.ui.shared.session import PRIVATE
 
-# whoever was still busy when it changed again looks once more at the end
+# an event that comes while its handler still runs is run once more at the end
 LATEST = {"trigger_mode": "always_last"}
 
 
-def on_change(component: gr.components.Component) -> gr.events.Dependency:
-    """A change of `component`, for any number of handlers to follow by `then`.
+def warning(message: object) -> str:
+    """An error or a problem as a paragraph."""
+    return f'<p class="warning">{escape(str(message))}</p>'
 
-    For gradio calls all handlers of an event again when one of them was still busy as it came, and
-    two of them that meet each other busy go on so for ever. What follows by `then` goes by itself.
+
+def live_region(html: str) -> str:
+    """What a screen reader announces: no numbers that change several times a second."""
+    return f'<div role="status" aria-live="polite">{html}</div>'
+
+
+def progress_bar(share: float | None) -> str:
+    """`share` is 0 to 1; None where it is not known."""
+    if share is None:
+        return '<div class="progress waiting"><i></i></div>'
+    return f'<div class="progress"><i style="width:{100 * share:.1f}%"></i></div>'
+
+
+def on_change(component: gr.components.Component) -> gr.events.Dependency:
+    """A change of `component`, which any number of handlers may follow with `then`.
+
+    Gradio repeats all handlers of an event when one of them was still busy; two such handlers
+    would repeat each other without end. Handlers that follow with `then` are not repeated.
     """
     return component.change(None, js="() => {}", **PRIVATE)
 
 
 def no_updates(components: int) -> tuple:
-    """What a generator yields that changes nothing in so many components.
+    """What a generator yields to leave so many components as they are.
 
-    For one that yields nothing, gradio sends words of its own, which break them.
+    For a generator that yields nothing, gradio shows an error in them.
     """
     return (gr.skip(),) * components
 
 
 def accordion(label: str) -> gr.Accordion:
-    """Its content is made with its tab: gradio makes that of `open=False` when it is first opened,
-    and two frames later writes into each field the value that the page was built with."""
+    """A closed accordion whose content exists from the start.
+
+    With `open=False` gradio builds the content when it is first opened, and two frames later sets
+    each field to its initial value, which would overwrite what was typed by then.
+    """
     return gr.Accordion(label, open=0)
 
 
-TURN = """where => ({__type__: "update", ...(where && {selected: where})})"""
+OPEN_TAB = """where => ({__type__: "update", ...(where && {selected: where})})"""
 
 
 def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:
-    """At `event`, such as a button's `click`, that of `tabs` whose id stands in `where`, if any.
+    """At `event`, such as a button's `click`, open the tab whose id is in `where`, if any.
 
-    In the browser: of what the server turns gradio asks all values inside at each later event of
-    the page, and a sketchpad answers by sending its pictures to the server.
+    In the browser: once the server has changed the tabs, gradio asks for all values inside them at
+    each later event, and a sketchpad answers by uploading its pictures.
     """
-    event(None, where, tabs, js=TURN, **PRIVATE)
+    event(None, where, tabs, js=OPEN_TAB, **PRIVATE)

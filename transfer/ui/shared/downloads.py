@@ -1,4 +1,4 @@
-"""Files made for one visitor to take away: where no other finds them, and gone after a while."""
+"""Files for one visitor to download: in folders that nobody can guess, removed after a while."""
 
 import shutil
 import tempfile
@@ -13,57 +13,41 @@ from gradio.utils import get_upload_folder
 
 from transfer.ui.shared.session import PRIVATE, QUIET
 
-SECONDS_A_DOWNLOAD_STAYS = 600.0
+SECONDS_A_FILE_STAYS = 3_600  # gradio deletes a file on the page after so long
 
 
 class Downloads:
-    """One of a kind a visitor, in folders with names that nobody can guess, below the one from
-    which gradio serves files as they are: from any other it would keep a copy for ever."""
+    """One folder for each visitor, below the folder that gradio serves files from.
+
+    From any other place gradio would serve a copy. It deletes what a DownloadButton has shown on
+    the schedule of `gr.Blocks(delete_cache=…)`, and everything when the app ends.
+    """
 
     def __init__(self):
-        self._root: tempfile.TemporaryDirectory | None = None
-        self._kept: dict[str, tuple[float, Path]] = {}  # visitor → (when, folder), oldest first
+        self._folders: dict[str, Path] = {}
         self._lock = threading.Lock()
 
     def new_folder(self, visitor: str) -> Path:
-        """An empty folder instead of this visitor's last one, to be removed after
-        SECONDS_A_DOWNLOAD_STAYS or with the app."""
+        """An empty folder; the visitor's last one and all old ones are removed."""
+        root = Path(get_upload_folder())
+        root.mkdir(parents=True, exist_ok=True)
         with self._lock:
-            self._remove(visitor)
-            if self._root is None or not Path(self._root.name).is_dir():
-                Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-                self._root = tempfile.TemporaryDirectory(
-                    prefix="transfer-", dir=get_upload_folder(), ignore_cleanup_errors=True
-                )
-            folder = Path(tempfile.mkdtemp(dir=self._root.name))
-            self._kept[visitor] = time.monotonic(), folder
-            if len(self._kept) == 1:
-                self._remove_later(SECONDS_A_DOWNLOAD_STAYS)
-            return folder
-
-    def _remove_old(self) -> None:
-        """In one thread for all: it comes again as long as something is left."""
-        with self._lock:
-            for visitor, (made, _) in [*self._kept.items()]:
-                left = made + SECONDS_A_DOWNLOAD_STAYS - time.monotonic()
-                if left > 0:
-                    self._remove_later(left)
-                    return
-                self._remove(visitor)
-
-    def _remove_later(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._remove_old)
-        timer.daemon = True
-        timer.start()
-
-    def _remove(self, visitor: str) -> None:
-        if visitor in self._kept:
-            shutil.rmtree(self._kept.pop(visitor)[1], ignore_errors=True)
+            for other, folder in [*self._folders.items()]:
+                if other == visitor or _is_old(folder):
+                    shutil.rmtree(self._folders.pop(other), ignore_errors=True)
+            self._folders[visitor] = Path(tempfile.mkdtemp(prefix="transfer-", dir=root))
+            return self._folders[visitor]
 
 
-def zipped(folder: Path, target: Path) -> Path:
-    """The files of `folder` in the zip `target`, below its name, without compression: weights do
-    not get smaller."""
+def _is_old(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > SECONDS_A_FILE_STAYS
+    except OSError:
+        return True
+
+
+def zip_folder(folder: Path, target: Path) -> Path:
+    """Zip the visible files of `folder`, below the zip's name. Weights do not compress."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
             if path.is_file() and not path.name.startswith("."):
@@ -71,20 +55,23 @@ def zipped(folder: Path, target: Path) -> Path:
     return target
 
 
-PRESS = """() => setTimeout(() => {{
+CLICK = """() => setTimeout(() => {{
     const at = document.getElementById("{name}");
     (at.querySelector("a, button") || at).click();
 }}, 200)"""
 
 
 def download_on_click(button: gr.Button, make: Callable, inputs: list, name: str, **limits) -> None:
-    """`make` gives the file's path; `name` tells this file from others on the page; `limits` are
-    those of an event."""
-    made, label = gr.DownloadButton(elem_id=name, elem_classes="fetched"), button.value
+    """Download the file whose path `make` returns.
+
+    Gradio's DownloadButton can only download a file that exists already, so a hidden one gets the
+    file and is clicked by the browser. `name` is its id on the page; `limits` are an event's.
+    """
+    hidden, label = gr.DownloadButton(elem_id=name, elem_classes="fetched"), button.value
     busy = button.click(
         lambda: gr.Button("Making the zip …", interactive=False), None, button, **QUIET
     )
-    making = busy.then(make, inputs, made, **PRIVATE, **limits)
-    making.success(js=PRESS.format(name=name), **QUIET)
-    for ended in (making.success, making.failure):  # gradio's `then` follows no failure
+    making = busy.then(make, inputs, hidden, **PRIVATE, **limits)
+    making.success(js=CLICK.format(name=name), **QUIET)
+    for ended in (making.success, making.failure):  # gradio's `then` does not follow a failure
         ended(lambda: gr.Button(label, interactive=True), None, button, **QUIET)

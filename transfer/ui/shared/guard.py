@@ -1,4 +1,4 @@
-"""A page that repeats to nobody what was posted to it, and opens none but uploaded files."""
+"""A page whose errors never repeat what was posted, and that opens only uploaded files."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +9,12 @@ from gradio_client.utils import traverse
 
 from transfer.errors import ImageError
 
-REFUSED = "This page takes no such choice or file; choose again, or reload the page."
+REFUSED = "This choice or file is not accepted. Choose again, or reload the page."
 
 
 class SafeBlocks(gr.Blocks):
-    """Gradio's own refusals tell and log what was posted, such as what is no choice of a radio or a
-    dropdown, or values that are too few; a token may be among them."""
+    """Gradio's own errors show and log what was posted, such as a value that is no choice of a
+    dropdown, or too few values. That may contain a token."""
 
     async def preprocess_data(self, block_fn, inputs, *args, **more):
         try:
@@ -22,31 +22,29 @@ class SafeBlocks(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, *args, **more)
         except ImageError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        except Exception:  # of any kind, for it may hold a value
+        except Exception:  # of any kind: its text may contain a value
             raise gr.Error(REFUSED, print_exception=False) from None
 
 
 def uploaded(file) -> Path:
-    """Where an upload lies, by what a visitor posts for it. Raises ImageError.
+    """The path of an upload, from what a visitor posts for it. Raises ImageError.
 
-    In the same words for whatever is none, so that nobody learns which files there are. Gradio
-    itself looks only at files that say they are its own, and fetches those with a web address.
+    The same error for everything else, so that nobody can find out which files exist. Gradio itself
+    only checks files that are marked as its own, and downloads those with a web address.
     """
     path = file.get("path") if isinstance(file, dict) else None
     if isinstance(path, str):
-        with suppress(OSError, RuntimeError, ValueError):  # no such file, a loop of links, a zero
+        with suppress(OSError, RuntimeError, ValueError):  # missing, a loop of links, a null byte
             real = Path(path).resolve(strict=True)
             if real.is_relative_to(Path(get_upload_folder()).resolve()) and real.is_file():
                 return real
-    raise ImageError(
-        "expected a file that was uploaded here, found none; upload it, then ask again"
-    )
+    raise ImageError("expected a file that was uploaded here, found none; upload it first")
 
 
 def check_files(posted) -> None:
-    """Of all that a visitor posts to an event, however deep. Raises ImageError."""
-    traverse(posted, uploaded, _names_a_file)
+    """Check every file in what a visitor posts to an event, however deep. Raises ImageError."""
+    traverse(posted, uploaded, _is_file)
 
 
-def _names_a_file(part) -> bool:
+def _is_file(part) -> bool:
     return isinstance(part, dict) and part.get("path") is not None

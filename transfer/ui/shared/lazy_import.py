@@ -1,20 +1,20 @@
-"""The large libraries, imported when they are first needed, and never two at once."""
+"""Large libraries, imported when they are first needed, and never two at the same time."""
 
 import threading
 from importlib import import_module
 
 DIGITS_NEED = "sklearn.datasets"
-_one_at_a_time = threading.Lock()
-_whole: set[str] = set()
+_lock = threading.Lock()
+_imported: set[str] = set()
 
 
 def lazy_import(name: str) -> None:
-    """Import a library. SciPy looks into torch and fails on one that another thread is importing.
+    """Import a library.
 
-    `sklearn.datasets` brings SciPy; once it is there, torch may come at any time.
+    SciPy, which `sklearn.datasets` imports, inspects torch and fails while another thread is
+    importing it.
     """
-    if name in _whole:
-        return
-    with _one_at_a_time:
-        import_module(name)
-        _whole.add(name)
+    if name not in _imported:
+        with _lock:
+            import_module(name)
+            _imported.add(name)

@@ -1,14 +1,15 @@
-"""What a visitor may use to classify: own finished runs, the example, and models on the Hub."""
+"""What a visitor may classify with: finished runs, the example, and models on the Hub."""
 
 import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.errors import TransferError
 from transfer.jobs import JobManager
 from transfer.runs.run import RECORD, Run, read_run
-from transfer.ui.shared.hub_models import HubModels
 from transfer.ui.shared.lazy_import import lazy_import
+from transfer.ui.shared.timed_cache import TimedCache
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier
@@ -16,69 +17,102 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example:digits"
 EXAMPLE_FOLDER = Path(__file__).parents[1] / "examples" / "digits"
-_one_at_a_time = threading.Lock()
+MODELS_CACHED, SECONDS_A_MODEL_IS_CACHED = 2, 600.0  # then the Hub may have a newer one
+ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED = 16, 10.0  # one choice on the page asks several times
+_lock = threading.Lock()
 
 
 class LoadedRuns:
-    """`shared` is a server with strangers on it: a run is its owner's alone."""
+    """`shared` is a server with strangers on it, where a run is its owner's alone."""
 
     def __init__(self, jobs: JobManager, *, shared: bool):
         self.jobs = jobs
         self.shared = shared
-        self._of_the_hub = HubModels(False if shared else None)
+        # on a shared server the Hub is asked without the token of the server's owner
+        self._hub = HubModels(False if shared else None)
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
-        """(what people read, name) of own runs, newest first, and of the example."""
+        """(title, name) of own runs, newest first, and of the example."""
         own = self.jobs.runs_of(visitor)
         named = [(f"{run.name}, {run.accuracy:.1%} right", run.id) for run in own]
         return [*named, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
-        """The folder of the example or of one of the visitor's runs, by name. Raises JobError.
+        """The folder of the example or of one of the visitor's runs. Raises JobError.
 
-        Only names that were given out are looked up, so that none is a way to another folder.
+        Names are looked up among the visitor's runs, so none leads to another folder.
         """
         if name == EXAMPLE:
             return EXAMPLE_FOLDER
         return self.jobs.run_of(visitor, name).path
 
     def classifier(self, visitor: str, name: str) -> "Classifier":
-        """By the name of a run, or by a Hub id or link. Raises TransferError.
-
-        On a shared server the Hub is asked as nobody, not as whoever runs the server.
-        """
+        """By the name of a run, or by a Hub id or link. Raises TransferError."""
         if not is_address(name):
             return cached_classifier(self.own_path(visitor, name))
-        return self._of_the_hub.classifier(name.strip())
+        return self._hub.classifier(name.strip())
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
-        """The stages of a run's training. Raises TransferError."""
+        """The heads after each phase of a run's training. Raises TransferError."""
         from transfer.inference.phase_comparison import load_stages
 
         if is_address(name):
             return load_stages(self.classifier(visitor, name))
         path = self.own_path(visitor, name)
-        with _one_at_a_time:
+        with _lock:
             return _stages(path, _changed(path))
 
 
+class HubModels:
+    """Models by Hub id. They are opened one at a time, since they may be large; a model that is
+    open already waits for none."""
+
+    def __init__(self, token: bool | None):
+        self._token = token
+        self._opening = threading.Lock()
+        self._models = TimedCache(MODELS_CACHED, SECONDS_A_MODEL_IS_CACHED)
+        self._errors = TimedCache(ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED)
+
+    def classifier(self, name: str) -> "Classifier":
+        """Raises TransferError."""
+        if found := self._models.get(name):
+            return found
+        with self._opening:
+            if found := self._models.get(name):
+                return found
+            if error := self._errors.get(name):
+                raise type(error)(str(error))
+            return self._open(name)
+
+    def _open(self, name: str) -> "Classifier":
+        lazy_import("torch")
+        from transfer.inference.loading import open_classifier
+
+        try:
+            return self._models.put(name, open_classifier(f"hub:{name}", self._token))
+        except TransferError as error:
+            self._errors.put(name, type(error)(str(error)))  # a copy, without its traceback
+            raise
+
+
 def cached_classifier(path: Path) -> "Classifier":
-    """Of a run's folder, kept in memory until others have taken its place."""
-    with _one_at_a_time:  # whoever asks while it is being opened waits, rather than opens it too
+    """The classifier of a run's folder; the last few stay in memory."""
+    with _lock:  # a second caller waits while it is being opened
         return _classifier(path, _changed(path))
 
 
 def cached_run(path: Path) -> Run:
-    """A run's record and report, read again once the run is another."""
+    """A run's record and report, read again when the run has changed."""
     return _run(path, _changed(path))
 
 
 def is_address(name: str) -> bool:
-    """Names of runs have no slash; what has one is asked of the Hub, never of this disk."""
+    """Names of runs have no slash. A name with one is looked up on the Hub, never on this disk."""
     return isinstance(name, str) and "/" in name
 
 
 def _changed(path: Path) -> int:
+    """When a run was last changed, as part of the cache's key."""
     try:
         return (path / RECORD).stat().st_mtime_ns
     except OSError:

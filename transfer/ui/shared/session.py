@@ -1,4 +1,4 @@
-"""Who is there: a visitor's id, and how this package's errors reach them."""
+"""A visitor's id, and how this package's errors reach the visitor."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ import gradio as gr
 
 from transfer.errors import TransferError
 
-# made in the browser: a visitor who is quicker than the server has a name already
+# made in the browser, so that it exists before the server answers
 NEW_VISITOR = """known => known || Array.from(
     crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")
 ).join("")"""
-# hides an event from the list of endpoints, which protects nothing: every handler checks its input
+# not listed as an endpoint. That protects nothing: every handler checks its input
 PRIVATE = {"api_visibility": "private"}
 QUIET = PRIVATE | {"show_progress": "hidden"}
 
@@ -20,7 +20,7 @@ def require_visitor(visitor: str) -> str:
     """The visitor's id, or a message that there is none."""
     if not isinstance(visitor, str) or len(visitor) < 16:
         raise gr.Error(
-            "This page is not ready yet, or has lost touch; try again in a moment, or reload it.",
+            "This page is not ready yet or has lost its connection. Try again, or reload it.",
             print_exception=False,
         )
     return visitor
@@ -28,7 +28,7 @@ def require_visitor(visitor: str) -> str:
 
 @contextmanager
 def as_message() -> Iterator[None]:
-    """What this package says to a person, as the page's own message."""
+    """Show this package's errors as the page's own messages."""
     try:
         yield
     except TransferError as error:

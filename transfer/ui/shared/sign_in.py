@@ -1,4 +1,4 @@
-"""Signing in with the Hub on a Space: the button, the way there and back, and who says no."""
+"""Sign-in with the Hub on a Space: the button, and the way back to the page."""
 
 import os
 
@@ -7,8 +7,8 @@ import gradio as gr
 from transfer.ui.shared.session import PRIVATE
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", "Sign out ({})"
-# signing in and out leave the page, which then opens on the tab of the button again
-LEAVES = """() => { sessionStorage.setItem("transfer-sign-in", "leaves"); }"""
+# signing in and out leave the page; afterwards it opens on the tab with the button again
+LEAVING = """() => { sessionStorage.setItem("transfer-sign-in", "leaves"); }"""
 BACK_TO_PUBLISH = """() => {
     const left = sessionStorage.getItem("transfer-sign-in");
     sessionStorage.removeItem("transfer-sign-in");
@@ -17,30 +17,29 @@ BACK_TO_PUBLISH = """() => {
 
 
 def sign_in_available() -> bool:
-    """A copy of the Space whose README asks for no sign-in has none, nor has another server."""
+    """Only on a Space whose README asks for it with `hf_oauth: true`."""
     return bool(gr.utils.get_space() and os.environ.get("OAUTH_CLIENT_ID"))
 
 
 def sign_in_button() -> gr.Button:
-    """Out of sight where nobody can sign in: gradio's button would keep the page from opening."""
+    """Hidden where sign-in is not available: there gradio's LoginButton fails."""
     if not sign_in_available():
         return gr.Button(visible=False)
-    # a screen reader would read the icon's name, which is that of the button, as well
+    # without the icon, whose name a screen reader would read as well
     button = gr.LoginButton(SIGN_IN, SIGN_OUT, icon=None)
-    button.click(None, js=LEAVES, **PRIVATE)
+    button.click(None, js=LEAVING, **PRIVATE)
     return button
 
 
 def sign_in_label(name: str) -> gr.Button:
-    """The button to sign out as `name`, or to sign in where that is empty."""
+    """The button to sign out as `name`, or to sign in if that is empty."""
     if name:
         return gr.Button(SIGN_OUT.format(name), variant="secondary")
     return gr.Button(SIGN_IN, variant="huggingface")
 
 
 def sign_in_error_handlers() -> dict:
-    """Exception → what FastAPI answers: who says no at the Hub, or whom it refuses, is back on the
-    page, where gradio would show an error of the server's."""
+    """For FastAPI: a person who denies access at the Hub returns to the page, not to an error."""
     if not sign_in_available():
         return {}
     from authlib.integrations.base_client.errors import OAuthError

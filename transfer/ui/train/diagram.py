@@ -1,6 +1,5 @@
-"""The network as a picture: what is frozen, what learns, and how far each part has moved."""
+"""A diagram of the network: what is frozen, what learns, and how far each part has moved."""
 
-from dataclasses import dataclass
 from html import escape
 
 from transfer import events
@@ -8,8 +7,8 @@ from transfer.jobs import Job
 from transfer.settings import BLOCKS
 
 FROZEN, LATER, LEARNS = "frozen", "later", "learns"
-# what the parts of a ConvNet answer to (Zeiler & Fergus 2014); side and depth are for the eye
-SEES = {
+# part → what it responds to (Zeiler & Fergus 2014); side and depth of its drawing in pixels
+PARTS = {
     "block1": ("edges, colours", 88, 10),
     "block2": ("textures", 72, 14),
     "block3": ("patterns", 56, 20),
@@ -35,116 +34,95 @@ ANSWER = (
     '<svg class="thing" viewBox="0 0 40 40" aria-hidden="true"><path d="M5 11h26M5 20h14M5 29h8"/>'
     "</svg>"
 )
+# phase → title, text
+PHASES = {
+    "features": ("Feature extraction.", "A linear classifier on the frozen body."),
+    "warm-up": (
+        "Phase 1, warm-up.",
+        "The head starts at random. The frozen filters are safe from its large gradients.",
+    ),
+    "fine-tune": (
+        "Phase 2, fine-tune.",
+        "Small steps, smaller in lower blocks, keep the filters close to where they were.",
+    ),
+}
+RESULT = ("Result.", "Frozen parts have not changed by a single bit.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkDiagram:
-    """`states` and `drift` are by part; `title` names the phase, `says` is one sentence."""
-
-    title: str
-    says: str
-    states: dict[str, str]
-    drift: dict[str, float] | None = None
-
-    def html(self) -> str:
-        parts = "".join(self._part(name) for name in SEES)
-        return (
-            f'<figure class="vgg"><figcaption><b>{escape(self.title)}</b> {escape(self.says)}'
-            f'</figcaption><ol aria-label="The network, from image to answer">'
-            f'<li class="end">{PHOTO}<b>image</b></li>{parts}'
-            f'<li class="end">{ANSWER}<b>answer</b></li></ol></figure>'
-        )
-
-    def _part(self, name: str) -> str:
-        state = self.states[name]
-        sees, side, depth = SEES[name]
-        sign = SPARK if state == LEARNS else SNOW
-        return (
-            f'<li class="part {state}"><span class="solid" style="--side:{side}px;--depth:{depth}px'
-            f'"></span><b>{name}</b><span class="sees">{sees}</span>'
-            f'<span class="state">{sign}{STATES[state]}</span>{self._drift(name)}</li>'
-        )
-
-    def _drift(self, name: str) -> str:
-        """A bar and words; the line stands there empty before there is anything to tell."""
-        if self.drift is None:
-            return '<span class="drift"></span>'
-        moved = self.drift.get(name, 0.0)
-        width = 100 * min(moved / max(*self.drift.values(), 1e-9), 1)
-        return f'<span class="drift"><i style="width:{width:.0f}%"></i>moved {share(moved)}</span>'
-
-
-def share(moved: float) -> str:
-    """A distance relative to where it began, with as many digits as it needs."""
-    if moved == 0:
-        return "0"
-    return f"{moved:.0%}" if moved >= 0.1 else f"{moved:.2%}" if moved >= 0.0005 else "< 0.05%"
-
-
-def planned_picture(method: str, unfreeze: str) -> str:
-    """What these settings will do, before anything has been started."""
-    tuned = method == "finetune" and unfreeze in BLOCKS
-    upper = BLOCKS[BLOCKS.index(unfreeze) :] if tuned else ()
-    states = {name: LATER if name in upper else FROZEN for name in BLOCKS} | {"head": LEARNS}
+def planned_diagram(method: str, unfreeze: str) -> str:
+    """What a training with these settings will do."""
+    upper = BLOCKS[BLOCKS.index(unfreeze) :] if unfreeze in BLOCKS else ()
     if method == "features":
-        says = "The body stays as it is; a linear classifier learns on what it sees."
-        return NetworkDiagram(title="Feature extraction.", says=says, states=states).html()
-    if not tuned:
-        says = "Only the new head learns; the body stays as it is."
-        return NetworkDiagram(title="Warm-up alone.", says=says, states=states).html()
-    says = (
-        f"First only the new head learns. Then {spoken(upper)} "
-        f"{'learn' if len(upper) > 1 else 'learns'} too, gently."
-    )
-    return NetworkDiagram(title="Two phases.", says=says, states=states).html()
+        title, text, upper = "Feature extraction.", "A linear classifier on the frozen body.", ()
+    elif upper:
+        title = "Two phases."
+        blocks = unfreeze if len(upper) == 1 else f"{unfreeze} and up"
+        text = f"First only the new head learns, then {blocks} too, in small steps."
+    else:
+        title, text = "Warm-up only.", "The new head learns, the body stays frozen."
+    states = {name: LATER if name in upper else FROZEN for name in BLOCKS} | {"head": LEARNS}
+    return _diagram(title, text, states)
 
 
-def live_picture(job: Job) -> str:
-    """The network as it is in the job's present phase; after the end, how far it came."""
+def live_diagram(job: Job) -> str:
+    """The network in a job's current phase, or as it ended."""
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     unfreeze = unfrozen(job)
     if not started:
-        return planned_picture(job.settings.method, unfreeze)
-    learns, drift = started[-1].learns, _drift(job)
-    upper = BLOCKS[BLOCKS.index(unfreeze) :] if unfreeze in BLOCKS else ()
-    later = upper if started[-1].phase != "fine-tune" and job.live else ()
+        return planned_diagram(job.settings.method, unfreeze)
+    phase, learns = started[-1].phase, started[-1].learns
+    waits = job.live and phase != "fine-tune" and unfreeze in BLOCKS
+    later = BLOCKS[BLOCKS.index(unfreeze) :] if waits else ()
     states = {
-        name: LEARNS if name in learns else LATER if name in later else FROZEN for name in SEES
+        name: LEARNS if name in learns else LATER if name in later else FROZEN for name in PARTS
     }
-    title, says = _told(started[-1].phase, job.live)
-    return NetworkDiagram(title=title, says=says, states=states, drift=drift).html()
+    epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
+    title, text = PHASES[phase] if job.live else RESULT
+    return _diagram(title, text, states, epochs[-1].drift if epochs else None)
 
 
 def unfrozen(job: Job) -> str:
-    """The lowest block that a job unfreezes, as it was asked for or as it was chosen."""
+    """The lowest block that a job unfreezes, as it was set or chosen for the dataset."""
     for event in job.history:
         if isinstance(event, events.DatasetReady):
             return event.settings.get("unfreeze") or "none"
     return job.settings.unfreeze or "block5"
 
 
-def _told(phase: str, live: bool) -> tuple[str, str]:
-    if not live:
-        return "How far it came.", "What was frozen has not changed by one bit."
-    return {
-        "features": ("Feature extraction.", "A linear classifier on the frozen body."),
-        "warm-up": (
-            "Phase 1, warm-up.",
-            "The head begins at random: frozen, the filters below are safe from it.",
-        ),
-        "fine-tune": (
-            "Phase 2, fine-tune.",
-            "Small steps, smaller the lower the block, keep the filters close to where they were.",
-        ),
-    }[phase]
+def _diagram(
+    title: str, text: str, states: dict[str, str], drift: dict[str, float] | None = None
+) -> str:
+    """`states` and `drift` (relative distance from the start of the phase) are by part."""
+    parts = "".join(_part(name, states[name], _drift(name, drift)) for name in PARTS)
+    return (
+        f'<figure class="vgg"><figcaption><b>{escape(title)}</b> {escape(text)}'
+        f'</figcaption><ol aria-label="The network, from image to answer">'
+        f'<li class="end">{PHOTO}<b>image</b></li>{parts}'
+        f'<li class="end">{ANSWER}<b>answer</b></li></ol></figure>'
+    )
 
 
-def _drift(job: Job) -> dict[str, float] | None:
-    """Part → how far it has moved; the head's is that of both phases, as far as it is known."""
-    epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
-    return epochs[-1].drift if epochs else None
+def _part(name: str, state: str, drift: str) -> str:
+    sees, side, depth = PARTS[name]
+    sign = SPARK if state == LEARNS else SNOW
+    return (
+        f'<li class="part {state}"><span class="solid" style="--side:{side}px;--depth:{depth}px'
+        f'"></span><b>{name}</b><span class="sees">{sees}</span>'
+        f'<span class="state">{sign}{STATES[state]}</span>{drift}</li>'
+    )
 
 
-def spoken(names: tuple[str, ...]) -> str:
-    """a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+def _drift(name: str, drift: dict[str, float] | None) -> str:
+    """A bar and a number; empty before the first epoch, so that the diagram keeps its height."""
+    if drift is None:
+        return '<span class="drift"></span>'
+    moved = drift.get(name, 0.0)
+    width = 100 * min(moved / max(*drift.values(), 1e-9), 1)
+    return f'<span class="drift"><i style="width:{width:.0f}%"></i>moved {percent(moved)}</span>'
+
+
+def percent(moved: float) -> str:
+    """A relative distance, with as many digits as it needs."""
+    if moved == 0:
+        return "0"
+    return f"{moved:.0%}" if moved >= 0.1 else f"{moved:.2%}" if moved >= 0.0005 else "< 0.05%"

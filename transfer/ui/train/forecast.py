@@ -1,127 +1,114 @@
-"""What a training would do, before it is started: the network then, and how long it takes."""
+"""What a training would do before it is started: how long it takes, and what will learn."""
 
-import time
+from dataclasses import replace
 from html import escape
+from typing import Any
 
 import gradio as gr
 
-from transfer.data.dataset import DatasetSummary
 from transfer.errors import TransferError
-from transfer.events import WeightsChosen
-from transfer.formatting import duration
+from transfer.formatting import duration, phase_times
 from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS, fill_defaults
 from transfer.training.forecast import Speed, forecast, known_speed
-from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.train.diagram import planned_picture
-from transfer.ui.train.form import filled
+from transfer.ui.data.handlers import DataHandlers, Summary
+from transfer.ui.shared.components import warning
+from transfer.ui.shared.timed_cache import TimedCache
+from transfer.ui.train.diagram import planned_diagram
+from transfer.ui.train.form import read_form
 
-SECONDS_KNOWN = 300.0
+SECONDS_CACHED = 300.0
 BODY = "timm/vgg16.tv_in1k"
-ONE_EFFORT = (
-    "There is one effort: the body runs once over every image, then a classifier is fitted."
-)
-NOT_OPENED = (
-    "How long that takes cannot be told before the images are known: choose Show images in Data."
-)
-NOT_MEASURED = (
-    "How long that takes is told once this machine has been measured: while it rests, or, where "
-    "a GPU is lent for some seconds, in a first training."
-)
+FEATURES_ONLY = "Each image passes through the body once, then a linear classifier is fitted."
+NOT_OPENED = "To see how long this takes, choose Show images in Data first."
+NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
 BODIES = {
-    "hub": "with ImageNet's body",
+    "hub": "with the ImageNet body",
     "bundled": "with the small bundled body",
     "random": "with a random body",
 }
 
 
 class Forecaster:
-    """What the page says of the settings as they stand, each time that one of them changes."""
+    """What the page says about the form, each time that one of its fields changes."""
 
-    def __init__(self, jobs: JobManager, sources: DataHandlers):
+    def __init__(self, jobs: JobManager, datasets: DataHandlers):
         self.jobs = jobs
-        self.sources = sources
-        self._body = "", 0.0
+        self.datasets = datasets
+        self._body = TimedCache(1, SECONDS_CACHED)
 
-    def unfreeze_of(self, effort: str) -> str:
-        """The block that an effort unfreezes, for the field that shows it."""
+    def default_unfreeze(self, effort: str) -> str:
+        """The lowest block that an effort unfreezes."""
         return EFFORTS[effort].unfreeze if effort in EFFORTS else "block5"
 
-    def plan(self, visitor: str, source: str, method: str, effort: str, unfreeze: str, *advanced):
-        """(the efforts with their times, how long this will take, the network as it will be).
+    def form_changed(self, visitor: str, source: str, **form):
+        """(the efforts with their times, the estimate, the network as it will be trained).
 
-        The network stays as it is while a training of this visitor shows in it.
+        `form` is value by name of field. The network of a training in progress stays.
         """
         job = self.jobs.newest_of(visitor)
-        picture = gr.skip() if job and job.live else planned_picture(method, unfreeze)
-        return *self._told_of(visitor, source, method, effort, unfreeze, advanced), picture
+        return self._update(visitor, source, form, keep_diagram=job is not None and job.live)
 
-    def opened(self, visitor: str, source: str, method: str, effort: str, unfreeze: str, *advanced):
-        """The same, where no setting was changed: what a training left in the picture stays."""
-        picture = gr.skip() if self.jobs.newest_of(visitor) else planned_picture(method, unfreeze)
-        return *self._told_of(visitor, source, method, effort, unfreeze, advanced), picture
+    def dataset_changed(self, visitor: str, source: str, **form):
+        """The same, also as the page opens; the network of the last training stays too."""
+        job = self.jobs.newest_of(visitor)
+        return self._update(visitor, source, form, keep_diagram=job is not None)
 
-    def once_measured(self, *settings):
-        """`opened`, and the end of asking for it, as soon as this machine's speed is known."""
+    def when_measured(self, visitor: str, source: str, **form):
+        """`dataset_changed` and a stopped timer, as soon as this machine's speed is known."""
         if known_speed() is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return *self.opened(*settings), gr.Timer(active=False)
+            return (gr.skip(),) * 4
+        return *self.dataset_changed(visitor, source, **form), gr.Timer(active=False)
 
-    def _told_of(self, visitor, source, method, effort, unfreeze, advanced) -> tuple:
-        """(the efforts with their times, how long this will take, or why that is not known)."""
+    def _update(self, visitor: str, source: str, form: dict[str, Any], *, keep_diagram: bool):
+        seconds = {}
         try:
-            options = filled(method, effort, unfreeze, advanced)
-            told, found = self._told(visitor, source, options)
+            settings = read_form(form)
+            estimate, seconds = self._estimate(visitor, source, settings)
         except TransferError as error:
-            told, found = f'<p class="warning">{escape(str(error))}</p>', {}
-        names = [(_titled(name, found.get(name)), name) for name in EFFORTS]
-        return gr.Radio(choices=names, interactive=method == "finetune"), told
+            estimate = warning(error)
+        efforts = [(_title(name, seconds.get(name)), name) for name in EFFORTS]
+        diagram = planned_diagram(form["method"], form["unfreeze"])
+        return (
+            gr.Radio(choices=efforts, interactive=form["method"] == "finetune"),
+            estimate,
+            gr.skip() if keep_diagram else diagram,
+        )
 
-    def _told(self, visitor: str, source: str, options: dict) -> tuple[str, dict]:
+    def _estimate(self, visitor: str, source: str, settings: TrainingSettings) -> tuple[str, dict]:
         """(sentences, effort → step → seconds). Raises TransferError."""
-        settings = TrainingSettings.from_options(**options)
-        what = EFFORTS[settings.effort].what if settings.method == "finetune" else ONE_EFFORT
-        known = self.sources.looks.of(self.sources.allowed(visitor, source), settings)
-        speed = known_speed()
-        if known is None or speed is None:
-            return _paragraph(what, NOT_OPENED if known is None else NOT_MEASURED), {}
-        look, images = known
-        weights = self._weights(visitor, settings.weights)
-        found = seconds_of_efforts(speed, look, images, options, weights)
-        suited = fill_defaults(settings, look, weights, fast_device=speed.fast_device)
-        return _paragraph(what, _spoken(found[settings.effort], suited, weights)), found
+        tunes = settings.method == "finetune"
+        what = EFFORTS[settings.effort].what if tunes else FEATURES_ONLY
+        summary, speed = self.datasets.summary(visitor, source, settings), known_speed()
+        if summary is None or speed is None:
+            return _paragraph(what, NOT_OPENED if summary is None else NOT_MEASURED), {}
+        weights = self._weights(settings.weights)
+        seconds = seconds_by_effort(speed, settings, summary, weights)
+        filled = fill_defaults(settings, summary[0], weights, fast_device=speed.fast_device)
+        return _paragraph(what, _sentence(seconds[settings.effort], filled, weights)), seconds
 
-    def _weights(self, visitor: str, asked: str) -> str:
-        """Where the body will come from, as far as that can be told without fetching it."""
-        if asked != "auto":
-            return asked
-        for job in reversed(self.jobs.all_of(visitor)):
-            for event in job.history:
-                if isinstance(event, WeightsChosen) and job.settings.weights == asked:
-                    return event.weights
-        name, told = self._body
-        if not name or time.monotonic() - told > SECONDS_KNOWN:
-            self._body = name, _ = body_to_come(), time.monotonic()
-        return name
+    def _weights(self, wanted: str) -> str:
+        """Where the body will probably come from; nothing is downloaded to find out."""
+        if wanted != "auto":
+            return wanted
+        return self._body.get("") or self._body.put("", expected_body())
 
 
-def seconds_of_efforts(
-    speed: Speed, look: DatasetSummary, images: dict[str, int], options: dict, weights: str
+def seconds_by_effort(
+    speed: Speed, settings: TrainingSettings, summary: Summary, weights: str
 ) -> dict[str, dict[str, float]]:
-    """Effort → step → seconds, with everything that was set; of the others by their own block."""
-    found = {}
+    """Effort → step → seconds, with these settings; other efforts unfreeze their own blocks."""
+    seconds = {}
     for name, effort in EFFORTS.items():
-        chosen = options | {"effort": name}
-        if name != options["effort"]:
-            chosen["unfreeze"] = effort.unfreeze
-        settings = TrainingSettings.from_options(**chosen)
-        found[name] = forecast(speed, settings, look, images, weights)
-    return found
+        unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
+        chosen = replace(settings, effort=name, unfreeze=unfreeze)
+        seconds[name] = forecast(speed, chosen, *summary, weights)
+    return seconds
 
 
-def body_to_come() -> str:
-    """`hub` where ImageNet's body is here, or the Hub answers in time; else `bundled`."""
+def expected_body() -> str:
+    """`hub` if the ImageNet body is cached or the Hub answers in time, else `bundled`."""
     from huggingface_hub import HfApi
 
     from transfer import hub
@@ -131,24 +118,23 @@ def body_to_come() -> str:
         if find_cached_body(BODY):
             return "hub"
         hub.with_deadline(lambda: HfApi().model_info(BODY, timeout=hub.ANSWER_SECONDS))
-    except Exception:  # whatever keeps it away, the training will say it
+    except Exception:  # whatever the reason, the training will report it
         return "bundled"
     return "hub"
 
 
-def _titled(name: str, seconds: dict[str, float] | None) -> str:
+def _title(name: str, seconds: dict[str, float] | None) -> str:
     total = f", about {duration(sum(seconds.values()))}" if seconds else ""
     return f"{name.capitalize()}{total}"
 
 
 def _paragraph(*sentences: str) -> str:
-    return f'<p class="foretold">{escape(" ".join(sentences))}</p>'
+    return f'<p class="forecast">{escape(" ".join(sentences))}</p>'
 
 
-def _spoken(seconds: dict[str, float], settings: TrainingSettings, weights: str) -> str:
-    steps = ", ".join(f"{name} {duration(s)}" for name, s in seconds.items())
+def _sentence(seconds: dict[str, float], settings: TrainingSettings, weights: str) -> str:
+    total, body = duration(sum(seconds.values())), BODIES.get(weights, f"with {weights}")
     return (
-        f"About {duration(sum(seconds.values()))} while nothing else runs here ({steps}), at "
-        f"{settings.image_size} px, {BODIES.get(weights, weights)}; less where features of an "
-        "earlier training are still kept."
+        f"Estimated: {total} ({phase_times(seconds)}), at {settings.image_size} px {body}. Less if "
+        "features are already cached, more if other programs are running."
     )

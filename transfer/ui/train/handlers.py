@@ -1,8 +1,7 @@
-"""What the Train tab does: start, watch and stop a visitor's training."""
+"""The Train tab's handlers: start, watch, stop and retry a visitor's training."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from html import escape
 
 import gradio as gr
 
@@ -13,124 +12,120 @@ from transfer.settings import TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
-from transfer.ui.shared.components import no_updates
+from transfer.ui.shared.components import no_updates, warning
 from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.session import as_message, require_visitor
-from transfer.ui.train.diagram import live_picture
-from transfer.ui.train.form import WEIGHTS, filled
+from transfer.ui.train.diagram import live_diagram
+from transfer.ui.train.form import WEIGHTS, read_form
 from transfer.ui.train.status import job_status
 
-SECONDS_BETWEEN_LOOKS = 0.4
-WATCHED = 8  # components, of which these
-RESULT, SHOWN_RUN = 2, 7
-LEFT_NOTHING = ("failed", "stopped", "interrupted", "expired")
+SECONDS_BETWEEN_UPDATES = 0.4
+# what `watch` updates, in this order: the charts' run is the one whose report is shown
+WATCHED = ("status", "charts", "report", "start", "stop", "retry", "diagram", "shown run")
+REPORT, SHOWN_RUN = WATCHED.index("report"), WATCHED.index("shown run")
+WITHOUT_RUN = ("failed", "stopped", "interrupted", "expired")
 
 
 class TrainHandlers:
-    """Handlers over one registry of jobs; each checks its input, since anybody can post to it."""
+    """Each handler checks its input, since anyone can post to it."""
 
-    def __init__(self, jobs: JobManager, sources: DataHandlers):
+    def __init__(self, jobs: JobManager, datasets: DataHandlers):
         self.jobs = jobs
-        self.sources = sources
+        self.datasets = datasets
 
-    def start(self, visitor: str, source: str, method: str, effort: str, unfreeze: str, *advanced):
-        """Queue a training for this visitor; what `watched` shows until it is watched."""
+    def start(self, visitor: str, source: str, **form):
+        """Queue a training; `form` is value by name of field. Returns updates of WATCHED."""
         with as_message():
-            options = filled(method, effort, unfreeze, advanced)
-            job = self.begin(require_visitor(visitor), source, options)
-        return self._begun(job)
+            settings = read_form(form)
+            job = self.begin(require_visitor(visitor), source, settings)
+        return self._started(job)
 
-    def begin(self, owner: str, source: str, options: dict) -> Job:
-        """Queue a training of what the owner may open. Raises TransferError."""
-        if options.get("weights", "auto") not in WEIGHTS:
+    def begin(self, owner: str, source: str, settings: TrainingSettings) -> Job:
+        """Queue a training on a dataset that the owner may open. Raises TransferError."""
+        if settings.weights not in WEIGHTS:
             raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
-        settings = TrainingSettings.from_options(**options)
-        allowed = self.sources.allowed(owner, source)
-        name = source.strip() if self.sources.own.source_of(owner, source.strip()) else ""
+        allowed = self.datasets.allowed(owner, source)
+        name = source.strip() if self.datasets.uploads.path_of(owner, source.strip()) else ""
         return self.jobs.start(allowed, settings, owner=owner, name=name)
 
-    def again(self, visitor: str):
-        """The newest training once more, with the settings that it had."""
+    def retry(self, visitor: str):
+        """Queue the newest training again with the same settings; returns updates of WATCHED."""
         with as_message():
             job = self.jobs.newest_of(require_visitor(visitor))
             if job is None:
                 raise JobError("expected a training of yours, found none; start one")
             job = self.jobs.retry(job.id, visitor)
-        return self._begun(job)
+        return self._started(job)
 
     def stop(self, visitor: str) -> None:
-        """Stop this visitor's training, and nobody else's; `watch` shows what comes of it, for an
-        answer of this might come after the end."""
+        """Stop the visitor's training. `watch` shows the result: an answer from here could arrive
+        after the end of the training and overwrite it."""
         job = self.jobs.newest_of(require_visitor(visitor))
         if job is not None and job.live:
             with as_message():
                 self.jobs.stop(job.id, visitor)
 
-    def place(self, visitor: str) -> str:
-        """The tab to open the page on, if any: a training that is under way is seen at once, for a
-        connection that was cut ends in a reload."""
+    def first_tab(self, visitor: str) -> str:
+        """The tab to open the page on, if any: a training in progress is shown at once, because a
+        lost connection ends in a reload."""
         job = self.jobs.newest_of(visitor)
         return "train" if job is not None and job.live else ""
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
-        """What the page shows of this visitor's newest training, whenever that changes; nothing
-        where there is none, for a page may open while one is being started."""
+        """Updates of WATCHED for the newest training, whenever it changes, until it ends.
+
+        Without a training nothing is updated: one may be started while the page still opens.
+        """
         if self.jobs.newest_of(visitor) is None:
-            yield no_updates(WATCHED)
+            yield no_updates(len(WATCHED))
             return
-        seen = None
+        shown = None
         while True:
             job = self.jobs.newest_of(visitor)
-            live = job is not None and job.live  # before it is shown, so that its end is shown too
-            now = (job.id, job.version, self._wait(job)) if job else None
-            if now != seen:
-                seen = now
-                yield self._shown(job)
+            live = job is not None and job.live  # read first, so that the end is shown as well
+            version = (job.id, job.version, self._waiting(job)) if job else None
+            if version != shown:
+                shown = version
+                yield self._updates(job)
             if not live:
                 return
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
 
-    def _wait(self, job: Job) -> tuple[int, str]:
-        """How many come first, and for how long in words: what changes while it waits."""
+    def _waiting(self, job: Job) -> tuple[int, str]:
+        """(trainings before it, time until it starts in words), which change while it is queued."""
         wait = self.jobs.expected_wait(job)
         return self.jobs.position(job), "" if wait is None else duration(wait)
 
-    def _begun(self, job: Job) -> tuple:
-        """`_shown`, where no result of an earlier training shows any more."""
-        shown = list(self._shown(job))
-        shown[RESULT] = shown[SHOWN_RUN] = ""
-        return tuple(shown)
+    def _started(self, job: Job) -> tuple:
+        """`_updates` without the report of an earlier training."""
+        updates = list(self._updates(job))
+        updates[REPORT] = updates[SHOWN_RUN] = ""
+        return tuple(updates)
 
-    def _shown(self, job: Job | None) -> tuple:
-        """Values for the watched components: status, charts, result, start, stop, again, picture
-        and the name of the run whose result that is; the result of another run, which somebody
-        looks at meanwhile, stays."""
+    def _updates(self, job: Job | None) -> tuple:
+        """A report of another run that the visitor opened meanwhile stays."""
         if job is None:
             off, on = gr.Button(interactive=False), gr.Button(interactive=True)
             return job_status(None), "", "", on, off, gr.Button(visible=False), gr.skip(), ""
-        result, shown_run = _result(job)
+        position, wait = self.jobs.position(job), self.jobs.expected_wait(job)
+        shown_report, shown_run = _report(job)
         return (
-            job_status(
-                job,
-                self.jobs.position(job),
-                self.jobs.expected_wait(job),
-                self.jobs.seconds_left(job),
-            ),
+            job_status(job, position, wait, self.jobs.seconds_left(job)),
             charts(list(job.history), live=job.live),
-            result,
+            shown_report,
             gr.Button(interactive=not job.live),
             gr.Button(interactive=job.live and not job.stopping),
-            gr.Button(visible=job.state in LEFT_NOTHING),
-            live_picture(job),
+            gr.Button(visible=job.state in WITHOUT_RUN),
+            live_diagram(job),
             shown_run,
         )
 
 
-def _result(job: Job) -> tuple:
-    """(the report, the run's name), or what is there already where this job has none."""
+def _report(job: Job) -> tuple:
+    """(the report, the run's name); for a job without a run what is shown stays."""
     if job.state != "done":
         return gr.skip(), gr.skip()
     try:
         return report(cached_run(job.out)), job.out.name
     except RunError as error:
-        return f'<p class="warning">{escape(str(error))}</p>', ""
+        return warning(error), ""

@@ -1,39 +1,40 @@
-"""A job in words: what the Train tab says while it runs and when it has ended."""
+"""A job in words, while it is queued, while it runs and once it has ended."""
 
 from html import escape
 
 from transfer import events
-from transfer.formatting import describe, duration
+from transfer.formatting import describe, duration, phase_times
 from transfer.jobs import Job
+from transfer.ui.shared.components import live_region, progress_bar
+from transfer.ui.train.diagram import unfrozen
 
 HEADLINES = {
-    "queued": "Waiting in line",
-    "loading": "Loading torch and timm, opening the images and the body",
-    "caching": "Reading the images once, through what stays frozen",
+    "queued": "Queued",
+    "loading": "Loading PyTorch, the images and the body",
+    "caching": "Preparing images",
     "features": "Feature extraction: a linear classifier on the frozen body",
-    "heads": "Trying heads on the features that are kept, each for a second or so",
-    "warm-up": "Phase 1 of 2: warm-up. The body is frozen, the new head learns",
-    "fine-tune": "Phase 2 of 2: fine-tune. Upper blocks learn too, gently",
-    "evaluating": "Judging on test images that nothing was chosen by",
+    "heads": "Trying several heads on the cached features",
+    "warm-up": "Phase 1 of 2: warm-up. The new head learns, the body is frozen",
+    "fine-tune": "Phase 2 of 2: fine-tune. The upper blocks learn too, in small steps",
+    "evaluating": "Evaluating on the test images",
     "done": "Done",
-    "stopped": "Stopped before anything was learned; nothing was kept",
+    "stopped": "Stopped before anything was learned. Nothing was saved",
     "failed": "This training failed",
-    "interrupted": "Interrupted: the app ended while this was training",
-    "expired": "This training's run has been removed",
+    "interrupted": "Interrupted: the app ended during this training",
+    "expired": "This run has been removed",
 }
-# what to do about an end that left no run
+# what to do after an end without a run
 ADVICE = {
-    "stopped": "Start again does the same once more; or change the settings first.",
-    "failed": "Mend what it says, in Data or in the settings, and start; or Start again as it was.",
-    "interrupted": "Start again goes on with the features that were kept.",
+    "stopped": "Start again with the same settings, or change them first.",
+    "failed": "Fix the problem above, then start again.",
+    "interrupted": "Start again continues with the cached features.",
     "expired": "Start again trains it once more.",
 }
-STOPPING = "Stopping within one batch; what was learned is kept"
-STOPPING_EARLY = "Stopping; nothing has been learned yet"
-GOES_ON = "What it had learned is kept: Start again goes on after {phase} epoch {epoch}."
+STOPPING = "Stopping within one batch and saving the result"
+STOPPING_EARLY = "Stopping. Nothing has been learned yet"
+RESUMES = "A checkpoint is saved: Start again resumes after {phase} epoch {epoch}."
 NO_JOB = (
-    '<div class="status"><b>Nothing is training yet.</b>'
-    "<p>What the network learns will show here as it happens.</p></div>"
+    '<div class="status"><b>No training yet.</b><p>Progress and results will show here.</p></div>'
 )
 
 
@@ -42,98 +43,75 @@ def job_status(
 ) -> str:
     """Headline, progress, and one line about the newest event.
 
-    `wait` is the seconds until a queued one starts, `left` those of one that runs, None where
-    nobody knows.
+    `wait` is the seconds until a queued job starts, `left` the seconds that a running one still
+    takes; None if not known.
     """
     if job is None:
         return NO_JOB
-    headline, detail = (
-        f"<b>{escape(_headline(job, position))}</b>",
-        f"<p>{escape(_detail(job))}</p>",
-    )
+    announced = f"<b>{escape(_headline(job, position))}</b>"
+    detail = f"<p>{escape(_detail(job))}</p>"
     notes = "".join(f"<p>{escape(line)}</p>" for line in (job.note, _advice(job)) if line)
-    told, seen = headline + detail + notes, ""
-    if job.live:  # numbers that change all the time are not read out
+    if job.live:  # a screen reader does not announce numbers that change all the time
         times = f'<p class="expected">{escape(_times(job, position, wait, left))}</p>'
-        told, seen = headline, detail + _bar(job) + times + notes
-    return (
-        f'<div class="status {job.state}"><div role="status" aria-live="polite">{told}</div>'
-        f"{seen}</div>"
-    )
+        silent = detail + progress_bar(_share(job)) + times + notes
+    else:
+        announced, silent = announced + detail + notes, ""
+    return f'<div class="status {job.state}">{live_region(announced)}{silent}</div>'
 
 
 def _advice(job: Job) -> str:
     epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
     if epochs and not job.live and job.can_resume:
-        return GOES_ON.format(phase=epochs[-1].phase, epoch=epochs[-1].epoch)
+        return RESUMES.format(phase=epochs[-1].phase, epoch=epochs[-1].epoch)
     return ADVICE.get(job.state, "")
 
 
 def _headline(job: Job, position: int) -> str:
     if job.state == "stopped" and job.can_resume:
-        return "Stopped while it waited to go on"
+        return "Stopped before it resumed"
     if job.stopping and job.live:
         return STOPPING if job.learning else STOPPING_EARLY
     if position:
-        return f"{HEADLINES[job.state]}, {position} before yours"
-    if job.state == "warm-up" and job.settings.unfreeze == "none":
-        return "Warm-up: the body is frozen, the new head learns"
+        return f"Queued: {position} before yours"
+    if job.state == "warm-up" and unfrozen(job) == "none":
+        return "Warm-up: the new head learns, the body is frozen"
     return HEADLINES[job.state]
 
 
 def _times(job: Job, position: int, wait: float | None, left: float | None) -> str:
-    """How long it will take: before it starts, and while it goes."""
+    """The time until a queued job starts, or the time that a running one takes."""
+    if position and wait is None:
+        return "The time until it starts is not known."
     if position:
-        return "How long that will take is not known." if wait is None else _soon(wait)
-    told = [] if left is None else [f"About {duration(left)} left in all"]
-    if expected := _expected(job):
-        told.append(expected)
-    return ". ".join(told) + "." if told else "How long it takes is measured once it has opened."
-
-
-def _soon(wait: float) -> str:
-    return f"It starts in about {duration(wait)}." if wait >= 1 else "It starts in a moment."
-
-
-def _expected(job: Job) -> str:
-    """How long each phase takes at most, as measured before it began."""
-    seconds, kept = {}, ""
-    for event in job.history:
-        if isinstance(event, events.Estimated):
-            seconds, kept = seconds | event.seconds, event.cached
-    if not seconds:
-        return ""
-    parts = ", ".join(f"{name} {duration(s)}" for name, s in seconds.items())
-    return f"Expected at most: {parts}; {kept}"
+        return f"Starts in about {duration(wait)}." if wait >= 1 else "Starts in a moment."
+    times = [] if left is None else [f"About {duration(left)} left in total."]
+    estimates = [event for event in job.history if isinstance(event, events.Estimated)]
+    if estimates:
+        seconds = {phase: s for event in estimates for phase, s in event.seconds.items()}
+        times.append(f"Estimated at most: {phase_times(seconds)}; {estimates[-1].cached}.")
+    return " ".join(times) or "The time it takes is measured once the images are open."
 
 
 def _detail(job: Job) -> str:
+    newest = _newest(job)
     if job.error:
         return job.error
-    newest = _newest(job)
     if isinstance(newest, events.RunSaved):
         low, high = newest.result["accuracy_interval"]
         return (
             f"{newest.result['accuracy']:.1%} of the test images are right "
-            f"({low:.1%} to {high:.1%} with 95 % confidence), "
-            f"after {duration(newest.result['seconds'])}. Open Try it to use it."
+            f"(95 % interval {low:.1%} to {high:.1%}), after "
+            f"{duration(newest.result['seconds'])}. Open Try it to use it."
         )
-    return describe(newest) if newest else f"Source: {job.name}"
+    return describe(newest) if newest else f"Dataset: {job.name}"
 
 
 def _newest(job: Job) -> events.Event | None:
     return job.progress or (job.history[-1] if job.history else None)
 
 
-def _bar(job: Job) -> str:
-    share = _share(job)
-    if share is None:
-        return '<div class="progress waiting"><i></i></div>'
-    return f'<div class="progress"><i style="width:{100 * share:.1f}%"></i></div>'
-
-
 def _share(job: Job) -> float | None:
-    """How much of the present phase is done, 0…1; None where nobody knows."""
+    """How much of the current phase is done, 0 to 1; None if not known."""
     newest = _newest(job)
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     match newest:
