@@ -67,7 +67,7 @@ def test_only_the_name_of_a_training_gives_access_to_it(shared):
     job_id = job.partition(".")[0]
     for guess in (job_id, f"{job_id}.api-two", f"{job_id}.", "x.y", ""):
         for call in (shared.training_status, shared.stop_training):
-            with pytest.raises(gr.Error, match="expected"):
+            with pytest.raises(gr.Error, match="start one"):
                 call(guess)
     assert shared.training_status(job)["job"] == job
     shared.stop_training(job)

@@ -84,13 +84,10 @@ def test_watching_follows_a_failing_job_to_its_end_and_it_can_be_retried(tmp_pat
 def test_an_open_report_stays_until_a_training_has_its_own(trainings, runs_folder):
     started = trainings.start(ME, "digits", **FORM)
     assert started[REPORT] == started[SHOWN_RUN] == ""
-    job = trainings.jobs.newest_of(ME)
     for state in ("warm-up", "failed", "stopped"):
-        job.state = state
-        shown = trainings._updates(job)
+        shown = trainings._updates(Job(**KNOWN, state=state, out=runs_folder / "gone"))
         assert shown[REPORT] == shown[SHOWN_RUN] == gr.skip()
-    job.state, job.out = "done", runs_folder / "gone"
-    shown = trainings._updates(job)
+    shown = trainings._updates(Job(**KNOWN, state="done", out=runs_folder / "gone"))
     assert "warning" in shown[REPORT] and shown[SHOWN_RUN] == ""
     shown = trainings._updates(Job(**KNOWN, state="done", out=runs_folder / "tiny"))
     assert 'class="report"' in shown[REPORT] and shown[SHOWN_RUN] == "tiny"
