@@ -99,7 +99,7 @@ def stripes(tmp_path_factory):
 def training(stripes, tmp_path_factory):
     """(events, run) of one tiny training on `stripes`, shared by all; not to be changed.
 
-    In a given precision, for `auto` asks the machine, which may be busy with something else.
+    In a fixed precision: `auto` measures the machine, which may be busy.
     """
     from tests.tiny import TINY, drained
     from transfer.training.recipe import training_events

@@ -1,4 +1,4 @@
-"""Tiny real models and generated images, which the tests of everything that learns share."""
+"""Tiny real models and generated images, shared by many tests."""
 
 import functools
 from pathlib import Path
@@ -61,14 +61,14 @@ def tiny_network(classes: int = 3, seed: int = 0, side: int = SIDE, **head) -> N
 
 
 def held(inputs: torch.Tensor, labels, **change) -> CachedDataset:
-    """A split in memory: `inputs` (V, N, …), every row of it readable."""
+    """A split in memory: `inputs` (V, N, …), all rows readable."""
     labels = torch.as_tensor(labels)
     known = {"rows": torch.arange(len(labels)), "names": tuple(map(str, range(len(labels))))}
     return CachedDataset(**{"inputs": inputs, "labels": labels} | known | change)
 
 
 def drained(generator) -> tuple[list, object]:
-    """(what it yielded, what it returned)."""
+    """(what it yields, what it returns)."""
     events = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Small VGGs as timm itself saves them, for the tests of everything that reads or publishes one."""
+"""Small VGGs as timm itself saves them, for the tests that read or publish one."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def save_vgg(
 
 
 def edit_config(folder: Path, **change) -> None:
-    """Change what stands in config.json; a record is changed within, None is taken away."""
+    """Change fields of config.json: records are updated, None removes a field."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for name, value in change.items():
@@ -44,7 +44,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def pictures() -> list:
-    """A wide, a tall, a small and a large one."""
+    """A wide, a tall, a small and a large picture."""
     sizes = ((90, 40), (50, 120), (20, 20), (400, 300))
     return [picture(i % 3, i).resize(size) for i, size in enumerate(sizes)]
 
@@ -55,7 +55,7 @@ def scores_of(classifier) -> np.ndarray:
 
 @torch.no_grad()
 def scores_of_timm(name: str) -> np.ndarray:
-    """As timm's own documentation has it."""
+    """As timm's documentation shows it."""
     model = timm.create_model(name, pretrained=True).eval()
     config = timm.data.resolve_model_data_config(model)
     prepare = timm.data.create_transform(**config, is_training=False)
