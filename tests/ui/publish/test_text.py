@@ -12,9 +12,7 @@ from transfer.ui.publish.summary import proposed_name
     ("sizes", "shown"),
     [
         ((1_160_000, 2_320_000), "1.2 to 2.3 MB"),
-        ((61_300_000, 61_300_000), "61.3 MB"),
         ((800_000, 1_600_000), "0.8 to 1.6 MB"),
-        ((30_400, 30_400), "30 kB"),
         ((12, 12), "1 kB"),
     ],
 )
@@ -27,7 +25,6 @@ def test_sizes_have_one_unit(sizes, shown):
     [
         ("AI-Lab-Makerere/beans", "vgg16-beans"),
         ("VGG of mine", "vgg-of-mine"),
-        ("../../été!!", "vgg16-t"),
         ("日本", "vgg16-run"),
         ("a--b..c.git", "vgg16-a-b.c"),
         ("x" * 60, "vgg16-" + "x" * 60),

@@ -43,11 +43,6 @@ def test_an_empty_list_says_so(empty):
     assert "No finished runs yet" in page and run.value is None and not controls.visible
 
 
-def test_a_report_is_shown_again(handlers):
-    page, shown = handlers.show(ME, "first")
-    assert "Report of first" in page and "Accuracy after each phase" in page and shown == "first"
-
-
 def test_a_run_is_renamed_and_the_runs_to_compare_stay_selected(handlers):
     compared = ["second", "first"]
     page, run, several, _, empty = handlers.rename(ME, "first", "my <b>best", compared)
@@ -73,7 +68,9 @@ def test_a_download_holds_every_file_of_the_run(handlers, folder):
     assert names == {Path("first", path.name) for path in (folder / "first").iterdir()}
 
 
-def test_two_to_six_runs_are_compared(handlers):
+def test_runs_are_reported_and_compared(handlers):
+    page, shown = handlers.show(ME, "first")
+    assert "Report of first" in page and "Accuracy after each phase" in page and shown == "first"
     assert "Accuracy after each phase" in handlers.compare(ME, ["first", "second"])
     for wrong in (["first"], None, "first", ["first"] * 7):
         with pytest.raises(gr.Error, match="2 to 6 runs"):
