@@ -77,8 +77,8 @@ def legend() -> str:
     return (
         '<div class="legend"><span>no evidence</span>'
         f'<i style="background:linear-gradient(90deg, {stops})"></i><span>most evidence</span>'
-        "<p>Where the last convolution found evidence for the class (Grad-CAM). The map is coarse, "
-        "it shows where but not why, and each map has its own scale.</p></div>"
+        "<p>Where the last convolution found evidence for the class (Grad-CAM). The map is coarse "
+        "and shows where, not why. Each map has its own scale.</p></div>"
     )
 
 

@@ -62,7 +62,7 @@ def summary(found: PublishSummary, what: str) -> str:
         f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
         for name, sizes in found.files[what].items()
     )
-    license = f"License: {escape(found.license)}, from those of the body and the images."
+    license = f"License: {escape(found.license)}, which follows from the body and the images."
     return (
         f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
         f'<ul class="files">{rows}</ul><p>{_photos(found)}</p>'

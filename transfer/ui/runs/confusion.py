@@ -6,7 +6,7 @@ from transfer.runs.run import Run
 from transfer.ui.runs.tables import scrolling
 
 MOST_CLASSES = 20  # in a matrix that can still be read; for more, a list of pairs
-LONGEST_LABEL = 14
+LONGEST_LABEL, LONGEST_UPRIGHT = 14, 2  # letters
 PAIRS_BESIDE_MATRIX, PAIRS_IN_LIST = 3, 10
 
 
@@ -45,8 +45,9 @@ def _confused_pairs(run: Run) -> list[str]:
 def _matrix(run: Run) -> str:
     columns = "".join(f'<th scope="col">{_label(name)}</th>' for name in run.classes)
     rows = "".join(_row(run, i) for i in range(len(run.classes)))
-    corner = '<td class="corner">true ↓ predicted →</td>'
-    return f'<table class="confusion"><tr>{corner}{columns}</tr>{rows}</table>'
+    corner = '<td class="corner">true ↓<br>predicted →</td>'
+    turned = " turned" if max(map(len, run.classes)) > LONGEST_UPRIGHT else ""
+    return f'<table class="confusion{turned}"><tr>{corner}{columns}</tr>{rows}</table>'
 
 
 def _row(run: Run, true: int) -> str:
