@@ -54,7 +54,7 @@ def opened(monkeypatch):
 
 def test_own_runs_come_first_and_the_example_is_always_there(local, shared):
     (title, name), (_, example) = local.choices(ME)
-    assert "right" in title and (name, example) == ("tiny", EXAMPLE)
+    assert "test accuracy" in title and (name, example) == ("tiny", EXAMPLE)
     assert [name for _, name in shared.choices(OTHER)] == [EXAMPLE]
     for use in (shared.own_path, shared.classifier, shared.comparison):
         with pytest.raises(JobError, match="no such finished run"):

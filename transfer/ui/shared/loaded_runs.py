@@ -34,7 +34,7 @@ class LoadedRuns:
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(title, name) of own runs, newest first, and of the example."""
         own = self.jobs.runs_of(visitor)
-        named = [(f"{run.name}, {run.accuracy:.1%} right", run.id) for run in own]
+        named = [(f"{run.name}, test accuracy {run.accuracy:.1%}", run.id) for run in own]
         return [*named, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
