@@ -215,16 +215,3 @@ def test_what_is_no_finished_run_is_refused(made, tmp_path):
     }.items():
         assert words in refusal(tmp_path / name, "head", tmp_path / "out")
     assert "check its name" in refusal("~nobody-of-this-name/run", "full", tmp_path / "out")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    ("pooling", "hidden", "side"), [("avg", (), 224), ("flatten", (256,), 128)]
-)
-def test_the_real_vgg16_scores_elsewhere_as_its_run_does(
-    pooling, hidden, side, tmp_path, elsewhere
-):
-    options = {"architecture": "vgg16", "weights": "bundled", "side": side}
-    run = finished(tmp_path / "run", pooling=pooling, hidden=hidden, **options)
-    bundle = write_bundle(run, "head", tmp_path / "out")
-    assert np.abs(elsewhere(bundle) - scores_of_run(run)).max() <= NEAR

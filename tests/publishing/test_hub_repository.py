@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 import time
 from dataclasses import replace
 
@@ -108,6 +111,23 @@ def test_a_stop_leaves_the_hub_as_it_was(part, small, writing):
     assert found(writing) is None
 
 
+@pytest.mark.parametrize(
+    ("part", "words"), [("PUT", "nothing was published"), ("/commit/main", "during the commit")]
+)
+def test_ctrl_c_says_what_was_published(part, words, small, writing):
+    interrupted = threading.Event()
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupted.wait(10)
+
+    writing.before = {part: interrupt}
+    with pytest.raises(KeyboardInterrupt, match=words):
+        send(small)
+    interrupted.set()
+    assert found(writing) is None or part == "/commit/main"
+
+
 def test_an_upload_is_given_up_at_its_deadline(small, writing, monkeypatch):
     monkeypatch.setattr("transfer.publishing.hub_repository.UPLOAD_SECONDS", 0.1)
     monkeypatch.setattr("transfer.hub.STEP_SECONDS", 0.05)
@@ -124,13 +144,8 @@ def test_the_pause_that_the_hub_asks_for_is_reported_and_can_be_cancelled(small,
     assert event.seconds == pytest.approx(200, abs=1) and "too many requests" in event.why
     steps.close()
     assert found(writing) is None
-
-
-def test_a_pause_of_minutes_is_not_waited_for(small, writing):
-    number = number_of(writing, small, "/commit/main")
-    writing.faults, writing.retry_after = {number: "429"}, "900"
+    writing.faults, writing.retry_after = {len(writing.seen) + 1: "429"}, "900"
     assert "asks to wait 900 seconds" in refused(small)
-    assert found(writing) is None
 
 
 def test_a_commit_that_holds_something_else_is_reported(small, writing):

@@ -7,12 +7,7 @@ import pytest
 from tests.publishing.card.cards import edited
 from tests.tiny import TINY, drained, picture
 from transfer.publishing.bundle import write_bundle
-from transfer.publishing.redact import (
-    bare,
-    published_config,
-    published_record,
-    published_report,
-)
+from transfer.publishing.redact import published_config, published_record, published_report
 from transfer.runs.run import Run
 from transfer.training.recipe import training_events
 
@@ -61,16 +56,12 @@ def test_names_of_images_are_kept_only_if_the_source_is_public(private_run):
     assert [problem["where"] for problem in public["skipped"]] == ["my-passport.jpg"]
 
 
-def test_everything_else_stays_and_the_run_is_not_changed(run):
-    before = json.dumps([run.record, run.report])
+def test_results_and_settings_stay(run):
     record, report = published_record(run), published_report(run, public=False)
     for name in ("format_version", "classes", "settings", "transform", "revision", "phases"):
         assert record[name] == json.loads(json.dumps(run.record[name]))
-    assert record["body"] == run.record["body"] | {"repository": None}
     for name in ("accuracy", "interval", "confusion", "classes", "stages", "curves", "heads"):
         assert report[name] == json.loads(json.dumps(run.report[name]))
-    record["settings"]["seed"] = report["confusion"][0][0] = "changed"
-    assert json.dumps([run.record, run.report]) == before
 
 
 def test_only_known_keys_pass(run):
@@ -135,8 +126,3 @@ def test_a_config_keeps_its_labels_and_loses_what_another_program_wrote():
         "model_args": {"mlp_ratio": 0.5},
         "pretrained_cfg": {"input_size": [3, 32, 32], "crop_mode": "squash"},
     }
-
-
-def test_bare_is_the_part_after_the_last_slash_of_either_kind():
-    expected = {"/a/b": "b", "a\\b": "b", "a/b\\c": "c", "a/": "a", "plain name": "plain name"}
-    assert {text: bare(text) for text in expected} == expected

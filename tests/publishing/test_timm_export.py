@@ -13,7 +13,7 @@ import transfer
 from tests.publishing.runs import HEADS, finished, names_in, scores_of_run, scores_of_transformers
 from tests.tiny import tiny_network
 from tests.tiny_timm import scores_of_timm
-from transfer.errors import RunError, SettingsError
+from transfer.errors import RunError, TransferError
 from transfer.publishing import timm_export as module
 from transfer.publishing.check_images import check_images
 from transfer.publishing.timm_export import CONFIG, TENSORS, export, timm_tensors
@@ -41,8 +41,8 @@ def in_timm(tensors: dict[str, torch.Tensor], classes: int) -> torch.nn.Module:
     return model
 
 
-def refusal(kind=RunError, **arguments) -> str:
-    with pytest.raises(kind) as caught:
+def refusal(**arguments) -> str:
+    with pytest.raises(TransferError) as caught:
         export(**arguments)
     text = str(caught.value)
     assert "\n" not in text and str(Path(arguments["out"]).parent) not in text
@@ -141,60 +141,34 @@ def test_what_timm_cannot_hold_is_refused(tmp_path):
 
 
 def test_another_format_and_an_unfinished_run_are_refused(made, tmp_path):
-    text = refusal(SettingsError, run=made, out=tmp_path / "out", format="onnx")
+    text = refusal(run=made, out=tmp_path / "out", format="onnx")
     assert "format must be one of timm, found 'onnx'" in text
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     assert "expected a finished run" in refusal(run=tmp_path / "run", out=tmp_path / "out")
     assert names_in(tmp_path) == ["run"]
 
 
-def change_config(monkeypatch, **change) -> None:
-    original = module.timm_config
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("timm_tensors", lambda found: found["pre_logits.fc1.weight"].mul_(1.01), "apart"),
+        ("timm_tensors", lambda found: found["head.fc.bias"].fill_(np.nan), "apart"),
+        ("timm_config", lambda found: found["pretrained_cfg"].update(crop_mode="center"), "apart"),
+        ("timm_config", lambda found: found["label_names"].reverse(), "other class names"),
+        ("timm_config", lambda found: found.update(architecture="vgg99"), "expected timm to load"),
+    ],
+)
+def test_what_does_not_score_as_the_run_is_not_written(
+    name, change, words, made, tmp_path, monkeypatch
+):
+    original = getattr(module, name)
 
     def changed(*arguments) -> dict:
-        config = original(*arguments)
-        pretrained = config["pretrained_cfg"] | change.get("pretrained_cfg", {})
-        return config | change | {"pretrained_cfg": pretrained}
+        found = original(*arguments)
+        change(found)
+        return found
 
-    monkeypatch.setattr(module, "timm_config", changed)
-
-
-def change_tensor(monkeypatch, name: str, change) -> None:
-    original = module.timm_tensors
-
-    def changed(*arguments) -> dict:
-        tensors = original(*arguments)
-        change(tensors[name])
-        return tensors
-
-    monkeypatch.setattr(module, "timm_tensors", changed)
-
-
-DAMAGED = {
-    "another kernel": (
-        lambda m: change_tensor(m, "pre_logits.fc1.weight", lambda t: t.mul_(1.01)),
-        "apart",
-    ),
-    "NaN": (lambda m: change_tensor(m, "head.fc.bias", lambda t: t.fill_(np.nan)), "apart"),
-    "another width": (
-        lambda m: change_config(m, model_args={"mlp_ratio": 0.5}),
-        "expected timm to load",
-    ),
-    "another crop": (
-        lambda m: change_config(m, pretrained_cfg={"crop_mode": "center"}),
-        "apart",
-    ),
-    "classes in another order": (
-        lambda m: change_config(m, label_names=["spots", "down", "across"]),
-        "other class names",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_what_does_not_score_as_the_run_is_not_written(case, made, tmp_path, monkeypatch):
-    damage, words = DAMAGED[case]
-    damage(monkeypatch)
+    monkeypatch.setattr(module, name, changed)
     assert words in refusal(run=made, out=tmp_path / "out")
     assert names_in(tmp_path) == []
 
@@ -220,13 +194,3 @@ def test_the_command_line_exports_what_timm_loads(made, tmp_path, capsys, monkey
     assert f"local-dir:{tmp_path / 'out'}" in err
     status, out, err = command(capsys, monkeypatch, *arguments)
     assert (status, out) == (1, "") and err.startswith("error: expected a new or empty folder")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("pooling", "hidden"), [("avg", (256,)), ("flatten", ())])
-def test_the_real_vgg16_at_224_pixels(pooling, hidden, tmp_path):
-    options = {"architecture": "vgg16", "weights": "bundled", "side": 224}
-    run = finished(tmp_path / "run", pooling=pooling, hidden=hidden, **options)
-    out = export(run, tmp_path / "out")
-    assert (out / TENSORS).stat().st_size < 100e6
-    assert np.abs(scores_of_timm(f"local-dir:{out}") - scores_of_run(run)).max() <= ATOL

@@ -127,9 +127,6 @@ def test_a_second_publish_changes_the_generated_part_alone(run, written, tmp_pat
     data = metadata_of(card)
     assert data["language"] == "en" and "bees" in data["tags"]
     assert data["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.999
-
-
-def test_what_is_not_generated_any_more_leaves_the_metadata(run, tmp_path):
     full = card_of(edited(run, **HUB_SOURCE), tmp_path / "full", "full")
     data = metadata_of(card_of(run, tmp_path / "head", previous=full))
     assert not {"library_name", "datasets"} & data.keys() and "timm" not in data["tags"]
