@@ -53,7 +53,7 @@ def planned_diagram(method: str, unfreeze: str) -> str:
     """What a training with these settings will do."""
     upper = BLOCKS[BLOCKS.index(unfreeze) :] if unfreeze in BLOCKS else ()
     if method == "features":
-        title, text, upper = "Feature extraction.", "A linear classifier on the frozen body.", ()
+        (title, text), upper = PHASES["features"], ()
     elif upper:
         title = "Two phases."
         blocks = unfreeze if len(upper) == 1 else f"{unfreeze} and up"

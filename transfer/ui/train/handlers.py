@@ -20,7 +20,7 @@ from transfer.ui.train.form import WEIGHTS, read_form
 from transfer.ui.train.status import job_status
 
 SECONDS_BETWEEN_UPDATES = 0.4
-# what `watch` updates, in this order: the charts' run is the one whose report is shown
+# what `watch` updates, in this order; `shown run` is the name of the run whose report is shown
 WATCHED = ("status", "charts", "report", "start", "stop", "retry", "diagram", "shown run")
 REPORT, SHOWN_RUN = WATCHED.index("report"), WATCHED.index("shown run")
 WITHOUT_RUN = ("failed", "stopped", "interrupted", "expired")
