@@ -89,7 +89,7 @@ def planted(images: ImageDataset, copies: int) -> dict:
 
 def looked_at(images: ImageDataset) -> tuple[ScanResult, list[np.ndarray]]:
     seen = ScanResult(images)
-    for _ in seen.look():
+    for _ in seen.run():
         pass
     return seen, seen.prints.groups()[0]
 

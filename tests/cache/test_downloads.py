@@ -7,6 +7,7 @@ from tests.hub_datasets import plain
 from tests.hub_server import FRIEND
 from transfer.cache.downloads import open_bodies, open_data_sets, open_models
 from transfer.cli.main import app
+from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.dataset import open_hub
 from transfer.errors import CacheError
 from transfer.inference.hub_files import ModelFiles, find_model, parse_address
@@ -76,7 +77,7 @@ def test_all_downloads_are_listed_and_cleared(fetch, private, capsys, cache):
     bodies = open_bodies().folder
     (bodies / "1f.safetensors").write_bytes(b"tensors")
     (bodies / "k.json").write_text('{"sha256": "1f", "repository": "timm/x", "commit": "0"}')
-    assert open_hub(private).counts() == {"train": 3}
+    assert open_hub(private, LoadOptions()).counts() == {"train": 3}
     (cache / "taken" / "stray").write_bytes(b"not ours")
     app(["cache"], standalone_mode=False)
     out = capsys.readouterr().out
@@ -104,7 +105,7 @@ def test_a_body_that_is_being_downloaded_is_not_cleared(capsys):
 
 
 def test_images_in_use_are_not_cleared(private, capsys):
-    images = open_hub(private)
+    images = open_hub(private, LoadOptions())
     app(["cache", "--clear"], standalone_mode=False)
     assert "removed 0 MB; 1 in use" in capsys.readouterr().out
     assert images.splits["train"].read(2)

@@ -32,10 +32,10 @@ def png_header(width: int, height: int) -> bytes:
 
 PICTURES = {
     "empty": (b"", "the file is empty"),
-    "text": (b"a photo of a cat", "no image that can be read"),
+    "text": (b"a photo of a cat", "not an image that can be read"),
     "html": (b"\n\n <!DOCTYPE html><html>404</html>", "a web page"),
     "svg": (b"<?xml version='1.0'?>\n<svg/>", "an SVG drawing"),
-    "film": (b"\x00\x00\x00\x18ftypmp42rest", "HEIC picture or a film"),
+    "film": (b"\x00\x00\x00\x18ftypmp42rest", "HEIC picture or a video"),
     "half a jpeg": (encoded("JPEG")[:500], "damaged"),
     "half a png": (encoded("PNG")[:-900], "damaged"),
     "four thousand million pixels": (png_header(65_000, 65_000), "100 million pixels"),
@@ -93,13 +93,13 @@ SOURCES = {
     "an empty folder": (lambda top: top, "expected class folders"),
     "a photo": (file(encoded("PNG"), "photo.png"), "found the file"),
     "one class": (folder("cat/1.png", "cat/2.png"), "at least 2 classes"),
-    "one image a class": (folder("cat/1.png", "dog/2.png"), "too few to set any aside"),
+    "one image a class": (folder("cat/1.png", "dog/2.png"), "too few to draw any"),
     "an empty table": (folder("a.png", metadata=""), "found none"),
     "a table without labels": (folder(metadata="file_name\na.png\n"), "a column label"),
-    "a page called zip": (file(b"<html>404</html>"), "no zip, or a broken one"),
-    "half a zip": (file(b"PK\x03\x04" + bytes(500)), "no zip, or a broken one"),
-    "a zip that climbs": (archive("../../cat/1.png", "dog/1.png"), "leaves the folder"),
-    "a bomb": (archive("cat/1.png", data=bytes(210_000_000)), "a bomb"),
+    "a page called zip": (file(b"<html>404</html>"), "not a zip, or is damaged"),
+    "half a zip": (file(b"PK\x03\x04" + bytes(500)), "not a zip, or is damaged"),
+    "a zip that climbs": (archive("../../cat/1.png", "dog/1.png"), "path out of the folder"),
+    "a bomb": (archive("cat/1.png", data=bytes(210_000_000)), "a zip bomb"),
 }
 
 

@@ -162,7 +162,7 @@ def test_inspect_reports_counts_and_problems(spoiled, command):
     assert found["splits"] == {"test": 13, "train": 13}
     assert found["classes"] == {"cat": 13, "dog": 13}
     broken, twice = found["problems"]
-    assert broken == {"where": f"train/dog/{ODD}", "why": "the file is empty; save it anew"}
+    assert broken == {"where": f"train/dog/{ODD}", "why": "the file is empty; save it again"}
     assert twice["where"] == "train/cat/3.png" and "test/cat/9.jpg" in twice["why"]
     assert {"counts", "sizes", "balance", "duplicates"} < set(found)
     assert "Checked 26 images" in err

@@ -44,159 +44,94 @@ def photo() -> Image.Image:
     return image
 
 
-def test_a_file_its_name_its_bytes_an_array_and_a_pil_image_are_the_same_picture(tmp_path):
-    path = tmp_path / "photo.png"
+def test_every_kind_of_input_is_the_same_picture_and_stays_as_it_was(tmp_path):
+    path, given = tmp_path / "photo.png", photo()
     photo().save(path)
-    for picture in (path, str(path), path.read_bytes(), np.array(photo()), photo()):
+    for picture in (path, str(path), path.read_bytes(), np.array(photo()), given):
         assert np.array_equal(load_image(picture), np.array(photo()))
-
-
-def test_the_given_image_is_left_as_it_was():
-    given = photo()
     load_image(given).paste(GREEN, (0, 0, 16, 8))
     assert given.getpixel((0, 0)) == RED
+    opened = Image.open(io.BytesIO(stored(Image.new("RGB", (800, 600), RED), "JPEG")))
+    assert load_image(opened, side=100).size == opened.size == (800, 600)
 
 
-# what stands at the left and at the right or, once turned, at the top and at the bottom
 @pytest.mark.parametrize(
-    ("orientation", "size", "first", "last"),
+    ("orientation", "kind", "size", "first", "last"),
     [
-        (1, (16, 8), RED, BLUE),
-        (2, (16, 8), BLUE, RED),
-        (3, (16, 8), BLUE, RED),
-        (4, (16, 8), RED, BLUE),
-        (5, (8, 16), RED, BLUE),
-        (6, (8, 16), RED, BLUE),
-        (7, (8, 16), BLUE, RED),
-        (8, (8, 16), BLUE, RED),
+        (2, "PNG", (16, 8), BLUE, RED),
+        (3, "WEBP", (16, 8), BLUE, RED),
+        (6, "JPEG", (8, 16), RED, BLUE),
+        (8, "JPEG", (8, 16), BLUE, RED),
     ],
 )
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_rotation_is_applied(kind, orientation, size, first, last):
+def test_exif_rotation_is_applied_once(kind, orientation, size, first, last):
     image = load_image(stored(photo(), kind, exif=turned(orientation), quality=95))
-    assert image.size == size
+    assert image.size == load_image(image).size == size
     assert close(image.getpixel((1, 1)), first, 40)
     assert close(image.getpixel((size[0] - 2, size[1] - 2)), last, 40)
 
 
-def test_a_broken_exif_block_does_not_lose_the_picture():
-    exif = turned(6)
-    exif[ExifTags.Base.Make] = "camera"
-    whole = stored(photo(), "JPEG", exif=exif, quality=95)
-    make = whole.index(b"\x01\x0f\x00\x02")
-    broken = whole[:make] + b"\x01\x0f\x00\x05" + whole[make + 4 :]
-    assert load_image(broken).size in ((8, 16), (16, 8))
-    assert close(load_image(broken).getpixel((1, 1)), RED, 40)
-    start = whole.index(b"Exif") + 6
-    noise = whole[:start] + bytes(make + 8 - start) + whole[make + 8 :]
-    assert load_image(noise).size == (16, 8)
+def test_a_damaged_exif_block_is_ignored():
+    complete = stored(photo(), "JPEG", exif=turned(6), quality=95)
+    start = complete.index(b"Exif") + 6
+    assert load_image(complete[:start] + bytes(8) + complete[start + 8 :]).size == (16, 8)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_cmyk_becomes_the_colours_that_were_meant(kind):
-    image = load_image(stored(photo().convert("CMYK"), kind, quality=95))
+@pytest.mark.parametrize(
+    ("data", "left", "right"),
+    [
+        (stored(photo().convert("CMYK"), "TIFF"), RED, BLUE),
+        (stored(photo().quantize(2), "PNG"), RED, BLUE),
+        (stored(photo(), "PNG", transparency=BLUE), RED, WHITE),
+        (stored(Image.new("L", (16, 8), 77), "PNG"), (77,) * 3, (77,) * 3),
+        (stored(Image.new("1", (16, 8), 1), "PNG"), WHITE, WHITE),
+        (stored(Image.new("LAB", (16, 8), (255, 128, 128)), "TIFF"), WHITE, WHITE),
+        (stored(Image.new("LA", (16, 8), (0, 0)), "PNG"), WHITE, WHITE),
+        (stored(Image.new("RGBA", (16, 8), (0, 0, 255, 128)), "PNG"), (127, 127, 255), None),
+    ],
+    ids=["cmyk", "palette", "transparent", "grey", "bits", "lab", "grey and alpha", "rgba"],
+)
+def test_every_mode_becomes_rgb_on_white(data, left, right):
+    image = load_image(data)
     assert image.mode == "RGB"
-    assert close(image.getpixel((1, 4)), RED, 8)
-    assert close(image.getpixel((14, 4)), BLUE, 8)
-
-
-def test_grey_and_black_and_white_become_rgb():
-    assert load_image(stored(Image.new("L", (4, 4), 77), "PNG")).getpixel((0, 0)) == (77,) * 3
-    assert load_image(stored(Image.new("1", (4, 4), 1), "PNG")).getpixel((0, 0)) == WHITE
-
-
-def test_16_bit_grey_is_scaled_not_cut():
-    grey = np.array([[0, 257, 12_850, 32_896, 65_278, 65_535]], dtype=np.uint16)
-    data = stored(Image.fromarray(grey), "PNG")
-    assert Image.open(io.BytesIO(data)).mode.startswith("I")
-    assert np.array(load_image(data))[0, :, 0].tolist() == [0, 1, 50, 128, 254, 255]
-
-
-def test_big_endian_16_bit_tiff_is_scaled_too():
-    image = Image.new("I;16B", (3, 1))
-    for x, value in enumerate((0, 32_896, 65_535)):
-        image.putpixel((x, 0), value)
-    assert np.array(load_image(stored(image, "TIFF")))[0, :, 0].tolist() == [0, 128, 255]
+    assert close(image.getpixel((1, 4)), left, 8)
+    assert close(image.getpixel((14, 4)), right or left, 8)
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([0.0, 0.25, 1.0], [0, 64, 255]),
-        ([0.0, 63.8, 255.0], [0, 64, 255]),
-        ([-3.0, float("nan"), 1.0], [0, 0, 255]),
+        (np.uint16([0, 257, 12_850, 32_896, 65_535]), [0, 1, 50, 128, 255]),
+        (np.float32([0, 0.25, 1]), [0, 64, 255]),
+        (np.float32([0, 63.8, 255]), [0, 64, 255]),
+        (np.float32([-3, float("nan"), 1]), [0, 0, 255]),
     ],
-    ids=["0…1", "0…255", "out of range"],
+    ids=["16 bits", "0…1", "0…255", "out of range"],
 )
-def test_float_tiff_is_scaled(values, expected):
-    image = Image.fromarray(np.array([values], dtype=np.float32))
+def test_deep_greys_are_scaled_to_8_bits(values, expected):
+    image = Image.fromarray(values[None])
     assert np.array(load_image(stored(image, "TIFF")))[0, :, 0].tolist() == expected
 
 
-def test_a_palette_becomes_its_colours():
-    data = stored(photo().quantize(2), "PNG")
-    assert Image.open(io.BytesIO(data)).mode == "P"
-    assert np.array_equal(load_image(data), np.array(photo()))
-
-
-def test_a_transparent_palette_entry_shows_white():
-    image = photo().quantize(2)
-    blue = image.getpixel((15, 0))
-    found = load_image(stored(image, "PNG", transparency=blue))
-    assert found.getpixel((0, 0)) == RED
-    assert found.getpixel((15, 0)) == WHITE
-
-
-def test_a_transparent_colour_of_an_rgb_png_shows_white():
-    found = load_image(stored(photo(), "PNG", transparency=BLUE))
-    assert (found.getpixel((0, 0)), found.getpixel((15, 0))) == (RED, WHITE)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_rgba_lies_on_white(kind):
-    image = Image.new("RGBA", (8, 8), (0, 0, 255, 0))
-    image.paste((0, 0, 255, 128), (0, 0, 8, 4))
-    found = load_image(stored(image, kind, lossless=True))
-    assert close(found.getpixel((4, 1)), (127, 127, 255), 1)
-    assert found.getpixel((4, 6)) == WHITE
-
-
-def test_grey_with_transparency_lies_on_white():
-    image = Image.new("LA", (2, 1), (0, 255))
-    image.putpixel((1, 0), (0, 0))
-    found = load_image(stored(image, "PNG"))
-    assert (found.getpixel((0, 0)), found.getpixel((1, 0))) == ((0, 0, 0), WHITE)
-
-
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_several_frames_the_first_is_taken(kind):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in (GREEN, RED, BLUE)]
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_of_several_frames_the_first_is_used(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (GREEN, RED)]
     data = stored(frames[0], kind, save_all=True, append_images=frames[1:])
-    assert Image.open(io.BytesIO(data)).n_frames == 3
     assert close(load_image(data).getpixel((4, 4)), GREEN)
-
-
-def test_a_webp_is_read():
-    assert close(load_image(stored(photo(), "WEBP", lossless=True)).getpixel((0, 0)), RED)
-
-
-def test_lab_becomes_rgb():
-    grey = load_image(stored(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF")).getpixel((0, 0))
-    assert close(grey, WHITE, 6)
 
 
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"Dear diary, today I saw a bee.", "no image"),
+        (b"Dear diary, today I saw a bee.", "not an image"),
         (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
         (b"  <?xml version='1.0'?><SVG xmlns='http://www.w3.org/2000/svg'></SVG>", "SVG"),
         (b"", "empty"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (stored(Image.effect_noise((64, 64), 50), "JPEG")[:2000], "damaged"),
     ],
-    ids=["text", "html", "svg", "empty", "heic"],
+    ids=["text", "html", "svg", "empty", "cut off"],
 )
-def test_what_is_no_picture_is_told(tmp_path, content, word):
+def test_what_is_not_a_picture_is_refused_without_its_path(tmp_path, content, word):
     path = tmp_path / "bee.jpg"
     path.write_bytes(content)
     assert word in refusal(path)
@@ -204,41 +139,18 @@ def test_what_is_no_picture_is_told(tmp_path, content, word):
     assert str(tmp_path) not in refusal(path) and "bee.jpg" not in refusal(path)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
-@pytest.mark.parametrize("share", [0.5, 0.95])
-def test_a_truncated_file_is_told(tmp_path, kind, share):
-    whole = stored(Image.effect_noise((64, 64), 50), kind)
-    path = tmp_path / "cut.jpg"
-    path.write_bytes(whole[: int(len(whole) * share)])
-    assert "damaged" in refusal(path)
-    assert str(tmp_path) not in refusal(path)
-
-
-def test_a_folder_and_a_missing_file_are_told(tmp_path):
+def test_folders_and_missing_files_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
     assert "folder" in refusal(tmp_path)
     assert "no such file" in refusal(tmp_path / "none.jpg")
-    assert str(tmp_path) not in refusal(tmp_path) + refusal(tmp_path / "none.jpg")
-
-
-def test_a_path_through_a_file_does_not_show_itself(tmp_path):
-    (tmp_path / "file").write_text("")
     assert "file" not in refusal(tmp_path / "file" / "x.jpg")
 
 
-def png_header(width: int, height: int) -> bytes:
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    end = struct.pack(">I", zlib.crc32(chunk))
-    data = struct.pack(">I", 8) + b"IDAT" + b"\0" * 8
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + end + data
-
-
-@pytest.mark.parametrize("size", [(10_001, 10_000), (30_000, 30_000)], ids=["over", "far over"])
-def test_too_many_pixels_are_refused_by_the_header_alone(size):
-    assert "at most 100 million pixels" in refusal(png_header(*size))
-
-
-def test_a_header_within_the_limit_is_not_refused_for_its_size():
-    assert "million" not in refusal(png_header(100, 100))
+def test_too_many_pixels_are_refused_by_the_header_alone():
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 10_001, 10_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I", 8) + b"IDAT" + bytes(8)
+    assert "at most 100 million pixels" in refusal(data)
 
 
 @pytest.mark.parametrize(
@@ -251,56 +163,29 @@ def test_a_header_within_the_limit_is_not_refused_for_its_size():
     ],
     ids=["dtype", "shape", "nothing", "none"],
 )
-def test_what_cannot_be_a_picture_is_told(picture, word):
+def test_what_cannot_be_a_picture_is_refused(picture, word):
     assert word in refusal(picture)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000"])
-def test_damage_anywhere_gives_a_picture_or_an_image_error(kind):
-    whole = stored(photo(), kind)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "AVIF"])
+def test_any_damage_gives_a_picture_or_an_image_error(kind):
+    data = stored(photo(), kind)
     random = np.random.default_rng(0)
-    for _ in range(150):
-        damaged = bytearray(whole)
-        for at in random.integers(0, min(len(whole), 200), size=3):
+    for _ in range(50):
+        damaged = bytearray(data)
+        for at in random.integers(0, min(len(data), 200), size=3):
             damaged[at] = random.integers(256)
         with contextlib.suppress(ImageError):
             assert load_image(bytes(damaged)).mode == "RGB"
 
 
-def test_heic_is_read_where_pillow_s_plugin_is_installed():
-    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
-    wanted = Image.effect_noise((64, 48), 40).convert("RGB")
-    file = io.BytesIO()
-    heif.from_pillow(wanted).save(file, quality=90)
-    found = load_image(file.getvalue())
-    assert (found.size, found.mode) == ((64, 48), "RGB")
-    assert np.abs(np.asarray(found, float) - np.asarray(wanted, float)).mean() < 12
-
-
-def test_heic_is_told_where_it_is_not(monkeypatch):
-    monkeypatch.setattr(image, "_learn_heic", lambda: None)
+def test_heic_needs_a_plugin(monkeypatch):
+    monkeypatch.setattr(image, "_register_heic", lambda: None)
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind not in ("HEIF", "HEIC")])
-    with pytest.raises(ImageError, match="install pillow-heif"):
-        load_image(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+    assert "install pillow-heif" in refusal(b"\x00\x00\x00\x18ftypheic" + bytes(100))
 
 
 def test_postscript_is_not_run(monkeypatch):
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program started"))
-    assert "no image" in refusal(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    )
-
-
-def test_what_was_loaded_is_not_turned_again():
-    """A picture goes through the loader at every door that it passes."""
-    picture = Image.new("RGB", (20, 10), "white")
-    file = io.BytesIO()
-    picture.save(file, "JPEG", exif=turned(6))
-    once = load_image(file.getvalue())
-    assert once.size == load_image(once).size == (10, 20)
-
-
-def test_a_jpeg_that_the_caller_opened_stays_as_large_as_it_is():
-    mine = Image.open(io.BytesIO(stored(Image.new("RGB", (800, 600), RED), "JPEG")))
-    assert load_image(mine, side=100).size == (800, 600)
-    assert mine.size == (800, 600)
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    assert "not an image" in refusal(script)

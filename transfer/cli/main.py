@@ -65,7 +65,8 @@ def inspect(
 ) -> None:
     """Count a dataset's images and report problems: unreadable files, small classes, duplicates."""
     from transfer.cli.progress import Progress
-    from transfer.data.checks.inspect import described, inspect
+    from transfer.data.checks.inspect import inspect
+    from transfer.data.checks.summary import report_lines
     from transfer.data.source import open_dataset
     from transfer.settings import TrainingSettings
 
@@ -77,7 +78,7 @@ def inspect(
     if as_json:
         print(json.dumps(found.to_json()))
         return
-    for line in described(found):
+    for line in report_lines(found):
         print(line)
 
 

@@ -1,4 +1,4 @@
-"""Labelled images as every other room sees them, whatever source they came from."""
+"""Labelled images in splits, whatever source they come from."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -8,13 +8,13 @@ import numpy as np
 from transfer.data.image import Picture
 
 SPLITS = ("train", "validation", "test")
-UNEVEN_FROM = 3
+UNEVEN_FROM = 3  # times the images of the smallest class
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataIssue:
-    """Something that was skipped or changed: `where` names the file or row, `why` the reason,
-    `skipped` how many images take no part for it."""
+    """Something that was skipped, changed or guessed: `where` names the file, row or column, `why`
+    the reason, `skipped` how many images are left out because of it."""
 
     where: str
     why: str
@@ -24,12 +24,19 @@ class DataIssue:
         return {"where": self.where, "why": self.why}
 
 
+def listed(names: Iterable[str]) -> str:
+    """The first few names, for a sentence."""
+    names = list(names)
+    shown = ", ".join(repr(name[:40]) for name in names[:5]) or "none"
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images with labels, opened only when asked for.
+    """N labelled images, opened only when they are read.
 
-    `labels` is int64 (N,), an index into the classes; `names` are N file names or rows, for people;
-    `read(i)` gives whatever `load_image` opens.
+    `labels` is int64 (N,), indices into the classes; `names` are file names or rows, for people;
+    `read(i)` returns anything that `load_image` opens.
     """
 
     labels: np.ndarray
@@ -40,21 +47,21 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> "Split":
-        """The same images in the given order, `rows` int (M,)."""
+        """These of the images, in this order; `rows` is int (M,)."""
         rows = np.asarray(rows, dtype=np.int64)
         names = tuple(self.names[row] for row in rows)
         return Split(labels=self.labels[rows], names=names, read=lambda i: self.read(int(rows[i])))
 
 
 def uneven(counts: Iterable[int]) -> bool:
-    """Whether a class has so many times the images of another that losses should be weighed."""
+    """Whether class sizes differ so much that the loss needs class weights."""
     counts = list(counts)
     return bool(max(counts) >= UNEVEN_FROM * min(counts))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
-    """What a source holds: its splits, its class names in label order, and what was left out."""
+    """A dataset: its splits, its class names in label order, and what was left out."""
 
     source: str
     revision: str
@@ -65,17 +72,17 @@ class ImageDataset:
     problems: tuple[DataIssue, ...] = field(default=())
 
     def counts(self) -> dict[str, int]:
-        """Images a split."""
+        """Split → images."""
         return {name: len(split) for name, split in self.splits.items()}
 
     def class_counts(self) -> dict[str, int]:
-        """Images a class, over all splits."""
+        """Class → images, over all splits."""
         labels = np.concatenate([split.labels for split in self.splits.values()])
         numbers = np.bincount(labels, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
 
     def skipped(self) -> int:
-        """Images that take no part."""
+        """How many images are left out."""
         return sum(problem.skipped for problem in self.problems)
 
     def with_splits(self, splits: dict[str, Split], *problems: DataIssue) -> "ImageDataset":
@@ -84,8 +91,8 @@ class ImageDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """What a glance at the training images tells: `side` is the median shorter side in pixels,
-    `uneven` whether some classes have many times more images than others."""
+    """What the default settings depend on: `side` is the median shorter side in pixels of a few
+    training images, `uneven` whether class sizes differ by UNEVEN_FROM times or more."""
 
     train_images: int
     side: int

@@ -1,4 +1,4 @@
-"""The one image loader: whatever a person has → an upright RGB picture with 8 bits a channel."""
+"""The one image loader: any image file → an upright RGB picture with 8 bits a channel."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from transfer.errors import ImageError
 
 MAX_PIXELS = LIMITS.pixels
 Picture = Image.Image | np.ndarray | bytes | str | Path
-TO_UPRIGHT = {
+TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -26,15 +26,14 @@ TO_UPRIGHT = {
 
 
 def load_image(picture: Picture, side: int | None = None) -> Image.Image:
-    """Open a file, its bytes, an array or a PIL image as an upright PIL image in mode RGB.
+    """A file, its bytes, an array or a PIL image → an upright PIL image in mode RGB.
 
-    Where `side` is given, a JPEG of which both sides are at least twice that is decoded at half,
-    a quarter or an eighth of its size, which is several times quicker; never below `side`. A PIL
-    image stays as it is.
+    With `side`, a JPEG with both sides at least twice as long is decoded at a half, a quarter or an
+    eighth of its size, never below `side`: several times faster. PIL images keep their size.
 
-    EXIF rotation is applied, 16-bit and float greys are scaled to 8 bits, palettes, CMYK and
-    grey become RGB, and what is transparent shows white. Of several frames the first is taken.
-    Arrays are uint8 (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
+    EXIF rotation is applied; 16-bit and float greys are scaled to 8 bits; palettes, CMYK and grey
+    become RGB; transparent areas become white; of several frames the first is used. Arrays are
+    uint8 (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
     """
     try:
         with warnings.catch_warnings():
@@ -46,8 +45,10 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
                     f"{image.width} x {image.height}; make the image smaller"
                 )
             if 0 in image.size:
-                raise ImageError("expected a picture, found one without pixels; save it anew")
-            if side and image is not picture:  # it works in place, and theirs is not ours to change
+                raise ImageError("expected a picture, found one without pixels; save it again")
+            if (
+                side and image is not picture
+            ):  # draft works in place: the caller's image stays as it is
                 image.draft(None, (side, side))
             return _to_rgb(_upright(image))
     except ImageError:
@@ -57,15 +58,15 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
     except IsADirectoryError:
         raise ImageError("this is a folder; name the image files in it") from None
     except PermissionError:
-        raise ImageError("the file may not be read; check its permissions") from None
+        raise ImageError("the file cannot be read; check its permissions") from None
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(picture)) from None
     except Image.DecompressionBombError:
         raise ImageError(
             f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
         ) from None
-    except Exception as error:  # each of Pillow's decoders fails in its own way
-        raise ImageError(f"the picture is damaged ({_reason(error)}); save it anew") from None
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise ImageError(f"the picture is damaged ({_reason(error)}); save it again") from None
 
 
 def _open(picture: Picture) -> Image.Image:
@@ -81,16 +82,15 @@ def _open(picture: Picture) -> Image.Image:
 
 
 def formats() -> tuple[str, ...]:
-    """All that Pillow reads but PostScript: for that it starts another program, which runs what
-    the file says."""
+    """All that Pillow reads but PostScript: for that it starts Ghostscript, which runs the file."""
     Image.init()
-    _learn_heic()
+    _register_heic()
     return tuple(name for name in Image.ID if name != "EPS")
 
 
 @cache
-def _learn_heic() -> None:
-    """Where Pillow's plugin for it is installed."""
+def _register_heic() -> None:
+    """If Pillow's plugin for it is installed."""
     with suppress(ImportError):
         from pillow_heif import register_heif_opener
 
@@ -108,8 +108,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says; a broken EXIF block is no reason to lose the picture."""
-    image.load()  # so that what fails below is not the picture itself
+    """Turned as EXIF says; a damaged EXIF block is ignored."""
+    image.load()  # so that a damaged picture fails here, not below
     try:
         turn = TO_UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
     except Exception:
@@ -125,12 +125,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert("RGB")
-    image.info = {}  # what it says of how to turn the picture has been done
+    image.info = {}  # the orientation in it has been applied
     return image
 
 
 def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """(H, W) integers of 16 bits, or floats of 0…1 or 0…255 → uint8 (H, W)."""
+    """(H, W) of 16-bit integers, or of floats in 0…1 or 0…255 → uint8 (H, W)."""
     fractions = np.issubdtype(grey.dtype, np.floating) and np.nanmax(grey, initial=0) <= 1
     grey = np.nan_to_num(grey.astype(np.float32))
     if fractions:
@@ -148,18 +148,18 @@ def _not_an_image(picture: Picture) -> str:
             head = file.read(512)
             size = len(head)
     if size == 0:
-        return "the file is empty; save it anew"
+        return "the file is empty; save it again"
     if b"<svg" in head.lower():
         return "this is an SVG drawing; save it as PNG first"
     if head.lstrip()[:1] == b"<":
         return "this is a web page, not an image; download the image itself"
     if head[4:8] == b"ftyp" and head[8:12] != b"avif":
-        return "this is a HEIC picture or a film; install pillow-heif, or save it as JPEG first"
-    return "this is no image that can be read; save it as JPEG or PNG"
+        return "this is a HEIC picture or a video; install pillow-heif, or save it as JPEG first"
+    return "this is not an image that can be read; save it as JPEG or PNG"
 
 
 def _reason(error: Exception) -> str:
-    """Pillow's own words, unless they might hold a path or an address in memory."""
+    """Pillow's message, unless it might contain a path or a memory address."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     plain = len(text) < 80 and not any(sign in text for sign in ("/", "\\", "0x"))
     return text if plain else "cannot be decoded"

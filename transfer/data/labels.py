@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from transfer.data.dataset import SPLITS, DataIssue
+from transfer.data.dataset import SPLITS, DataIssue, listed
 from transfer.data.splits import split_called
 from transfer.errors import SourceError
 
 MAX_CLASSES = 1000
-ALIKE_BY_CHANCE = 10  # so many labels are not all the same unless they stand for "unknown"
+ALIKE_BY_CHANCE = 10  # as many labels are all the same only where they mean "unknown"
 
 
 def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, str]:
-    """The data set's splits that are used → what they are here, train first; others are told."""
+    """The dataset's name of each split that is used → ours, train first; others are reported."""
     names = list(names)
     used: dict[str, str] = {}
     for name in names:
@@ -30,13 +30,13 @@ def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, st
     if not used:
         raise SourceError(
             f"expected a split for train, validation or test, found {', '.join(names) or 'none'}; "
-            "choose another data set"
+            "choose another dataset"
         )
     return dict(sorted(used.items(), key=lambda item: SPLITS.index(item[1])))
 
 
 def label_reader(feature) -> Callable:
-    """A stored label → the label as it is compared: None for none, a whole number for a float."""
+    """What turns a stored label into one to compare: None for no label, 1 for 1.0."""
     from datasets import ClassLabel
 
     if isinstance(feature, ClassLabel):
@@ -51,7 +51,7 @@ def _plain_label(value):
 
 
 def without_labels(values: list, train: list, named: Callable[[object], str]) -> str | None:
-    """Why a split's labels say nothing, or None: hidden labels are often one value throughout."""
+    """Why a split's labels cannot be used, or None: hidden labels are often all the same value."""
     known = {value for value in values if value is not None}
     if not known:
         return "not used: it has no labels"
@@ -59,17 +59,16 @@ def without_labels(values: list, train: list, named: Callable[[object], str]) ->
     if len(known) == 1 and len(learned) > 1:
         (only,) = known
         if only not in learned or sum(v is not None for v in values) >= ALIKE_BY_CHANCE:
-            return f"not used: every label is {named(only)!r}, so they are taken as hidden"
+            return f"not used: every label is {named(only)!r}, so its labels seem to be hidden"
     return None
 
 
 def number_labels(
     values: dict[str, list], feature, column: str, problems: list[DataIssue]
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """(class names, split → int64 (N,), -1 where there is no label) of labels as compared.
+    """(class names, split → int64 (N,), -1 where there is no label) of what `label_reader` returns.
 
-    Splits without labels are left out, and classes without images; both are told.
-    Raises SourceError.
+    Splits without labels and classes without images are left out and reported. Raises SourceError.
     """
     names = getattr(feature, "names", None)
     named = (lambda value: names[value]) if names else str
@@ -96,7 +95,7 @@ def number_labels(
 
 
 def _class_names(present: set, feature, column: str, problems: list[DataIssue]) -> dict:
-    """Label → its class's name, in label order, of the labels that occur."""
+    """Label → class name, in label order, of the labels that occur."""
     from datasets import ClassLabel
 
     if any(isinstance(value, float) for value in present):
@@ -113,17 +112,6 @@ def _class_names(present: set, feature, column: str, problems: list[DataIssue]) 
         return {value: str(value) for value in sorted(present)}
     unseen = [name for number, name in enumerate(feature.names) if number not in present]
     if unseen:
-        problems.append(
-            DataIssue(
-                where=f"column {column!r}",
-                why=f"no image of {listed(unseen)}: left out",
-                skipped=0,
-            )
-        )
+        why = f"no image of {listed(unseen)}: left out"
+        problems.append(DataIssue(where=f"column {column!r}", why=why, skipped=0))
     return {value: feature.names[value] for value in sorted(present)}
-
-
-def listed(names: list[str]) -> str:
-    """The first of them, for a sentence."""
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,4 +1,4 @@
-"""One picture's bytes, and never more than `LIMITS` allows, whatever its file or archive holds."""
+"""Limits on what is read: an image's bytes and pixels, an archive's size, whatever it claims."""
 
 import struct
 import zipfile
@@ -25,17 +25,17 @@ def read_file(path: Path) -> bytes:
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Safe from several threads, for the archive locks its file. Raises ImageError, BadZipFile, or
-    what its file raises."""
+    """Safe for several threads, for the archive locks its file. Raises ImageError, BadZipFile, or
+    what the archive's file raises."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # the others unpack as much as they hold at once
-        raise ImageError("this is packed in a way that is not read here; zip the folder anew")
+        # zipfile unpacks other methods in one piece, whatever size is asked for
+        raise ImageError("expected zip's usual compression, found another; zip the folder again")
     if member.flag_bits & 1:
-        raise ImageError("this is locked with a password; zip the folder without one")
+        raise ImageError("this has a password; zip the folder without one")
     check_size(member.file_size)
     try:
         with archive.open(member) as opened:
-            # so much at a time is unpacked, whatever the member holds
+            # no more is unpacked than this, whatever the member holds
             data = opened.read(member.file_size + 1)
     except (zlib.error, struct.error, EOFError, NotImplementedError):
         raise zipfile.BadZipFile from None
@@ -46,16 +46,14 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLimits:
-    """What is read at most: of one picture its pixels and its bytes; of an archive how many files,
-    how many folders within each other, how many bytes once unpacked, and how many times its own
-    size."""
+    """The most that is read of one image or archive."""
 
     pixels: int = 100_000_000
     image_bytes: int = 200_000_000
     archive_files: int = 200_000
-    archive_depth: int = 32
-    archive_bytes: int = 50_000_000_000
-    archive_ratio: int = 200
+    archive_depth: int = 32  # nested folders
+    archive_bytes: int = 50_000_000_000  # unpacked
+    archive_ratio: int = 200  # unpacked bytes a packed byte
 
 
 LIMITS = ImageLimits()

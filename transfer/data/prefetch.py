@@ -1,4 +1,4 @@
-"""Reading ahead: threads open images while whoever asks for them is busy."""
+"""Reading ahead: threads open images while the caller is busy with those before."""
 
 import os
 from collections import deque
@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """The number that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(read: Callable, batches: Iterable, at_once: int | None = None) -> Iterator[tuple]:
-    """(batch, read(batch)) in order, read by threads while whoever asks is busy: `at_once` of them,
-    as many as there are processors unless told, and no more results wait."""
+    """(batch, read(batch)) in order, read by `at_once` threads, by default one a processor; as many
+    results wait at most."""
     at_once = at_once or processors()
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         waiting: deque = deque()

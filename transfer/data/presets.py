@@ -1,11 +1,11 @@
-"""Well-known data sets that suit VGG16, to choose from. Figures as their cards or makers say."""
+"""Well-known datasets that suit VGG16. Figures as stated by their cards or authors."""
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Preset:
-    """`megabytes` is what a whole download takes, rounded; `licence` as the card has it."""
+    """`megabytes`: the complete download, rounded; `licence` as the card has it."""
 
     source: str
     what: str
@@ -25,76 +25,13 @@ class Preset:
 
 
 PRESETS = (
-    Preset(
-        source="digits",
-        what="handwritten digits",
-        classes=10,
-        images=1_797,
-        licence="CC BY 4.0",
-        megabytes=0,
-    ),
-    Preset(
-        source="AI-Lab-Makerere/beans",
-        what="bean leaves, healthy or ill",
-        classes=3,
-        images=1_295,
-        licence="MIT",
-        megabytes=180,
-    ),
-    Preset(
-        source="pcuenq/oxford-pets",
-        what="breeds of cats and dogs",
-        classes=37,
-        images=7_390,
-        licence="CC BY-SA 4.0",
-        megabytes=790,
-    ),
-    Preset(
-        source="microsoft/cats_vs_dogs",
-        what="cats and dogs",
-        classes=2,
-        images=23_410,
-        licence="licence unknown",
-        megabytes=825,
-    ),
-    Preset(
-        source="uoft-cs/cifar10",
-        what="things at 32 px",
-        classes=10,
-        images=60_000,
-        licence="licence unknown",
-        megabytes=170,
-    ),
-    Preset(
-        source="uoft-cs/cifar100",
-        what="more things at 32 px",
-        classes=100,
-        images=60_000,
-        licence="licence unknown",
-        megabytes=170,
-    ),
-    Preset(
-        source="zalando-datasets/fashion_mnist",
-        what="clothes, grey, 28 px",
-        classes=10,
-        images=70_000,
-        licence="MIT",
-        megabytes=31,
-    ),
-    Preset(
-        source="ylecun/mnist",
-        what="handwritten digits, grey, 28 px",
-        classes=10,
-        images=70_000,
-        licence="MIT",
-        megabytes=12,
-    ),
-    Preset(
-        source="ethz/food101",
-        what="dishes",
-        classes=101,
-        images=101_000,
-        licence="licence unknown",
-        megabytes=5_000,
-    ),
+    Preset("digits", "handwritten digits", 10, 1_797, "CC BY 4.0", 0),
+    Preset("AI-Lab-Makerere/beans", "bean leaves, healthy or ill", 3, 1_295, "MIT", 180),
+    Preset("pcuenq/oxford-pets", "breeds of cats and dogs", 37, 7_390, "CC BY-SA 4.0", 790),
+    Preset("microsoft/cats_vs_dogs", "cats and dogs", 2, 23_410, "licence unknown", 825),
+    Preset("uoft-cs/cifar10", "things at 32 px", 10, 60_000, "licence unknown", 170),
+    Preset("uoft-cs/cifar100", "more things at 32 px", 100, 60_000, "licence unknown", 170),
+    Preset("zalando-datasets/fashion_mnist", "clothes, grey, 28 px", 10, 70_000, "MIT", 31),
+    Preset("ylecun/mnist", "handwritten digits, grey, 28 px", 10, 70_000, "MIT", 12),
+    Preset("ethz/food101", "dishes", 101, 101_000, "licence unknown", 5_000),
 )

@@ -1,4 +1,4 @@
-"""Source → labelled images: what the user names becomes train, validation and test splits."""
+"""What the user names (`SOURCE`) → labelled images in train, validation and test splits."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from transfer.data.image import load_image
 from transfer.data.local.archive import open_archive
 from transfer.data.local.digits import open_digits
 from transfer.data.local.folder import open_folder
+from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.dataset import open_hub
 from transfer.data.splits import limit_per_class, with_all_splits
 from transfer.errors import ImageError, SourceError
@@ -18,10 +19,11 @@ from transfer.settings import TrainingSettings
 
 WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
 HUB_ID = re.compile(f"{WORD}(/{WORD})?")
+SAME_GREY = 8  # of 255: channels of a grey JPEG differ by a few levels
 
 
 def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
-    """Find the source and give it all three splits. Raises SourceError."""
+    """The dataset with the settings' limit and all three splits. Raises SourceError."""
     images = open_dataset(source, settings)
     if settings.limit_per_class:
         images = limit_per_class(images, settings.limit_per_class, settings.seed)
@@ -29,50 +31,42 @@ def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
 
 
 def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
-    """The source as it stands, with the splits that it has. Raises SourceError.
+    """The dataset with the splits that it comes with. Raises SourceError.
 
-    `digits`, a folder, a zip, or a Hub id; what is here wins over a Hub id of the same name unless
-    `hub:` stands before it.
+    `source` is `digits`, a folder, a zip, or a Hub id. A local path wins over a Hub id of the same
+    name; `hub:user/name` forces the Hub.
     """
     source = str(source).strip()
     if source == "digits":
         return open_digits()
-    if not source.startswith("hub:") and (path := _path(source)):
+    if not source.startswith("hub:") and (path := _existing(source)):
         opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
         return opened(path, settings.label_column)
     name = source.removeprefix("hub:")
     if source.startswith("hub:") or HUB_ID.fullmatch(name):
         try:
-            return open_hub(
-                name,
-                config=settings.config,
-                image_column=settings.image_column,
-                label_column=settings.label_column,
-                limit_per_class=settings.limit_per_class,
-                seed=settings.seed,
-            )
+            return open_hub(name, LoadOptions.of(settings))
         except SourceError as error:
             if source.startswith("hub:") or "/" in name:
                 raise
             raise SourceError(f"no folder or zip is called {name!r} here, and {error}") from None
-    found = Path(source).name[:80]
     raise SourceError(
-        f"expected `digits`, a folder, a zip or a Hub id like user/name, found {found!r}, which is "
-        "not here; check the spelling"
+        "expected `digits`, a folder, a zip or a Hub id like user/name, found "
+        f"{Path(source).name[:80]!r}, which does not exist; check the spelling"
     )
 
 
-def _path(name: str) -> Path | None:
-    """What stands there, or None; an empty name does not mean the folder that one is in."""
+def _existing(name: str) -> Path | None:
+    """The path, or None; an empty name does not mean the current folder."""
     try:
         path = Path(name).expanduser()
         return path if name and path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long for a name, or of an unknown user
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or of an unknown user
         return None
 
 
 def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
-    """Look at a few training images, evenly spread, to see what kind of pictures they are."""
+    """Look at a few training images, evenly spread. Raises SourceError where none can be read."""
     train = images.splits["train"]
     seen = []
     for i in np.linspace(0, len(train) - 1, min(at_most, len(train))).astype(int):
@@ -82,15 +76,14 @@ def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
             continue
     if not seen:
         raise SourceError("expected images that can be read, found none; run inspect to see why")
-    side = int(np.median([min(image.size) for image in seen]))
     return DatasetSummary(
         train_images=len(train),
-        side=side,
+        side=int(np.median([min(image.size) for image in seen])),
         grey=all(_is_grey(image) for image in seen),
         uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
     )
 
 
 def _is_grey(image: Image.Image) -> bool:
-    red, green, blue = (np.asarray(band, dtype=np.int16) for band in image.split())
-    return bool(np.abs(red - green).max() <= 8 and np.abs(green - blue).max() <= 8)
+    pixels = np.asarray(image, dtype=np.int16)  # (H, W, 3), signed for differences
+    return bool(np.abs(np.diff(pixels)).max() <= SAME_GREY)

@@ -1,10 +1,10 @@
-"""Train, validation and test: taken where a source has them, made where it does not."""
+"""Train, validation and test: used where a dataset has them, drawn where it does not."""
 
 import re
 
 import numpy as np
 
-from transfer.data.dataset import SPLITS, ImageDataset, Split
+from transfer.data.dataset import SPLITS, ImageDataset, Split, listed
 from transfer.errors import SourceError
 
 VALIDATION_SHARE = 0.15
@@ -17,10 +17,7 @@ SPLIT_NAMES = {
 
 
 def split_called(name: str) -> str | None:
-    """The split that a folder or a data set's split of this name stands for, or None.
-
-    "set" may stand behind each name: test_set, testset.
-    """
+    """The split that a name stands for, or None; "set" may follow it: test_set, testset."""
     plain = re.sub("[ _-]?set$", "", name.lower())
     for split, names in SPLIT_NAMES.items():
         if plain in names:
@@ -29,11 +26,10 @@ def split_called(name: str) -> str | None:
 
 
 def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
-    """Make the missing splits, stratified by class and seeded.
+    """Draw the missing splits from train, stratified by class and seeded.
 
-    Without a train split, or with only one, all images are one heap that test and validation are
-    drawn from. A class with one image stays in training. Raises SourceError when a class has no
-    image to train on.
+    Without a train split, all images together are used as one. A class with one image stays in
+    training. Raises SourceError when a class has no image to train on.
     """
     splits = dict(images.splits)
     if "train" not in splits:
@@ -67,14 +63,14 @@ def _rows_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def _stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """(kept, drawn): of each class a share is drawn, at least one image where it has two."""
-    kept, drawn = [], []
+    """(rest, drawn): of each class a share is drawn, at least one image where it has two."""
+    rest, drawn = [], []
     for rows in _rows_by_class(split.labels, seed):
         number = round(share * len(rows))
         number = min(max(number, 1), len(rows) - 1)
         drawn.append(rows[:number])
-        kept.append(rows[number:])
-    return split.take(np.sort(np.concatenate(kept))), split.take(np.sort(np.concatenate(drawn)))
+        rest.append(rows[number:])
+    return split.take(np.sort(np.concatenate(rest))), split.take(np.sort(np.concatenate(drawn)))
 
 
 def _joined(splits: list[Split]) -> Split:
@@ -99,17 +95,12 @@ def _check_trainable(images: ImageDataset) -> None:
     empty = [name for name, n in zip(images.classes, present, strict=True) if n == 0]
     if empty:
         raise SourceError(
-            f"expected images to train on in every class, found none in {_listed(empty)}; "
+            f"expected images to train on in every class, found none in {listed(empty)}; "
             "add images or remove the class"
         )
     for name in ("validation", "test"):
         if len(images.splits[name]) == 0:
             raise SourceError(
-                f"expected images for {name}, found too few to set any aside; "
+                f"expected images for {name}, found too few to draw any; "
                 "add images, at least five a class"
             )
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,4 +1,4 @@
-"""Picture → tensor, defined once: training, evaluation and every upload pass through here."""
+"""Picture → tensor, defined once: used for training, evaluation and every upload."""
 
 import math
 import random
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-DETAIL = 2
+SMALLEST_CROP = 0.6  # of the area
+DETAIL = 2  # decode JPEGs at no less than twice the size that they are resized to
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Squash to a square, then normalise as VGG16 saw ImageNet.
+    """Squash to a square, then normalise as for VGG16 on ImageNet.
 
-    The whole picture is kept (no crop), as timm's `crop_mode="squash"` does, so nothing that a
-    label speaks of can fall off its edge.
+    Nothing is cropped, as in timm's `crop_mode="squash"`: the labelled object may be at the edge.
     """
 
     image_size: int
@@ -37,19 +37,20 @@ class Transform:
         return self.resized(self.load(picture))
 
     def load(self, picture: Picture) -> Image.Image:
-        """Any picture → upright RGB, not much larger than needed. Raises ImageError."""
+        """Any picture → upright RGB, decoded not much larger than needed. Raises ImageError."""
         return load_image(picture, side=DETAIL * self.image_size)
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """An RGB image of any size → uint8 (3, image_size, image_size), 0…255."""
         resampling = Image.Resampling[self.interpolation.upper()]
         square = image.resize((self.image_size, self.image_size), resampling)
-        return np.array(square).transpose(2, 0, 1)
+        return np.array(square).transpose(2, 0, 1)  # (H, W, 3) → (3, H, W)
 
     def normalise(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """uint8 (N, 3, S, S) → float32 (N, 3, S, S), channels last, zero mean and unit variance."""
         import torch
 
+        # ((x / 255) - mean) / std as one multiplication and one addition
         scale = [1 / (255 * s) for s in self.std]
         shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
         scale, shift = (
@@ -83,10 +84,10 @@ class Transform:
 
 @dataclass(frozen=True, kw_only=True)
 class TimmTransform(Transform):
-    """As timm prepares a picture for a network of its own; `image_size` is the shorter side.
+    """timm's own preprocessing, for its other networks; `image_size` is the shorter side.
 
-    `crop_mode` is center (the edges of the longer side fall off), squash or border (the whole
-    picture, padded); `crop_pct` is the share of a side that is kept.
+    `crop_mode` is center (cuts off the edges of the longer side), squash, or border (pads the
+    complete picture); `crop_pct` is the share of each side that center crop keeps.
     """
 
     height: int
@@ -95,7 +96,7 @@ class TimmTransform(Transform):
     crop_mode: str
 
     def load(self, picture: Picture) -> Image.Image:
-        """Any picture → upright RGB in full size, for timm decodes it so. Raises ImageError."""
+        """Any picture → upright RGB in full size, as timm decodes it. Raises ImageError."""
         return load_image(picture)
 
     def resized(self, image: Image.Image) -> np.ndarray:
@@ -114,26 +115,22 @@ class TimmTransform(Transform):
         return prepare(image).numpy()
 
     def _check_shape(self, image: Image.Image) -> None:
-        """The shorter side is scaled to the network's, so that a thin strip would become huge."""
+        """Center crop scales the shorter side to the network's: a thin strip would become huge."""
         long, short = max(image.size), min(image.size)
         largest, least = (f(self.height, self.width) / self.crop_pct for f in (max, min))
         huge = self.crop_mode == "center" and largest**2 * long / short > MAX_PIXELS
         nothing = self.crop_mode == "border" and least * short / long < 1
         if huge or nothing:
             raise ImageError(
-                f"expected a picture less long and thin, found {image.width} x {image.height}; "
+                f"expected a picture that is not so thin, found {image.width} x {image.height}; "
                 "crop it first"
             )
 
 
-SMALLEST_CROP = 0.6
-
-
 def augmented(image: Image.Image, draw: random.Random) -> Image.Image:
-    """A random part of the picture, mirrored half of the time (Szegedy et al. 2015, gentler).
+    """A random crop, mirrored half of the time: a gentler form of Szegedy et al. 2015, section 6.
 
-    The part has at least `SMALLEST_CROP` of the area and the picture's own proportions within a
-    quarter.
+    It has at least SMALLEST_CROP of the area, and the picture's aspect ratio within a quarter.
     """
     area, stretch = draw.uniform(SMALLEST_CROP, 1), draw.uniform(0.8, 1.25) ** 0.5
     width = min(image.width, max(1, round(image.width * area**0.5 * stretch)))

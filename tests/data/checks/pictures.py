@@ -1,4 +1,4 @@
-"""Generated photos, copies of them, and sources made of both."""
+"""Generated photos, copies of them, and datasets made of both."""
 
 import io
 
@@ -25,7 +25,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 
 def copied(image: Image.Image, scale: float = 1, quality: int = 95) -> bytes:
-    """Resized, and saved anew as JPEG."""
+    """Resized, and saved again as JPEG."""
     size = (round(image.width * scale), round(image.height * scale))
     return saved(image.resize(size, Image.Resampling.LANCZOS), "JPEG", quality=quality)
 

@@ -1,78 +1,79 @@
+from dataclasses import dataclass
+
 import pytest
 
 from tests.hub_datasets import class_type, image_type, picture, pictures
-from transfer.data.remote.cells import Files
-from transfer.data.remote.columns import LoadOptions, NoLabelsError, TableView, choose_columns
+from transfer.data.remote.columns import Columns, LoadOptions, NoLabelsError, choose_columns
+from transfer.data.remote.files import DatasetFiles
 from transfer.errors import SourceError
 
-FILES = Files(root="hf://datasets/user/name@abc/")
+FILES = DatasetFiles(root="hf://datasets/user/name@abc/")
+KINDS = (None, list("ababab"))
+IMAGES = (image_type(), pictures(6))
 
 
-def look(**columns) -> TableView:
-    """Of (type, values); the type of plain values is guessed."""
+@dataclass
+class Rows:
+    features: dict
+    cells: dict
+
+    def head(self, column: str) -> list:
+        return self.cells[column][:20]
+
+    def values(self, column: str) -> list:
+        return self.cells[column]
+
+
+def chosen(options: LoadOptions | None = None, **columns) -> Columns:
+    """Of columns of (type, cells); the type of plain values is guessed."""
     import datasets
 
-    values = {name: cells for name, (_, cells) in columns.items()}
-    plain = {name: cells for name, (kind, cells) in columns.items() if kind is None}
+    cells = {name: values for name, (_, values) in columns.items()}
+    plain = {name: values for name, (kind, values) in columns.items() if kind is None}
     guessed = datasets.Dataset.from_dict(plain).features if plain else {}
-    types = {name: kind or guessed[name] for name, (kind, _) in columns.items()}
-    return TableView(features=types, head=lambda c: values[c][:20], values=values.__getitem__)
+    features = {name: kind or guessed[name] for name, (kind, _) in columns.items()}
+    return choose_columns(Rows(features, cells), FILES, options or LoadOptions())
 
 
-def chosen(**columns) -> tuple[str, str]:
-    columns = choose_columns(look(**columns), FILES, LoadOptions())
-    return columns.image, columns.label
-
-
-def images(number: int = 6):
-    return image_type(), pictures(number)
-
-
-def test_an_image_type_comes_before_bytes():
-    columns = {"raw": (None, [picture(1)] * 6), "photo": images(), "label": (None, list("ababab"))}
-    assert chosen(**columns) == ("photo", "label")
-
-
-def test_bytes_must_hold_pictures():
-    columns = {"sound": (None, [b"RIFF"] * 6), "raw": (None, [None, picture(1)] * 3)}
-    assert chosen(**columns, label=(None, list("ababab"))) == ("raw", "label")
-
-
-def test_a_column_of_files_in_the_data_set_holds_images():
-    cell = {"bytes": None, "path": f"{FILES.root}train/1.png"}
-    assert chosen(image=(image_type(), [cell] * 4), label=(None, list("abab")))[0] == "image"
+@pytest.mark.parametrize(
+    ("columns", "image"),
+    [
+        ({"raw": (None, [picture(1)] * 6), "photo": IMAGES}, "photo"),
+        ({"sound": (None, [b"RIFF"] * 6), "raw": (None, [None, picture(1)] * 3)}, "raw"),
+        ({"file": (image_type(), [{"bytes": None, "path": f"{FILES.root}1.png"}] * 6)}, "file"),
+    ],
+    ids=["a type comes before bytes", "bytes must be pictures", "files in the dataset"],
+)
+def test_the_image_column_is_found(columns, image):
+    assert chosen(**columns, label=KINDS).image == image
 
 
 @pytest.mark.parametrize(
     ("labels", "column"),
     [
         ({"width": (None, [1, 1, 2, 2, 1, 2]), "label": (None, list("abcdef"))}, "label"),
-        ({"text": (None, list("abcdef")), "kind": (None, list("ababab"))}, "kind"),
-        ({"one": (None, ["x"] * 6), "kind": (None, list("ababab"))}, "kind"),
-        ({"size": (None, [1.5, 2.5] * 3), "kind": (None, list("ababab"))}, "kind"),
-        ({"kind": (None, list("ababab")), "label": (class_type("x", "y"), [0, 1] * 3)}, "label"),
+        ({"text": (None, list("abcdef")), "kind": KINDS}, "kind"),
+        ({"one": (None, ["x"] * 6), "kind": KINDS}, "kind"),
+        ({"size": (None, [1.5, 2.5] * 3), "kind": KINDS}, "kind"),
+        ({"kind": KINDS, "label": (class_type("x", "y"), [0, 1] * 3)}, "label"),
     ],
     ids=["by its name", "few values", "more than one", "no decimals", "class names first"],
 )
-def test_the_label_is_found(labels, column):
-    assert chosen(image=images(), **labels)[1] == column
+def test_the_label_column_is_found(labels, column):
+    assert chosen(image=IMAGES, **labels).label == column
 
 
-def test_the_image_is_never_its_own_label():
-    with pytest.raises(NoLabelsError, match="found none"):
-        chosen(image=images())
+@pytest.mark.parametrize(
+    ("wanted", "kind"), [(None, NoLabelsError), ("label", NoLabelsError), ("labbel", SourceError)]
+)
+def test_missing_labels_differ_from_a_wrong_name(wanted, kind):
+    """An image folder still has folders to take labels from."""
+    with pytest.raises(SourceError) as caught:
+        chosen(LoadOptions(label_column=wanted), image=IMAGES)
+    assert type(caught.value) is kind
 
 
-def test_only_missing_labels_may_still_be_found_elsewhere():
-    """An image folder has its folders; a wrong name of a column is a mistake."""
-    for wish, kind in (("label", NoLabelsError), ("labbel", SourceError)):
-        with pytest.raises(SourceError) as caught:
-            choose_columns(look(image=images()), FILES, LoadOptions(label_column=wish))
-        assert type(caught.value) is kind
-
-
-def test_a_choice_that_was_asked_for_is_not_told():
-    columns = {"a": images(), "b": images(), "x": (None, list("ababab")), "y": (None, [1, 2] * 3)}
-    wish = LoadOptions(image_column="b", label_column="y")
-    found = choose_columns(look(**columns), FILES, wish)
-    assert (found.image, found.label, found.problems) == ("b", "y", ())
+def test_columns_that_were_asked_for_are_no_problem():
+    columns = {"a": IMAGES, "b": IMAGES, "x": KINDS, "y": (None, [1, 2] * 3)}
+    found = chosen(LoadOptions(image_column="b", label_column="y"), **columns)
+    assert found == Columns(image="b", label="y")

@@ -1,1 +1,1 @@
-"""What is wrong with a dataset, before anything is trained on it."""
+"""Dataset checks: unreadable images, small classes, odd sizes, duplicates."""

@@ -1,9 +1,8 @@
-"""Which pictures show the same: exact copies, and copies that were resized or saved anew.
+"""Which images show the same picture: exact copies, and copies that were resized or re-encoded.
 
-A perceptual hash finds candidates (the signs of the lowest frequencies of a cosine transform,
-Zauner 2010, as ImageHash computes it), small thumbnails in colour decide. What is kept grows with
-the images, not with their pairs. A copy that is cropped, mirrored, turned or recoloured is taken
-for another picture.
+ImageHash's perceptual hash (signs of the lowest frequencies of a cosine transform, Zauner 2010)
+finds candidates, a thumbnail in colour decides. Memory grows with the images, not with their pairs.
+A copy that is cropped, mirrored, rotated or recoloured counts as another picture.
 """
 
 import hashlib
@@ -14,23 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-HASHED_SIDE = 64
-THUMBNAIL_SIDE = 12
-CHANNEL_WEIGHTS = np.array([1, 0.5, 0.5], dtype=np.float32)  # JPEG is coarse with colour
-MOST_BITS_APART = 10
-LARGEST_DIFFERENCE = 0.15
-SMALLEST_CONTRAST = 4.0
-SMALLEST_SIDE = 16
-PAIRS_AT_ONCE = 2_000_000
-CANDIDATES_AT_ONCE = 4_096
-MOST_CANDIDATES = 10_000_000
+HASHED_SIDE = 64  # px
+THUMBNAIL_SIDE = 12  # px
+CHANNEL_WEIGHTS = np.array([1, 0.5, 0.5], dtype=np.float32)  # of Y, Cb, Cr: JPEG's colour is coarse
+MOST_BITS_APART = 10  # of the hash's 64
+LARGEST_DIFFERENCE = 0.15  # of the contrast
+SMALLEST_CONTRAST = 4.0  # in 0…255: below it pictures are flat, and all alike
+SMALLEST_SIDE = 16  # px: smaller icons are all alike
+PAIRS_AT_ONCE = 2_000_000  # hash comparisons, 16 MB
+CANDIDATES_AT_ONCE = 4_096  # thumbnail comparisons, 7 MB
+MOST_CANDIDATES = 10_000_000  # then it gives up, after about a minute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """`digest` is of size and pixels, `hash` 64 bits, `thumbnail` uint8 (12, 12, 3) in YCbCr, and
-    `contrast` its weighted standard deviation in 0…255; 0 where the picture is too small or too
-    flat for its likeness to another to mean anything.
+    `contrast` its weighted standard deviation in 0…255, or 0 where the picture is too small or too
+    flat to be compared.
     """
 
     digest: bytes
@@ -62,14 +61,14 @@ def _resized(image: Image.Image, side: int) -> Image.Image:
 
 
 def _spread(difference: np.ndarray) -> np.ndarray:
-    """(…, 12, 12, 3) → (…), the root of the mean square, brightness before colour."""
+    """(…, 12, 12, 3) → (…), the root of the weighted mean square."""
     weighted = difference * CHANNEL_WEIGHTS
     square = np.einsum("...hwc,...hwc->...", weighted, weighted)
     return np.sqrt(square / math.prod(weighted.shape[-3:]))
 
 
 class Fingerprints:
-    """Those of N images, about 600 bytes each; a row that none was kept for equals no other."""
+    """Those of N images, about 600 bytes each; a row without one equals no other."""
 
     def __init__(self, images: int):
         self.digests: list[bytes | None] = [None] * images
@@ -77,19 +76,19 @@ class Fingerprints:
         self.thumbnails = np.zeros((images, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), dtype=np.uint8)
         self.contrasts = np.zeros(images, dtype=np.float32)
 
-    def keep(self, row: int, found: Fingerprint) -> None:
+    def set(self, row: int, found: Fingerprint) -> None:
         self.digests[row] = found.digest
         self.hashes[row] = found.hash
         self.thumbnails[row] = found.thumbnail
         self.contrasts[row] = found.contrast
 
     def compared(self) -> int:
-        """How many images tell enough to be found alike; the others are found as exact copies."""
+        """How many images can be compared; of the others only exact copies are found."""
         return int(np.count_nonzero(self.contrasts))
 
     def groups(self) -> tuple[list[np.ndarray], bool]:
-        """(rows of the images that show the same, two or more, ascending; whether all pairs were
-        looked at: where very many look alike at first sight, it gives up)."""
+        """(for each picture that occurs twice or more its rows, ascending; whether all candidate
+        pairs were compared: where very many have similar hashes, it gives up)."""
         group, first = np.arange(len(self.digests)), {}
         for row, digest in enumerate(self.digests):
             if digest is not None:
@@ -101,7 +100,7 @@ class Fingerprints:
         return [rows for rows in parts if len(rows) > 1], complete
 
     def _join_alike(self, rows: np.ndarray, group: np.ndarray) -> bool:
-        """Give alike rows the same group, whole groups at a time; False where it gave up."""
+        """Give similar rows the same group, merging their groups; False where it gave up."""
         compared = 0
         for one, other in self._candidates(rows):
             apart = group[one] != group[other]
@@ -116,10 +115,11 @@ class Fingerprints:
         return True
 
     def _candidates(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of rows whose hashes are near, a few thousand pairs at once."""
+        """Pairs of rows with similar hashes: two int arrays (P,), P up to CANDIDATES_AT_ONCE."""
         hashes = self.hashes[rows]
         step = max(1, PAIRS_AT_ONCE // max(1, len(rows)))
         for start in range(0, len(rows), step):
+            # bits apart, uint8 (step, M - start)
             apart = np.bitwise_count(hashes[start : start + step, None] ^ hashes[None, start:])
             one, other = np.nonzero(apart <= MOST_BITS_APART)
             upper = one < other
@@ -129,7 +129,7 @@ class Fingerprints:
                 yield one[part], other[part]
 
     def _same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """bool (M,): whether thumbnails differ by little, measured by their own contrast."""
+        """bool (P,): whether the thumbnails differ by little of their own contrast."""
         difference = self.thumbnails[one].astype(np.float32) - self.thumbnails[other]
         contrast = np.minimum(self.contrasts[one], self.contrasts[other])
         return _spread(difference) <= LARGEST_DIFFERENCE * contrast

@@ -1,4 +1,4 @@
-"""What a source holds and what is wrong with it, before anything is trained on it."""
+"""What a dataset holds and what is wrong with it, before anything is trained on it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,122 +7,99 @@ import numpy as np
 
 from transfer.data.checks.duplicates import find_duplicates
 from transfer.data.checks.scan import ScanResult
-from transfer.data.checks.summary import (
-    Balance,
-    Duplicates,
-    Findings,
-    Group,
-    Sizes,
-    by_reason,
-    described,
-    duplicates_line,
-    sizes_line,
-)
+from transfer.data.checks.summary import Balance, Findings, Sizes
 from transfer.data.dataset import DataIssue, ImageDataset, uneven
 from transfer.errors import SourceError
 from transfer.events import CacheProgress
 
-__all__ = [
-    "Balance",
-    "Duplicates",
-    "Findings",
-    "Group",
-    "Sizes",
-    "by_reason",
-    "described",
-    "duplicates_line",
-    "inspect",
-    "inspection_events",
-    "sizes_line",
-]
-
-FEWEST_IMAGES = 5
-TINY_SIDE = 32
-LONG_FROM = 4
+FEWEST_IMAGES = 5  # a class
+TINY_SIDE = 32  # px: VGG16 halves five times
+LONG_FROM = 4  # times as long as wide
 
 
-def inspect(images: ImageDataset, tell: Callable[[CacheProgress], None] | None = None) -> Findings:
-    """Look at every image, telling how far it is. Raises SourceError below two classes."""
-    looking = inspection_events(images)
+def inspect(
+    images: ImageDataset, report: Callable[[CacheProgress], None] | None = None
+) -> Findings:
+    """Check every image, reporting progress. Raises SourceError below two classes."""
+    events = inspection_events(images)
     while True:
         try:
-            progress = next(looking)
+            progress = next(events)
         except StopIteration as end:
             return end.value
-        if tell:
-            tell(progress)
+        if report:
+            report(progress)
 
 
 def inspection_events(images: ImageDataset) -> Iterator[CacheProgress]:
-    """The same, saying on the way how far it is; returns the findings. Closing it stops it."""
+    """The same as a generator of progress that returns the findings. Closing it cancels."""
     if len(images.classes) < 2:
         found = ", ".join(images.classes) or "none"
         raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
-    seen, started = ScanResult(images), time.monotonic()
-    for done in seen.look():
+    scan, started = ScanResult(images), time.monotonic()
+    for done in scan.run():
         seconds = time.monotonic() - started
-        yield CacheProgress(
-            stage="looking at all images", done=done, total=len(seen), seconds=seconds
-        )
-    return _judged(seen)
+        yield CacheProgress(stage="checking images", done=done, total=len(scan), seconds=seconds)
+    return _findings(scan)
 
 
-def _judged(seen: ScanResult) -> Findings:
-    images, sizes, balance = seen.images, _sizes(seen), _balance(seen)
-    duplicates, alike = find_duplicates(seen)
-    unreadable = (DataIssue(where=seen.name(row), why=why) for row, why in seen.unreadable.items())
-    odd = (*_few(seen), *_unevenness(balance), *_odd_sizes(seen, sizes))
+def _findings(scan: ScanResult) -> Findings:
+    images, sizes, balance = scan.images, _sizes(scan), _balance(scan)
+    duplicates, copies = find_duplicates(scan)
+    unreadable = (DataIssue(where=scan.name(row), why=why) for row, why in scan.unreadable.items())
+    odd = (*_small_classes(scan), *_imbalance(balance), *_odd_sizes(scan, sizes))
     return Findings(
         source=images.source,
         revision=images.revision,
         image_column=images.image_column,
         label_column=images.label_column,
-        counts=_counts(seen),
+        counts=_counts(scan),
         sizes=sizes,
         balance=balance,
         duplicates=duplicates,
-        problems=(*images.problems, *unreadable, *odd, *alike),
+        problems=(*images.problems, *unreadable, *odd, *copies),
     )
 
 
-def _counts(seen: ScanResult) -> dict[str, dict[str, int]]:
+def _counts(scan: ScanResult) -> dict[str, dict[str, int]]:
     """Class → split → images."""
-    splits = [seen.counts(seen.split_of == at).tolist() for at in range(len(seen.split_names))]
+    splits = [scan.counts(scan.split_of == at).tolist() for at in range(len(scan.split_names))]
     return {
-        name: dict(zip(seen.split_names, row, strict=True))
-        for name, *row in zip(seen.images.classes, *splits, strict=True)
+        name: dict(zip(scan.split_names, row, strict=True))
+        for name, *row in zip(scan.images.classes, *splits, strict=True)
     }
 
 
-def _balance(seen: ScanResult) -> Balance:
-    counts = seen.counts(seen.to_train_on())
+def _balance(scan: ScanResult) -> Balance:
+    counts = scan.counts(scan.trainable())
     largest, smallest = (
-        (seen.images.classes[at], int(counts[at])) for at in (counts.argmax(), counts.argmin())
+        (scan.images.classes[at], int(counts[at])) for at in (counts.argmax(), counts.argmin())
     )
     return Balance(largest=largest, smallest=smallest, uneven=uneven(counts.tolist()))
 
 
-def _few(seen: ScanResult) -> Iterator[DataIssue]:
-    counts = seen.counts(seen.to_train_on() & seen.readable())
-    where = " in train" if seen.trains.any() and not seen.trains.all() else ""
-    for name, count in zip(seen.images.classes, counts, strict=True):
+def _small_classes(scan: ScanResult) -> Iterator[DataIssue]:
+    counts = scan.counts(scan.trainable() & scan.readable())
+    where = " in train" if scan.trains.any() and not scan.trains.all() else ""
+    for name, count in zip(scan.images.classes, counts, strict=True):
         if count < FEWEST_IMAGES:
-            images = f"{count} image{'' if count == 1 else 's'} that can be read{where}"
-            yield DataIssue(where=f"class {name!r}", why=f"{images}; at least five are wanted")
+            images = "image" if count == 1 else "images"
+            why = f"{count} readable {images}{where}; add some, five at least"
+            yield DataIssue(where=f"class {name!r}", why=why)
 
 
-def _unevenness(balance: Balance) -> Iterator[DataIssue]:
+def _imbalance(balance: Balance) -> Iterator[DataIssue]:
     (large, most), (small, fewest) = balance.largest, balance.smallest
     if balance.uneven and fewest:
         why = (
-            f"uneven: {most} images of {large!r}, {fewest} of {small!r} to train on; class "
-            "weights are used in training, so that the rare ones count"
+            f"uneven: {most} training images of {large!r}, {fewest} of {small!r}; training uses "
+            "class weights so that rare classes count"
         )
         yield DataIssue(where="classes", why=why)
 
 
-def _sizes(seen: ScanResult) -> Sizes | None:
-    sides = seen.sides[seen.readable()]
+def _sizes(scan: ScanResult) -> Sizes | None:
+    sides = scan.sides[scan.readable()]
     if len(sides) == 0:
         return None
     return Sizes(
@@ -142,17 +119,17 @@ def _long(sides: np.ndarray) -> np.ndarray:
     return sides[:, 1] >= LONG_FROM * sides[:, 0]
 
 
-def _odd_sizes(seen: ScanResult, sizes: Sizes | None) -> Iterator[DataIssue]:
-    rows = np.flatnonzero(seen.readable())
-    tiny, long = rows[_tiny(seen.sides[rows])], rows[_long(seen.sides[rows])]
+def _odd_sizes(scan: ScanResult, sizes: Sizes | None) -> Iterator[DataIssue]:
+    rows = np.flatnonzero(scan.readable())
+    tiny, long = rows[_tiny(scan.sides[rows])], rows[_long(scan.sides[rows])]
     if len(tiny) and sizes.median >= TINY_SIDE:
-        why = f"under {TINY_SIDE} px a side, where most are larger"
-        yield DataIssue(where=_first_of(seen, tiny), why=why)
+        why = f"under {TINY_SIDE} px a side, while most images are larger"
+        yield DataIssue(where=_first_of(scan, tiny), why=why)
     if len(long):
         why = f"at least {LONG_FROM} times as long as wide; squashed to a square, little is left"
-        yield DataIssue(where=_first_of(seen, long), why=why)
+        yield DataIssue(where=_first_of(scan, long), why=why)
 
 
-def _first_of(seen: ScanResult, rows: np.ndarray) -> str:
+def _first_of(scan: ScanResult, rows: np.ndarray) -> str:
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return seen.name(rows[0]) + more
+    return scan.name(rows[0]) + more

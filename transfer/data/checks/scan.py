@@ -1,4 +1,4 @@
-"""One pass over all images: each is opened once, and about 1 kB of it is kept."""
+"""One pass over all images: each is opened once, and about 1 kB of it is stored."""
 
 import io
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from transfer.data.image import Picture, load_image
 from transfer.data.prefetch import read_ahead
 from transfer.errors import ImageError
 
-DECODED_SIDE = 256
+DECODED_SIDE = 256  # px: large JPEGs are decoded faster at a part of their size
 IMAGES_A_BATCH = 16
 
 
 class ScanResult:
     """All N images of all splits, a row each.
 
-    `labels` int64 (N,); `split_of` int64 (N,), an index into `split_names`; `trains` bool (N,);
-    `sides` int32 (N, 2), the shorter and the longer one in px; `unreadable` row → reason.
+    `labels` int64 (N,); `split_of` int64 (N,), indices into `split_names`; `trains` bool (N,);
+    `sides` int32 (N, 2), the shorter and the longer side in px; `unreadable`: row → reason.
     """
 
     def __init__(self, images: ImageDataset):
@@ -40,24 +40,21 @@ class ScanResult:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def look(self) -> Iterator[int]:
-        """Read every image once; yields how many are done."""
+    def run(self) -> Iterator[int]:
+        """Reads every image once; yields how many are done."""
         rows = range(len(self))
         batches = [rows[at : at + IMAGES_A_BATCH] for at in range(0, len(self), IMAGES_A_BATCH)]
         for batch, found in read_ahead(self._read, batches):
             for row, one in zip(batch, found, strict=True):
-                self._keep(row, one)
+                if isinstance(one, ImageError):
+                    self.unreadable[row] = str(one)
+                else:
+                    self.prints.set(row, one[0])
+                    self.sides[row] = one[1]
             yield batch[-1] + 1
 
     def _read(self, rows: range) -> list:
-        return [_looked_at(*self._place(row)) for row in rows]
-
-    def _keep(self, row: int, found: tuple[Fingerprint, tuple[int, int]] | ImageError) -> None:
-        if isinstance(found, ImageError):
-            self.unreadable[row] = str(found)
-        else:
-            kept, self.sides[row] = found
-            self.prints.keep(row, kept)
+        return [_measured(*self._place(row)) for row in rows]
 
     def _place(self, row: int) -> tuple[Split, int]:
         split = self.split_of[row]
@@ -75,10 +72,10 @@ class ScanResult:
 
     def readable(self) -> np.ndarray:
         """bool (N,)."""
-        return np.array([digest is not None for digest in self.prints.digests], dtype=bool)
+        return np.array([row not in self.unreadable for row in range(len(self))], dtype=bool)
 
-    def to_train_on(self) -> np.ndarray:
-        """bool (N,): without a train split, all images are what one is made of."""
+    def trainable(self) -> np.ndarray:
+        """bool (N,): without a train split, one will be drawn from all images."""
         return self.trains if self.trains.any() else np.ones(len(self), dtype=bool)
 
     def counts(self, rows: np.ndarray) -> np.ndarray:
@@ -86,7 +83,7 @@ class ScanResult:
         return np.bincount(self.labels[rows], minlength=len(self.images.classes))
 
 
-def _looked_at(split: Split, at: int) -> tuple[Fingerprint, tuple[int, int]] | ImageError:
+def _measured(split: Split, at: int) -> tuple[Fingerprint, tuple[int, int]] | ImageError:
     try:
         picture = split.read(at)
         image = load_image(picture, side=DECODED_SIDE)
@@ -96,7 +93,7 @@ def _looked_at(split: Split, at: int) -> tuple[Fingerprint, tuple[int, int]] | I
 
 
 def _sides(picture: Picture, image: Image.Image) -> tuple[int, int]:
-    """(shorter, longer) as stored: a large JPEG was decoded at a part of its size."""
+    """(shorter, longer) as stored: `image` may have been decoded at a part of its size."""
     size = image.size
     if isinstance(picture, (bytes, str, Path)) and min(size) >= DECODED_SIDE:
         file = io.BytesIO(picture) if isinstance(picture, bytes) else picture

@@ -1,6 +1,5 @@
-"""What was found in a source, as a record and as lines for a person."""
+"""What the checks found, as a record and as lines for a terminal."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -15,7 +14,7 @@ PLACES_SHOWN = 5
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """Pixels a side: the smallest, the median of the shorter sides, the largest; how many images
-    are `tiny` (under 32 px) and how many `long` (four times as long as wide, or more)."""
+    are `tiny` (under 32 px) and how many `long` (at least four times as long as wide)."""
 
     smallest: int
     median: int
@@ -26,8 +25,8 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """(class, images to train on) of the largest and the smallest class; where they are `uneven`,
-    training weighs its losses by class."""
+    """(class, training images) of the largest and the smallest class; where they are `uneven`,
+    training uses class weights."""
 
     largest: tuple[str, int]
     smallest: tuple[str, int]
@@ -47,8 +46,8 @@ class Member:
 class Group:
     """Images that show the same picture, the first ten of `total`.
 
-    `exact`: all their pixels are the same; `leak`: one is trained on and another judged by;
-    `two_labels`: they are of different classes.
+    `exact`: all their pixels are equal; `leak`: one is used for training and another held out;
+    `two_labels`: they have different classes.
     """
 
     images: tuple[Member, ...]
@@ -62,8 +61,8 @@ class Group:
 class Duplicates:
     """How many groups of the same picture there are, and the first fifty, the worst first.
 
-    `compared` images were looked at for likeness; the others are flat or tiny and are found only
-    where all pixels are the same. Not `complete`: so many look alike that some pairs were left.
+    `compared` images were compared; of the others, flat or tiny, only exact copies are found. Not
+    `complete`: too many look alike to compare all pairs.
     """
 
     groups: int
@@ -77,8 +76,8 @@ class Duplicates:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """`counts` is class → split → images as the source lists them, with those that cannot be read;
-    `sizes` is None where none can."""
+    """`counts` is class → split → images, unreadable ones included; `sizes` is None where no image
+    can be read."""
 
     source: str
     revision: str
@@ -107,8 +106,8 @@ class Findings:
         return {"splits": self.splits, "classes": self.classes} | known
 
 
-def described(findings: Findings) -> Iterator[str]:
-    """Lines for a terminal; where there is very much to tell, the first of it."""
+def report_lines(findings: Findings) -> Iterator[str]:
+    """Lines for a terminal; long lists are cut."""
     yield printable(f"{findings.source} (revision {findings.revision})")
     yield from _table(findings)
     if findings.sizes:
@@ -133,39 +132,41 @@ def _table(findings: Findings) -> Iterator[str]:
 
 
 def sizes_line(sizes: Sizes) -> str:
-    odd = [f"{sizes.tiny} tiny"] * bool(sizes.tiny) + [f"{sizes.long} very long"] * bool(sizes.long)
     if sizes.smallest == sizes.largest:
-        return ", ".join([f"sides: all {sizes.smallest} px", *odd])
-    return (
-        f"sides: {sizes.smallest} to {sizes.largest} px, the shorter one mostly about "
-        f"{sizes.median} px" + "".join(f", {text}" for text in odd)
-    )
+        line = f"sides: all {sizes.smallest} px"
+    else:
+        line = (
+            f"sides: {sizes.smallest} to {sizes.largest} px, median of the shorter ones "
+            f"{sizes.median} px"
+        )
+    odd = ((sizes.tiny, "tiny"), (sizes.long, "very long"))
+    return line + "".join(f", {number} {what}" for number, what in odd if number)
 
 
 def duplicates_line(found: Duplicates, images: int) -> str:
     left = images - found.compared
-    alone = f"; not compared for likeness, as flat, tiny or unreadable: {left}" if left else ""
+    rest = f"; not compared, as flat, tiny or unreadable: {left}" if left else ""
     if not found.groups:
-        return f"the same picture twice: none{alone}"
+        return f"duplicates: none{rest}"
     return (
-        f"the same picture twice: {found.groups} groups, {found.exact} of them the same to the "
-        f"pixel, {found.leaks} in training and held out, {found.two_labels} of two classes{alone}"
+        f"duplicates: {found.groups} groups, {found.exact} of them exact copies, {found.leaks} in "
+        f"training and held out, {found.two_labels} with two classes{rest}"
     )
 
 
 def by_reason(problems: tuple[DataIssue, ...]) -> dict[str, list[str]]:
-    """Why → the places that it holds for."""
-    places = defaultdict(list)
+    """Reason → where it applies."""
+    places: dict[str, list[str]] = {}
     for problem in problems:
-        places[problem.why].append(problem.where)
-    return dict(places)
+        places.setdefault(problem.why, []).append(problem.where)
+    return places
 
 
 def _problem_lines(problems: tuple[DataIssue, ...]) -> Iterator[str]:
-    """One line a reason, with the places that it holds for."""
+    """One line a reason."""
     places = by_reason(problems)
     for why, where in list(places.items())[:PROBLEMS_SHOWN]:
         more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
         yield printable(f"problem: {', '.join(where[:PLACES_SHOWN])}{more}: {why}")
     if len(places) > PROBLEMS_SHOWN:
-        yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json tells all"
+        yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json lists all"

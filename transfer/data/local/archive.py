@@ -1,6 +1,6 @@
-"""A zip of class folders, read where it lies: nothing is unpacked, so nothing can be left behind.
+"""A zip of class folders, read in place: nothing is unpacked to disk.
 
-What is hostile is refused before any of its contents is looked at.
+A hostile one (bombs, links, paths that lead out) is refused before any of its contents is read.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from transfer.data.limits import LIMITS, read_member
 from transfer.data.local.tree import FileTree, folders_of, is_image, is_junk, open_tree
 from transfer.errors import ImageError, SourceError
 
-ENTRY = b"PK\x01\x02"
-LONGEST_END64 = 76
-UTF_8 = 0x800
-BYTES_AN_ENTRY = 512
+ENTRY = b"PK\x01\x02"  # begins each entry of the zip's directory
+LONGEST_END64 = 76  # bytes: zip64's end record and its locator
+UTF_8 = 0x800  # flag: the name is UTF-8
+BYTES_AN_ENTRY = 512  # of the directory, on average at most
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
 def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
-    """As `open_folder` on what the zip holds. Raises SourceError."""
+    """As `open_folder` on the zip's contents. Raises SourceError."""
     members = {}
     try:
         _check_size(path)
@@ -37,16 +37,18 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
                 raise _refused(path, f"two files called {name[:80]!r}")
             members[name] = member
     except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, ValueError):
-        raise SourceError(f"{path.name!r} is no zip, or a broken one; make it anew") from None
+        raise SourceError(f"{path.name!r} is not a zip, or is damaged; create it again") from None
     except OSError as error:
         raise SourceError(f"{path.name!r} cannot be read ({error.strerror}); check it") from None
     _check_contents(list(members.values()), path)
-    shown = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
-    files = sorted(name for name in shown if not name.endswith("/"))
-    folders = {name.rstrip("/") for name in shown if name.endswith("/")}
-    if not any(map(is_image, files)):
-        _tell_what_is_there(files, path)
-    read = partial(_read, archive, shown)
+    members = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
+    files = sorted(name for name in members if not name.endswith("/"))
+    folders = {name.rstrip("/") for name in members if name.endswith("/")}
+    if not files:
+        raise _refused(path, "nothing")
+    if not any(map(is_image, files)) and any(f.lower().endswith(ARCHIVE_SUFFIXES) for f in files):
+        raise _refused(path, "archives within it and no image")
+    read = partial(_read, archive, members)
     tree = FileTree(
         name=path.name,
         files=tuple(files),
@@ -54,20 +56,20 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
         read=read,
         data=read,
     )
-    return open_tree(tree, str(path), _revision(shown), label_column)
+    return open_tree(tree, str(path), _revision(members), label_column)
 
 
 def _refused(path: Path, what: str) -> SourceError:
     return SourceError(
-        f"expected a zip of images in {path.name!r}, found {what}; zip the folder anew"
+        f"expected a zip of images in {path.name!r}, found {what}; zip the folder again"
     )
 
 
 def _check_size(path: Path) -> None:
-    """How many files are listed, counted before `zipfile` makes objects of them.
+    """Counts the listed files before `zipfile` makes an object of each.
 
-    The end of the file is found as `zipfile` finds it, so that both see the same listing, and what
-    it claims is not believed: 1 entry may stand before a listing of millions.
+    The end record is found by zipfile's own function, so that both see the same directory. Its
+    number of entries is not trusted: a record of 1 entry may precede a directory of millions.
     """
     with path.open("rb") as file:
         end = zipfile._EndRecData(file)
@@ -83,12 +85,12 @@ def _check_size(path: Path) -> None:
 
 
 def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
-    """The name with slashes; raises SourceError for one that leads elsewhere, and for links."""
+    """The name with slashes. Raises SourceError for a link, and a path that leads out."""
     name = _decoded(member).replace("\\", "/")
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         raise _refused(path, f"a file with an absolute path, {name[:80]!r}")
     if ".." in name.split("/"):
-        raise _refused(path, f"a file that leaves the folder, {name[:80]!r}")
+        raise _refused(path, f"a path out of the folder, {name[:80]!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise _refused(path, f"a link, {name[:80]!r}")
     if member.flag_bits & 1:
@@ -97,12 +99,12 @@ def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
         )
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if len(parts) > LIMITS.archive_depth:
-        raise _refused(path, f"folders more than {LIMITS.archive_depth} deep within each other")
+        raise _refused(path, f"folders nested more than {LIMITS.archive_depth} deep")
     return "/".join(parts) + "/" * name.endswith("/")
 
 
 def _decoded(member: zipfile.ZipInfo) -> str:
-    """The name, also where it is UTF-8 and nothing says so, as Macs write it."""
+    """The name; macOS writes UTF-8 without setting the flag for it."""
     if not member.flag_bits & UTF_8:
         with suppress(UnicodeError):
             return member.filename.encode("cp437").decode("utf-8")
@@ -110,30 +112,25 @@ def _decoded(member: zipfile.ZipInfo) -> str:
 
 
 def _check_contents(members: list[zipfile.ZipInfo], path: Path) -> None:
-    """Raises SourceError for a bomb: too much in all, packed too tightly, or on top of itself."""
+    """Raises SourceError for a zip bomb: too large, packed too tightly, or overlapping files."""
     total, packed = sum(member.file_size for member in members), path.stat().st_size
     if total > LIMITS.archive_bytes:
         raise _refused(path, f"more than {LIMITS.archive_bytes / 1e9:.0f} GB once unpacked")
     if total > LIMITS.archive_ratio * packed and total > LIMITS.image_bytes:
-        raise _refused(path, f"a bomb: {packed / 1e6:.1f} MB that become {total / 1e6:,.0f} MB")
+        raise _refused(
+            path, f"a zip bomb: {packed / 1e6:.1f} MB that unpack to {total / 1e6:,.0f} MB"
+        )
     members = sorted(members, key=lambda member: member.header_offset)
     for one, other in pairwise(members):
         if other.header_offset < one.header_offset + one.compress_size:
-            raise _refused(path, "files that lie on top of each other")
-
-
-def _tell_what_is_there(files: list[str], path: Path) -> None:
-    if any(file.lower().endswith(ARCHIVE_SUFFIXES) for file in files):
-        raise _refused(path, "archives within it and no image")
-    if not files:
-        raise _refused(path, "nothing")
+            raise _refused(path, "files that overlap")
 
 
 def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], file: str) -> bytes:
     try:
         return read_member(archive, members[file])
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):
-        raise ImageError("the zip is broken here; zip the folder anew") from None
+        raise ImageError("the zip is damaged here; zip the folder again") from None
 
 
 def _revision(members: dict[str, zipfile.ZipInfo]) -> str:

@@ -1,4 +1,4 @@
-"""A person's own classes: photos dropped one by one into a folder of class folders."""
+"""A user's own classes: photos added one by one to a folder of class folders."""
 
 import shutil
 import unicodedata
@@ -19,7 +19,7 @@ FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
 
 @dataclass(frozen=True)
 class CustomImages:
-    """Class folders below `folder`, which need not be there yet. Nothing is held in memory."""
+    """Class folders below `folder`, which need not exist yet. Nothing is held in memory."""
 
     folder: Path
 
@@ -28,11 +28,11 @@ class CustomImages:
         return {path.name: len(_photos(path)) for path in self._classes()}
 
     def add_class(self, name: str) -> str:
-        """Make an empty class; returns its name as it is kept. Raises SourceError."""
+        """Make an empty class; returns its name as stored. Raises SourceError."""
         name = _folder_name(name)
         known = [path.name for path in self._classes()]
         if name.casefold() in map(str.casefold, known):
-            raise SourceError(f"the class {name!r} is there already; choose another name")
+            raise SourceError(f"the class {name!r} exists already; choose another name")
         if len(known) >= MAX_CLASSES:
             raise SourceError(f"expected at most {MAX_CLASSES} classes; remove one first")
         (self.folder / name).mkdir(parents=True)
@@ -43,7 +43,7 @@ class CustomImages:
         shutil.rmtree(self._class(name))
 
     def add(self, name: str, photo: Path) -> None:
-        """Keep a copy of an image file in a class. Raises SourceError or ImageError."""
+        """Save an image file as JPEG in a class. Raises SourceError or ImageError."""
         target = self._class(name)
         if sum(self.counts().values()) >= MAX_PHOTOS:
             raise SourceError(f"expected at most {MAX_PHOTOS:,} photos; remove a class first")
@@ -72,7 +72,7 @@ class CustomImages:
             )
 
     def write_zip(self, target: Path) -> Path:
-        """All classes as a zip that is a source as well: CLASS/00001.jpg …"""
+        """All classes as a zip that can be trained on: CLASS/00001.jpg …"""
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for path in self._classes():
                 for photo in _photos(path):
@@ -85,7 +85,9 @@ class CustomImages:
     def _class(self, name: str) -> Path:
         found = {path.name: path for path in self._classes()}
         if name not in found:
-            raise SourceError("expected one of your classes, found none of that name; add it")
+            raise SourceError(
+                "expected one of your classes, found none of that name; add the class"
+            )
         return found[name]
 
 
@@ -94,13 +96,13 @@ def _photos(folder: Path) -> list[Path]:
 
 
 def _folder_name(name: str) -> str:
-    """A class name that every system takes as a folder. Raises SourceError."""
+    """A class name that every system accepts as a folder name. Raises SourceError."""
     plain = " ".join(unicodedata.normalize("NFC", str(name or "")).split())
     refused = set('/\\:*?"<>|') | {chr(code) for code in range(32)}
     if not plain or len(plain) > MAX_NAME or plain[0] == "." or plain[-1] == ".":
         raise SourceError(
-            f"expected a class name of 1 to {MAX_NAME} letters that neither begins nor ends with "
-            "a dot; choose another"
+            f"expected a class name of 1 to {MAX_NAME} letters without a dot at its start or end; "
+            "choose another"
         )
     if refused & set(plain):
         raise SourceError('expected a class name without / \\ : * ? " < > |; choose another')

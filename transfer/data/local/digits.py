@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, which come with the library and need no download."""
+"""scikit-learn's 1,797 handwritten digits, which need no download."""
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from transfer.data.dataset import ImageDataset, Split
 from transfer.errors import ImageError
 
-SCAN, USUAL_WIDTH, STROKE = 32, 24, 12  # pixels, of the scans that the digits were made from
+SCAN, USUAL_WIDTH, STROKE = 32, 24, 12  # pixels of the scans that the digits were made from
 
 
 def open_digits() -> ImageDataset:
@@ -32,13 +32,13 @@ def open_digits() -> ImageDataset:
 
 
 def as_digit(drawing: Image.Image) -> np.ndarray:
-    """A dark drawing on white, any size, RGB → uint8 (8, 8) like the digits: bright on black.
+    """A dark drawing on white, RGB of any size → uint8 (8, 8) like the digits: bright on black.
 
-    Cut out, fitted into the frame and averaged over cells, as the digits were made from scans of
-    32 x 32. Nearly all of these are six of the eight cells wide, so what is narrower, but more than
-    a stroke, is made as wide. Raises ImageError when nothing is drawn.
+    The drawing is cropped, fitted into 32 x 32 and averaged over cells of 4 x 4, as the digits were
+    made. Nearly all of them are six of eight cells wide, so that a narrower drawing, unless it is a
+    single stroke, is made as wide. Raises ImageError when nothing is drawn.
     """
-    ink = ImageOps.invert(drawing.convert("L"))
+    ink = ImageOps.invert(drawing.convert("L"))  # 0 is paper
     box = ink.point(lambda value: 255 if value > 64 else 0).getbbox()
     if box is None:
         raise ImageError("expected a drawing, found an empty canvas; draw one large digit")

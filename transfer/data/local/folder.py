@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.data.dataset import DataIssue, ImageDataset
@@ -11,7 +11,7 @@ from transfer.errors import SourceError
 
 
 def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
-    """Links that leave the folder are not followed. Raises SourceError."""
+    """Links that lead out of the folder are not followed. Raises SourceError."""
     if not folder.is_dir():
         raise SourceError(f"expected a folder of class folders, found the file {folder.name!r}")
     problems: list[DataIssue] = []
@@ -22,7 +22,7 @@ def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
             if (folder / path).is_symlink():
                 why = "a link to a folder, which is not followed"
                 problems.append(DataIssue(where=path, why=why, skipped=0))
-        elif why := _not_to_be_read(folder, path):
+        elif why := _refusal(folder, path):
             problems.append(DataIssue(where=path, why=why))
         else:
             files.append(path)
@@ -41,41 +41,35 @@ def _walk(top: Path) -> Iterator[tuple[str, bool]]:
 
     def refuse(error: OSError) -> None:
         name = Path(error.filename or "").name
-        raise SourceError(f"the folder {name!r} may not be read; check its permissions") from None
+        raise SourceError(f"the folder {name!r} cannot be read; check its permissions") from None
 
-    for where, folders, files in _folder_by_folder(top, refuse):
-        folders[:] = sorted(name for name in folders if not is_junk(name))
-        inside = Path(where).relative_to(top)
-        for name in folders:
-            yield (inside / name).as_posix(), True
-        for name in sorted(files):
-            if not is_junk(name):
-                yield (inside / name).as_posix(), False
-
-
-def _folder_by_folder(top: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple]:
     try:
-        yield from os.walk(top, onerror=refuse)
+        for where, folders, files in os.walk(top, onerror=refuse):
+            folders[:] = sorted(name for name in folders if not is_junk(name))
+            inside = Path(where).relative_to(top)
+            yield from (((inside / name).as_posix(), True) for name in folders)
+            names = sorted(name for name in files if not is_junk(name))
+            yield from (((inside / name).as_posix(), False) for name in names)
     except RecursionError:
         raise SourceError(
-            f"the folders in {top.name!r} lie too deep within each other; move the images up"
+            f"the folders in {top.name!r} are nested too deeply; move the images up"
         ) from None
 
 
-def _not_to_be_read(folder: Path, file: str) -> str:
-    """Why a file that is named as an image or a table is none, or nothing."""
+def _refusal(folder: Path, file: str) -> str:
+    """Why a file named as an image or table is not read, or nothing."""
     path = folder / file
     if not is_image(file) and not is_table(file):
         return ""
     if not path.is_file():
         return "not a file, or a link to nothing"
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        return "a link that leaves the folder"
+        return "a link out of the folder"
     return ""
 
 
 def _revision(folder: Path, files: list[str]) -> str:
-    """A hash of every file's name, size and time of change: it changes when the images do."""
+    """A hash of every file's name, size and modification time."""
     digest = hashlib.sha256()
     for file in files:
         if is_image(file) or is_table(file):

@@ -1,11 +1,11 @@
-"""A table of `file,label` beside the images, as `datasets` reads it: metadata.csv or .jsonl."""
+"""A table of file names and labels beside the images: metadata.csv or metadata.jsonl."""
 
 import csv
 import io
 import json
 from collections.abc import Iterator
 
-from transfer.data.dataset import DataIssue
+from transfer.data.dataset import DataIssue, listed
 from transfer.errors import SourceError
 
 TABLES = ("metadata.csv", "metadata.jsonl")
@@ -21,7 +21,7 @@ def read_table(
 ) -> tuple[Rows, str, list[DataIssue]]:
     """((row number, file, label or None)…, the label column, what was guessed).
 
-    Raises SourceError where it is no such table.
+    Raises SourceError.
     """
     if len(data) > MAX_BYTES:
         raise SourceError(f"expected {name!r} of at most {MAX_BYTES // 1_000_000} MB; split it")
@@ -29,40 +29,40 @@ def read_table(
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SourceError(
-            f"expected {name!r} in UTF-8, found something else; save it anew"
+            f"expected {name!r} in UTF-8, found another encoding; save it as UTF-8"
         ) from None
     lines = _json_lines if name.lower().endswith("l") else _csv_lines
     records = list(lines(name, text))
     columns = list(dict.fromkeys(key for _, record in records for key in record))
     if not records:
-        raise SourceError(f"expected rows of file and label in {name!r}, found none; fill it")
+        raise SourceError(f"expected rows of file and label in {name!r}, found none; add rows")
     file_column = _first(columns, FILE_COLUMNS)
     if file_column is None:
         raise SourceError(
-            f"expected a column file_name in {name!r}, found {_listed(columns)}; name it so"
+            f"expected a column file_name in {name!r}, found {listed(columns)}; rename a column"
         )
-    column, told = _label_column(name, columns, file_column, label_column)
-    if told:
+    column, guesses = _label_column(name, columns, file_column, label_column)
+    if guesses:
         _check_few(name, column, [str(record.get(column)) for _, record in records])
     rows = [
         (number, str(record[file_column]), _label(name, number, record.get(column)))
         for number, record in records
         if record.get(file_column)
     ]
-    return rows, column, told
+    return rows, column, guesses
 
 
 def _csv_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
-    """(row number, column → cell), by commas, or what Excel puts in their place."""
+    """(row number, column → cell), separated by commas, or by what Excel writes instead."""
     head = text.partition("\n")[0]
     delimiter = next((sign for sign in ",;\t" if sign in head), ",")
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in rows:
-            row.pop(None, None)  # cells behind the last column
+            row.pop(None, None)  # cells after the last column
             yield rows.line_num, {(key or "").strip(): value for key, value in row.items()}
     except csv.Error as error:
-        raise SourceError(f"{name!r} cannot be read ({error}); save it anew") from None
+        raise SourceError(f"{name!r} cannot be read ({error}); save it again") from None
 
 
 def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
@@ -74,7 +74,7 @@ def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            raise SourceError(f"expected a JSON object in line {number} of {name!r}; mend it")
+            raise SourceError(f"expected a JSON object in line {number} of {name!r}; correct it")
         yield number, record
 
 
@@ -90,7 +90,7 @@ def _label_column(
     if wanted is not None:
         if wanted not in others:
             raise SourceError(
-                f"expected a column {wanted!r} in {name!r}, found {_listed(columns)}; "
+                f"expected a column {wanted!r} in {name!r}, found {listed(columns)}; "
                 "pass another --label-column"
             )
         return wanted, []
@@ -98,16 +98,14 @@ def _label_column(
         return usual, []
     if len(others) != 1:
         raise SourceError(
-            f"expected a column label in {name!r}, found {_listed(columns)}; pass --label-column"
+            f"expected a column label in {name!r}, found {listed(columns)}; pass --label-column"
         )
-    told = DataIssue(
-        where=f"{name} column {others[0]!r}", why="taken as the label: the only one", skipped=0
-    )
-    return others[0], [told]
+    where, why = f"{name} column {others[0]!r}", "taken as the label: the only other column"
+    return others[0], [DataIssue(where=where, why=why, skipped=0)]
 
 
 def _check_few(name: str, column: str, values: list[str]) -> None:
-    """What was only guessed to be labels must not be captions, of which nearly each is its own."""
+    """A guessed label column must not hold captions, of which nearly every one is different."""
     different = len(set(values))
     if different > max(2, len(values) // 2):
         raise SourceError(
@@ -125,7 +123,3 @@ def _label(name: str, number: int, value: object) -> str | None:
             f"expected one label an image, found several in line {number} of {name!r}; keep one"
         )
     return str(value).strip()
-
-
-def _listed(columns: list[str]) -> str:
-    return ", ".join(repr(column[:40]) for column in columns[:10]) or "none"

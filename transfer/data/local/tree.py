@@ -1,6 +1,6 @@
-"""Files in folders → labelled images, whether they lie on the disk or in an archive.
+"""Files in folders, on disk or in an archive → labelled images.
 
-A class is a folder, or stands in a table beside the images.
+The class of an image is its folder's name, or is given in a table beside the images.
 """
 
 import re
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer.data.dataset import DataIssue, ImageDataset, Split
+from transfer.data.dataset import DataIssue, ImageDataset, Split, listed
 from transfer.data.image import Picture
-from transfer.data.labels import listed
 from transfer.data.local.metadata import TABLES, read_table
 from transfer.data.splits import split_called
 from transfer.errors import SourceError
@@ -22,13 +21,13 @@ IMAGE_SUFFIXES = frozenset(
     f".{name}"
     for name in "jpg jpeg jfif png gif webp bmp tif tiff ppm pgm heic heif avif".split(" ")
 )
-MOST_SPLITS = 10  # of a cross-validation; more folders than that are classes
+MOST_SPLITS = 10  # as in cross-validation; more folders than that are classes
 JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileTree:
-    """What lies below one folder called `name`, in paths relative to it, with slashes.
+    """The contents of one folder called `name`, as paths relative to it, with slashes.
 
     `read(file)` gives whatever `load_image` opens, `data(file)` the bytes of a table.
     """
@@ -46,11 +45,11 @@ def is_image(file: str) -> bool:
 
 
 def is_table(file: str) -> bool:
-    return file.rpartition("/")[2].lower() in TABLES
+    return _name(file).lower() in TABLES
 
 
 def is_junk(name: str) -> bool:
-    """Hidden, or left behind by a Mac or Windows."""
+    """Hidden, or a file that macOS or Windows writes for itself."""
     return name.startswith(".") or name.lower() in JUNK
 
 
@@ -62,38 +61,34 @@ def open_tree(
     problems: Iterable[DataIssue] = (),
 ) -> ImageDataset:
     """Splits by their folders where there are any; class names sorted. Raises SourceError."""
-    found = list(problems)
+    problems = list(problems)
     top = _top(tree)
     splits = _split_folders(tree, top)
-    tables = [file for file in tree.files if is_table(file) and _parent(file) in splits.values()]
-    tables += [file for file in tree.files if is_table(file) and _parent(file) == top]
-    tables = list(dict.fromkeys(tables))
+    places = dict.fromkeys((*splits.values(), top))
+    tables = [file for place in places for file in _files_in(tree, place) if is_table(file)]
     if tables:
-        labels, label_column = _by_table(tree, tables, label_column, found)
-        found += _unused(labels, splits, top)
+        labels, label_column = _by_table(tree, tables, label_column, problems)
+        problems += _unused(labels, splits, top)
     else:
         if splits["train"] == top:
             _check_no_splits(tree, top)
-        labels, label_column = _by_folder(tree, splits, found), None
-        found += _unused(filter(is_image, tree.files), splits, top)
-    classes = tuple(sorted(set(labels.values()), key=_in_order))
+        labels, label_column = _by_folder(tree, splits, problems), None
+        problems += _unused(filter(is_image, tree.files), splits, top)
+    classes = tuple(sorted(set(labels.values()), key=_numbers_first))
     if not classes:
         raise SourceError(
             f"expected class folders with images in {tree.name!r} (CLASS/photo.jpg, or "
             "train/CLASS/photo.jpg), or a metadata.csv beside them, found none; put each class's "
             "images into a folder of its name"
         )
+    found = {name: _split(tree, folder, labels, classes) for name, folder in splits.items()}
     return ImageDataset(
         source=source,
         revision=revision,
         classes=classes,
-        splits={
-            name: split
-            for name, folder in splits.items()
-            if len(split := _split(tree, folder, labels, classes))
-        },
+        splits={name: split for name, split in found.items() if len(split)},
         label_column=label_column,
-        problems=tuple(found),
+        problems=tuple(problems),
     )
 
 
@@ -101,12 +96,16 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _within(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
 
 
 def _below(path: str, folder: str) -> str:
-    """The path as it is seen from the folder that it lies in."""
+    """The path relative to a folder that it is in."""
     return path[len(folder) + 1 :] if folder else path
 
 
@@ -115,42 +114,42 @@ def _children(tree: FileTree, folder: str) -> list[str]:
     return [path for path in tree.folders if _parent(path) == folder and path != folder]
 
 
+def _files_in(tree: FileTree, folder: str) -> list[str]:
+    return [file for file in tree.files if _parent(file) == folder]
+
+
 def _top(tree: FileTree) -> str:
-    """The folder that holds the classes: what is wrapped into one folder more is unwrapped."""
+    """The folder of the classes or splits: single folders around it are passed through."""
     top = ""
     while True:
-        inside = _children(tree, top)
-        alone = len(inside) == 1 and not any(_parent(f) == top and is_image(f) for f in tree.files)
-        if not alone or split_called(inside[0].rpartition("/")[2]):
+        inside, files = _children(tree, top), _files_in(tree, top)
+        if len(inside) != 1 or any(is_image(file) or is_table(file) for file in files):
             return top
-        tables = any(_parent(file) == top and is_table(file) for file in tree.files)
-        wraps = _children(tree, inside[0]) or any(
-            _parent(file) == inside[0] and is_table(file) for file in tree.files
-        )
-        if tables or not wraps:
+        (only,) = inside
+        deeper = _children(tree, only) or any(map(is_table, _files_in(tree, only)))
+        if split_called(_name(only)) or not deeper:  # a folder of nothing but images is a class
             return top
-        top = inside[0]
+        top = only
 
 
 def _split_folders(tree: FileTree, top: str) -> dict[str, str]:
-    """Split → its folder; all is one split where none is called train."""
-    named = [(split_called(path.rpartition("/")[2]), path) for path in _children(tree, top)]
-    named = [(split, path) for split, path in named if split]
-    if not any(split == "train" for split, _ in named):
+    """Split → its folder; without a folder for train, everything is the training split."""
+    folders: dict[str, list[str]] = {}
+    for path in _children(tree, top):
+        if split := split_called(_name(path)):
+            folders.setdefault(split, []).append(path)
+    if "train" not in folders:
         return {"train": top}
-    names = [split for split, _ in named]
-    for split in names:
-        if names.count(split) > 1:
-            both = [path.rpartition("/")[2] for name, path in named if name == split]
-            raise SourceError(
-                f"expected one folder for {split}, found {' and '.join(both)}; keep one"
-            )
-    return dict(named)
+    for split, paths in folders.items():
+        if len(paths) > 1:
+            found = " and ".join(map(_name, paths))
+            raise SourceError(f"expected one folder for {split}, found {found}; keep one")
+    return {split: path for split, (path,) in folders.items()}
 
 
 def _check_no_splits(tree: FileTree, top: str) -> None:
-    """Raises SourceError where a few folders hold the same folders and no image beside them, as
-    splits of other names do: taken for classes, they would teach nothing."""
+    """Raises SourceError where a few folders hold the same folders and no image beside them: these
+    are splits of other names, which must not become classes."""
     inside: dict[str, set[str]] = {}
     for file in tree.files:
         folder, *deeper = _parts(_below(file, top))
@@ -169,7 +168,7 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
 
 
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
-    """What lies beside the folders of splits, each folder in one word."""
+    """Images outside the folders of the splits, one issue a folder."""
     beside: Counter[str] = Counter()
     problems = []
     for file in files:
@@ -181,7 +180,7 @@ def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[Data
         else:
             problems.append(DataIssue(where=file, why="not in the folder of a split"))
     for name, images in beside.items():
-        why = f"not used, for it is not called train, validation or test (images: {images:,})"
+        why = f"not used: not called train, validation or test ({images:,} images)"
         problems.append(DataIssue(where=name, why=why, skipped=images))
     return problems
 
@@ -211,7 +210,7 @@ def _check_no_empty_class(classes: dict[str, int], tree: FileTree) -> None:
         if not images and any(classes.values()):
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
-                f"{path.rpartition('/')[2]!r}; add images or remove the folder"
+                f"{_name(path)!r}; add images or remove the folder"
             )
 
 
@@ -222,16 +221,16 @@ def _by_table(
     labels: dict[str, str] = {}
     there = {_composed(file): file for file in tree.files if is_image(file)}
     for table in tables:
-        rows, column, told = read_table(table, _data(tree, table), column)
-        problems += told
+        rows, column, guesses = read_table(table, _data(tree, table), column)
+        problems += guesses
         for number, name, label in rows:
             meant = _joined(_parent(table), name)
             file = there.get(_composed(meant or ""))
             why = ""
             if meant is None:
-                why = f"{name[:80]!r} leaves the folder"
+                why = f"{name[:80]!r} leads out of the folder"
             elif file is None:
-                why = f"{name[:80]!r} is no image that is there"
+                why = f"there is no image {name[:80]!r}"
             elif label is None:
                 why = "no label"
             elif labels.setdefault(file, label) != label:
@@ -240,7 +239,7 @@ def _by_table(
                     f"{labels[file]!r} and {label!r}; keep one"
                 )
             if why:
-                # an image that is there and finds no label is told and counted below
+                # an image that gets no label is reported and counted below
                 problems.append(DataIssue(where=f"{table} row {number}", why=why, skipped=0))
     unnamed = sorted(set(there.values()) - labels.keys(), key=_parts)
     problems += [DataIssue(where=file, why="not in the table of labels") for file in unnamed]
@@ -255,12 +254,12 @@ def _data(tree: FileTree, table: str) -> bytes:
 
 
 def _composed(path: str) -> str:
-    """An accent and its letter as one, for Macs name files with two and tables with one."""
+    """A letter and its accent as one character: macOS stores two in file names, tables have one."""
     return unicodedata.normalize("NFC", path)
 
 
 def _joined(folder: str, name: str) -> str | None:
-    """The path that a table means, or None where it leads out of the table's folder."""
+    """The file that a table names, or None where it leads out of the table's folder."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts or name[:1] in ("/", "\\") or re.match("[A-Za-z]:", name):
         return None
@@ -269,8 +268,8 @@ def _joined(folder: str, name: str) -> str | None:
 
 def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
     label_of = {name: label for label, name in enumerate(classes)}
-    mine = [file for file in labels if _within(file, folder)]
-    files = sorted(mine, key=lambda file: (label_of[labels[file]], _parts(file)))
+    inside = [file for file in labels if _within(file, folder)]
+    files = sorted(inside, key=lambda file: (label_of[labels[file]], _parts(file)))
     return Split(
         labels=np.array([label_of[labels[file]] for file in files], dtype=np.int64),
         names=tuple(files),
@@ -282,13 +281,13 @@ def _parts(file: str) -> list[str]:
     return file.split("/")
 
 
-def _in_order(name: str) -> tuple:
-    """Numbers by their size, before words."""
+def _numbers_first(name: str) -> tuple:
+    """Sort key: numbers by value, then words."""
     return (0, int(name), name) if name.isdecimal() and len(name) < 18 else (1, 0, name)
 
 
 def folders_of(files: Iterable[str]) -> Iterator[str]:
-    """Every folder that these files lie in."""
+    """Every folder that these files are in."""
     for file in files:
         while file := _parent(file):
             yield file

@@ -1,9 +1,9 @@
-"""A data set of the Hugging Face Hub, read with `datasets`; its own code is never run.
+"""A dataset of the Hugging Face Hub, read with `datasets`; its own code is never run.
 
-An open one is downloaded into the cache that `datasets` shares with all programs. One that is
-private or gated, or of which only some images a class are wanted, is streamed into a folder of our
-own, and only after the Hub has just confirmed access with the present token. So is each that a
-stranger names: our own folders are bounded, that cache is not.
+A public one is downloaded into the cache that `datasets` shares with all programs. These are
+streamed into a bounded folder of our own: a private or gated one, one of which only some images a
+class are wanted, and any that a visitor of a public server names. A private or gated one is opened
+only after the Hub has just confirmed that the current token may read it.
 """
 
 import errno
@@ -20,70 +20,55 @@ from transfer.data.remote.streaming import read_streamed
 from transfer.errors import SourceError
 
 
-def open_hub(
-    name: str,
-    *,
-    config: str | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    limit_per_class: int | None = None,
-    seed: int = 0,
-) -> ImageDataset:
+def open_hub(name: str, options: LoadOptions) -> ImageDataset:
     """Pinned to the revision that the Hub names now. Raises SourceError, or CacheError.
 
     With a limit only as much is downloaded as it takes to find so many images of each class, drawn
-    by the seed; without the Hub, what was once taken so from an open data set is used again.
+    by the seed; without the Hub, an earlier snapshot of a public dataset is used again.
     """
-    wish = LoadOptions(
-        config=config,
-        image_column=image_column,
-        label_column=label_column,
-        limit_per_class=limit_per_class,
-        seed=seed if limit_per_class else 0,
-    )
     try:
         repository = pin(name)
     except hub.HubUnavailable as error:
-        return _taken_before(name, wish, error)
+        return _earlier_snapshot(name, options, error)
     except Exception as error:
-        raise hub.explain(error, "data set", name, SourceError) from None
-    images = _read(repository, wish)
+        raise hub.explain(error, "dataset", name, SourceError) from None
+    images = _read(repository, options)
     if "/" in name and name != repository.name:
-        images = _told(images, name, f"it is now called {repository.name!r}")
+        images = _with_note(images, name, f"it is now called {repository.name!r}")
     return images
 
 
-def _taken_before(name: str, wish: LoadOptions, error: hub.HubUnavailable) -> ImageDataset:
-    """Never of a closed data set, for nobody says now who may read it."""
-    images = snapshot.find_public(name, asdict(wish)) if wish.limit_per_class else None
+def _earlier_snapshot(name: str, options: LoadOptions, error: hub.HubUnavailable) -> ImageDataset:
+    """Never of a private or gated dataset: nobody confirms who may read it."""
+    images = snapshot.find_public(name, asdict(options)) if options.limit_per_class else None
     if images is None:
-        raise hub.explain(error, "data set", name, SourceError) from None
-    why = f"the Hub does not answer: images taken before, of revision {images.revision[:12]}"
-    return _told(images, name, why)
+        raise hub.explain(error, "dataset", name, SourceError) from None
+    why = f"the Hub does not answer: images saved earlier, of revision {images.revision[:12]}"
+    return _with_note(images, name, why)
 
 
-def _told(images: ImageDataset, name: str, why: str) -> ImageDataset:
+def _with_note(images: ImageDataset, name: str, why: str) -> ImageDataset:
     return images.with_splits(images.splits, DataIssue(where=f"hub:{name}", why=why, skipped=0))
 
 
-def _read(repository: Repository, wish: LoadOptions) -> ImageDataset:
-    """Given up when the Hub falls silent, however far it has come."""
+def _read(repository: Repository, options: LoadOptions) -> ImageDataset:
+    """Gives up when the Hub stops answering, however far it has come."""
     from huggingface_hub import HfApi
 
-    bounded = repository.closed or wish.limit_per_class or hub.on_space()
-    read = read_streamed if bounded else read_downloaded
+    own_cache = repository.closed or options.limit_per_class or hub.on_space()
+    read = read_streamed if own_cache else read_downloaded
     try:
         return hub.wait_for(
-            lambda: read(repository, wish),
+            lambda: read(repository, options),
             lambda: HfApi().dataset_info(repository.name, timeout=hub.PING_SECONDS),
         )
     except Exception as error:
-        meaning = _meaning(error, repository, wish)
-        raise hub.explain(meaning, "data set", repository.name, SourceError) from None
+        meaning = _meaning(error, repository, options)
+        raise hub.explain(meaning, "dataset", repository.name, SourceError) from None
 
 
-def _meaning(error: Exception, repository: Repository, wish: LoadOptions) -> Exception:
-    """What `datasets` means by an error of its many kinds."""
+def _meaning(error: Exception, repository: Repository, options: LoadOptions) -> Exception:
+    """A sentence for what `datasets` raises, or the error itself."""
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetGenerationError
     from datasets.table import CastError
@@ -94,23 +79,23 @@ def _meaning(error: Exception, repository: Repository, wish: LoadOptions) -> Exc
         return hub.HubUnavailable()
     if any(_is_full_disk(cause) for cause in causes):
         return SourceError(
-            f"expected room on the disk for the data set {name!r}, found too little; free some, or "
+            f"expected room on the disk for the dataset {name!r}, found too little; free some, or "
             "pass --limit-per-class"
         )
     if isinstance(error, ValueError) and "onfig" in str(error):
-        return _unknown_config(repository, wish.config)
+        return _unknown_config(repository, options.config)
     if any(isinstance(cause, CastError) for cause in causes):
         return SourceError(
-            f"expected the same columns in all files of the data set {name!r}, found different "
-            "ones; choose another data set, or one of its configs with --config"
+            f"expected the same columns in all files of the dataset {name!r}, found different "
+            "ones; choose another dataset, or one of its configs with --config"
         )
-    nothing = (ValueError, EmptyDatasetError, DataFilesNotFoundError, DatasetGenerationError)
-    if isinstance(error, nothing) or "Dataset scripts" in str(error):
+    unreadable = (ValueError, EmptyDatasetError, DataFilesNotFoundError, DatasetGenerationError)
+    if isinstance(error, unreadable) or "Dataset scripts" in str(error):
         return SourceError(
-            f"the data set {name!r} holds nothing that `datasets` can read without running its "
+            f"the dataset {name!r} holds nothing that `datasets` can read without running its "
             "code; choose one in Parquet or as an image folder"
         )
-    # a bare FileNotFoundError is its word for a Hub that fails halfway
+    # `datasets` raises a plain FileNotFoundError when the Hub fails halfway
     return hub.HubUnavailable() if type(error) is FileNotFoundError else error
 
 
@@ -126,17 +111,8 @@ def _is_full_disk(error: BaseException) -> bool:
 
 
 def _unknown_config(repository: Repository, config: str | None) -> Exception:
-    from datasets import get_dataset_config_names
-
-    def ask_names() -> list[str]:
-        return get_dataset_config_names(
-            repository.address,
-            revision=repository.revision,
-            download_config=repository.download_config(),
-        )
-
     try:
-        names = ", ".join(hub.with_deadline(ask_names, hub.PING_SECONDS)[:20])
+        names = ", ".join(hub.with_deadline(repository.config_names, hub.PING_SECONDS)[:20])
     except Exception as error:
         return error
     return SourceError(

@@ -1,4 +1,4 @@
-"""One revision of a data set on the Hub, and what reads it with the present token."""
+"""One revision of a dataset on the Hub, opened with the current token."""
 
 import os
 import tempfile
@@ -9,15 +9,15 @@ from pathlib import Path
 from transfer import hub
 from transfer.cache.paths import private_folder
 from transfer.data.dataset import DataIssue, ImageDataset
-from transfer.data.remote.cells import Files, HubFiles
 from transfer.data.remote.columns import Columns, LoadOptions, NoLabelsError, choose_columns
+from transfer.data.remote.files import DatasetFiles, HubFiles
 
-READ_AHEAD_BYTES = 2**20  # after each row group; five times that unless asked for
+READ_AHEAD_BYTES = 2**20  # after each row group; by default `datasets` takes five times that
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A data set as the Hub names it now; `closed` where not everyone may read it."""
+    """A dataset at the revision that the Hub names now; `closed`: private or gated."""
 
     name: str
     revision: str
@@ -33,17 +33,17 @@ class Repository:
             root=f"{self.address}@{self.revision}/",
             repository=self.name,
             revision=self.revision,
-            token=token(),
+            token=_token(),
         )
 
-    def downloaded_files(self) -> Files:
-        """Where `datasets` finds them once they are downloaded."""
-        return Files(root=f"{self._folder()}/snapshots/{self.revision}/")
+    def downloaded_files(self) -> DatasetFiles:
+        """Where `datasets` puts them when it downloads them."""
+        return DatasetFiles(root=f"{self._shared_folder()}/snapshots/{self.revision}/")
 
-    def empty(self, wish: LoadOptions, columns: Columns) -> ImageDataset:
+    def empty(self, options: LoadOptions, columns: Columns) -> ImageDataset:
         """All that is known before a row is read."""
         return ImageDataset(
-            source=f"hub:{self.name}" + (f" ({wish.config})" if wish.config else ""),
+            source=f"hub:{self.name}" + (f" ({options.config})" if options.config else ""),
             revision=self.revision,
             classes=(),
             splits={},
@@ -53,17 +53,17 @@ class Repository:
         )
 
     def builder(self, config: str | None):
-        """The `datasets` builder of exactly this revision; its errors, or HubUnavailable."""
+        """The `datasets` builder of exactly this revision. Raises its errors, or HubUnavailable."""
         builder = self._build(config, self._cache())
         if builder.hash == self.revision:
             return builder
-        # after any error it falls back on what it once downloaded; without that, it tells the error
-        with tempfile.TemporaryDirectory() as nothing:
-            self._build(config, nothing)
+        # `datasets` hides any error behind an older download; with an empty cache it raises it
+        with tempfile.TemporaryDirectory() as empty:
+            self._build(config, empty)
         raise hub.HubUnavailable
 
     def variant(self, builder, **options):
-        """The same builder with other options of its kind, without a listing of all files."""
+        """The same builder with other options, without listing the repository's files again."""
         return type(builder)(
             cache_dir=self._cache(),
             dataset_name=builder.dataset_name,
@@ -76,6 +76,13 @@ class Repository:
             **options,
         )
 
+    def config_names(self) -> list[str]:
+        from datasets import get_dataset_config_names
+
+        return get_dataset_config_names(
+            self.address, revision=self.revision, download_config=_download_config()
+        )
+
     def _build(self, config: str | None, cache: str | None):
         from datasets import load_dataset_builder
 
@@ -84,54 +91,51 @@ class Repository:
             config,
             revision=self.revision,
             cache_dir=cache,
-            token=token(),
-            download_config=self.download_config(cache),
+            token=_token(),
+            download_config=_download_config(cache),
             storage_options={"hf": {"block_size": READ_AHEAD_BYTES}},
         )
 
     def _cache(self) -> str | None:
-        """None is the cache that all programs share."""
+        """None: the cache that all programs share. Nothing closed goes there but the dataset card,
+        which `datasets` always reads through it: so that folder is locked to other users."""
         if not self.closed:
             return None
-        self._shut_off()
-        return str(private_folder("private"))
-
-    def download_config(self, cache: str | None = None):
-        from datasets import DownloadConfig
-
-        return DownloadConfig(cache_dir=cache and f"{cache}/downloads", token=token())
-
-    def _folder(self) -> Path:
-        """Where `huggingface_hub` keeps what it downloads of the repository."""
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-
-        name = repo_folder_name(repo_id=self.name, repo_type="dataset")
-        return Path(os.path.abspath(constants.HF_HUB_CACHE)) / name  # noqa: PTH100
-
-    def _shut_off(self) -> None:
-        """`datasets` reads a set's card through the shared cache: only its owner may look in."""
-        folder = self._folder()
+        folder = self._shared_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        return str(private_folder("private"))
+
+    def _shared_folder(self) -> Path:
+        """Where `huggingface_hub` stores what it downloads of the repository."""
+        from huggingface_hub import constants
+
+        name = f"datasets--{self.name.replace('/', '--')}"
+        return Path(os.path.abspath(constants.HF_HUB_CACHE)) / name  # noqa: PTH100, resolves ".."
 
 
 def pin(name: str) -> Repository:
-    """As the Hub names it now, if the present token may read it; its errors, or HubUnavailable."""
+    """The current revision, if the current token may read it. Raises the Hub's errors, or
+    HubUnavailable."""
     from huggingface_hub import HfApi
 
     info = hub.with_deadline(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
-    if info.gated:  # it is listed for everyone, its files are not
+    if info.gated:  # everyone sees that it exists, not everyone may read its files
         hub.with_deadline(lambda: HfApi().auth_check(info.id, repo_type="dataset"))
-    closed = bool(info.private or info.gated)
-    return Repository(name=info.id, revision=info.sha, closed=closed)
+    return Repository(name=info.id, revision=info.sha, closed=bool(info.private or info.gated))
 
 
-def token() -> str | None:
-    """Passed on by name: the clients remember what they were refused without one."""
+def _token() -> str | None:
+    """Always passed explicitly: the clients remember what they were refused without one."""
     from huggingface_hub import get_token
 
     return get_token()
+
+
+def _download_config(cache: str | None = None):
+    from datasets import DownloadConfig
+
+    return DownloadConfig(cache_dir=cache and f"{cache}/downloads", token=_token())
 
 
 def is_image_folder(builder) -> bool:
@@ -139,30 +143,29 @@ def is_image_folder(builder) -> bool:
 
 
 def open_with_labels(
-    repository: Repository, wish: LoadOptions, files: Files, load: Callable
+    repository: Repository, options: LoadOptions, files: DatasetFiles, load: Callable
 ) -> tuple:
-    """(what `load` makes of the builder, the columns to use). Raises SourceError.
+    """(the table that `load` makes of a builder, the columns to use). Raises SourceError.
 
-    `load(builder, files)` looks like Loaded; given files, it adds a column "label" of their
-    folders. These are the labels of an image folder that has no metadata, or none with labels.
+    `load(builder, files)` returns a Table; given files, it adds a column "label" of their folders.
+    Those are the labels of an image folder whose metadata is missing or holds none: `datasets` does
+    not find them in archives, nor beside metadata.
     """
-    builder = repository.builder(wish.config)
+    builder = repository.builder(options.config)
     if not is_image_folder(builder):
-        loaded = load(builder, None)
-        return loaded, choose_columns(loaded.look(), files, wish)
-    # `datasets` finds no labels in archives, nor beside metadata, so that they are found here
-    loaded = load(repository.variant(builder, drop_labels=True), None)
-    look = loaded.look()
+        table = load(builder, None)
+        return table, choose_columns(table, files, options)
+    with_metadata = load(repository.variant(builder, drop_labels=True), None)
     try:
-        return loaded, choose_columns(look, files, wish)
+        return with_metadata, choose_columns(with_metadata, files, options)
     except NoLabelsError as error:
         missing = error
-    loaded = load(repository.variant(builder, drop_labels=True, drop_metadata=True), files)
-    columns = choose_columns(loaded.look(), files, replace(wish, label_column="label"))
-    if not any(loaded.look().head("label")):
+    table = load(repository.variant(builder, drop_labels=True, drop_metadata=True), files)
+    columns = choose_columns(table, files, replace(options, label_column="label"))
+    if not any(table.head("label")):
         raise missing
-    if len(look.features) == 1:
-        return loaded, columns
-    why = "the folders' names, for the metadata has no labels"
-    told = DataIssue(where="column 'label'", why=why, skipped=0)
-    return loaded, replace(columns, problems=(*columns.problems, told))
+    if len(with_metadata.features) == 1:
+        return table, columns
+    why = "the folders' names are the labels: the metadata has none"
+    issue = DataIssue(where="column 'label'", why=why, skipped=0)
+    return table, replace(columns, problems=(*columns.problems, issue))

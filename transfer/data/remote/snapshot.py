@@ -1,8 +1,8 @@
-"""Images taken from the Hub, kept in the user's own cache: found by what was asked for.
+"""Images streamed from the Hub, saved in the user's own cache and found by what was asked for.
 
-One folder a taking: `taken.json` with everything but pixels, and a file of encoded images a split.
-Folders are 0700 and files 0600, for some of them came from private data sets. They are bounded, and
-nothing goes that somebody reads: see `transfer.cache.downloads`.
+A snapshot is a folder: `taken.json` with everything but pixels, and the encoded images one after
+another in `images.bin`. Folders are 0700 and files 0600, for some come from private datasets. The
+store is bounded and removes nothing that is being read: see `transfer.cache.downloads`.
 """
 
 import hashlib
@@ -18,74 +18,101 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 
-from transfer.cache.downloads import PART, RECORD, DataSet, DataSets, open_data_sets
+from transfer.cache.downloads import PART, RECORD, DataSet, open_data_sets
 from transfer.cache.paths import cache_errors
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.errors import ImageError
 
-FORMAT = 1
-STRETCH_BYTES, STRETCHES = 1 << 25, 64
+FORMAT = 2
+IMAGES = "images.bin"
+RESERVED_BYTES, SHARE_RESERVED = 1 << 25, 64  # 32 MB, or a 64th of a small cache
 
 
 def find(key: dict) -> ImageDataset | None:
-    """What was kept under this key (JSON), or None."""
+    """What was saved under this key (JSON), or None."""
     return _open(_place(key))
 
 
-def find_public(name: str, wish: dict) -> ImageDataset | None:
-    """The newest taking of an open data set that this wish made, at whatever revision."""
-    found = [data_set for data_set in open_data_sets().entries() if data_set.whole]
-    for data_set in sorted(found, key=lambda one: one.written, reverse=True):
+def find_public(name: str, options: dict) -> ImageDataset | None:
+    """The newest snapshot of a public dataset with these options, at whatever revision."""
+    complete = [data_set for data_set in open_data_sets().entries() if data_set.whole]
+    for data_set in sorted(complete, key=lambda one: one.written, reverse=True):
         key = _record(data_set).get("key", {})
-        named = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
-        if named and not key["closed"] and all(key[field] == wish[field] for field in wish):
+        same_name = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
+        if same_name and not key["closed"] and all(key[k] == v for k, v in options.items()):
             return _open(data_set)
     return None
 
 
 @dataclass
-class SplitWriter:
-    """What one split's images are written to, in order; `spans` are (start, end) in bytes."""
+class SavedSplit:
+    """One split's images in the order of writing; `spans` are (start, end) bytes in the file."""
 
-    path: Path
-    file: BinaryIO
+    labels: list = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
-    _room: int = 0
 
-    def add(self, name: str, data: bytes) -> None:
-        """What was used least recently goes for it. Raises CacheError on a full disk or cache."""
-        start = self.spans[-1][1] if self.spans else 0
+
+@dataclass
+class SnapshotWriter:
+    """Appends images to a new snapshot, then `finish` makes it complete."""
+
+    folder: Path
+    file: BinaryIO
+    key: dict
+    splits: dict[str, SavedSplit] = field(default_factory=dict)
+    _reserved: int = 0
+
+    def add(self, split: str, label, name: str, data: bytes) -> None:
+        """Raises CacheError on a full disk or cache."""
+        start = self.file.tell()
         self._make_room(len(data))
         with cache_errors():
             self.file.write(data)
-        self.names.append(name)
-        self.spans.append((start, start + len(data)))
+        saved = self.splits[split]
+        saved.labels.append(label)
+        saved.names.append(name)
+        saved.spans.append((start, start + len(data)))
 
-    def as_split(self, labels: np.ndarray) -> Split:
-        read = _Reader(self.path, self.spans).read
-        return Split(labels=labels, names=tuple(self.names), read=read)
+    def finish(self, images: ImageDataset, labels: dict[str, np.ndarray]) -> None:
+        """`labels`: of each split that is used, int64 (N,), indices into the classes."""
+        known = asdict(images) | {"format": FORMAT, "key": self.key}
+        known["splits"] = {
+            name: {
+                "labels": numbers.tolist(),
+                "names": self.splits[name].names,
+                "spans": self.splits[name].spans,
+            }
+            for name, numbers in labels.items()
+        }
+        with cache_errors():
+            self.file.flush()
+            with _create(self.folder / RECORD) as record:
+                record.write(json.dumps(known).encode())
 
     def _make_room(self, needed: int) -> None:
-        """A stretch at a time, for it takes a look at all that is kept."""
-        if needed > self._room:
+        """Reserves a stretch at a time, for it has to look at everything that is stored."""
+        if needed > self._reserved:
             data_sets = open_data_sets()
-            self._room = max(needed, min(STRETCH_BYTES, data_sets.limit // STRETCHES))
-            data_sets.make_room(self._room, keep=(DataSet(path=self.path.parent),))
-        self._room -= needed
+            self._reserved = max(needed, min(RESERVED_BYTES, data_sets.limit // SHARE_RESERVED))
+            data_sets.make_room(self._reserved, keep=(DataSet(path=self.folder),))
+        self._reserved -= needed
 
 
 @contextmanager
-def keeping(key: dict) -> Iterator[Path]:
-    """A new folder, found under the key only once the block has ended well."""
+def writing(key: dict) -> Iterator[SnapshotWriter]:
+    """A new snapshot, found under the key only once the block has ended without an error."""
     data_sets, place = open_data_sets(), _place(key)
-    _remove_leftovers(data_sets)
+    for data_set in data_sets.entries():
+        if not data_set.whole:
+            data_set.remove()  # what a killed process left; one that is being written stays
     part = data_sets.of(f"{secrets.token_hex(16)}{PART}")
     with cache_errors(), part.lock:
         part.path.mkdir(mode=0o700)
         held = part.in_use()
     try:
-        yield part.path
+        with _create(part.path / IMAGES) as file:
+            yield SnapshotWriter(folder=part.path, file=file, key=key)
         with cache_errors(), part.lock:
             held.release()  # Windows moves no folder in which a file is open
             _move(part.path, place.path)
@@ -94,58 +121,19 @@ def keeping(key: dict) -> Iterator[Path]:
         part.remove()
 
 
-@contextmanager
-def split_file(folder: Path, split: str) -> Iterator[SplitWriter]:
-    path = folder / f"{split}.bin"
-    with cache_errors():
-        file = _create(path)
-    with file:
-        yield SplitWriter(path=path, file=file)
-        with cache_errors():
-            file.flush()
-
-
-def write_record(
-    folder: Path, key: dict, images: ImageDataset, kept: dict[str, SplitWriter]
-) -> None:
-    """What is known of `images`; a split's file that it does not use goes."""
-    for name in kept.keys() - images.splits.keys():
-        kept[name].path.unlink()
-    record = {
-        "format": FORMAT,
-        "key": key,
-        "source": images.source,
-        "revision": images.revision,
-        "classes": images.classes,
-        "image_column": images.image_column,
-        "label_column": images.label_column,
-        "problems": [asdict(problem) for problem in images.problems],
-        "splits": {
-            name: {
-                "labels": split.labels.tolist(),
-                "names": list(split.names),
-                "spans": kept[name].spans,
-            }
-            for name, split in images.splits.items()
-        },
-    }
-    with cache_errors(), _create(folder / RECORD) as file:
-        file.write(json.dumps(record).encode())
-
-
 def _place(key: dict) -> DataSet:
     text = json.dumps(key | {"format": FORMAT}, sort_keys=True)
     return open_data_sets().of(hashlib.sha256(text.encode()).hexdigest())
 
 
 def _record(data_set: DataSet) -> dict:
-    """Nothing where it was cut off, or is of another version."""
+    """Empty where it was cut off, or comes from another version."""
     record = data_set.known()
     return record if record.get("format") == FORMAT else {}
 
 
 def _open(data_set: DataSet) -> ImageDataset | None:
-    """They are not removed as long as anything can read of them."""
+    """The snapshot cannot be removed as long as one of its splits exists."""
     held = data_set.in_use()
     if held is None:
         return None
@@ -155,31 +143,26 @@ def _open(data_set: DataSet) -> ImageDataset | None:
         data_set.remove()
         return None
     data_set.touch()
-    return ImageDataset(
-        source=record["source"],
-        revision=record["revision"],
-        classes=tuple(record["classes"]),
-        splits={
-            name: Split(
-                labels=np.array(split["labels"], dtype=np.int64),
-                names=tuple(split["names"]),
-                read=_Reader(data_set.path / f"{name}.bin", split["spans"], held).read,
-            )
-            for name, split in record["splits"].items()
-        },
-        image_column=record["image_column"],
-        label_column=record["label_column"],
-        problems=tuple(DataIssue(**problem) for problem in record["problems"]),
-    )
+    splits = {
+        name: Split(
+            labels=np.array(split["labels"], dtype=np.int64),
+            names=tuple(split["names"]),
+            read=_Reader(data_set.path / IMAGES, split["spans"], held).read,
+        )
+        for name, split in record["splits"].items()
+    }
+    known = {name: record[name] for name in ("source", "revision", "image_column", "label_column")}
+    problems = tuple(DataIssue(**problem) for problem in record["problems"])
+    return ImageDataset(**known, classes=tuple(record["classes"]), splits=splits, problems=problems)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Of one split's images; they are not removed as long as it is there to hold the lock."""
+    """Reads one split's images; the snapshot stays while it holds the lock."""
 
     path: Path
     spans: list
-    held: FileLock | None = None
+    held: FileLock
 
     def read(self, row: int) -> bytes:
         start, end = self.spans[row]
@@ -188,7 +171,7 @@ class _Reader:
                 file.seek(start)
                 return file.read(end - start)
         except OSError:
-            raise ImageError("its copy in the cache is gone; open the data set again") from None
+            raise ImageError("its copy in the cache is gone; open the dataset again") from None
 
 
 def _create(path: Path) -> BinaryIO:
@@ -200,12 +183,5 @@ def _move(part: Path, place: Path) -> None:
     try:
         part.rename(place)
     except OSError:
-        if not (place / RECORD).exists():  # somebody else was not quicker
+        if not (place / RECORD).exists():  # else another process was faster
             raise
-
-
-def _remove_leftovers(data_sets: DataSets) -> None:
-    """What trainings left that were killed while they took images."""
-    for data_set in data_sets.entries():
-        if not data_set.whole:
-            data_set.remove()

@@ -1,4 +1,4 @@
-"""Rows of a data set as they come from the Hub: a bounded number of each class, taken and kept.
+"""Rows of a dataset as they come from the Hub: up to a limit of each class, saved in a snapshot.
 
 Nothing of it touches the caches that `datasets` and `huggingface_hub` share with other programs.
 """
@@ -8,8 +8,8 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -17,113 +17,118 @@ from transfer.data.dataset import DataIssue, ImageDataset
 from transfer.data.labels import label_reader, number_labels, used_splits
 from transfer.data.prefetch import read_ahead
 from transfer.data.remote import snapshot
-from transfer.data.remote.cells import Files
-from transfer.data.remote.columns import ROWS_LOOKED_AT, Columns, LoadOptions, TableView
+from transfer.data.remote.columns import Columns, LoadOptions
+from transfer.data.remote.files import DatasetFiles
 from transfer.data.remote.repository import Repository, is_image_folder, open_with_labels
 from transfer.errors import ImageError
 
-ROWS_GUESSED_FROM = 200
-FETCHED_AT_ONCE = 8
-ROWS_SHUFFLED = 10_000
-ROWS_UNLABELLED = 500
-ROWS_SURE = 1_000
-ROWS_AT_LEAST = 5_000
-ROWS_A_PLACE = 10
+ROWS_IN_HEAD, ROWS_IN_VALUES = 20, 200  # what the columns are chosen by
+FETCHED_AT_ONCE = 8  # images, each by a thread of its own
+ROWS_SHUFFLED = 10_000  # file names of an image folder in memory
+ROWS_UNLABELLED = 500  # without any label, then the split has none
+ROWS_SURE = 1_000  # then no further class is expected where the names are not known
+ROWS_AT_LEAST, ROWS_A_PLACE = 5_000, 10  # rows read at most: a number a class and image wanted
 
 
-@dataclass(kw_only=True)
-class Streams:
-    """The used splits of a data set as streams of rows, not yet decoded.
+def read_streamed(repository: Repository, options: LoadOptions) -> ImageDataset:
+    """At most `options.limit_per_class` images of each class a split, saved for the next time.
 
-    `row_groups`: its files are Parquet, whose row groups can be read one by one. `free_rows`: a row
-    is a file's name, so that looking at one that is not taken downloads nothing. The rows come in
-    an order drawn by the seed that spreads over the files, or as they stand for None.
+    Of a split at most max(ROWS_AT_LEAST, ROWS_A_PLACE x limit x classes) rows are read, and fewer
+    once each class has its limit. Raises SourceError, CacheError, or the errors of `datasets` and
+    of the Hub.
     """
+    key = asdict(repository) | asdict(options)
+    if images := snapshot.find(key):
+        return images
+    files = repository.files()
+    load = functools.partial(Streams, seed=options.seed if options.limit_per_class else None)
+    streams, columns = open_with_labels(repository, options, files, load)
+    feature, problems = streams.features[columns.label], streams.problems
+    sampler = ClassSampler(columns, feature, options.limit_per_class, streams.is_image_folder)
+    with snapshot.writing(key) as writer:
+        for split in streams.splits:
+            rows = sampler.sample(split, streams.rows(split), problems)
+            _save(writer, split, rows, files, problems)
+        values = {split: saved.labels for split, saved in writer.splits.items()}
+        classes, labels = number_labels(values, feature, columns.label, problems)
+        images = replace(repository.empty(options, columns), classes=classes)
+        writer.finish(images.with_splits({}, *problems), labels)
+    return snapshot.find(key) or read_streamed(repository, options)  # cleared in this moment
 
-    splits: dict
-    row_groups: bool
-    free_rows: bool
-    seed: int | None
-    folders: Files | None
-    problems: list[DataIssue]
-    _begun: tuple[list[dict], Iterator[dict]] | None = None
 
-    @classmethod
-    def load(cls, seed: int | None, builder, folders: Files | None) -> "Streams":
-        """With `folders`, the image files' folders become the column "label"."""
-        streams, problems = dict(builder.as_streaming_dataset()), []
-        return cls(
-            splits={split: streams[name] for name, split in used_splits(streams, problems).items()},
-            row_groups=builder.name == "parquet",
-            free_rows=is_image_folder(builder),
-            seed=seed,
-            folders=folders,
-            problems=problems,
-        )
+class Streams:
+    """The used splits of a dataset as streams of rows, not yet decoded."""
 
-    @property
-    def first_split(self) -> str:
-        return next(iter(self.splits))
+    def __init__(self, builder, folders: DatasetFiles | None, seed: int | None):
+        """With `folders`, the image files' folders become the column "label". `seed` draws an order
+        that spreads over the files; None keeps the stored one."""
+        streams = dict(builder.as_streaming_dataset())
+        self.problems: list[DataIssue] = []
+        names = used_splits(streams, self.problems)
+        self.splits = {split: streams[name] for name, split in names.items()}
+        self.is_parquet = builder.name == "parquet"
+        # its rows are file names: a row that is not used downloads nothing
+        self.is_image_folder = is_image_folder(builder)
+        self._folders, self._seed = folders, seed
+        self._first_split = next(iter(self.splits))
+        self._peeked: list[dict] = []
+        self._rest = self._labelled(self._first_split)
 
     @functools.cached_property
     def features(self) -> dict:
         """Column → type; guessed from the first rows where the files do not say."""
         from datasets import Dataset, Value
 
-        known = self.splits[self.first_split].features
-        if self.folders:
+        known = self.splits[self._first_split].features
+        if self._folders:
             return known | {"label": Value("string")}
-        return known or Dataset.from_list(self._first(ROWS_GUESSED_FROM)).features
+        return known or Dataset.from_list(self._peek(ROWS_IN_VALUES)).features
 
-    def look(self) -> TableView:
-        """At the first rows of the first split."""
-        return TableView(
-            features=self.features,
-            head=lambda column: [row[column] for row in self._first(ROWS_LOOKED_AT)],
-            values=lambda column: [row[column] for row in self._first(ROWS_GUESSED_FROM)],
-        )
+    def head(self, column: str) -> list:
+        return [row[column] for row in self._peek(ROWS_IN_HEAD)]
+
+    def values(self, column: str) -> list:
+        return [row[column] for row in self._peek(ROWS_IN_VALUES)]
 
     def rows(self, split: str) -> Iterator[dict]:
-        """Those looked at are not downloaded again."""
-        if split != self.first_split or self._begun is None:
-            return self._ordered(split)
-        (seen, rest), self._begun = self._begun, None
-        return itertools.chain(seen, rest)
+        """To be called once; rows that were peeked at are not downloaded again."""
+        if split != self._first_split:
+            return self._labelled(split)
+        return itertools.chain(self._peeked, self._rest)
 
-    def _first(self, number: int) -> list[dict]:
-        if self._begun is None:
-            self._begun = [], self._ordered(self.first_split)
-        seen, rest = self._begun
-        seen.extend(itertools.islice(rest, max(0, number - len(seen))))
-        return seen[:number]
+    def _peek(self, number: int) -> list[dict]:
+        """Rows of the first split, which is the training split."""
+        self._peeked += itertools.islice(self._rest, max(0, number - len(self._peeked)))
+        return self._peeked[:number]
 
-    def _ordered(self, split: str) -> Iterator[dict]:
-        for row in self._drawn(split):
-            if self.folders:
+    def _labelled(self, split: str) -> Iterator[dict]:
+        for row in self._ordered(split):
+            if self._folders:
                 (image,) = row.values()
-                row["label"] = self.folders.folder(image)
+                row["label"] = self._folders.folder(image)
             yield row
 
-    def _drawn(self, split: str) -> Iterator[dict]:
+    def _ordered(self, split: str) -> Iterator[dict]:
         stream = self.splits[split]
         if stream.features:
             stream = stream.decode(False)
-        if self.seed is None:
+        if self._seed is None:
             return iter(stream)
-        if self.row_groups:
-            return _row_groups(stream, self.seed)
-        buffer = ROWS_SHUFFLED if self.free_rows else 1
-        return iter(stream.shuffle(seed=self.seed, buffer_size=buffer, max_buffer_input_shards=1))
+        if self.is_parquet:
+            return _row_groups(stream, self._seed)
+        size = ROWS_SHUFFLED if self.is_image_folder else 1
+        return iter(stream.shuffle(seed=self._seed, buffer_size=size, max_buffer_input_shards=1))
 
 
 def _row_groups(stream, seed: int) -> Iterator[dict]:
-    """One row group of each file in turn; files, row groups and rows in an order drawn by the seed.
+    """One row group of each Parquet file in turn; files, groups and rows in an order drawn by the
+    seed.
 
-    A file sorted by class is left after about a hundred rows, and one row group is in memory.
+    So a file sorted by class is left after about a hundred rows, and one row group is in memory.
     """
     draw = np.random.default_rng(seed)
     files = draw.permutation(stream.num_shards).tolist()
-    left: dict[int, tuple] = {}
+    left: dict[int, tuple] = {}  # file number → (its stream, its row groups that are still to come)
     while files:
         for number in list(files):
             if number not in left:
@@ -137,142 +142,85 @@ def _row_groups(stream, seed: int) -> Iterator[dict]:
                 del left[number]
 
 
-def read_streamed(repository: Repository, wish: LoadOptions) -> ImageDataset:
-    """At most `wish.limit_per_class` images of each class a split, kept for the next time.
-
-    Of a split at most max(ROWS_AT_LEAST, ROWS_A_PLACE x limit x classes) rows are looked at, and
-    fewer once each class has its limit. Raises SourceError, CacheError, or the errors of `datasets`
-    and of the Hub.
-    """
-    key = asdict(repository) | asdict(wish)
-    if images := snapshot.find(key):
-        return images
-    files = repository.files()
-    seed = wish.seed if wish.limit_per_class else None
-    load = functools.partial(Streams.load, seed)
-    found, columns = open_with_labels(repository, wish, files, load)
-    images = repository.empty(wish, columns).with_splits({}, *found.problems)
-    with snapshot.keeping(key) as folder:
-        taken = _take(folder, found, columns, files, wish.limit_per_class)
-        images, splits = _numbered(images, taken, found.features[columns.label])
-        snapshot.write_record(folder, key, images, splits)
-    return snapshot.find(key) or read_streamed(repository, wish)  # somebody cleared it this moment
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitSample:
-    """One split's labels as stored, its images on disk, and what there is to say."""
-
-    labels: list
-    images: snapshot.SplitWriter
-    problems: list[DataIssue]
-
-
-def _take(
-    folder: Path, streams: Streams, columns: Columns, files: Files, limit: int | None
-) -> dict[str, SplitSample]:
-    """Split → its images, written into the folder."""
-    feature, taken = streams.features[columns.label], {}
-    for split in streams.splits:
-        draw = ClassSampler(
-            split=split,
-            columns=columns,
-            feature=feature,
-            limit=limit,
-            free_rows=streams.free_rows,
-        )
-        with snapshot.split_file(folder, split) as images:
-            labels = _keep(draw.drawn(streams.rows(split)), files, images, draw)
-        taken[split] = SplitSample(labels=labels, images=images, problems=draw.problems)
-    return taken
-
-
-def _numbered(
-    images: ImageDataset, taken: dict[str, SplitSample], feature
-) -> tuple[ImageDataset, dict[str, snapshot.SplitWriter]]:
-    """(`images` with splits and classes, the splits' images on disk)."""
-    problems = [problem for one in taken.values() for problem in one.problems]
-    values = {split: one.labels for split, one in taken.items()}
-    classes, labels = number_labels(values, feature, images.label_column, problems)
-    splits = {split: taken[split].images.as_split(labels[split]) for split in labels}
-    images = replace(images, classes=classes).with_splits(splits, *problems)
-    return images, {split: one.images for split, one in taken.items()}
-
-
-@dataclass
+@dataclass(frozen=True)
 class ClassSampler:
-    """Which rows of one split are taken: the first of each class, up to the limit."""
+    """Takes the first rows of each class, up to `limit` of them; None takes all."""
 
-    split: str
     columns: Columns
     feature: object
     limit: int | None
-    free_rows: bool
-    counts: Counter = field(default_factory=Counter)
-    problems: list[DataIssue] = field(default_factory=list)
+    is_image_folder: bool
 
-    def drawn(self, rows: Iterable[dict]) -> Iterator[tuple]:
-        """(label, cell) of the rows that are taken."""
-        label, unlabelled = label_reader(self.feature), 0
+    def sample(
+        self, split: str, rows: Iterable[dict], problems: list[DataIssue]
+    ) -> Iterator[tuple]:
+        """(label, cell) of each row that is taken."""
+        label_of, where = label_reader(self.feature), f"split {split!r}"
+        counts, unlabelled = Counter(), 0
         for number, row in enumerate(rows, start=1):
-            value = label(row[self.columns.label])
-            if value is None:
+            label = label_of(row[self.columns.label])
+            if label is None:
                 unlabelled += 1
-            elif self.limit is None or self.counts[value] < self.limit:
-                self.counts[value] += 1
-                yield value, row[self.columns.image]
-            if self._is_enough(number):
+            elif self.limit is None or counts[label] < self.limit:
+                counts[label] += 1
+                yield label, row[self.columns.image]
+            if self.limit and self._is_complete(number, counts):
                 break
-        if unlabelled and self.counts:
-            self._tell(f"{unlabelled} rows without label", unlabelled)
+            if self.limit and number >= self._most_rows(counts):
+                why = f"only {number} rows were read: some classes have less than {self.limit}"
+                problems.append(DataIssue(where=where, why=why, skipped=0))
+                break
+        if unlabelled and counts:
+            why = f"{unlabelled} rows without label"
+            problems.append(DataIssue(where=where, why=why, skipped=unlabelled))
 
-    def _is_enough(self, rows: int) -> bool:
-        if self.limit is None:
-            return False
-        known = len(getattr(self.feature, "names", ()))
-        if not self.counts:
+    @property
+    def _known_classes(self) -> int:
+        return len(getattr(self.feature, "names", ()))
+
+    def _is_complete(self, rows: int, counts: Counter) -> bool:
+        if not counts:
             return rows >= ROWS_UNLABELLED
-        if all(count >= self.limit for count in self.counts.values()):
-            sure = not known and not self.free_rows and rows >= ROWS_SURE
-            if sure or len(self.counts) == known:
-                return True
-        most = max(ROWS_AT_LEAST, ROWS_A_PLACE * self.limit * (known or len(self.counts)))
-        if self.free_rows or rows < most:
+        if any(count < self.limit for count in counts.values()):
             return False
-        self._tell(f"{rows} rows looked at and no more: some classes have less than {self.limit}")
-        return True
+        sure = not self._known_classes and not self.is_image_folder and rows >= ROWS_SURE
+        return sure or len(counts) == self._known_classes
 
-    def _tell(self, why: str, skipped: int = 0) -> None:
-        where = f"split {self.split!r}"
-        self.problems.append(DataIssue(where=where, why=why, skipped=skipped))
+    def _most_rows(self, counts: Counter) -> float:
+        if self.is_image_folder:
+            return float("inf")
+        places = self.limit * (self._known_classes or len(counts))
+        return max(ROWS_AT_LEAST, ROWS_A_PLACE * places)
 
 
-def _keep(
-    drawn: Iterator[tuple], files: Files, split: snapshot.SplitWriter, draw: ClassSampler
-) -> list:
-    """Fetch and write the images, several at once; the labels of those that could be."""
-    labels = []
+def _save(
+    writer: snapshot.SnapshotWriter,
+    split: str,
+    rows: Iterator[tuple],
+    files: DatasetFiles,
+    problems: list[DataIssue],
+) -> None:
+    """Fetch the images of (label, cell) rows, several at once, and save those that can be read."""
+    writer.splits[split] = snapshot.SavedSplit()
     fetch = functools.partial(_fetch, files)
-    for (label, cell), data in read_ahead(fetch, drawn, FETCHED_AT_ONCE):
-        name = _name(draw.split, files, cell, data)
+    for (label, cell), data in read_ahead(fetch, rows, FETCHED_AT_ONCE):
+        name = _name(split, files, cell, data)
         if isinstance(data, ImageError):
-            draw.problems.append(DataIssue(where=name, why=str(data)))
+            problems.append(DataIssue(where=name, why=str(data)))
         else:
-            split.add(name, data)
-            labels.append(label)
-    return labels
+            writer.add(split, label, name, data)
 
 
-def _fetch(files: Files, taken: tuple) -> bytes | ImageError:
-    _, cell = taken
+def _fetch(files: DatasetFiles, row: tuple) -> bytes | ImageError:
+    _, cell = row
     try:
         return files.read(cell)
     except ImageError as error:
         return error
 
 
-def _name(split: str, files: Files, cell, data: bytes | ImageError) -> str:
-    """For people, and never the same for two different images."""
+def _name(split: str, files: DatasetFiles, cell, data: bytes | ImageError) -> str:
+    """For people; two different images never have the same."""
     if file := files.name(cell):
         return file
     path = cell.get("path") if isinstance(cell, dict) else None

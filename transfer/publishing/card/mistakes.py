@@ -77,13 +77,7 @@ def _open_if_local(run: Run, name: str) -> ImageDataset | None:
 
     settings = run.settings
     if settings.limit_per_class:
-        options = LoadOptions(
-            config=settings.config,
-            image_column=settings.image_column,
-            label_column=settings.label_column,
-            limit_per_class=settings.limit_per_class,
-            seed=settings.seed,
-        )
+        options = LoadOptions.of(settings)
         is_local = snapshot.find_public(name, asdict(options)) is not None
     else:
         is_local = Path(pin(name).builder(settings.config).cache_dir).is_dir()

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from transfer.data.checks.inspect import Findings, by_reason, duplicates_line, sizes_line
+from transfer.data.checks.summary import Findings, by_reason, duplicates_line, sizes_line
 from transfer.events import CacheProgress
 from transfer.ui.shared.components import live_region, progress_bar
 

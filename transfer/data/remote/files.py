@@ -1,8 +1,7 @@
-"""A cell of an image column → the encoded image, from the data set's own files alone."""
+"""The files of a dataset, and a cell of its image column → the encoded image."""
 
 import functools
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -16,11 +15,11 @@ ARCHIVE = "zip://"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """The files of one revision of a data set, in the folder `root` of this disk.
+class DatasetFiles:
+    """The files of one revision of a dataset, in the local folder `root`.
 
-    A row may name any path or address: what does not lie under `root` is never opened. A file in an
-    archive is called `zip://NAME::ARCHIVE`.
+    A cell may name any path or URL: what does not lie under `root` is never opened. A file in an
+    archive is named `zip://NAME::ARCHIVE`, as `datasets` does it.
     """
 
     root: str
@@ -31,14 +30,13 @@ class Files:
         return inside and len(archives) < 2 and all(hop.startswith(ARCHIVE) for hop in archives)
 
     def name(self, cell) -> str | None:
-        """The image's file as it is called in the data set, or None where the row holds it."""
+        """The image's file name in the dataset; None where the cell holds the image itself."""
         path = _path(cell)
-        if _bytes(cell) or not path or not self.holds(path):
-            return None
-        return "/".join(self._names(path))
+        held = path and not _bytes(cell) and self.holds(path)
+        return "/".join(self._names(path)) if held else None
 
     def folder(self, cell) -> str | None:
-        """The folder that the image's file lies in, where that can be its class."""
+        """The folder of the image's file, where it can be a class name."""
         path = _path(cell)
         if not path or not self.holds(path):
             return None
@@ -46,19 +44,23 @@ class Files:
         return None if folder == "" or split_called(folder) else folder
 
     def read(self, cell) -> bytes:
-        """The encoded image, of bytes or {"bytes", "path"}. Raises ImageError, or the Hub's own."""
+        """The encoded image of a cell: bytes or {"bytes", "path"}. Raises ImageError, or the
+        Hub's own errors."""
         if data := _bytes(cell):
             return data
         path = _path(cell)
         if not path:
             raise ImageError("there is no image in this row")
         if not self.holds(path):
-            raise ImageError("only a path stands here, and its file is not in the data set")
-        name, *inner = self._names(path)
+            raise ImageError("the row holds only a path, and its file is not in the dataset")
+        name, *member = self._names(path)
         try:
-            return self._member(name, *inner) if inner else self.content(name)
+            if not member:
+                return self.content(name)
+            archive = _open_archive(self, name)
+            return read_member(archive, archive.getinfo(*member))
         except (FileNotFoundError, KeyError):
-            raise ImageError("its file is not in the data set") from None
+            raise ImageError("its file is not in the dataset") from None
         except zipfile.BadZipFile:
             raise ImageError("its archive is damaged") from None
 
@@ -70,45 +72,37 @@ class Files:
         """Raises FileNotFoundError."""
         return Path(self.root + name).open("rb")
 
-    def _member(self, archive: str, name: str) -> bytes:
-        opened = _archive(self, archive)
-        return read_member(opened, opened.getinfo(name))
-
     def _names(self, path: str) -> list[str]:
-        """The file, or the archive and the file in it."""
+        """[file], or [archive, file in it]."""
         *archives, outermost = path.split("::")
         return [outermost.removeprefix(self.root), *(hop.removeprefix(ARCHIVE) for hop in archives)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubFiles(Files):
-    """The same on the Hub: `root` is hf://datasets/REPOSITORY@REVISION/."""
+class HubFiles(DatasetFiles):
+    """The same, read from the Hub: `root` is hf://datasets/REPOSITORY@REVISION/."""
 
     repository: str
     revision: str
     token: str | None = field(repr=False)
 
     def content(self, name: str) -> bytes:
-        """In one request, where `HfFileSystem` takes four; of what is too large only the start."""
-        from huggingface_hub import constants, hf_hub_url
+        """One request a file, where `HfFileSystem` takes four; one that is too large is cut off."""
+        from huggingface_hub import hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
-        where = {"repo_type": "dataset", "revision": self.revision}
+        url = hf_hub_url(self.repository, name, repo_type="dataset", revision=self.revision)
         headers = build_hf_headers(token=self.token) | {"Range": f"bytes=0-{LIMITS.image_bytes}"}
-        response = http_backoff(
-            "GET",
-            hf_hub_url(self.repository, name, **where),
-            headers=headers,
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-        )
+        response = http_backoff("GET", url, headers=headers, timeout=10)  # seconds a read
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return b""  # an empty file has no first byte
         try:
             hf_raise_for_status(response)
         except EntryNotFoundError:
             raise FileNotFoundError(name) from None
-        check_size(_whole_size(response.headers, len(response.content)))
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]  # bytes 0-9/TOTAL
+        check_size(int(total) if total.isdecimal() else len(response.content))
         return response.content
 
     def open(self, name: str) -> BinaryIO:
@@ -117,15 +111,9 @@ class HubFiles(Files):
         return HfFileSystem(token=self.token).open(self.root + name, "rb")
 
 
-def _whole_size(headers: Mapping[str, str], received: int) -> int:
-    """The file's own size, where a part of it came."""
-    total = headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else received
-
-
 @functools.lru_cache(maxsize=8)
-def _archive(files: Files, name: str) -> zipfile.ZipFile:
-    """Left open, for its list of files is long; several threads may read from it."""
+def _open_archive(files: DatasetFiles, name: str) -> zipfile.ZipFile:
+    """Stays open, for reading its list of files takes long; safe for several threads."""
     return zipfile.ZipFile(files.open(name))
 
 
