@@ -23,6 +23,15 @@ TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upri
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TOO_MANY_PIXELS = (
+    f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
+)
+REASONS = (
+    (FileNotFoundError, "there is no such file; check its name"),
+    (IsADirectoryError, "this is a folder; name the image files in it"),
+    (PermissionError, "the file cannot be read; check its permissions"),
+    (Image.DecompressionBombError, TOO_MANY_PIXELS),
+)
 
 
 def load_image(picture: Picture, side: int | None = None) -> Image.Image:
@@ -40,33 +49,21 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
             warnings.simplefilter("ignore")
             image = _open(picture)
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"expected at most {MAX_PIXELS // 1_000_000} million pixels, found "
-                    f"{image.width} x {image.height}; make the image smaller"
-                )
+                raise ImageError(TOO_MANY_PIXELS)
             if 0 in image.size:
                 raise ImageError("expected a picture, found one without pixels; save it again")
-            if (
-                side and image is not picture
-            ):  # draft works in place: the caller's image stays as it is
+            # draft changes an image in place: the caller's stays as it is
+            if side and image is not picture:
                 image.draft(None, (side, side))
             return _to_rgb(_upright(image))
     except ImageError:
         raise
-    except FileNotFoundError:
-        raise ImageError("there is no such file; check its name") from None
-    except IsADirectoryError:
-        raise ImageError("this is a folder; name the image files in it") from None
-    except PermissionError:
-        raise ImageError("the file cannot be read; check its permissions") from None
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(picture)) from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
-        ) from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
-        raise ImageError(f"the picture is damaged ({_reason(error)}); save it again") from None
+        known = (message for kind, message in REASONS if isinstance(error, kind))
+        damaged = f"the picture is damaged ({_reason(error)}); save it again"
+        raise ImageError(next(known, damaged)) from None
 
 
 def _open(picture: Picture) -> Image.Image:

@@ -114,7 +114,7 @@ def test_held_out_copies_of_training_pictures_are_leaks():
     ]
     counted = found.duplicates
     assert (counted.groups, counted.exact, counted.leaks, counted.two_labels) == (2, 1, 2, 0)
-    assert [(group.exact, group.total) for group in counted.listed] == [(True, 3), (False, 2)]
+    assert [(group["exact"], group["total"]) for group in counted.listed] == [(True, 3), (False, 2)]
     both = inspect(source(**clean(validation=[("cat", photo(70))], test=[("cat", photo(70))])))
     assert (both.duplicates.groups, both.duplicates.leaks, both.problems) == (1, 0, ())
 
@@ -146,7 +146,7 @@ def test_of_many_duplicates_the_first_are_named_and_all_counted(monkeypatch):
     found = inspect(images)
     counted = found.duplicates
     assert (counted.groups, counted.leaks, counted.two_labels) == (65, 60, 5)
-    assert len(counted.listed) == 50 and all(group.leak for group in counted.listed)
+    assert len(counted.listed) == 50 and all(group["leak"] for group in counted.listed)
     assert len([why for _, why in issues(found) if "the test accuracy" in why]) == 50
     why = "10 more pictures are used for training and held out, not named here"
     assert ("duplicates", why) in issues(found)

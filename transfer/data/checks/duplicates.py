@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from transfer.data.checks.scan import ScanResult
-from transfer.data.checks.summary import Duplicates, Group, Member
+from transfer.data.checks.summary import Duplicates
 from transfer.data.dataset import DataIssue
 
 GROUPS_LISTED = 50
@@ -51,17 +51,17 @@ def _is_exact(scan: ScanResult, rows: np.ndarray) -> bool:
     return len({scan.prints.digests[row] for row in rows}) == 1
 
 
-def _group(scan: ScanResult, rows: np.ndarray) -> Group:
-    return Group(
-        images=tuple(
-            Member(name=scan.name(row), split=scan.split(row), label=scan.label(row))
+def _group(scan: ScanResult, rows: np.ndarray) -> dict:
+    return {
+        "images": [
+            {"name": scan.name(row), "split": scan.split(row), "label": scan.label(row)}
             for row in rows[:IMAGES_LISTED]
-        ),
-        total=len(rows),
-        exact=_is_exact(scan, rows),
-        leak=_is_leak(scan, rows),
-        two_labels=_has_two_labels(scan, rows),
-    )
+        ],
+        "total": len(rows),
+        "exact": _is_exact(scan, rows),
+        "leak": _is_leak(scan, rows),
+        "two_labels": _has_two_labels(scan, rows),
+    }
 
 
 def _named(scan: ScanResult, groups: list, issue: Callable, what: str) -> Iterator[DataIssue]:

@@ -34,35 +34,12 @@ class Balance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
-    """An image of a group; `label` is its class."""
-
-    name: str
-    split: str
-    label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Images that show the same picture, the first ten of `total`.
-
-    `exact`: all their pixels are equal; `leak`: one is used for training and another held out;
-    `two_labels`: they have different classes.
-    """
-
-    images: tuple[Member, ...]
-    total: int
-    exact: bool
-    leak: bool
-    two_labels: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """How many groups of the same picture there are, and the first fifty, the worst first.
+    """How many groups of images show the same picture: exact copies, copies in training and held
+    out (`leaks`), with two classes. `compared` images were compared; of the others, flat or tiny,
+    only exact copies are found. Not `complete`: too many look alike to compare all pairs.
 
-    `compared` images were compared; of the others, flat or tiny, only exact copies are found. Not
-    `complete`: too many look alike to compare all pairs.
+    `listed` (JSON): the first fifty groups, the worst first, and of each the first ten images.
     """
 
     groups: int
@@ -71,7 +48,7 @@ class Duplicates:
     two_labels: int
     compared: int
     complete: bool
-    listed: tuple[Group, ...]
+    listed: tuple[dict, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

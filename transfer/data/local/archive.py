@@ -48,13 +48,11 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
         raise _refused(path, "nothing")
     if not any(map(is_image, files)) and any(f.lower().endswith(ARCHIVE_SUFFIXES) for f in files):
         raise _refused(path, "archives within it and no image")
-    read = partial(_read, archive, members)
     tree = FileTree(
         name=path.name,
         files=tuple(files),
         folders=tuple(sorted(folders | set(folders_of(files)))),
-        read=read,
-        data=read,
+        read=partial(_read, archive, members),
     )
     return open_tree(tree, str(path), _revision(members), label_column)
 

@@ -31,7 +31,6 @@ def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
         files=tuple(files),
         folders=tuple(folders),
         read=lambda file: folder / file,
-        data=lambda file: (folder / file).read_bytes(),
     )
     return open_tree(tree, str(folder), _revision(folder, files), label_column, problems)
 

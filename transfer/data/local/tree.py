@@ -8,11 +8,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from transfer.data.dataset import DataIssue, ImageDataset, Split, listed
-from transfer.data.image import Picture
 from transfer.data.local.metadata import TABLES, read_table
 from transfer.data.splits import split_called
 from transfer.errors import SourceError
@@ -29,14 +29,13 @@ JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 class FileTree:
     """The contents of one folder called `name`, as paths relative to it, with slashes.
 
-    `read(file)` gives whatever `load_image` opens, `data(file)` the bytes of a table.
+    `read(file)` returns a file's path or its bytes.
     """
 
     name: str
     files: tuple[str, ...]
     folders: tuple[str, ...]
-    read: Callable[[str], Picture]
-    data: Callable[[str], bytes]
+    read: Callable[[str], Path | bytes]
 
 
 def is_image(file: str) -> bool:
@@ -170,12 +169,11 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
     """Images outside the folders of the splits, one issue a folder."""
     beside: Counter[str] = Counter()
+    outside = [f for f in files if not any(_within(f, folder) for folder in splits.values())]
     problems = []
-    for file in files:
-        if any(_within(file, folder) for folder in splits.values()):
-            continue
-        name, *deeper = _parts(_below(file, top))
-        if deeper:
+    for file in outside:
+        name, slash, _ = _below(file, top).partition("/")
+        if slash:
             beside[name] += 1
         else:
             problems.append(DataIssue(where=file, why="not in the folder of a split"))
@@ -201,17 +199,13 @@ def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]
             else:
                 labels[file] = name
                 classes[f"{folder}/{name}" if folder else name] += 1
-        _check_no_empty_class(classes, tree)
-    return labels
-
-
-def _check_no_empty_class(classes: dict[str, int], tree: FileTree) -> None:
-    for path, images in classes.items():
-        if not images and any(classes.values()):
+        empty = [_name(path) for path, images in classes.items() if not images]
+        if empty and any(classes.values()):
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
-                f"{_name(path)!r}; add images or remove the folder"
+                f"{empty[0]!r}; add images or remove the folder"
             )
+    return labels
 
 
 def _by_table(
@@ -248,7 +242,8 @@ def _by_table(
 
 def _data(tree: FileTree, table: str) -> bytes:
     try:
-        return tree.data(table)
+        read = tree.read(table)
+        return read if isinstance(read, bytes) else read.read_bytes()
     except OSError as error:
         raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
 
