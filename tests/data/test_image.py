@@ -139,11 +139,14 @@ def test_what_is_not_a_picture_is_refused_without_its_path(tmp_path, content, wo
     assert str(tmp_path) not in refusal(path) and "bee.jpg" not in refusal(path)
 
 
-def test_folders_and_missing_files_are_refused(tmp_path):
+def test_what_cannot_be_a_picture_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert "folder" in refusal(tmp_path)
     assert "no such file" in refusal(tmp_path / "none.jpg")
     assert "file" not in refusal(tmp_path / "file" / "x.jpg")
+    assert "int64" in refusal(np.zeros((4, 4), dtype=np.int64))
+    assert "without pixels" in refusal(np.zeros((0, 0, 3), dtype=np.uint8))
+    assert "NoneType" in refusal(None)
 
 
 def test_too_many_pixels_are_refused_by_the_header_alone():
@@ -151,20 +154,6 @@ def test_too_many_pixels_are_refused_by_the_header_alone():
     header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = b"\x89PNG\r\n\x1a\n" + header + struct.pack(">I", 8) + b"IDAT" + bytes(8)
     assert "at most 100 million pixels" in refusal(data)
-
-
-@pytest.mark.parametrize(
-    ("picture", "word"),
-    [
-        (np.zeros((4, 4), dtype=np.int64), "int64"),
-        (np.zeros((4, 4, 7), dtype=np.uint8), "(4, 4, 7)"),
-        (np.zeros((0, 0, 3), dtype=np.uint8), "without pixels"),
-        (None, "NoneType"),
-    ],
-    ids=["dtype", "shape", "nothing", "none"],
-)
-def test_what_cannot_be_a_picture_is_refused(picture, word):
-    assert word in refusal(picture)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "AVIF"])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.data.local.test_folder import draw
-from tests.hub_datasets import image_type, parquet, pictures, plain
+from tests.hub_datasets import plain
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.source import load_splits, open_dataset, summarize
 from transfer.errors import SourceError
@@ -50,16 +50,9 @@ def test_a_folder_wins_over_the_hub_unless_the_hub_is_named(hub, tmp_path, monke
     draw(tmp_path, "mine/pets/cat/1.png", "mine/pets/dog/2.png", "hub:mine/pets/bird/3.png")
     monkeypatch.chdir(tmp_path)
     assert open_dataset("mine/pets", SETTINGS).classes == ("cat", "dog")
-    images = load_splits("hub:mine/pets", SETTINGS)
-    assert images.classes == ("wasp", "ant")
+    images = load_splits("hub:mine/pets", TrainingSettings(label_column="label"))
+    assert images.classes == ("wasp", "ant") and images.label_column == "label"
     assert images.counts() == {"train": 14, "validation": 2, "test": 4}
-
-
-def test_the_settings_reach_the_hub(hub):
-    data = parquet({"photo": image_type()}, photo=pictures(4), kind=list("abab"))
-    hub.add("datasets", "mine/kinds", {"train.parquet": data})
-    settings = TrainingSettings(label_column="kind", image_column="photo")
-    assert open_dataset("mine/kinds", settings).problems == ()
 
 
 @pytest.mark.parametrize("source", ["./a/b", "a/b/c", "~/none", "~nobody-here/a", "x" * 5000, ""])

@@ -88,13 +88,6 @@ def test_the_transform_for_other_networks_is_timm_s(size, sides, crop_pct, crop_
     check_like_timm(ours, size, sides=sides, **options)
 
 
-def test_a_large_jpeg_is_decoded_in_full_for_timm(tmp_path):
-    noise(1000, 800).save(tmp_path / "large.jpg", quality=95)
-    with Image.open(tmp_path / "large.jpg") as image:
-        wanted = as_timm().resized(image.convert("RGB"))
-    assert (as_timm().pixels(tmp_path / "large.jpg") == wanted).all()
-
-
 @pytest.mark.parametrize("crop_mode", ["center", "border"])
 def test_a_strip_that_would_become_huge_or_nothing_is_refused(crop_mode):
     strip = Image.new("RGB", (400_000, 10))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.data.checks.pictures import copied, photo, photos, saved, source
 from tests.waiting import Threads
@@ -154,11 +153,6 @@ def test_of_many_duplicates_the_first_are_named_and_all_counted(monkeypatch):
     found = inspect(source(**clean(train=[("cat", copied(photo(0), 0.9))])))
     assert not found.duplicates.complete
     assert any("too many images look alike" in why for _, why in issues(found))
-
-
-def test_flat_pictures_are_no_duplicates():
-    flat = [("cat", Image.new("RGB", (40, 40), (level,) * 3)) for level in range(100, 106)]
-    assert inspect(source(**clean(train=flat))).problems == ()
 
 
 def test_closing_it_stops_its_threads():

@@ -64,13 +64,21 @@ def test_the_label_column_is_found(labels, column):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kind"), [(None, NoLabelsError), ("label", NoLabelsError), ("labbel", SourceError)]
+    ("options", "kind", "words"),
+    [
+        ({}, NoLabelsError, "found mask (Image); pass --label-column"),
+        ({"label_column": "label"}, NoLabelsError, "called 'label', found mask (Image)"),
+        ({"label_column": "size"}, SourceError, "called 'size', found mask (Image)"),
+        ({"label_column": "mask"}, SourceError, "as labels in column 'mask', found Image"),
+        ({"image_column": "size"}, SourceError, "called 'size', found image (Image), mask (Image)"),
+    ],
+    ids=str,
 )
-def test_missing_labels_differ_from_a_wrong_name(wanted, kind):
-    """An image folder still has folders to take labels from."""
+def test_missing_labels_and_wrong_names_are_refused(options, kind, words):
+    """Where only labels are missing, an image folder still has its folders."""
     with pytest.raises(SourceError) as caught:
-        chosen(LoadOptions(label_column=wanted), image=IMAGES)
-    assert type(caught.value) is kind
+        chosen(LoadOptions(**options), image=IMAGES, mask=IMAGES)
+    assert type(caught.value) is kind and words in str(caught.value)
 
 
 def test_columns_that_were_asked_for_are_no_problem():

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.hub_datasets import SHAPES, class_type, image_type, parquet, picture, plain, row_of
-from tests.hub_datasets import pictures as numbered
+from tests.hub_datasets import SHAPES, picture, plain, row_of
 from tests.hub_server import FRIEND, STRANGER
 from transfer import hub as asking
 from transfer.cache.downloads import open_data_sets
@@ -18,7 +17,7 @@ from transfer.data.dataset import ImageDataset
 from transfer.data.image import load_image
 from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.dataset import open_hub
-from transfer.errors import CacheError, ImageError, SourceError
+from transfer.errors import ImageError, SourceError
 
 
 def load(name: str, **options) -> ImageDataset:
@@ -100,23 +99,6 @@ def test_each_shape_is_read_or_refused(hub, title, limit):
     assert images.problems == () or title != "class names"
 
 
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ({"label_column": "size"}, "called 'size', found mask (Image), label (ClassLabel)"),
-        ({"label_column": "mask"}, "as labels in column 'mask', found Image"),
-        ({"image_column": "label"}, "called 'label', found image (Image)"),
-    ],
-    ids=str,
-)
-def test_columns_that_do_not_fit_are_refused(hub, columns, words):
-    types = {"image": image_type(), "mask": image_type(), "label": class_type("x", "y")}
-    cells = {"image": numbered(4), "mask": numbered(4), "label": [0, 1, 0, 1]}
-    hub.add("datasets", "shapes/columns", {"train.parquet": parquet(types, **cells)})
-    message = refusal("shapes/columns", **columns)
-    assert words in message and f"--{next(iter(columns)).replace('_', '-')}" in message
-
-
 def test_source_revision_and_row_numbers_are_reported(hub):
     card = b"---\nconfigs:\n- config_name: winter\n  data_files: w.parquet\n---\n"
     files = {"README.md": card, "w.parquet": plain(0, -1, 1)}
@@ -145,15 +127,6 @@ def test_what_visitors_name_stays_out_of_the_unbounded_cache(hub, monkeypatch):
     monkeypatch.setenv("SYSTEM", "")
     load("someone/many")
     assert in_shared_cache() > before
-
-
-def test_a_visitor_s_dataset_larger_than_the_cache_is_refused(hub, monkeypatch):
-    hub.add("datasets", "someone/huge", {"train.parquet": plain(0, 1, 1, 0)})
-    monkeypatch.setenv("SYSTEM", "spaces")
-    monkeypatch.setenv("TRANSFER_CACHE_GB", "0.0000001")
-    with pytest.raises(CacheError, match="choose a smaller"):
-        load("someone/huge")
-    assert open_data_sets().entries() == []
 
 
 def test_a_new_revision_replaces_the_older_one_even_if_it_is_broken(hub):

@@ -212,10 +212,3 @@ def test_a_killed_removal_leaves_nothing_to_find(cache, monkeypatch):
     assert len(left(cache)) == 1
     assert snapshot.find(KEY) is None
     assert not left(cache)
-
-
-def test_snapshots_are_described_for_people():
-    save()
-    (saved,) = open_data_sets().entries()
-    assert saved.described()["what"] == "3 images of hub:user/name at abc"
-    assert saved.described()["bytes"] == saved.bytes > 0

@@ -13,7 +13,6 @@ from tests.hub_datasets import (
     in_folders,
     parquet,
     picture,
-    pictures,
     plain,
     row_of,
 )
@@ -107,21 +106,6 @@ def test_without_the_hub_an_earlier_snapshot_is_used(hub):
     assert "the Hub does not answer: images saved earlier" in problems(again)
 
 
-def test_a_snapshot_that_is_cleared_at_once_is_written_again(hub, monkeypatch):
-    hub.add("datasets", "large/cleared", {"train.parquet": plain(0, 1, 0, 1)})
-    find, asked = streaming.snapshot.find, []
-
-    def find_late(key):
-        if len(asked) == 1:
-            open_data_sets().clear()
-        asked.append(key)
-        return find(key)
-
-    monkeypatch.setattr(streaming.snapshot, "find", find_late)
-    assert load("large/cleared", limit_per_class=2).class_counts() == {"wasp": 2, "ant": 2}
-    assert len(asked) == 4
-
-
 @pytest.mark.parametrize("parts", [1, 4])
 def test_files_sorted_by_class_are_not_read_to_their_ends(hub, parts):
     names = ("a", "b", "c", "d")
@@ -163,16 +147,6 @@ def test_unlabelled_and_unused_splits_cost_little(hub, monkeypatch):
     assert not any(number for name, number in hub.served if name == "c.parquet")
     assert served(hub, "b.parquet") < len(test) / 2
     assert "split 'test': not used: it has no labels" in problems(images)
-
-
-def test_without_class_names_a_number_of_rows_is_read_for_more_classes(hub, monkeypatch):
-    monkeypatch.setattr(streaming, "ROWS_SURE", 50)
-    kinds = ["a", "b"] * 20 + ["c"] * 20 + ["a"] * 200
-    data = parquet({"image": image_type()}, 20, image=pictures(260), kind=kinds)
-    hub.add("datasets", "large/words", {"train.parquet": data})
-    images = load("large/words", limit_per_class=2, label_column="kind")
-    assert set(images.classes) <= {"a", "b", "c"} and "a" in images.classes
-    assert sum(images.counts().values()) == 2 * len(images.classes)
 
 
 def test_an_image_folder_downloads_only_what_is_used_of_all_classes(hub, monkeypatch):

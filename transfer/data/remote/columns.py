@@ -86,14 +86,12 @@ def _image_column(table: Table, files: DatasetFiles, wanted: str | None) -> tupl
             f"expected a column of images called {wanted!r}, found {_described(table.features)}; "
             "pass --image-column"
         )
-    holding = [column for column in found if _shows_images(table, files, column)]
-    if wanted is not None and wanted not in holding:
-        raise SourceError(_no_images(table, [wanted]))
+    candidates = found if wanted is None else [wanted]
+    holding = [column for column in candidates if _shows_images(table, files, column)]
     if not holding:
-        raise SourceError(_no_images(table, found))
-    column = wanted or holding[0]
-    others = [other for other in holding if other != column]
-    if others and wanted is None:
+        raise SourceError(_no_images(table, candidates))
+    column, *others = holding
+    if others:
         return column, f"taken as the image; also {listed(others)}: --image-column chooses"
     return column, "" if column in typed else "taken as the image: its bytes are pictures"
 
