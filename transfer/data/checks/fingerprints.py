@@ -18,11 +18,11 @@ THUMBNAIL_SIDE = 12  # px
 CHANNEL_WEIGHTS = np.array([1, 0.5, 0.5], dtype=np.float32)  # of Y, Cb, Cr: JPEG's colour is coarse
 MOST_BITS_APART = 10  # of the hash's 64
 LARGEST_DIFFERENCE = 0.15  # of the contrast
-SMALLEST_CONTRAST = 4.0  # in 0…255: below it pictures are flat, and all alike
-SMALLEST_SIDE = 16  # px: smaller icons are all alike
+SMALLEST_CONTRAST = 4.0  # in 0…255: flatter pictures cannot be told apart
+SMALLEST_SIDE = 16  # px: smaller pictures cannot be told apart
 PAIRS_AT_ONCE = 2_000_000  # hash comparisons, 16 MB
 CANDIDATES_AT_ONCE = 4_096  # thumbnail comparisons, 7 MB
-MOST_CANDIDATES = 10_000_000  # then it gives up, after about a minute
+MOST_CANDIDATES = 10_000_000  # then it gives up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,13 +88,14 @@ class HubFiles(DatasetFiles):
 
     def content(self, name: str) -> bytes:
         """One request a file, where `HfFileSystem` takes four; one that is too large is cut off."""
-        from huggingface_hub import hf_hub_url
+        from huggingface_hub import constants, hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
         url = hf_hub_url(self.repository, name, repo_type="dataset", revision=self.revision)
         headers = build_hf_headers(token=self.token) | {"Range": f"bytes=0-{LIMITS.image_bytes}"}
-        response = http_backoff("GET", url, headers=headers, timeout=10)  # seconds a read
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        response = http_backoff("GET", url, headers=headers, timeout=timeout)
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return b""  # an empty file has no first byte
         try:
