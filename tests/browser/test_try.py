@@ -78,7 +78,7 @@ def test_several_pictures_are_answered_beside_one_that_is_none(browser, shared_a
     chooser.set_input_files(sorted(tmp_path.glob("*.*")))
     page.locator(".answer").nth(3).wait_for()
     assert page.locator(".answer .best").count() == 3
-    assert page.get_by_text("this is no image that can be read").count() == 1
+    assert page.get_by_text("this is not an image that can be read").count() == 1
     page.close()
 
 

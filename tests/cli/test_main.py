@@ -95,7 +95,7 @@ def test_classify_prints_one_object_a_line_and_exits_with_1_on_a_bad_file(
     found, failed = [json.loads(line) for line in out.splitlines()]
     assert status == 1 and (found["path"], failed["path"]) == (str(good), str(bad))
     assert sum(p["score"] for p in found["predictions"]) == pytest.approx(1, abs=1e-5)
-    assert "no image" in failed["error"]
+    assert "not an image" in failed["error"]
 
 
 def test_classify_writes_a_table(run, command, stripes, tmp_path):
