@@ -237,7 +237,7 @@ def scheduler():
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("spaces") is None, reason="requirements-dev.txt names `spaces`")
-@pytest.mark.parametrize("most", [99, 1])
+@pytest.mark.parametrize("most", [99, pytest.param(1, marks=pytest.mark.full)])
 def test_a_training_on_zero_gpu_is_cut_into_slices(scheduler, stripes, tmp_path, most):
     scheduler.most = most
     options = TINY | {"head": "avg-8", "head_epochs": 20, "finetune_epochs": 4}
