@@ -78,7 +78,7 @@ def form(visitor: str = ME, **change) -> PublishForm:
 
 def ended(handlers, visitor: str = ME) -> PublishTask:
     task = handlers.queue.newest_of(visitor)
-    task.thread.join(240)
+    task.thread.join(60)
     assert not task.live
     return task
 
