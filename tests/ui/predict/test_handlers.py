@@ -7,8 +7,11 @@ from tests.tiny import CLASSES, picture
 from tests.tiny_timm import files_of
 from tests.ui.visitors import ME, OTHER
 from transfer import load
+from transfer.data.image import load_image
+from transfer.data.local.digits import as_digit
 from transfer.ui.predict import cards
 from transfer.ui.predict.handlers import MOST_PICTURES, VIEWS, PredictHandlers
+from transfer.ui.shared.images import data_url
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns
 
 TINY = (ME, "tiny", "predictions", "")
@@ -95,7 +98,8 @@ def test_only_runs_on_the_digits_get_a_drawing_in_the_form_of_the_digits(handler
     page, asked = last(handlers.ask(*TINY, seven()))
     expected = load(runs_folder / "tiny").classify(seven())
     assert f'class="n">{cards.percent(expected[0].score)}' in page
-    assert best(last(handlers.again(ME, EXAMPLE, "predictions", "", asked))[0]) == ["7"]
+    page, _ = last(handlers.again(ME, EXAMPLE, "predictions", "", asked))
+    assert best(page) == ["7"] and data_url(load_image(as_digit(seven())), cards.SMALL) in page
 
 
 def test_the_same_pictures_are_shown_in_every_view(handlers, photo):
