@@ -122,9 +122,7 @@ def test_a_batch_is_taken_by_readable_row(on_disk):
     taken, labels = cached.__getitems__([1, 0])
     assert taken.flatten().tolist() == [3.0, 0.0]
     assert labels.tolist() == [13, 10]
-    one, label = cached[1]
-    assert (one.tolist(), label.item(), len(cached)) == ([3.0], 13, 2)
-    assert (cached.views, cached.megabytes) == (1, 20e-6)
+    assert (cached.views, len(cached)) == (1, 2)
 
 
 def test_only_training_images_have_several_views_and_test_images_full_precision():

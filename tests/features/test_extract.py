@@ -55,7 +55,7 @@ def accelerator():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Whoever looks at a lock twice fails, lest a test hang."""
+    """Trying a lock twice is an error, so that no test hangs."""
     monkeypatch.setattr(extract, "SECONDS_BETWEEN_LOCK_TRIES", None)
 
 
@@ -176,8 +176,7 @@ def test_an_unreadable_image_is_named_and_left_out(images, complete):
 
 
 def repaired(images: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
-    """(with one more image that cannot be read, as they are): nothing but reading tells them
-    apart."""
+    """(with one more unreadable image, as they are): only reading shows the difference."""
     split = images.splits["train"]
     broken = replace(split, read=lambda row: b"" if row == 4 else split.read(row))
     return images.with_splits(images.splits | {"train": broken}), images

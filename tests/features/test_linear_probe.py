@@ -11,7 +11,7 @@ from transfer.features.linear_probe import STRENGTHS, fit_linear, pooled, standa
 
 
 def split(classes: int, images: int = 30, seed: int = 0, views: int = 1):
-    """Features of `classes` kinds in turn, told apart by a few channels: (V, N, 512, 2, 2)."""
+    """Features of `classes` kinds in turn, which differ in a few channels: (V, N, 512, 2, 2)."""
     kinds = torch.arange(images) % classes
     noise = torch.randn(views, images, 512, 2, 2, generator=torch.Generator().manual_seed(seed))
     for kind in range(classes):

@@ -154,8 +154,8 @@ def test_drift_is_relative_to_the_weights_at_the_start():
 def test_a_segment_normalises_pixels_and_leaves_features(network):
     transform = Transform(image_size=32)
     pixels = (noise(2, 3, 32, 32).abs() * 80).to(torch.uint8)
-    whole = Segment(network.features, transform)(pixels)
-    assert torch.equal(whole, network.features(transform.normalise(pixels)))
+    found = Segment(network.features, transform)(pixels)
+    assert torch.equal(found, network.features(transform.normalise(pixels)))
     stored = noise(2, 512, 2, 2).half()
     tail = network.tail("block5")
     assert torch.allclose(Segment(tail, transform)(stored), tail(stored.float()), atol=1e-5)

@@ -187,8 +187,8 @@ def test_a_body_that_is_not_in_the_cache_says_how_to_get_it():
 def test_a_changed_body_in_the_cache_is_refused(tmp_path, vgg11, cache):
     save_file(vgg11, tmp_path / "mine.safetensors")
     body = find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
-    kept = cache / "bodies" / f"{body.sha256}.safetensors"
-    save_file(vgg11 | {"features.0.bias": torch.ones(64)}, kept)
+    cached = cache / "bodies" / f"{body.sha256}.safetensors"
+    save_file(vgg11 | {"features.0.bias": torch.ones(64)}, cached)
     message = refusal(find_body_again, body.identity(), "vgg11", 0)
     assert body.sha256[:12] in message and "train again" in message
 

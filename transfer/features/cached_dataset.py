@@ -80,10 +80,6 @@ class CachedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs, labels = self.__getitems__([index])
-        return inputs[0], labels[0]
-
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """(inputs (B, …), labels int64 (B,)). DataLoader calls this to fetch a batch at once."""
         at = torch.as_tensor(indices)
@@ -95,10 +91,6 @@ class CachedDataset(Dataset):
     @property
     def views(self) -> int:
         return len(self.inputs)
-
-    @property
-    def megabytes(self) -> float:
-        return math.prod(self.inputs.shape) * self.inputs.dtype.itemsize / 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
