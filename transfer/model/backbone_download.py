@@ -77,7 +77,7 @@ def _download_range(repository: str, commit: str) -> Generator[BodyProgress, Non
     """One process downloads, the others wait for it and find what it has cached."""
     from huggingface_hub import HfFileSystem
 
-    read = partial(_read, HfFileSystem(), f"{repository}@{commit}/{FILE}")
+    read = partial(_read, HfFileSystem(skip_instance_cache=True), f"{repository}@{commit}/{FILE}")
     header, start, stop = hub.with_deadline(
         lambda: _locate(read, repository, commit), HEADER_SECONDS
     )
