@@ -44,7 +44,7 @@ def filled(store: Store, key: dict = KEY, unreadable=None, used: float | None = 
     entry = store.entry(key, SHAPE, "uint8")
     entry.start()
     entry.write(0, NUMBERS, unreadable or {})
-    entry.finish()
+    entry.save(SHAPE[1])
     if used is not None:
         for path in entry.path.iterdir():
             os.utime(path, (used, used))
@@ -105,15 +105,18 @@ def test_the_cache_is_private_and_one_that_cannot_be_made_is_one_sentence(cache)
     assert "'cache'" in message and "TRANSFER_CACHE" in message
 
 
-def test_an_entry_is_complete_once_it_is_finished(store):
+def test_an_entry_is_complete_once_all_rows_are_saved(store):
     entry = store.entry(KEY, SHAPE, "uint8")
     assert not entry.complete and entry.bytes == 0
     entry.start()
     entry.write(7, NUMBERS[:, 7:], {9: "damaged"})
     other_process = store.entry(KEY, SHAPE, "uint8")
     other_process.write(0, np.asfortranarray(NUMBERS[:, :7]), {1: "damaged"})
-    assert not entry.complete and entry.unreadable() == {}
-    entry.finish()
+    assert entry.rows == 0 and entry.unreadable() == {}
+    entry.save(7)
+    assert entry.rows == 7 and not entry.complete
+    assert store.entries()[0].described()["what"].startswith("incomplete")
+    entry.save(10)
     found = store.entry(dict(reversed(KEY.items())), SHAPE, "uint8")
     assert found.complete and np.array_equal(on_disk(found), NUMBERS)
     assert found.unreadable() == {1: "damaged", 9: "damaged"}
@@ -209,14 +212,14 @@ def full(*_, **__):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("step", "call"), [("start", "mkdir"), ("finish", "write_text")])
+@pytest.mark.parametrize(("step", "call"), [("start", "mkdir"), ("save", "write_text")])
 def test_a_full_disk_is_one_sentence(store, monkeypatch, step, call):
     entry = store.entry(KEY, SHAPE, "uint8")
-    if step == "finish":
+    if step == "save":
         entry.start()
         entry.write(0, NUMBERS, {})
     monkeypatch.setattr(module.Path, call, full)
-    message = refusal(getattr(entry, step))
+    message = refusal(getattr(entry, step), *([10] if step == "save" else []))
     assert "No space left on device" in message and "TRANSFER_CACHE" in message
     assert not entry.complete
 
@@ -233,7 +236,7 @@ def test_numbers_reach_the_disk_before_the_entry_counts(store, monkeypatch):
     entry = store.entry(KEY, SHAPE, "uint8")
     entry.start()
     monkeypatch.setattr(module.os, "fsync", full)
-    refusal(entry.finish)
+    refusal(entry.save, 10)
     assert not entry.complete
 
 

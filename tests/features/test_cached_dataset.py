@@ -58,7 +58,7 @@ def entry_of(values: torch.Tensor) -> CacheEntry:
     entry.start()
     plain = values.view(torch.int16) if values.dtype == torch.bfloat16 else values
     entry.write(0, plain.numpy(), {})
-    entry.finish()
+    entry.save(values.shape[1])
     return entry
 
 

@@ -243,22 +243,29 @@ def test_what_is_cached_is_not_computed_again(images, complete):
     check_same(result, complete[1])
 
 
-def test_an_interrupted_extraction_starts_again_with_the_split_that_it_had_reached(
-    images, complete
-):
+def test_an_interrupted_extraction_continues_where_it_stopped(images, complete):
     threads, generator = Threads(), started(images)
-    count = -(-len(images.splits["train"]) // BATCH)
-    for _ in range(count + 1):  # all of train, one batch of validation
-        next(generator)
+    assert [next(generator).done for _ in range(2)] == [9, 18]
     generator.close()
     assert not threads.alive
-    left = passes(images) | {"train": 0}
+    left = passes(images)
+    left["train"] -= 2 * BATCH * SPEC.views
     assert passes_left(images, SPEC, open_store()) == left
     again, opened = counted(images)
     events, result = run_all(again)
-    assert sorted(opened) == all_names(images, first=len(images.splits["train"]))
+    assert sorted(opened) == all_names(images, first=2 * BATCH)
     assert events[-1].done == events[-1].total == sum(left.values())
     check_same(result, complete[1])
+
+
+def test_a_killed_extraction_starts_its_split_again(images, complete):
+    generator = started(images)
+    next(generator), next(generator)
+    generator.close()
+    (entry_of(images, "train", BLOCK5).path / "entry.json").unlink()
+    again, opened = counted(images)
+    check_same(run_all(again)[1], complete[1])
+    assert sorted(opened) == all_names(images)
 
 
 @pytest.mark.parametrize("below", [1, 2])
@@ -303,7 +310,7 @@ def test_a_training_waits_while_another_fills_the_same(images, complete, monkeyp
     else:
         first.close()
     _, result = drained(second)
-    assert sorted(opened) == ([] if finishes else all_names(images))
+    assert sorted(opened) == ([] if finishes else all_names(images, first=BATCH))
     check_same(result, complete[1], ("block1",))
 
 

@@ -1,7 +1,8 @@
-"""Cached arrays on disk: found by key, complete or absent, bounded in bytes.
+"""Cached arrays on disk: found by key, bounded in bytes.
 
 An entry is a folder named by the sha256 of its key. `data.bin` holds the numbers. `entry.json`
-(key, shape, dtype, unreadable rows) is written last; an entry without it is filled again.
+(key, shape, dtype, unreadable rows, how many rows are there) is written when an entry is finished
+or interrupted; an entry without it is filled again.
 """
 
 import hashlib
@@ -128,7 +129,7 @@ class CacheEntry:
     """One array (V, N, …) on disk: V views of N rows.
 
     `dtype` is torch's name for it, because numpy has no bfloat16. To fill an entry hold its lock,
-    `start` it, `write` batches in any order from any number of processes, and `finish` it.
+    `start` it, `write` batches in any order from any number of processes, and `save` it.
     """
 
     path: Path
@@ -145,13 +146,19 @@ class CacheEntry:
         return FileLock(self.path.parent / LOCKS / f"{self.path.name}.lock", thread_local=False)
 
     @property
-    def complete(self) -> bool:
-        """Whether all rows are there, of this key, shape and dtype."""
+    def rows(self) -> int:
+        """How many rows are there, from the first on, of this key, shape and dtype."""
+        record = self.record()
         expected = {"key": self.key, "shape": list(self.shape), "dtype": self.dtype}
-        return expected.items() <= self.record().items() and self.bytes == self.full_bytes
+        fits = expected.items() <= record.items() and self.bytes == self.full_bytes
+        return record.get("rows", 0) if fits else 0
+
+    @property
+    def complete(self) -> bool:
+        return self.rows == self.shape[1]
 
     def record(self) -> dict:
-        """The contents of entry.json; empty while rows are missing."""
+        """The contents of entry.json; empty where it is missing or damaged."""
         try:
             return json.loads((self.path / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -180,8 +187,8 @@ class CacheEntry:
 
     def described(self) -> dict:
         """For people: {"what", "bytes", "used"}."""
-        record, what = self.record(), "incomplete: computed again when a training needs it"
-        if record:
+        record, what = self.record(), "incomplete: completed when a training needs it"
+        if record and record.get("rows") == record["shape"][1]:
             key, (views, images, *_) = record["key"], record["shape"]
             level = {None: "pixels", "none": "features"}.get(key.get("cut"), "input of {cut}")
             what = (
@@ -213,10 +220,10 @@ class CacheEntry:
             with cache_errors(), (self.path / UNREADABLE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(unreadable) + "\n")
 
-    def finish(self) -> None:
-        """Mark the entry as complete, once its numbers have reached the disk. Raises CacheError."""
-        record = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "unreadable": {}}
-        part = self.path / f"{RECORD}.part"
+    def save(self, rows: int) -> None:
+        """Record that the first `rows` are there, once they reached the disk. Raises CacheError."""
+        record = {"key": self.key, "shape": self.shape, "dtype": self.dtype, "rows": rows}
+        record["unreadable"], part = {}, self.path / f"{RECORD}.part"
         with cache_errors():
             with (self.path / DATA).open("r+b") as file:
                 os.fsync(file.fileno())

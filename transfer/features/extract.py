@@ -1,14 +1,15 @@
 """Feature extraction: images stream once through the frozen layers, and the outputs are cached.
 
 Images are read ahead while the network computes. Only what the store lacks is computed, from the
-highest cached layer below it where there is one.
+highest cached layer below it where there is one. An interrupted training (or one slice of a GPU
+that is available for a minute at a time) continues where it stopped.
 """
 
 import copy
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 
 import numpy as np
@@ -98,7 +99,9 @@ def cache_layers(
             if accelerator.is_main_process:
                 for _ in extractor.lock(locks):
                     yield progress("waiting for another training that prepares the same images")
-            for rows in extractor.run(rows_a_batch, accelerator, keep=entries):
+            # closed before the locks are released: it saves what an interrupted training has
+            batches = extractor.run(rows_a_batch, accelerator, keep=entries)
+            for rows in locks.enter_context(closing(batches)):
                 done += len(rows) * spec.views_of(name) * accelerator.num_processes
                 yield progress("preparing images")
             unreadable = extractor.unreadable()
@@ -129,7 +132,9 @@ class FeatureExtractor:
         self._segments: dict[str, Segment] = {}
 
     def passes_left(self) -> int:
-        return len(self.split) * self.spec.views_of(self.name) if self._missing() else 0
+        missing = self._missing()
+        rows = len(self.split) - _rows_there(missing) if missing else 0
+        return rows * self.spec.views_of(self.name)
 
     def unreadable(self) -> dict[int, str]:
         """Row → why its image could not be read, whichever layer lacks it."""
@@ -160,14 +165,16 @@ class FeatureExtractor:
         missing = self._missing()
         accelerator.wait_for_everyone()
         if missing:
+            # several processes write here and there, so they begin again
+            first = _rows_there(missing) if accelerator.num_processes == 1 else 0
             if accelerator.is_main_process:
-                self._start(missing, keep)
+                self._start(missing, first, keep)
             accelerator.wait_for_everyone()
-            yield from self._compute(missing, rows_a_batch, accelerator)
+            yield from self._compute(missing, first, rows_a_batch, accelerator)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 for entry in missing.values():
-                    entry.finish()
+                    entry.save(len(self.split))
             accelerator.wait_for_everyone()
         for _, entry in self.cached:
             entry.touch()
@@ -184,28 +191,42 @@ class FeatureExtractor:
             if readable & entry.unreadable().keys():
                 entry.discard()
 
-    def _start(self, missing: dict[str, CacheEntry], keep: tuple[CacheEntry, ...]) -> None:
-        for entry in missing.values():
-            entry.discard()  # what an interrupted training left
-        self.store.make_room(sum(entry.full_bytes for entry in missing.values()), keep=keep)
-        for entry in missing.values():
+    def _start(
+        self, missing: dict[str, CacheEntry], first: int, keep: tuple[CacheEntry, ...]
+    ) -> None:
+        new = [entry for entry in missing.values() if not first]
+        for entry in new:
+            entry.discard()  # what a killed training left
+        self.store.make_room(sum(entry.full_bytes for entry in new), keep=keep)
+        for entry in new:
             entry.start()
 
     def _compute(
-        self, missing: dict[str, CacheEntry], rows_a_batch: int, accelerator: Accelerator
+        self,
+        missing: dict[str, CacheEntry],
+        first: int,
+        rows_a_batch: int,
+        accelerator: Accelerator,
     ) -> Iterator[list[int]]:
+        """From row `first` on. A single process that is interrupted saves how far it came."""
         read, layers, unreadable_below = self._input_of(missing)
-        rows = range(len(self.split))
+        rows, done = range(first, len(self.split)), first
         batches = [list(rows[i : i + rows_a_batch]) for i in range(0, len(rows), rows_a_batch)]
         mine = batches[accelerator.process_index :: accelerator.num_processes]
-        for batch, (values, unreadable) in read_ahead(read, mine):
-            unreadable |= {row: unreadable_below[row] for row in batch if row in unreadable_below}
-            for layer in layers:
-                if layer.segment is not None:
-                    values = self.forward(layer, values, accelerator.device)
-                if layer.block in missing:
-                    missing[layer.block].write(batch[0], _to_numpy(values), unreadable)
-            yield batch
+        try:
+            for batch, (values, unreadable) in read_ahead(read, mine):
+                known = {row: unreadable_below[row] for row in batch if row in unreadable_below}
+                for layer in layers:
+                    if layer.segment is not None:
+                        values = self.forward(layer, values, accelerator.device)
+                    if layer.block in missing:
+                        missing[layer.block].write(batch[0], _to_numpy(values), unreadable | known)
+                done = batch[-1] + 1
+                yield batch
+        finally:
+            if accelerator.num_processes == 1 and first < done < len(self.split):
+                for entry in missing.values():
+                    entry.save(done)
 
     def _input_of(
         self, missing: dict[str, CacheEntry]
@@ -251,6 +272,11 @@ class FeatureExtractor:
         with torch.inference_mode():
             flat = values.flatten(0, 1).to(device)  # (V · n, …)
             return in_parts(self._segments[layer.block], flat).unflatten(0, values.shape[:2])
+
+
+def _rows_there(missing: dict[str, CacheEntry]) -> int:
+    """How many rows an interrupted training has left in all of these entries."""
+    return min(entry.rows for entry in missing.values())
 
 
 def _read_cached(below: MemmapTensor, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
