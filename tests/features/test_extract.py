@@ -243,17 +243,20 @@ def test_what_is_cached_is_not_computed_again(images, complete):
     check_same(result, complete[1])
 
 
-def test_an_interrupted_extraction_continues_where_it_stopped(images, complete):
-    threads, generator = Threads(), started(images)
-    assert [next(generator).done for _ in range(2)] == [9, 18]
+@pytest.mark.parametrize("batches", [2, -1], ids=["in the middle", "at the end of a split"])
+def test_an_interrupted_extraction_continues_where_it_stopped(images, complete, batches):
+    threads, generator, rows = Threads(), started(images), len(images.splits["train"])
+    rows = min(rows, BATCH * batches) if batches > 0 else rows
+    while next(generator).done < rows * SPEC.views:
+        pass
     generator.close()
     assert not threads.alive
     left = passes(images)
-    left["train"] -= 2 * BATCH * SPEC.views
+    left["train"] -= rows * SPEC.views
     assert passes_left(images, SPEC, open_store()) == left
     again, opened = counted(images)
     events, result = run_all(again)
-    assert sorted(opened) == all_names(images, first=2 * BATCH)
+    assert sorted(opened) == all_names(images, first=rows)
     assert events[-1].done == events[-1].total == sum(left.values())
     check_same(result, complete[1])
 

@@ -60,6 +60,10 @@ class MemmapTensor:
             self._read = 0
         return torch.from_numpy(taken).view(self.dtype)
 
+    def read(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
+        """((V, len(rows), …) of all views, no row that is unreadable), as from images."""
+        return torch.stack([self[view, rows] for view in range(len(self))]), {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CachedDataset(Dataset):

@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from functools import partial
 
 import numpy as np
 import torch
@@ -94,7 +93,7 @@ def cache_layers(
     extractors = [FeatureExtractor(images, name, spec, store) for name in images.splits]
     entries = tuple(entry for extractor in extractors for _, entry in extractor.cached)
     for extractor in extractors:
-        name, split = extractor.name, extractor.split
+        split = extractor.split
         with ExitStack() as locks:
             if accelerator.is_main_process:
                 for _ in extractor.lock(locks):
@@ -102,11 +101,12 @@ def cache_layers(
             # closed before the locks are released: it saves what an interrupted training has
             batches = extractor.run(rows_a_batch, accelerator, keep=entries)
             for rows in locks.enter_context(closing(batches)):
-                done += len(rows) * spec.views_of(name) * accelerator.num_processes
+                done += len(rows) * spec.views_of(extractor.name) * accelerator.num_processes
                 yield progress("preparing images")
             unreadable = extractor.unreadable()
             for layer, entry in extractor.cached:
-                cached[layer.block][name] = _labelled(MemmapTensor(entry), split, set(unreadable))
+                inputs = MemmapTensor(entry)
+                cached[layer.block][extractor.name] = _labelled(inputs, split, set(unreadable))
             accelerator.wait_for_everyone()
         issues += [DataIssue(where=split.names[row], why=why) for row, why in unreadable.items()]
     return cached, issues
@@ -224,7 +224,7 @@ class FeatureExtractor:
                 done = batch[-1] + 1
                 yield batch
         finally:
-            if accelerator.num_processes == 1 and first < done < len(self.split):
+            if accelerator.num_processes == 1 and done > first:
                 for entry in missing.values():
                     entry.save(done)
 
@@ -238,8 +238,7 @@ class FeatureExtractor:
         lowest, layers = indices[0], layers[: indices[-1] + 1]
         for i in reversed(range(lowest)):
             if (entry := entries.get(layers[i].block)) is not None:
-                read = partial(_read_cached, MemmapTensor(entry))
-                return read, layers[i + 1 :], entry.unreadable()
+                return MemmapTensor(entry).read, layers[i + 1 :], entry.unreadable()
         return self.read_images, layers, {}
 
     def read_images(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
@@ -277,11 +276,6 @@ class FeatureExtractor:
 def _rows_there(missing: dict[str, CacheEntry]) -> int:
     """How many rows an interrupted training has left in all of these entries."""
     return min(entry.rows for entry in missing.values())
-
-
-def _read_cached(below: MemmapTensor, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
-    """((V, len(rows), …) of a cached layer, nothing new that is unreadable)."""
-    return torch.stack([below[view, rows] for view in range(len(below))]), {}
 
 
 def in_parts(segment: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
