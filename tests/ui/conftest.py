@@ -5,7 +5,7 @@ import pytest
 from tests.tiny import picture
 from transfer.jobs import JobManager
 
-SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # until nobody asks it for anything any more
+SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # a worker that waits until its input ends
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def runs_folder(tmp_path_factory, training):
 
 @pytest.fixture
 def empty(tmp_path):
-    """A registry over a folder without runs, for what starts no training."""
+    """A job manager over a folder without runs, whose workers do nothing."""
     jobs = JobManager(tmp_path / "runs", command=SAYS_NOTHING)
     yield jobs
     jobs.close()
@@ -26,11 +26,11 @@ def empty(tmp_path):
 
 @pytest.fixture
 def jobs(runs_folder):
-    """A registry over that folder whose workers wait for ever and say nothing."""
+    """A job manager over that folder, whose workers do nothing."""
     jobs = JobManager(runs_folder, command=SAYS_NOTHING)
     yield jobs
     jobs.close()
-    shutil.rmtree(runs_folder / ".jobs")  # the next test's visitors have not been here before
+    shutil.rmtree(runs_folder / ".jobs")  # so that the next test has no jobs
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from transfer import events
 from transfer.settings import BLOCKS
@@ -35,8 +36,7 @@ class Axis:
     label: Callable[[float], str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """The epochs of a phase, counted over both phases."""
 
     phase: str
@@ -53,11 +53,8 @@ def charts(history: list[events.Event], *, live: bool = False) -> str:
     epochs = list(enumerate(event for event in history if isinstance(event, events.EpochDone)))
     if len(epochs) < 2:
         return '<div class="charts waiting"></div>' if live else ""
-    spans = []
-    for phase in PHASE_TITLES:
-        at = [x for x, epoch in epochs if epoch.phase == phase]
-        if at:
-            spans.append(Span(phase=phase, first=at[0], last=at[-1]))
+    by_phase = {phase: [x for x, epoch in epochs if epoch.phase == phase] for phase in PHASE_TITLES}
+    spans = [Span(phase, at[0], at[-1]) for phase, at in by_phase.items() if at]
     drawn = (_accuracy(epochs, spans), _losses(epochs, spans), _drifts(epochs, spans))
     return f'<div class="charts">{"".join(drawn)}</div>'
 
@@ -123,7 +120,7 @@ def _chart(title: str, lines: list[Line], spans: list[Span], axis: Axis) -> str:
             points = [(px(x), py(y)) for x, y in line.points if span.first <= x <= span.last]
             parts.append(_polyline(line.kind, points) if points else "")
         x, y = line.points[-1]
-        parts.append(_dot(line.kind, px(x), py(y)))
+        parts.append(f'<circle class="dot {line.kind}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5"/>')
     if 0 < len(lines) < 3:
         parts.append(_last_value(px(x), py(y), axis.label(y)))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "epochs", "middle"))
@@ -153,10 +150,6 @@ def _grid(y: float, label: str) -> str:
 def _polyline(kind: str, points: list[Point]) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline class="line {kind}" points="{path}"/>'
-
-
-def _dot(kind: str, x: float, y: float) -> str:
-    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
 
 
 def _last_value(x: float, y: float, label: str) -> str:

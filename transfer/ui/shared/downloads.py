@@ -33,17 +33,14 @@ class Downloads:
         root.mkdir(parents=True, exist_ok=True)
         with self._lock:
             for other, folder in [*self._folders.items()]:
-                if other == visitor or _is_old(folder):
+                if other == visitor or not folder.is_dir() or _is_old(folder):
                     shutil.rmtree(self._folders.pop(other), ignore_errors=True)
             self._folders[visitor] = Path(tempfile.mkdtemp(prefix="transfer-", dir=root))
             return self._folders[visitor]
 
 
 def _is_old(folder: Path) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime > SECONDS_A_FILE_STAYS
-    except OSError:
-        return True
+    return time.time() - folder.stat().st_mtime > SECONDS_A_FILE_STAYS
 
 
 def zip_folder(folder: Path, target: Path) -> Path:

@@ -35,16 +35,8 @@ NUMBERS = {
     "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many, and they are cheap."),
     "head_lr": ("Warm-up learning rate", DEFAULT, "The peak. High is safe: the body is frozen."),
     "finetune_epochs": ("Fine-tune epochs", DEFAULT, "Few: the filters should not move far."),
-    "finetune_lr": (
-        "Fine-tune learning rate",
-        DEFAULT,
-        "Much lower than for warm-up, or good filters are lost.",
-    ),
-    "target_accuracy": (
-        "Target accuracy",
-        "none",
-        "0 to 1: a phase ends once validation accuracy reaches it.",
-    ),
+    "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Far below warm-up's: keeps good filters."),
+    "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase ends once it is reached."),
     "limit_per_class": (
         "Images per class",
         "all",

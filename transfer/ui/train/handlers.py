@@ -8,6 +8,7 @@ import gradio as gr
 from transfer.errors import JobError, RunError
 from transfer.formatting import duration
 from transfer.jobs import Job, JobManager
+from transfer.jobs.job import WITHOUT_RUN
 from transfer.settings import TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.runs.report import report
@@ -23,7 +24,6 @@ SECONDS_BETWEEN_UPDATES = 0.4
 # what `watch` updates, in this order; `shown run` is the name of the run whose report is shown
 WATCHED = ("status", "charts", "report", "start", "stop", "retry", "diagram", "shown run")
 REPORT, SHOWN_RUN = WATCHED.index("report"), WATCHED.index("shown run")
-WITHOUT_RUN = ("failed", "stopped", "interrupted", "expired")
 
 
 class TrainHandlers:
@@ -115,7 +115,7 @@ class TrainHandlers:
             shown_report,
             gr.Button(interactive=not job.live),
             gr.Button(interactive=job.live and not job.stopping),
-            gr.Button(visible=job.state in WITHOUT_RUN),
+            gr.Button(visible=job.state in (*WITHOUT_RUN, "expired")),
             live_diagram(job),
             shown_run,
         )
