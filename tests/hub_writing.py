@@ -54,7 +54,7 @@ class Writing:
         self.forget()
 
     def forget(self) -> None:
-        """Begin to count anew, with no faults."""
+        """Start counting again, without faults."""
         self.faults: dict[int, str] = {}
         self.seen: list[tuple[str, bool]] = []
         self.commits = 0
@@ -147,8 +147,8 @@ class Writing:
         elif found["lfs"] == "batch":
             self._batch(handler, repository)
         else:
-            kept = self.objects.get(json.loads(handler.body)["oid"])
-            handler.send(404 if kept is None else 200, b"")
+            stored = json.loads(handler.body)["oid"] in self.objects
+            handler.send(200 if stored else 404, b"")
 
     def _batch(self, handler, repository) -> None:
         asked = json.loads(handler.body)

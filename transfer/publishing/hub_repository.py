@@ -249,7 +249,7 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity(logging.CRITICAL)
     try:
         yield
+        logging.set_verbosity(verbosity)  # not after a failure: a given-up upload may go on
     finally:
-        logging.set_verbosity(verbosity)
         if had_bars:
             enable_progress_bars()
