@@ -17,7 +17,7 @@ from tests.ui.visitors import ME, OTHER
 from transfer.errors import PublishError
 from transfer.jobs import Job, JobLimits, JobManager
 from transfer.jobs.job import hashed, new_id
-from transfer.publishing import Checked, Published, Waiting
+from transfer.publishing import Checked, Published
 from transfer.settings import TrainingSettings
 from transfer.ui.page import build_page
 from transfer.ui.publish import text
@@ -281,19 +281,6 @@ def test_visitors_publish_one_after_the_other_and_cancel_only_their_own(handlers
     ended(handlers)
 
 
-def test_cancelling_ends_a_wait_for_the_hub_and_leaves_nothing(handlers, writing):
-    writing.faults, writing.retry_after = {1: "429"}, "60"
-    handlers.start(form())
-    task = handlers.queue.newest_of(ME)
-    while not isinstance(task.event, Waiting):
-        assert task.live
-        time.sleep(0.02)
-    status, _, cancel = handlers.cancel(ME)
-    assert "Cancelling" in status and not cancel.interactive
-    task.thread.join(5)
-    assert "Cancelled" in text.status(task) and ("models", ID) not in writing.hub.repositories
-
-
 def test_a_private_upload_goes_into_no_public_repository(handlers, writing, hub):
     hub.add("models", ID, {"README.md": b"mine"}, private=False)
     assert "is public" in failure(handlers)
@@ -357,18 +344,8 @@ def components(page) -> list[dict]:
     return page.get_config_file()["components"]
 
 
-@pytest.mark.parametrize(("space", "oauth"), [(True, False), (True, True)])
-def test_a_space_has_a_sign_in_button_and_no_token_field(empty, monkeypatch, space, oauth):
-    monkeypatch.setenv("SYSTEM", "spaces")
-    monkeypatch.setenv("SPACE_ID", "me/space")
-    if oauth:
-        monkeypatch.setenv("OAUTH_CLIENT_ID", "id")
-        for name in ("CLIENT_ID", "CLIENT_SECRET", "SCOPES"):
-            monkeypatch.setattr(f"gradio.oauth.OAUTH_{name}", "x")
-        monkeypatch.setattr("gradio.oauth.OPENID_PROVIDER_URL", "http://127.0.0.1")
+def test_a_shared_server_has_no_token_field(empty):
     fields = [field["props"] for field in components(build_page(empty, shared=True))]
-    logins = [field for field in fields if "Sign in with" in str(field.get("value"))]
-    assert len(logins) == int(oauth)
     assert not any(field.get("type") == "password" for field in fields)
 
 

@@ -42,6 +42,7 @@ def test_each_event_has_a_status():
         return page
 
     assert "Preparing the files" in status(None)
+    assert "Cancelling" in status(CHECKED, stopping=True)
     assert "a new private repository me/vgg11-tiny" in status(CHECKED)
     assert "Sending 14.5 MB" in status(Sending(total_bytes=14_500_000))
     assert "comparing" in status(Verifying())
