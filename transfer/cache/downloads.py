@@ -82,7 +82,7 @@ class DataSet(Download):
         return FileLock(self.path.parent / LOCKS / f"readers{LOCK}")
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether its download has ended."""
         return self.path.suffix != PART
 
@@ -91,13 +91,13 @@ class DataSet(Download):
         """When it was downloaded, in seconds since the epoch."""
         return _stat(self.path / RECORD)[1]
 
-    def known(self) -> dict:
+    def record(self) -> dict:
         """Its record; empty where that is missing or damaged."""
         return _read_json(self.path / RECORD)
 
     def described(self) -> dict:
-        record, what = self.known(), "images of a dataset, not all of them yet"
-        if record and self.whole:
+        record, what = self.record(), "images of a dataset, not all of them yet"
+        if record and self.complete:
             number = sum(len(split["labels"]) for split in record["splits"].values())
             what = f"{number:,} images of {record['source']} at {record['revision'][:12]}"
         return super().described() | {"what": what}

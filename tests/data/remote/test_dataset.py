@@ -123,7 +123,7 @@ def test_what_visitors_name_stays_out_of_the_unbounded_cache(hub, monkeypatch):
     before = in_shared_cache()
     assert load("someone/many").splits["train"].labels.tolist() == [0, 1, 1, 0]
     assert in_shared_cache() == before
-    assert [one.known()["source"] for one in open_data_sets().entries()] == ["hub:someone/many"]
+    assert [one.record()["source"] for one in open_data_sets().entries()] == ["hub:someone/many"]
     monkeypatch.setenv("SYSTEM", "")
     load("someone/many")
     assert in_shared_cache() > before

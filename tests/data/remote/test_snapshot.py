@@ -70,7 +70,7 @@ def age(key: dict, seconds: float) -> None:
 
 
 def names() -> set[str]:
-    return {data_set.known()["key"]["name"] for data_set in open_data_sets().entries()}
+    return {data_set.record()["key"]["name"] for data_set in open_data_sets().entries()}
 
 
 def left(cache) -> list[Path]:

@@ -35,7 +35,7 @@ def find(key: dict) -> ImageDataset | None:
 
 def find_public(name: str, options: dict) -> ImageDataset | None:
     """The newest snapshot of a public dataset with these options, at whatever revision."""
-    complete = [data_set for data_set in open_data_sets().entries() if data_set.whole]
+    complete = [data_set for data_set in open_data_sets().entries() if data_set.complete]
     for data_set in sorted(complete, key=lambda one: one.written, reverse=True):
         key = _record(data_set).get("key", {})
         same_name = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
@@ -104,7 +104,7 @@ def writing(key: dict) -> Iterator[SnapshotWriter]:
     """A new snapshot, found under the key only once the block has ended without an error."""
     data_sets, place = open_data_sets(), _place(key)
     for data_set in data_sets.entries():
-        if not data_set.whole:
+        if not data_set.complete:
             data_set.remove()  # what a killed process left; one that is being written stays
     part = data_sets.of(f"{secrets.token_hex(16)}{PART}")
     with cache_errors(), part.lock:
@@ -128,7 +128,7 @@ def _place(key: dict) -> DataSet:
 
 def _record(data_set: DataSet) -> dict:
     """Empty where it was cut off, or comes from another version."""
-    record = data_set.known()
+    record = data_set.record()
     return record if record.get("format") == FORMAT else {}
 
 
