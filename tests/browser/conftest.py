@@ -222,6 +222,16 @@ class Held:
             route.continue_()
 
 
+def at_rest(page, asked: list[str]) -> list[str]:
+    """What `asked` collects while nobody does anything: nothing, once every request has ended."""
+    for _ in range(MOST_STRETCHES):
+        asked.clear()
+        page.wait_for_timeout(MILLISECONDS_OF_REST)
+        if not asked:
+            break
+    return list(asked)
+
+
 def complaints_of(page) -> list[str]:
     """Errors in the browser's console and in scripts, as they come."""
     complaints = []

@@ -1,4 +1,4 @@
-"""A page that nobody touches asks nothing of the server, nothing is sent twice, nothing jumps."""
+"""A page that nobody touches sends no requests, and its layout does not jump."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from tests.browser.conftest import (
     MOST_STRETCHES,
     PHONE,
     Held,
+    at_rest,
     button,
     frames,
     open_page,
     tab,
     visit,
 )
-from tests.browser.drawing import draw_seven
 
 LITTLE_JUMP = 0.025  # of the layout, where browsers' makers call 0.1 good
 WATCH_JUMPS = """() => {
@@ -24,7 +24,6 @@ WATCH_JUMPS = """() => {
             window.jumps.push([entry.value, entry.sources[0]?.node?.outerHTML?.slice(0, 200)]);
     })).observe({type: "layout-shift", buffered: true});
 }"""
-PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
 
 
 @pytest.fixture
@@ -37,36 +36,12 @@ def asked(browser, shared_address):
     page.close()
 
 
-def at_rest(page, asked: list[str]) -> list[str]:
-    """What is asked while nobody does anything: nothing, once all that was begun has ended."""
-    for _ in range(MOST_STRETCHES):
-        asked.clear()
-        page.wait_for_timeout(MILLISECONDS_OF_REST)
-        if not asked:
-            break
-    return list(asked)
-
-
 def test_a_page_that_was_opened_and_turned_in_haste_comes_to_rest(asked):
     page, asked = asked
     page.reload()
     tab(page, "Try it")
     for view in ("Where the model looked", "Compare phases", "Predictions") * 3:
         page.get_by_role("radio", name=view, exact=True).check()
-    assert at_rest(page, asked) == []
-
-
-def test_a_drawing_is_sent_when_it_is_asked_about_and_not_again(asked):
-    page, asked = asked
-    tab(page, "Try it")
-    draw_seven(page)
-    asked.clear()
-    button(page, "What is it?").click()
-    page.locator(".answer .best .name").wait_for()
-    for view, text in (("Where the model looked", "no evidence"), ("Compare phases", "warm-up")):
-        page.get_by_role("radio", name=view, exact=True).check()
-        page.locator(".shown").get_by_text(text).first.wait_for()
-    assert sum(address.endswith("/upload") for address in asked) == PICTURES_OF_A_DRAWING
     assert at_rest(page, asked) == []
 
 

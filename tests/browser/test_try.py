@@ -6,6 +6,7 @@ from tests.browser.conftest import (
     DESKTOP,
     PHONE,
     Held,
+    at_rest,
     button,
     fits_everywhere,
     open_page,
@@ -14,6 +15,8 @@ from tests.browser.conftest import (
 )
 from tests.browser.drawing import draw_seven
 from tests.tiny import picture
+
+PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
 
 
 def try_it(browser, address: str, width: int = DESKTOP):
@@ -27,10 +30,10 @@ def show(page, view: str) -> None:
     page.get_by_role("radio", name=view, exact=True).check()
 
 
-def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all(
-    browser, shared_address, grave
-):
+def test_a_drawn_seven_is_a_seven_and_is_uploaded_once(browser, shared_address, grave):
     page, strangers = try_it(browser, shared_address, PHONE)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
     draw_seven(page)
     button(page, "What is it?").click()
     best = page.locator(".answer .best .name")
@@ -51,6 +54,8 @@ def test_a_first_visitor_draws_a_seven_and_sees_why_in_words_and_colours_for_all
     found += grave(page, "steps")
     assert found == []
     assert strangers == []
+    assert sum(url.endswith("/upload") for url in asked) == PICTURES_OF_A_DRAWING
+    assert at_rest(page, asked) == []
     page.close()
 
 
