@@ -2,15 +2,11 @@
 
 import re
 
-import pytest
-
-from tests.browser.conftest import PHONE, app_up, button, fits, tab, visit
+from tests.browser.conftest import PHONE, QUICK, app_up, button, fits, tab, visit
 from tests.browser.test_data import make_classes
 from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
 from transfer.jobs import JobLimits
-
-MILLISECONDS_TO_TRAIN = 240_000
 
 
 def start(page) -> None:
@@ -71,19 +67,17 @@ def test_ones_own_server_tells_of_no_limits(people, page_address):
     assert page.get_by_text(JobLimits.shared().described()[0]).count() == 0
 
 
-@pytest.mark.slow
-def test_own_photos_become_a_run_that_nobody_else_sees(people, tmp_path):
+def test_own_photos_become_a_run_that_nobody_else_sees(people, run, tmp_path):
     drawn = draw_classes(tmp_path / "photos", each=6, classes=("quagga", "okapi"))
     paths = (tmp_path / name for name in ("runs", "said.txt", "gradio"))
-    with app_up(*paths, SYSTEM="spaces") as address:
+    finishes = {"QUICK_RUN": str(run.path)}  # each training ends and leaves a copy of it
+    with app_up(*paths, program=QUICK, SYSTEM="spaces", **finishes) as address:
         page, strangers = visit(people().new_page(), address)
         make_classes(page, drawn)
         button(page, "Train on these").click()
         page.get_by_role("radio", name=re.compile("^Quick")).check()
         button(page, "Start training").click()
-        page.get_by_text("of the test images are right").first.wait_for(
-            timeout=MILLISECONDS_TO_TRAIN
-        )
+        page.get_by_text("of the test images are right").first.wait_for()
         page.locator("ul.runs").get_by_text("your own photos").first.wait_for()
         page.locator("ul.runs").get_by_text("removed in").wait_for()
         other, _ = visit(people().new_page(), address)
