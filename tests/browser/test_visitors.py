@@ -33,7 +33,7 @@ def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_ad
     assert button(second, "Stop and save the result").is_disabled()
     start(second)
     second.get_by_text("Queued: 1 before yours").wait_for()
-    assert re.search(r"It starts in about \d+ min", status(second))
+    assert re.search(r"Starts in about \d+ min", status(second))
     assert second.locator(".charts svg").count() == 0
     assert fits(second)
     stop(second)
