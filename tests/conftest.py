@@ -38,8 +38,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Browser tests run last: they are slow while others run."""
-    items.sort(key=lambda item: _in_a_browser(item.nodeid))
+    """Browser tests run first, on one worker: the other one has everything else to do meanwhile."""
+    items.sort(key=lambda item: not _in_a_browser(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
