@@ -41,6 +41,11 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def byte_size(count: float) -> str:
+    """As in `700 MB` or `1.5 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+
+
 def phase_times(seconds: dict[str, float]) -> str:
     """As in `preparing images 45 s, warm-up 12 s`."""
     return ", ".join(f"{PHASE_NAMES.get(p, p)} {duration(s)}" for p, s in seconds.items())

@@ -5,7 +5,7 @@ from filelock import FileLock
 
 from tests.hub_datasets import plain
 from tests.hub_server import FRIEND
-from transfer.cache.downloads import open_bodies, open_data_sets, open_models
+from transfer.cache.downloads import open_bodies, open_datasets, open_models
 from transfer.cli.main import app
 from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.dataset import open_hub
@@ -58,7 +58,7 @@ def test_the_least_recently_used_model_makes_room_for_another(fetch):
         fetch(name)
     assert cached_models() == ["a", "c"]
     assert open_models().bytes <= open_models().limit
-    with pytest.raises(CacheError, match="expected room for a model of 1 MB"):
+    with pytest.raises(CacheError, match="expected room for 1 MB of a model"):
         fetch("large", 1_000_000)
     assert "a" in cached_models()
 
@@ -78,11 +78,11 @@ def test_all_downloads_are_listed_and_cleared(fetch, private, capsys, cache):
     (bodies / "1f.safetensors").write_bytes(b"tensors")
     (bodies / "k.json").write_text('{"sha256": "1f", "repository": "timm/x", "commit": "0"}')
     assert open_hub(private, LoadOptions()).counts() == {"train": 3}
-    (cache / "taken" / "stray").write_bytes(b"not ours")
+    (cache / "datasets" / "stray").write_bytes(b"not ours")
     app(["cache"], standalone_mode=False)
     out = capsys.readouterr().out
     texts = ("the model ann/a", "the body of timm/x", "3 images of hub:ann/secret at ")
-    assert all(out.count(text) == 1 for text in (*texts, "/features:", "/models:", "/taken:"))
+    assert all(out.count(text) == 1 for text in (*texts, "/features:", "/models:", "/datasets:"))
     found = listed(capsys)
     assert found["models"]["bytes"] >= BYTES and found["models"]["limit_bytes"] == 250_000
     assert 0 < found["datasets"]["bytes"] < found["datasets"]["limit_bytes"] == 500_000
@@ -91,7 +91,7 @@ def test_all_downloads_are_listed_and_cleared(fetch, private, capsys, cache):
     kinds = ("models", "datasets", "bodies")
     assert cleared["removed_bytes"] == sum(found[kind]["bytes"] for kind in kinds)
     assert all(cleared[kind]["entries"] == [] for kind in kinds)
-    assert not list((cache / "taken").rglob("*.bin"))
+    assert not list((cache / "datasets").rglob("*.bin"))
 
 
 def test_a_body_that_is_being_downloaded_is_not_cleared(capsys):
@@ -111,4 +111,4 @@ def test_images_in_use_are_not_cleared(private, capsys):
     assert images.splits["train"].read(2)
     del images
     listed(capsys, "--clear")
-    assert open_data_sets().entries() == []
+    assert open_datasets().entries() == []

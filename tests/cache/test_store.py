@@ -80,7 +80,7 @@ def disk(monkeypatch, free: int) -> None:
 
 
 def limit(monkeypatch, size: int) -> None:
-    monkeypatch.setenv("TRANSFER_CACHE_GB", str(size / 1e9))
+    monkeypatch.setenv("TRANSFER_CACHE_GB", str((size + 0.5) / 1e9))
 
 
 def test_the_cache_folder(tmp_path, monkeypatch):
@@ -115,7 +115,7 @@ def test_an_entry_is_complete_once_all_rows_are_saved(store):
     assert entry.rows == 0 and entry.unreadable() == {}
     entry.save(7)
     assert entry.rows == 7 and not entry.complete
-    assert store.entries()[0].described()["what"].startswith("incomplete")
+    assert store.entries()[0].description.startswith("incomplete")
     entry.save(10)
     found = store.entry(dict(reversed(KEY.items())), SHAPE, "uint8")
     assert found.complete and np.array_equal(on_disk(found), NUMBERS)
@@ -166,7 +166,7 @@ def test_an_entry_in_use_is_neither_evicted_nor_cleared_until_its_process_dies(s
         store.make_room(1)
         assert old.complete and not new.path.exists()
         assert store.clear() == (0, 1)
-        assert "found 0.0 GB" in refusal(store.make_room, 2 * SIZE)
+        assert "found 0 MB" in refusal(store.make_room, 2 * SIZE)
         other.kill()
         other.wait()
         assert store.clear() == (SIZE, 0)
@@ -256,10 +256,11 @@ def test_an_entry_is_described_for_people(store, cut, what):
     key = KEY | {"cut": cut} if cut else {k: v for k, v in KEY.items() if k != "cut"}
     filled(store, key, used=1000)
     what += " of photos, train: 10 images, 2 views, 32 px, uint8"
-    assert store.entries()[0].described() == {"what": what, "bytes": SIZE, "used": 1000}
+    (entry,) = store.entries()
+    assert (entry.description, entry.bytes, entry.used) == (what, SIZE, 1000)
 
 
 def test_an_incomplete_entry_is_described_as_such_and_cleared(store):
     store.entry(KEY, SHAPE, "uint8").start()
-    assert store.entries()[0].described()["what"].startswith("incomplete")
+    assert store.entries()[0].description.startswith("incomplete")
     assert store.clear() == (SIZE, 0)

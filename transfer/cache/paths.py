@@ -1,5 +1,6 @@
 """Where the cache is, and one clear line when its disk fails."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +19,13 @@ def cache_folder() -> Path:
 
 def private_folder(name: str) -> Path:
     """A folder of the cache that no other user of the machine can read. Raises CacheError."""
-    folder = cache_folder() / name
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise CacheError(
-            f"expected a cache folder that can be written to, found {folder.parent.name!r} "
-            f"({error.strerror}); set TRANSFER_CACHE to another place"
-        ) from None
+    folder = cache_folder()
+    with cache_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in name.split("/"):
+            folder /= part
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
     return folder
 
 
@@ -37,6 +36,24 @@ def cache_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(
-            f"the cache could not be written ({error.strerror}); free some disk, or set "
-            "TRANSFER_CACHE to another place"
+            f"the cache {cache_folder().name!r} could not be written ({error.strerror}); free "
+            "some disk, or set TRANSFER_CACHE to another place"
         ) from None
+
+
+def read_json(path: Path) -> dict:
+    """Empty where the file is missing or no JSON object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def file_stat(path: Path) -> tuple[int, float]:
+    """(bytes, seconds since the epoch of the last change); zeros where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0.0
+    return found.st_size, found.st_mtime

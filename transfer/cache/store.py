@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from transfer.cache.paths import cache_errors, private_folder
+from transfer.cache.paths import cache_errors, file_stat, private_folder, read_json
 from transfer.errors import CacheError
+from transfer.formatting import byte_size
 
 DATA, UNREADABLE, RECORD, LOCKS = "data.bin", "unreadable.jsonl", "entry.json", "locks"
 LIMIT_BYTES, MOST_GIGABYTES = 20e9, 1e9
@@ -29,15 +31,12 @@ SPEED_TEST_BYTES = 32_000_000
 
 
 def open_store() -> "Store":
-    """The user's own store of features, readable by nobody else. Raises CacheError."""
     return Store(folder_with_locks("features"))
 
 
 def folder_with_locks(name: str) -> Path:
-    folder = private_folder(name)
-    with cache_errors():
-        (folder / LOCKS).mkdir(mode=0o700, exist_ok=True)
-    return folder
+    """A store's folder, readable by no other user of the machine. Raises CacheError."""
+    return private_folder(f"{name}/{LOCKS}").parent
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class Store:
 
     folder: Path
     share: float = 1.0
+    content = "pixels and features"
+    advice = (
+        "free some disk, set TRANSFER_CACHE_GB higher, or pass --limit-per-class or a smaller "
+        "--image-size"
+    )
 
     def entry(self, key: dict, shape: tuple[int, ...], dtype: str) -> "CacheEntry":
         """The entry of this key (JSON), whether it exists or not."""
@@ -58,8 +62,10 @@ class Store:
 
     def entries(self) -> list["CacheEntry"]:
         """Those on disk, least recently used first."""
-        found = [CacheEntry(path=path) for path in self.folder.iterdir() if (path / DATA).exists()]
-        return sorted(found, key=lambda entry: entry.used)
+        return sorted(self.found(), key=lambda entry: entry.used)
+
+    def found(self) -> list["CacheEntry"]:
+        return [CacheEntry(path=path) for path in self.folder.iterdir() if (path / DATA).exists()]
 
     @property
     def bytes(self) -> int:
@@ -83,27 +89,23 @@ class Store:
 
     @property
     def room(self) -> int:
-        """Bytes that can be written without removing anything."""
-        return max(0, min(self.limit - self.bytes, shutil.disk_usage(self.folder).free))
+        """Bytes that can be written without removing anything; negative above the limit."""
+        return min(self.limit - self.bytes, shutil.disk_usage(self.folder).free)
 
     def make_room(self, needed: int, keep: tuple["CacheEntry", ...] = ()) -> None:
         """Remove the least recently used entries until `needed` bytes fit. Raises CacheError."""
         with FileLock(self.folder / LOCKS / "room.lock"):
             paths = {entry.path for entry in keep}
             old = [entry for entry in self.entries() if entry.path not in paths]
-            removable, free = sum(e.bytes for e in old), shutil.disk_usage(self.folder).free
-            if min(self.limit - self.bytes, free) + removable >= needed:  # else spare them
+            if self.room + sum(entry.bytes for entry in old) >= needed:  # else spare them
                 while self.room < needed and old:
                     old.pop(0).remove()
             if self.room < needed:
-                raise self.full(needed)
-
-    def full(self, needed: int) -> CacheError:
-        return CacheError(
-            f"expected room for {needed / 1e9:.1f} GB of pixels and features, found "
-            f"{self.room / 1e9:.1f} GB; free some disk, set TRANSFER_CACHE_GB higher, "
-            "or pass --limit-per-class or a smaller --image-size"
-        )
+                raise CacheError(
+                    f"expected room for {byte_size(needed)} of {self.content}, found "
+                    f"{byte_size(max(0, self.room))} (all may take {byte_size(self.limit)}, and "
+                    f"what is in use stays); {self.advice}"
+                )
 
     def clear(self) -> tuple[int, int]:
         """Remove everything not in use; (bytes removed, entries left)."""
@@ -158,11 +160,8 @@ class CacheEntry:
         return self.rows == self.shape[1]
 
     def record(self) -> dict:
-        """The contents of entry.json; empty where it is missing or damaged."""
-        try:
-            return json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        """The contents of `entry.json`; empty where it is missing or damaged."""
+        return read_json(self.path / RECORD)
 
     def unreadable(self) -> dict[int, str]:
         """Row → why its image could not be read."""
@@ -170,10 +169,7 @@ class CacheEntry:
 
     @property
     def bytes(self) -> int:
-        try:
-            return (self.path / DATA).stat().st_size
-        except OSError:
-            return 0
+        return file_stat(self.path / DATA)[0]
 
     @property
     def full_bytes(self) -> int:
@@ -182,23 +178,22 @@ class CacheEntry:
     @property
     def used(self) -> float:
         """When it was last read or written, in seconds since the epoch."""
-        files = (self.path / name for name in (RECORD, DATA))
-        return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+        return max(file_stat(self.path / name)[1] for name in (RECORD, DATA))
 
-    def described(self) -> dict:
-        """For people: {"what", "bytes", "used"}."""
-        record, what = self.record(), "incomplete: completed when a training needs it"
-        if record and record.get("rows") == record["shape"][1]:
-            key, (views, images, *_) = record["key"], record["shape"]
-            level = {None: "pixels", "none": "features"}.get(key.get("cut"), "input of {cut}")
-            what = (
-                f"{level.format(**key)} of {key['source']}, {key['split']}: {images} images, "
-                f"{views} views, {key['transform']['image_size']} px, {record['dtype']}"
-            )
-        return {"what": what, "bytes": self.bytes, "used": self.used}
+    @property
+    def description(self) -> str:
+        """What it holds, for people."""
+        record = self.record()
+        if not record or record.get("rows") != record["shape"][1]:
+            return "incomplete: completed when a training needs it"
+        key, (views, images, *_) = record["key"], record["shape"]
+        level = {None: "pixels", "none": "features"}.get(key.get("cut"), "input of {cut}")
+        return (
+            f"{level.format(**key)} of {key['source']}, {key['split']}: {images} images, "
+            f"{views} views, {key['transform']['image_size']} px, {record['dtype']}"
+        )
 
     def touch(self) -> None:
-        """It was used now."""
         (self.path / RECORD).touch()
 
     def start(self) -> None:
@@ -235,13 +230,12 @@ class CacheEntry:
 
     def remove(self) -> bool:
         """Whether it is gone; an entry that is being filled stays."""
-        try:
-            with self.lock.acquire(timeout=0):
-                self.discard()
-                return not self.path.exists()
-        except Timeout:
-            return False
+        with suppress(Timeout), self.lock.acquire(timeout=0):
+            self.discard()
+        return not self.path.exists()
 
     def discard(self) -> None:
         """Remove it; the caller holds its lock."""
+        with suppress(OSError):
+            (self.path / RECORD).unlink()  # first: an entry that is half removed is never found
         shutil.rmtree(self.path, ignore_errors=True)

@@ -18,13 +18,13 @@ def cache(
 ) -> None:
     """List cached features, and models, datasets and pretrained bodies downloaded from the Hub,
     with their folders and sizes."""
-    from transfer.cache.downloads import open_bodies, open_data_sets, open_models
+    from transfer.cache.downloads import open_bodies, open_datasets, open_models
     from transfer.cache.store import open_store
 
     stores = {
         "features": open_store(),
         "models": open_models(),
-        "datasets": open_data_sets(),
+        "datasets": open_datasets(),
         "bodies": open_bodies(),
     }
     cleared = [store.clear() for store in stores.values()] if clear else []
@@ -50,7 +50,10 @@ def _listed(store: "Store") -> dict:
         "folder": str(store.folder),
         "bytes": store.bytes,
         "limit_bytes": store.limit,
-        "entries": [entry.described() for entry in reversed(store.entries())],
+        "entries": [
+            {"what": entry.description, "bytes": entry.bytes, "used": entry.used}
+            for entry in reversed(store.entries())
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from transfer.data.transform import Transform
 from transfer.device import DTYPES, free_memory, images_per_batch
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
 from transfer.features.extract import seconds_a_pass
+from transfer.formatting import byte_size
 from transfer.model.vgg import Network, Segment
 from transfer.settings import TrainingSettings
 
@@ -138,23 +139,20 @@ def choose_cut(
     the frozen blocks run again in each epoch, where `needed(block)` is more bytes than `limit`, or
     more than `memory` on a disk that is slower than computing them.
     """
-    size = needed(unfreeze)
+    size = byte_size(needed(unfreeze))
     what = "the output of the body" if unfreeze == "none" else f"the input of {unfreeze}"
-    cached = f"{what} is cached ({_size(size)})"
+    cached = f"{what} is cached ({size})"
     if unfreeze == "none":  # pixels would come on top of it
         return "none", cached
     if unfreeze == "block1":
-        return "block1", f"pixels are cached ({_size(size)}), as every block is trained"
-    pixels = f"pixels are cached ({_size(needed('block1'))}): {what} would take {_size(size)}"
-    if size > limit:
-        return "block1", f"{pixels}, more than the cache may hold ({_size(limit)})"
-    if size > memory and not faster_from_disk():
-        return "block1", f"{pixels}, more than the free memory, on a disk slower than computing it"
+        return "block1", f"pixels are cached ({size}), as every block is trained"
+    pixels = byte_size(needed("block1"))
+    instead = f"pixels are cached ({pixels}): {what} would take {size}, more than"
+    if needed(unfreeze) > limit:
+        return "block1", f"{instead} the cache may hold ({byte_size(limit)})"
+    if needed(unfreeze) > memory and not faster_from_disk():
+        return "block1", f"{instead} the free memory, on a disk slower than computing it"
     return unfreeze, cached
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _faster_from_disk(request: PlanRequest, views: int, store: Store) -> bool:

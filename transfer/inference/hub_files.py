@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer import hub
-from transfer.cache.downloads import missing_bytes, open_models
+from transfer.cache.downloads import open_models
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG
 from transfer.runs.run import RECORD, REPORT, TENSORS
@@ -125,8 +125,8 @@ class ModelFiles:
             return
         models = open_models()
         model = models.of(self.address.repository)
-        wanted = {name: self.files[name] for name in names}
-        if missing := missing_bytes(model.path / "snapshots" / self.commit, wanted):
+        folder = model.path / "snapshots" / self.commit
+        if missing := sum(self.files[name] for name in names if not (folder / name).exists()):
             models.make_room(missing, keep=(model,))
 
     def _download(self, name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.hub_datasets import SHAPES, picture, plain, row_of
 from tests.hub_server import FRIEND, STRANGER
 from transfer import hub as asking
-from transfer.cache.downloads import open_data_sets
+from transfer.cache.downloads import open_datasets
 from transfer.cache.paths import cache_folder
 from transfer.data.dataset import ImageDataset
 from transfer.data.image import load_image
@@ -123,7 +123,7 @@ def test_what_visitors_name_stays_out_of_the_unbounded_cache(hub, monkeypatch):
     before = in_shared_cache()
     assert load("someone/many").splits["train"].labels.tolist() == [0, 1, 1, 0]
     assert in_shared_cache() == before
-    assert [one.record()["source"] for one in open_data_sets().entries()] == ["hub:someone/many"]
+    assert [one.record()["source"] for one in open_datasets().entries()] == ["hub:someone/many"]
     monkeypatch.setenv("SYSTEM", "")
     load("someone/many")
     assert in_shared_cache() > before
@@ -206,9 +206,9 @@ def test_private_data_stays_out_of_the_shared_cache(closed, token):
     card.mkdir(mode=0o755, parents=True)  # from when it was public
     token(FRIEND)
     load(closed)
-    for folder in ("taken", "private"):
+    for folder in ("datasets", "private"):
         assert stat.S_IMODE((cache_folder() / folder).stat().st_mode) == 0o700
-    saved = [path for path in (cache_folder() / "taken").rglob("*.*") if path.suffix != ".lock"]
+    saved = [path for path in (cache_folder() / "datasets").rglob("*.*") if path.suffix != ".lock"]
     assert len(saved) == 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in saved} == {0o600}
     assert {stat.S_IMODE(path.parent.stat().st_mode) for path in saved} == {0o700}

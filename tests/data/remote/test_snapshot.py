@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import transfer
-from transfer.cache.downloads import PART, RECORD, open_data_sets
+from transfer.cache.downloads import PART, open_datasets
+from transfer.cache.store import RECORD
 from transfer.data.dataset import DataIssue, ImageDataset
 from transfer.data.remote import snapshot
 from transfer.errors import CacheError, ImageError
@@ -70,17 +71,17 @@ def age(key: dict, seconds: float) -> None:
 
 
 def names() -> set[str]:
-    return {data_set.record()["key"]["name"] for data_set in open_data_sets().entries()}
+    return {dataset.record()["key"]["name"] for dataset in open_datasets().entries()}
 
 
 def left(cache) -> list[Path]:
-    return [path for path in (cache / "taken").iterdir() if path.name != "locks"]
+    return [path for path in (cache / "datasets").iterdir() if path.name != "locks"]
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setenv("TRANSFER_CACHE_GB", "1")
-    share = open_data_sets().limit / 1e9
+    share = open_datasets().limit / 1e9
     monkeypatch.setenv("TRANSFER_CACHE_GB", str(ROOM_FOR_TWO / share / 1e9))
 
 
@@ -99,7 +100,7 @@ def another(does: str, key: dict = KEY):
 
 def test_a_snapshot_is_found_by_its_key_alone(cache):
     cache.mkdir(mode=0o755)
-    (cache / "taken").mkdir(mode=0o755)
+    (cache / "datasets").mkdir(mode=0o755)
     save()
     images = snapshot.find(KEY)
     split = images.splits["train"]
@@ -112,9 +113,9 @@ def test_a_snapshot_is_found_by_its_key_alone(cache):
     assert list(images.splits) == ["train"]
     for field in KEY:
         assert snapshot.find(KEY | {field: "other"}) is None
-    files = [path for path in (cache / "taken").rglob("*.*") if path.suffix != ".lock"]
+    files = [path for path in (cache / "datasets").rglob("*.*") if path.suffix != ".lock"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    folders = [cache / "taken", *(cache / "taken").iterdir()]
+    folders = [cache / "datasets", *(cache / "datasets").iterdir()]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
@@ -135,19 +136,19 @@ def test_the_first_of_two_writers_wins():
 
 def test_damaged_snapshots_are_replaced_and_missing_files_reported(cache):
     save()
-    record = next((cache / "taken").rglob(RECORD))
+    record = next((cache / "datasets").rglob(RECORD))
     record.write_bytes(record.read_bytes()[:40])
     assert snapshot.find(KEY) is None
     save()
     images = snapshot.find(KEY)
-    next((cache / "taken").rglob("images.bin")).unlink()
+    next((cache / "datasets").rglob("images.bin")).unlink()
     with pytest.raises(ImageError, match="open the dataset again"):
         images.splits["train"].read(0)
 
 
 def test_the_newest_public_snapshot_is_found_by_name(cache):
     save(KEY | {"revision": "old"})
-    for record in (cache / "taken").rglob(RECORD):
+    for record in (cache / "datasets").rglob(RECORD):
         os.utime(record, (1, 1))
     save(KEY | {"revision": "new"})
     assert snapshot.find(KEY | {"revision": "old"})  # used later, but written earlier
@@ -176,7 +177,7 @@ def test_snapshots_that_are_read_stay_and_the_least_recently_used_goes(small):
     age(KEY | {"name": "a"}, 0)
     large("c")
     assert names() == {"a", "c"}
-    assert open_data_sets().bytes <= open_data_sets().limit
+    assert open_datasets().bytes <= open_datasets().limit
     assert split.read(0) == b"x" * IMAGE_BYTES
     del split
     age(KEY | {"name": "a"}, 0)
@@ -197,10 +198,10 @@ def test_a_snapshot_stays_until_its_last_reader_ends():
             ours = pool.submit(snapshot.find, KEY).result()
         other.kill()
         other.wait()
-        assert open_data_sets().clear() == (0, 1)
+        assert open_datasets().clear() == (0, 1)
         assert ours.splits["train"].read(0) == b"one"
         del ours
-    assert open_data_sets().clear()[1] == 0
+    assert open_datasets().clear()[1] == 0
     assert snapshot.find(KEY) is None
 
 
@@ -208,7 +209,7 @@ def test_a_killed_removal_leaves_nothing_to_find(cache, monkeypatch):
     save()
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
-        assert open_data_sets().clear()[1] == 1
+        assert open_datasets().clear()[1] == 1
     assert len(left(cache)) == 1
     assert snapshot.find(KEY) is None
     assert not left(cache)

@@ -16,7 +16,7 @@ from tests.hub_datasets import (
     plain,
     row_of,
 )
-from transfer.cache.downloads import open_data_sets
+from transfer.cache.downloads import open_datasets
 from transfer.data.image import load_image
 from transfer.data.remote import streaming
 from transfer.data.source import load_splits
@@ -91,7 +91,7 @@ def test_another_limit_or_seed_is_another_snapshot_without_shared_names(hub):
             assert by_name.setdefault(name, split.read(i)) == split.read(i)
     assert len(selections) > 1
     assert load("large/drawn", limit_per_class=6).class_counts() == {"wasp": 6, "ant": 6}
-    assert len(open_data_sets().entries()) == 5
+    assert len(open_datasets().entries()) == 5
 
 
 def test_without_the_hub_an_earlier_snapshot_is_used(hub):

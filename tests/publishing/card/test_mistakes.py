@@ -43,7 +43,7 @@ def test_mistakes_on_a_hub_dataset_are_shown_only_without_a_download(hub, hub_ru
     assert found and found[0].truth[0] in hub_run.classes
     assert not [name for name, _ in hub.served if name.endswith(".parquet")]
     if hub_run.settings.limit_per_class:
-        shutil.rmtree(cache_folder() / "taken")
+        shutil.rmtree(cache_folder() / "datasets")
         assert find_mistakes(hub_run) == []
         assert not [name for name, _ in hub.served if name.endswith(".parquet")]
 

@@ -1,6 +1,6 @@
 """Images streamed from the Hub, saved in the user's own cache and found by what was asked for.
 
-A snapshot is a folder: `taken.json` with everything but pixels, and the encoded images one after
+A snapshot is a folder: `entry.json` with everything but pixels, and the encoded images one after
 another in `images.bin`. Folders are 0700 and files 0600, for some come from private datasets. The
 store is bounded and removes nothing that is being read: see `transfer.cache.downloads`.
 """
@@ -18,8 +18,9 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 
-from transfer.cache.downloads import PART, RECORD, DataSet, open_data_sets
-from transfer.cache.paths import cache_errors
+from transfer.cache.downloads import PART, DatasetDownload, open_datasets
+from transfer.cache.paths import cache_errors, file_stat
+from transfer.cache.store import RECORD
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.errors import ImageError
 
@@ -35,12 +36,13 @@ def find(key: dict) -> ImageDataset | None:
 
 def find_public(name: str, options: dict) -> ImageDataset | None:
     """The newest snapshot of a public dataset with these options, at whatever revision."""
-    complete = [data_set for data_set in open_data_sets().entries() if data_set.complete]
-    for data_set in sorted(complete, key=lambda one: one.written, reverse=True):
-        key = _record(data_set).get("key", {})
+    complete = [dataset for dataset in open_datasets().entries() if dataset.complete]
+    newest = sorted(complete, key=lambda one: file_stat(one.path / RECORD)[1], reverse=True)
+    for dataset in newest:
+        key = _record(dataset).get("key", {})
         same_name = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
         if same_name and not key["closed"] and all(key[k] == v for k, v in options.items()):
-            return _open(data_set)
+            return _open(dataset)
     return None
 
 
@@ -93,20 +95,20 @@ class SnapshotWriter:
     def _make_room(self, needed: int) -> None:
         """Reserves a stretch at a time, for it has to look at everything that is stored."""
         if needed > self._reserved:
-            data_sets = open_data_sets()
-            self._reserved = max(needed, min(RESERVED_BYTES, data_sets.limit // SHARE_RESERVED))
-            data_sets.make_room(self._reserved, keep=(DataSet(path=self.folder),))
+            datasets = open_datasets()
+            self._reserved = max(needed, min(RESERVED_BYTES, datasets.limit // SHARE_RESERVED))
+            datasets.make_room(self._reserved, keep=(DatasetDownload(path=self.folder),))
         self._reserved -= needed
 
 
 @contextmanager
 def writing(key: dict) -> Iterator[SnapshotWriter]:
     """A new snapshot, found under the key only once the block has ended without an error."""
-    data_sets, place = open_data_sets(), _place(key)
-    for data_set in data_sets.entries():
-        if not data_set.complete:
-            data_set.remove()  # what a killed process left; one that is being written stays
-    part = data_sets.of(f"{secrets.token_hex(16)}{PART}")
+    datasets, place = open_datasets(), _place(key)
+    for dataset in datasets.entries():
+        if not dataset.complete:
+            dataset.remove()  # what a killed process left; one that is being written stays
+    part = datasets.of(f"{secrets.token_hex(16)}{PART}")
     with cache_errors(), part.lock:
         part.path.mkdir(mode=0o700)
         held = part.in_use()
@@ -121,33 +123,33 @@ def writing(key: dict) -> Iterator[SnapshotWriter]:
         part.remove()
 
 
-def _place(key: dict) -> DataSet:
+def _place(key: dict) -> DatasetDownload:
     text = json.dumps(key | {"format": FORMAT}, sort_keys=True)
-    return open_data_sets().of(hashlib.sha256(text.encode()).hexdigest())
+    return open_datasets().of(hashlib.sha256(text.encode()).hexdigest())
 
 
-def _record(data_set: DataSet) -> dict:
+def _record(dataset: DatasetDownload) -> dict:
     """Empty where it was cut off, or comes from another version."""
-    record = data_set.record()
+    record = dataset.record()
     return record if record.get("format") == FORMAT else {}
 
 
-def _open(data_set: DataSet) -> ImageDataset | None:
+def _open(dataset: DatasetDownload) -> ImageDataset | None:
     """The snapshot cannot be removed as long as one of its splits exists."""
-    held = data_set.in_use()
+    held = dataset.in_use()
     if held is None:
         return None
-    record = _record(data_set)
+    record = _record(dataset)
     if not record:
         held.release()
-        data_set.remove()
+        dataset.remove()
         return None
-    data_set.touch()
+    dataset.touch()
     splits = {
         name: Split(
             labels=np.array(split["labels"], dtype=np.int64),
             names=tuple(split["names"]),
-            read=_Reader(data_set.path / IMAGES, split["spans"], held).read,
+            read=_Reader(dataset.path / IMAGES, split["spans"], held).read,
         )
         for name, split in record["splits"].items()
     }
