@@ -9,6 +9,7 @@ TransferError
 ├── RunError        a run folder is missing, incomplete or something else
 ├── JobError        a background training cannot start or was lost
 └── PublishError    a run cannot be published, or not read back as it was sent
+    └── SignInError the Hub knows no token of the user's, or it may not write
 """
 
 
@@ -48,4 +49,8 @@ class JobError(TransferError):
 
 
 class PublishError(TransferError):
+    pass
+
+
+class SignInError(PublishError):
     pass

@@ -88,3 +88,9 @@ def test_a_license_is_asked_for_only_if_none_is_known(monkeypatch, small):  # no
     assert ask("mit", (None, None)) == "mit"
     assert ask(" ", (None, None)) is None
     assert ask("mit", ("bsd-3-clause", "cc-by-4.0")) is None
+
+
+def test_a_token_that_the_hub_refuses_is_an_advice_to_sign_in(publish, small, writing):  # noqa: F811
+    writing.faults = {1: "401…"}
+    code, _, err = publish(small, ID)
+    assert code == 1 and err.endswith("; run `hf auth login`\n")

@@ -17,7 +17,7 @@ WRONG = {
     "two slashes": ("me/a/b", FRIEND, "expected a repository name like me/ants-bees"),
     "no name": ("me/", FRIEND, "expected a repository name"),
     "strange characters": ("me/ä b", FRIEND, "expected a repository name"),
-    "read token": (ID, READER, "does not let this token write"),
+    "read token": (ID, READER, "does not let this sign-in write"),
     "unknown token": (ID, "hf_unknown", "does not know this token"),
     "no token": (ID, "two words", "found other characters"),
 }

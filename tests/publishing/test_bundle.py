@@ -148,7 +148,7 @@ def test_a_body_from_a_file_is_published_only_with_the_complete_network(stripes,
     options = TINY | {"weights": str(tmp_path / "own.safetensors"), "unfreeze": "none"}
     _, run = drained(training_events(str(stripes), out=tmp_path / "run", **options))
     text = refusal(run, "head", tmp_path / "out")
-    assert "'own.safetensors'" in text and "--what full" in text
+    assert "'own.safetensors'" in text and "full network" in text
     bundle = write_bundle(run, "full", tmp_path / "out")
     found = scores_of_timm(f"local-dir:{bundle.folder}")
     assert np.abs(found - scores_of_run(run)).max() <= 1e-4

@@ -15,7 +15,7 @@ from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, Sourc
 from transfer.cli.predict import classify, evaluate
 from transfer.cli.publish import publish
 from transfer.cli.train import train
-from transfer.errors import SettingsError, TransferError
+from transfer.errors import SettingsError, SignInError, TransferError
 from transfer.formatting import duration, escape_unencodable_output, printable
 
 # typer exports one kind of usage error; its parent is all of them
@@ -40,6 +40,8 @@ def main() -> None:
         status = _fail(error.format_message(), 2)
     except SettingsError as error:
         status = _fail(error, 2)
+    except SignInError as error:
+        status = _fail(f"{error}; run `hf auth login`", 1)
     except TransferError as error:
         status = _fail(error, 1)
     except Interrupted as interrupted:

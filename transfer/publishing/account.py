@@ -2,7 +2,7 @@
 
 import os
 
-from transfer.errors import PublishError
+from transfer.errors import PublishError, SignInError
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
@@ -16,9 +16,9 @@ def sign_in(token: str | None) -> str:
 
     token = token or (None if os.environ.get("SPACE_ID") else get_token())
     if not token:
-        raise PublishError(
-            "expected you to be signed in to the Hub, found no token; run `hf auth login` with a "
-            f"token that may write ({TOKENS_PAGE})"
+        raise SignInError(
+            "expected you to be signed in to the Hub, found no token; sign in with one that may "
+            f"write ({TOKENS_PAGE})"
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise PublishError(
@@ -28,11 +28,8 @@ def sign_in(token: str | None) -> str:
     return token
 
 
-def full_name(repository: str, whoami: dict) -> str:
-    """NAME or USER/NAME → USER/NAME as the Hub writes it; `whoami` is the Hub's answer.
-
-    Raises PublishError.
-    """
+def check_name(repository: str) -> str:
+    """NAME or USER/NAME, if the Hub allows it. Raises PublishError."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -42,12 +39,21 @@ def full_name(repository: str, whoami: dict) -> str:
         valid = bool(name) and bool(owner) == bool(slash)
     except HFValidationError:
         valid = False
-    user = whoami["name"]
     if not valid:
         raise PublishError(
-            f"expected a repository name like {user}/ants-bees, found {repository!r}; use at most "
-            "96 letters, digits, - _ and ."
+            f"expected a repository name like me/ants-bees, found {repository[:100]!r}; use at "
+            "most 96 letters, digits, - _ and ."
         )
+    return repository
+
+
+def full_name(repository: str, whoami: dict) -> str:
+    """NAME or USER/NAME → USER/NAME as the Hub writes it; `whoami` is the Hub's answer.
+
+    Raises PublishError.
+    """
+    owner, _, name = check_name(repository).rpartition("/")
+    user = whoami["name"]
     accounts = [user, *(organisation["name"] for organisation in whoami.get("orgs") or [])]
     mine = {account.casefold(): account for account in accounts}
     if owner and owner.casefold() not in mine:

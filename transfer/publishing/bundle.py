@@ -99,7 +99,7 @@ def _check(run_or_dir: str | Path | Run, what: str) -> tuple[Run | Path, str]:
     if what == "head" and weights.startswith("file:"):
         raise RunError(
             f"expected a body that others can find too, found the weights {bare(weights[5:])!r} of "
-            "this machine; publish the complete network with --what full"
+            "this machine; publish the full network"
         )
     return source, what
 

@@ -1,19 +1,19 @@
 """A failed request of a publish → one line for a person, without token or address."""
 
 from transfer import hub
-from transfer.errors import PublishError, TransferError
+from transfer.errors import PublishError, SignInError, TransferError
 from transfer.publishing.retry import status_of
 
 REASON_LENGTH = 200
 CHANGED = "somebody else changed {name} meanwhile; look at it, then publish again"
 ADVICE = {
-    401: "the Hub does not know this token; sign in again with `hf auth login`",
+    401: "the Hub does not know this token or sign-in; sign in again",
     402: "the Hub asks for a paid plan or more storage for {name}; see your billing settings there",
-    403: "the Hub does not let this token write to {name}; create one that may write, then sign in "
-    "with `hf auth login`",
+    403: "the Hub does not let this sign-in write to {name}; publish under another name, or sign "
+    "in with write access",
     409: CHANGED,
     412: CHANGED,
-    413: "the files are larger than the Hub allows for {name}; publish with --what head",
+    413: "the files are larger than the Hub allows for {name}; publish only the changed weights",
     429: "the Hub has received too many requests; publish again in some minutes",
 }
 
@@ -46,14 +46,15 @@ def explain(error: Exception, name: str, token: str) -> TransferError:
         return PublishError(f"the Hub has disabled {name}; publish under another name")
     if isinstance(error, RepositoryNotFoundError):
         return PublishError(
-            f"{name} is gone, or this token may not see it; check its name and publish again"
+            f"{name} is gone, or you may not see it; check its name and publish again"
         )
     if isinstance(error, HfHubHTTPError):
         status = status_of(error)
         advice = ADVICE.get(status, "{name} was not published; publish again later")
         detail = _safe(error.server_message or "", token)
         separator = ": " if detail else ""
-        return PublishError(f"{advice.format(name=name)} (status {status}{separator}{detail})")
+        kind = SignInError if status in (401, 403) else PublishError
+        return kind(f"{advice.format(name=name)} (status {status}{separator}{detail})")
     detail = _safe(str(error), token) if type(error) is ValueError else type(error).__name__
     return PublishError(f"publishing to {name} failed ({detail}); publish again")
 

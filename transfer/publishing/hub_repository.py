@@ -99,7 +99,7 @@ class HubRepository:
         info = yield from self.look_up()
         if info is None:
             raise PublishError(
-                f"{self.name} exists, but this token may not see it; publish under another name"
+                f"{self.name} exists, but you may not see it; publish under another name"
             )
         if private and not info.private:
             self.created = False  # somebody else was faster

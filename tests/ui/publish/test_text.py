@@ -49,15 +49,3 @@ def test_each_event_has_a_status():
     assert "Trying again in 3 s" in status(Waiting(seconds=3.2, why="the Hub is busy"))
     failed = status(Verifying(), error="the Hub is gone <b>", live=False)
     assert "Sent, but not verified" in failed and "gone &lt;b&gt;" in failed
-
-
-@pytest.mark.parametrize(
-    ("message", "on_page"),
-    [
-        ("create one at X, then run `hf auth login`", "create one at X, then sign in again"),
-        ("sign in again with `hf auth login` (status 403)", "sign in again (status 403)"),
-        ("publish with --what head", "publish; choose “Changed weights only”"),
-    ],
-)
-def test_advice_for_the_command_line_becomes_advice_for_the_page(message, on_page):
-    assert text.for_page(message) == on_page

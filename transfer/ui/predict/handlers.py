@@ -13,6 +13,7 @@ from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.ui.predict import cards
+from transfer.ui.shared.components import run_choices
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 
 if TYPE_CHECKING:
@@ -43,14 +44,10 @@ class PredictHandlers:
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
 
-    def listed(self, visitor: str, run: str | None):
-        """The runs this visitor may use. The selected one stays unless it is gone; then the newest
-        takes its place."""
+    def listed(self, visitor: str, run: str | None) -> gr.Dropdown:
+        """The runs this visitor may use; a model on the Hub stays selected."""
         choices = self.runs.choices(visitor)
-        ids = [name for _, name in choices]
-        if run in ids or is_address(run):
-            return gr.Dropdown(choices=choices)
-        return gr.Dropdown(choices=choices, value=ids[0], allow_custom_value=True)
+        return gr.Dropdown(choices=choices) if is_address(run) else run_choices(choices, run)
 
     def newest(self, visitor: str, run: str | None, seen: list[str]):
         """([the selected run, the run to select instead], the ids of all runs).

@@ -44,7 +44,9 @@ class PublishQueue:
         """Raises JobError if this owner's last upload is not finished."""
         task, key = PublishTask(), hashed(owner)
         with self._lock:
-            self._forget_old()
+            oldest = time.time() - SECONDS_SHOWN
+            recent = self._newest.items()
+            self._newest = {k: old for k, old in recent if old.live or old.ended > oldest}
             if key in self._newest and self._newest[key].live:
                 raise JobError("you are already publishing; wait until it ends, or cancel it")
             self._newest[key] = task
@@ -89,9 +91,3 @@ class PublishQueue:
         except Exception as error:
             task.error = f"publishing failed ({type(error).__name__}); press Publish again"
         task.ended, task.live = time.time(), False
-
-    def _forget_old(self) -> None:
-        oldest = time.time() - SECONDS_SHOWN
-        old = [key for key, task in self._newest.items() if not task.live and task.ended < oldest]
-        for key in old:
-            del self._newest[key]

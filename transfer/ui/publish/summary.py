@@ -1,9 +1,7 @@
 """What can be published of a run: files with their sizes, the proposed name and the license."""
 
 import re
-import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from transfer.errors import TransferError
@@ -12,9 +10,10 @@ from transfer.publishing.card.license import choose_license, hub_dataset, is_pub
 from transfer.publishing.redact import bare
 from transfer.runs.run import RECORD, TENSORS, Run
 from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.timed_cache import TimedCache
 
 CARD, CARD_BYTES = "README.md", 120_000  # with its pictures, roughly
-SECONDS_LICENSE_IS_CACHED = 60
+LICENSES = TimedCache(64, 60.0)  # asking the Hub takes seconds
 LONGEST_NAME = 60
 
 
@@ -66,18 +65,14 @@ def _size_ranges(run: Run, what: str) -> dict[str, tuple[int, int]]:
 
 
 def with_license(found: PublishSummary) -> PublishSummary:
-    """Asks the Hub if the images are from there, which takes seconds; cached for a minute."""
-    minute = int(time.monotonic() // SECONDS_LICENSE_IS_CACHED)
-    changed = (found.path / RECORD).stat().st_mtime_ns
-    public, license = _public_and_license(found.path, changed, minute)
-    return replace(found, public=public, license=license)
-
-
-@lru_cache(maxsize=64)
-def _public_and_license(path: Path, changed: int, minute: int) -> tuple[bool, str]:
-    run = cached_run(path)
-    terms = choose_license(run, None).metadata
-    return is_public(run), terms.get("license_name") or terms.get("license", "")
+    """Asks the Hub if the images are from there."""
+    key = found.path, (found.path / RECORD).stat().st_mtime_ns
+    if (known := LICENSES.get(key)) is None:
+        run = cached_run(found.path)
+        terms = choose_license(run, None).metadata
+        license = terms.get("license_name") or terms.get("license", "")
+        known = LICENSES.put(key, {"public": is_public(run), "license": license})
+    return replace(found, **known)
 
 
 def proposed_name(architecture: str, name: str) -> str:

@@ -4,14 +4,12 @@ import gradio as gr
 
 from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text
-from transfer.ui.publish.form import PublishForm
 from transfer.ui.publish.handlers import PublishHandlers, license_choices
 from transfer.ui.shared.components import LATEST
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
 
-WATCHES = QUIET | {"concurrency_limit": None}
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "bundle"}  # it loads a network
 
 
@@ -35,60 +33,31 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
         cancel = gr.Button("Cancel", interactive=False, min_width=120)
         zip_it = gr.Button("Download as zip", min_width=160)
     watched = [gr.HTML(text.status(None)), publish, cancel]
-    fields = {
-        "visitor": visitor,
-        "run_id": run,
-        "what": what,
-        "repository": repository,
-        "private": private,
-        "license": license,
-    }
-    started = _on_publish(handlers, publish, fields, sign_in, watched)
+    names = ("visitor", "run_id", "what", "repository", "private", "license")
+    form = dict(zip(names, (visitor, run, what, repository, private, license), strict=True))
     if handlers.shared:
+        start = {"fn": handlers.start_signed_in, "inputs_kwargs": form, "outputs": watched}
+        started = publish.click(**start, **QUIET)
         signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, signed_in_as, sign_in]}
         known = tab.select(**signed_in, **QUIET)
         started.failure(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
     else:
+        with_token = {"inputs_kwargs": form | {"token": sign_in}, "outputs": [*watched, sign_in]}
+        started = publish.click(handlers.start, **with_token, **QUIET)
         known = tab.select(handlers.account, None, [account, signed_in_as], **QUIET)
     tab.select(handlers.listed, [visitor, run], run, **QUIET)
     proposed = [what, repository, license]
-    selected = run.change(handlers.select, [visitor, run, account], proposed, **LATEST, **QUIET)
+    selected = run.change(handlers.select, [visitor, run], proposed, **LATEST, **QUIET)
     for event in (selected.then, what.input):
         event(handlers.describe, [visitor, run, what], [license, summary], **LATEST, **QUIET)
     for event in (known, selected):  # the one that is answered last knows both names
         event.then(handlers.with_owner, [account, repository], repository, **QUIET)
     for event in (started.success, tab.select):
-        event(handlers.watch, visitor, watched, **WATCHES)
+        event(handlers.watch, visitor, watched, concurrency_limit=None, **QUIET)
     cancel.click(handlers.cancel, visitor, watched, **QUIET)
     download_on_click(
-        zip_it,
-        lambda values: handlers.zipped(_form(fields, values)),
-        set(fields.values()),
-        "fetched-bundle",
-        **ONE_AT_A_TIME,
+        zip_it, handlers.zipped, None, "fetched-bundle", inputs_kwargs=form, **ONE_AT_A_TIME
     )
-
-
-def _on_publish(
-    handlers: PublishHandlers, button: gr.Button, fields: dict, sign_in, watched: list
-) -> gr.events.Dependency:
-    """`sign_in` is the button for it on a shared server, else the field for a token."""
-    inputs = set(fields.values())
-
-    def start(values: dict):
-        return *handlers.start(_form(fields, values, values[sign_in])), ""
-
-    def start_signed_in(values: dict, token: gr.OAuthToken | None):
-        return handlers.start(_form(fields, values, handlers.check_sign_in(token)))
-
-    if handlers.shared:
-        return button.click(start_signed_in, inputs, watched, **QUIET)
-    return button.click(start, inputs | {sign_in}, [*watched, sign_in], **QUIET)
-
-
-def _form(fields: dict, values: dict, token: str | None = None) -> PublishForm:
-    """From the values that gradio gives by component."""
-    return PublishForm(**{name: values[field] for name, field in fields.items()}, token=token)
 
 
 def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:

@@ -1,32 +1,27 @@
 """The texts of the Publish tab: what will be published, who is signed in, and progress."""
 
-import re
 from html import escape
 
 from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.ui.publish.queue import STOPPED, PublishTask
 from transfer.ui.publish.summary import CARD, PublishSummary
+from transfer.ui.shared.components import live_region, progress_bar, warning
 
 WHAT_TITLES = {"head": "Changed weights only", "full": "Full network"}
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
     "<p>Train one first. The files that will be published are then listed here.</p></div>"
 )
-IDLE = "<b>Nothing is being published.</b>"
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
+WEIGHTS = {
+    "head": "head and fine-tuned blocks; the smaller size if half precision changes no score",
+    "full": "all weights",
+}
 MEANINGS = {
-    "head": {
-        "model.safetensors": "head and fine-tuned blocks; the smaller size if half precision "
-        "changes no score",
-        "run.json": "classes, settings and learning curves",
-        "report.json": "accuracy and confusion matrix on the test images",
-    },
-    "full": {
-        "model.safetensors": "all weights",
-        "config.json": "how timm and transformers build the network",
-        "report.json": "accuracy and confusion matrix on the test images",
-    },
+    "run.json": "classes, settings and learning curves",
+    "report.json": "accuracy and confusion matrix on the test images",
+    "config.json": "how timm and transformers build the network",
 }
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
@@ -41,23 +36,24 @@ ACCOUNT_UNKNOWN = "Signed in on this machine. The Hub does not answer, so the ac
 TOKEN_UNKNOWN = (
     "The Hub no longer accepts the token that is saved on this machine. Paste another one."
 )
-# advice for the command line → for the page
-FOR_PAGE = {
-    "run `hf auth login`": "sign in again",
-    " with `hf auth login`": "",
-    " with --what head": f"; choose “{WHAT_TITLES['head']}”",
-    " with --what full": f": choose “{WHAT_TITLES['full']}”",
-}
+
+
+def about(html: str) -> str:
+    return f'<p class="about">{html}</p>'
+
+
+def signed_in(name: str) -> str:
+    """`name` is that of an account on the Hub."""
+    return about(f"Signed in to the Hub as <b>{escape(name)}</b>.")
 
 
 def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
-        return f'<div class="bundle">{refusal(found.refused[what])}</div>'
-    pictures = "curves and confusion matrix"
-    if found.public:
-        pictures = "curves, confusion matrix and mistakes"
-    meanings = MEANINGS[what] | {CARD: f"the model card, with pictures: {pictures}"}
+        return f'<div class="bundle">{warning(found.refused[what])}</div>'
+    pictures = f"curves, confusion matrix{', mistakes' if found.public else ''}"
+    card = f"the model card, with pictures: {pictures}"
+    meanings = MEANINGS | {"model.safetensors": WEIGHTS[what], CARD: card}
     rows = "".join(
         f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
         for name, sizes in found.files[what].items()
@@ -105,56 +101,18 @@ def size_of(least: int, most: int) -> str:
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
-def signed_in(name: str) -> str:
-    """`name` is that of an account on the Hub."""
-    return about(f"Signed in to the Hub as <b>{escape(name)}</b>.")
-
-
-def about(html: str) -> str:
-    return f'<p class="about">{html}</p>'
-
-
-def refusal(sentence: str) -> str:
-    return f'<p class="warning">{escape(for_page(sentence))}</p>'
-
-
-def for_page(sentence: str) -> str:
-    """A message with advice for the command line, as it is for somebody on the page."""
-    for command_line, page in FOR_PAGE.items():
-        sentence = sentence.replace(command_line, page)
-    return sentence
-
-
-def for_sign_in(sentence: str) -> str:
-    """A message about a token, as it is for a visitor of a Space, who has none to replace.
-
-    What a sign-in may write to follows from the scope `contribute-repos`.
-    """
-    sentence = re.sub(
-        r"create one that may write\b.*`hf auth login`",
-        "it may write only to repositories that were created with it; publish under another name",
-        sentence,
-    )
-    return sentence.replace("this token", "your sign-in")
-
-
 def status(task: PublishTask | None) -> str:
     """Headline, detail and a progress bar. What changes all the time is not read out."""
-    if task is None:
-        return _box(IDLE + CONTINUES)
-    if task.error:
-        return _box(_failure(task), kind="failed")
-    if isinstance(task.event, Published):
-        return _box(_success(task.event))
-    headline, detail = _progress(task)
-    bar = '<div class="progress waiting"><i></i></div>'
-    return _box(f"<b>{escape(headline)}</b>", f"<p>{escape(detail)}</p>{bar}{CONTINUES}")
-
-
-def _box(announced: str, silent: str = "", kind: str = "") -> str:
-    """A live region with what screen readers announce, and below it what they do not."""
-    region = f'<div role="status" aria-live="polite">{announced}</div>'
-    return f'<div class="status sent {kind}">{region}{silent}</div>'
+    announced, silent, failed = "<b>Nothing is being published.</b>" + CONTINUES, "", ""
+    if task is not None and task.error:
+        announced, failed = _failure(task), "failed"
+    elif task is not None and isinstance(task.event, Published):
+        announced = _success(task.event)
+    elif task is not None:
+        headline, detail = _progress(task)
+        announced = f"<b>{escape(headline)}</b>"
+        silent = f"<p>{escape(detail)}</p>{progress_bar(None)}{CONTINUES}"
+    return f'<div class="status sent {failed}">{live_region(announced)}{silent}</div>'
 
 
 def _progress(task: PublishTask) -> tuple[str, str]:
@@ -179,13 +137,9 @@ def _progress(task: PublishTask) -> tuple[str, str]:
 def _place(checked: Checked) -> str:
     return (
         f"{len(checked.files)} files, {size_of(checked.bytes, checked.bytes)}, to "
-        f"{'the' if checked.exists else 'a new'} {_visibility(checked)} repository "
-        f"{checked.repository}."
+        f"{'the' if checked.exists else 'a new'} {'private' if checked.private else 'public'} "
+        f"repository {checked.repository}."
     )
-
-
-def _visibility(event: Checked | Published) -> str:
-    return "private" if event.private else "public"
 
 
 def _success(event: Published) -> str:
@@ -198,9 +152,9 @@ def _success(event: Published) -> str:
     if event.what == "head":
         use = f'transfer.load("{event.repository}")'
     return (
-        f"<b>{headline}: {link}</b><p>{_visibility(event).capitalize()}, {len(event.files)} files, "
-        f"{size_of(event.bytes, event.bytes)}, commit {escape(event.commit[:12])}, verified.</p>"
-        f"<p>Use it: <code>{escape(use)}</code></p>"
+        f"<b>{headline}: {link}</b><p>{'Private' if event.private else 'Public'}, "
+        f"{len(event.files)} files, {size_of(event.bytes, event.bytes)}, commit "
+        f"{escape(event.commit[:12])}, verified.</p><p>Use it: <code>{escape(use)}</code></p>"
     )
 
 
@@ -208,8 +162,8 @@ def _failure(task: PublishTask) -> str:
     if task.error == STOPPED:
         return "<b>Cancelled</b><p>Nothing was published, and nothing is left behind.</p>"
     headline = "Sent, but not verified" if isinstance(task.event, Verifying) else "Not published"
-    sentence = for_page(task.error)
     advice = ""
     if task.event is not None:
         advice = "<p>Your run has not changed. Publishing again sends only what is missing.</p>"
-    return f"<b>{headline}</b><p>{escape(sentence[0].upper() + sentence[1:])}.</p>{advice}"
+    sentence = task.error[0].upper() + task.error[1:]
+    return f"<b>{headline}</b><p>{escape(sentence)}.</p>{advice}"

@@ -28,6 +28,14 @@ def progress_bar(share: float | None) -> str:
     return f'<div class="progress"><i style="width:{100 * share:.1f}%"></i></div>'
 
 
+def run_choices(choices: list[tuple[str, str]], selected: str | None) -> gr.Dropdown:
+    """For a field Run: the selected run stays; if it is gone, the first takes its place."""
+    runs = [run for _, run in choices]
+    if selected in runs:  # not set again, as the visitor may be choosing another one just now
+        return gr.Dropdown(choices=choices)
+    return gr.Dropdown(choices=choices, value=next(iter(runs), None))
+
+
 def on_change(component: gr.components.Component) -> gr.events.Dependency:
     """A change of `component`, which any number of handlers may follow with `then`.
 

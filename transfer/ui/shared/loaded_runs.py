@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import TransferError
-from transfer.jobs import JobManager
+from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import lazy_import
 from transfer.ui.shared.timed_cache import TimedCache
@@ -33,9 +33,8 @@ class LoadedRuns:
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(title, name) of own runs, newest first, and of the example."""
-        own = self.jobs.runs_of(visitor)
-        named = [(f"{run.name}, test accuracy {run.accuracy:.1%}", run.id) for run in own]
-        return [*named, ("Example: handwritten digits", EXAMPLE)]
+        own = with_accuracy(self.jobs.runs_of(visitor))
+        return [*own, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
         """The folder of the example or of one of the visitor's runs. Raises JobError.
@@ -93,6 +92,11 @@ class HubModels:
         except TransferError as error:
             self._errors.put(name, type(error)(str(error)))  # a copy, without its traceback
             raise
+
+
+def with_accuracy(runs: list[ListedRun]) -> list[tuple[str, str]]:
+    """(title, id) of each run."""
+    return [(f"{run.name}, test accuracy {run.accuracy:.1%}", run.id) for run in runs]
 
 
 def cached_classifier(path: Path) -> "Classifier":
