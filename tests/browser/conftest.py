@@ -1,4 +1,4 @@
-"""The page in a process of its own and a real browser, which all tests of the page share."""
+"""The app in a process of its own and a real browser, shared by all tests of the page."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ FLAGS = (
 ROOT = Path(__file__).parents[2]
 PHONE, DESKTOP, HEIGHT = 390, 1280, 900
 MILLISECONDS_TO_ANSWER, MILLISECONDS_OF_REST, MOST_STRETCHES = 2_500, 1_500, 8
-MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine whatever is awaited may take its time
+MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine
 KNOWN = "localStorage.getItem('transfer-visitor')"
 CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some(
     field => field.checkVisibility() && field.value.startsWith(name))"""
@@ -41,29 +41,29 @@ STILL = """() => document.getAnimations().every(each =>
 
 @pytest.fixture(scope="package")
 def page_runs(tmp_path_factory, run) -> Path:
-    """The folder of runs of `page_address`: one, called stripes, and what tests leave there."""
+    """The runs folder of `page_address`: one run called stripes, and what tests add."""
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(run.path, folder / "stripes")
     return folder
 
 
 @pytest.fixture(scope="package")
-def page_said(tmp_path_factory) -> Path:
-    """The file that holds all that the app of `page_address` prints."""
-    return tmp_path_factory.mktemp("said") / "said.txt"
+def page_log(tmp_path_factory) -> Path:
+    """The file that the app of `page_address` prints to."""
+    return tmp_path_factory.mktemp("log") / "log.txt"
 
 
 @pytest.fixture(scope="package")
-def page_address(page_runs, page_said, tmp_path_factory):
-    """The address of `python app.py`, which is up; each new context is another visitor."""
-    with app_up(page_runs, page_said, tmp_path_factory.mktemp("gradio")) as address:
+def page_address(page_runs, page_log, tmp_path_factory):
+    """The address of a running `python app.py`; each new context is another visitor."""
+    with app_up(page_runs, page_log, tmp_path_factory.mktemp("gradio")) as address:
         yield address
-    print(page_said.read_text(errors="replace"))  # for the report of a test that failed
+    print(page_log.read_text(errors="replace"))  # for the report of a test that failed
 
 
 @pytest.fixture(scope="package")
 def shared_runs(tmp_path_factory) -> Path:
-    """The folder of runs of `shared_address`, empty at first."""
+    """The runs folder of `shared_address`, empty at first."""
     return tmp_path_factory.mktemp("shared") / "runs"
 
 
@@ -76,33 +76,33 @@ def shared_address(shared_runs):
 
 @pytest.fixture(scope="package")
 def slow_address(tmp_path_factory):
-    """The address of the app of a busy server, `slow_app`."""
+    """The address of `slow_app`, an app that answers late."""
     folder = tmp_path_factory.mktemp("slow")
-    paths = (folder / name for name in ("runs", "said.txt", "gradio"))
+    paths = (folder / name for name in ("runs", "log.txt", "gradio"))
     with app_up(*paths, program=SLOW) as address:
         yield address
-    print((folder / "said.txt").read_text(errors="replace"))
+    print((folder / "log.txt").read_text(errors="replace"))
 
 
 @contextlib.contextmanager
 def strangers_server(runs: Path):
-    """The same, beside a folder of runs; what it prints is in `said.txt` there."""
-    said, gradio = runs.parent / "said.txt", runs.parent / "gradio"
-    with app_up(runs, said, gradio, program=QUICK, SYSTEM="spaces") as address:
+    """A server for strangers over a runs folder; it prints to `log.txt` beside that."""
+    log, gradio = runs.parent / "log.txt", runs.parent / "gradio"
+    with app_up(runs, log, gradio, program=QUICK, SYSTEM="spaces") as address:
         yield address
-    print(said.read_text(errors="replace"))
+    print(log.read_text(errors="replace"))
 
 
 @contextlib.contextmanager
-def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP, **environment):
-    """The address of an app that is up; `said` holds what it prints."""
-    cores = str(os.cpu_count())  # as at a person's, whatever the tests themselves are left
+def app_up(runs: Path, log: Path, gradio: Path, program: tuple[str, ...] = APP, **environment):
+    """The address of a running app that prints to `log`."""
+    cores = str(os.cpu_count())  # as for a user, whatever the tests are limited to
     own = {
         "GRADIO_TEMP_DIR": str(gradio),
         "OMP_NUM_THREADS": cores,
         "TRANSFER_CACHE": str(runs.parent / "cache"),
     }
-    with own_port() as port, said.open("wb") as printed:
+    with own_port() as port, log.open("wb") as printed:
         process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port), "--runs", str(runs)],
             cwd=ROOT,
@@ -114,7 +114,7 @@ def app_up(runs: Path, said: Path, gradio: Path, program: tuple[str, ...] = APP,
             address = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + 120
             while not _answers(address):
-                assert process.poll() is None, said.read_text(errors="replace")
+                assert process.poll() is None, log.read_text(errors="replace")
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             yield address
@@ -140,8 +140,8 @@ def browser():
 
 
 @pytest.fixture
-def people(browser):
-    """Makes contexts, one a person; they leave with the test, and nothing of theirs trains on."""
+def visitors(browser):
+    """Makes contexts, one per visitor; their trainings end with the test."""
     contexts = []
 
     def another(width: int = DESKTOP):
@@ -154,7 +154,7 @@ def people(browser):
 
 
 def leave(context) -> None:
-    """Closes it, once a training that its pages show was stopped, for others wait for it."""
+    """Stops a training that its pages show, for others wait for it, and closes the context."""
     from playwright.sync_api import Error
 
     for page in context.pages:
@@ -167,47 +167,47 @@ def leave(context) -> None:
 
 
 def open_page(browser, address: str, width: int = DESKTOP):
-    """(page, list of requests that went to other hosts)."""
+    """(page, its requests to other hosts)."""
     return visit(browser.new_page(viewport={"width": width, "height": HEIGHT}), address)
 
 
 def visit(page, address: str):
-    """The same, with a page that is there: one visitor's are those of one context."""
+    """`open_page` with a page that exists; the pages of one context are one visitor's."""
     page.set_default_timeout(MILLISECONDS_OF_PATIENCE)
-    strangers = strangers_of(page, address)
+    foreign = foreign_requests_of(page, address)
     page.goto(address)
     button(page, "Show images").wait_for()
     page.wait_for_function(KNOWN)
-    return page, strangers
+    return page, foreign
 
 
-def strangers_of(page, address: str) -> list[str]:
-    """Requests to other hosts, as they come."""
-    host, strangers = address.partition("/?")[0], []
+def foreign_requests_of(page, address: str) -> list[str]:
+    """Requests to other hosts; the list grows."""
+    host, foreign = address.partition("/?")[0], []
 
     def note(request):
         if not request.url.startswith((host, "data:", "blob:")):
-            strangers.append(request.url)
+            foreign.append(request.url)
 
     page.on("request", note)
-    return strangers
+    return foreign
 
 
 class Held:
-    """What a page asks of the server waits until it is let go."""
+    """Holds back the requests of a page's events."""
 
     def __init__(self, page):
         self._page, self._waiting, self._taken, self._holds = page, [], 0, True
         page.route("**/queue/join*", self._take)
 
     def pass_on(self) -> None:
-        """What waits by now; whatever follows waits in its turn."""
+        """Let those through that wait now; later ones are held."""
         while self._waiting:
             self._waiting.pop().continue_()
         self._page.wait_for_timeout(MILLISECONDS_TO_ANSWER)
 
     def let_go(self) -> None:
-        """What waits, with all that follows, until nothing more does for a while."""
+        """Let through all that wait and all that follow, until no more come for a while."""
         self._holds, before = False, None
         while self._taken != before:
             before = self._taken
@@ -232,22 +232,24 @@ def at_rest(page, asked: list[str]) -> list[str]:
     return list(asked)
 
 
-def complaints_of(page) -> list[str]:
-    """Errors in the browser's console and in scripts, as they come."""
-    complaints = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
+def console_errors_of(page) -> list[str]:
+    """Errors of scripts and in the console; the list grows."""
+    errors = []
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
 
 
 def fits(page) -> bool:
-    """Whether nothing is wider than the window."""
+    """Nothing is wider than the window."""
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.fixture
-def grave(record_property):
-    """Says which serious or critical findings axe-core has on a page, in each theme."""
+def serious_findings(record_property):
+    """Returns a function: the serious or critical findings of axe-core on a page, in each theme."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
     def found_on(page, where: str) -> list[tuple]:
@@ -280,7 +282,7 @@ def frames(page) -> None:
 
 
 def fits_everywhere(page) -> bool:
-    """Whether it `fits` a desktop and a phone; the window keeps its width."""
+    """It `fits` a desktop and a phone; the window gets its width back."""
     width = page.viewport_size["width"]
     fitting = [fits(resized(page, each)) for each in (DESKTOP, PHONE)]
     resized(page, width)
@@ -293,7 +295,7 @@ def button(page, name: str):
 
 
 def tab(page, name: str) -> None:
-    """Goes to the tab of exactly this name."""
+    """Open the tab of exactly this name."""
     page.get_by_role("tab", name=name, exact=True).click()
 
 

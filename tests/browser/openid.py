@@ -24,7 +24,7 @@ CONSENT = """<!doctype html><title>Sign in</title>
 
 
 class Provider:
-    """Asks whoever comes for consent; who gives it is `name` to the app, which gets `token`.
+    """Asks for consent; a person who gives it is `name` to the app, which gets `token`.
 
     A sign-in lasts `seconds`. `codes` are those that wait to be changed into a token, each once,
     with what was asked for; `signed_in` counts the tokens given out.

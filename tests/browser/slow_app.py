@@ -1,5 +1,5 @@
 """The app of a busy server: what was read at the opening of the page, or when a training was
-stopped, is told some seconds later, and a folder called `slow…` opens once it is let go.
+stopped, is answered some seconds later, and a folder called `slow…` opens once it is let go.
 
 Its trainings are the quick ones of `quick_app`.
 """
@@ -39,9 +39,9 @@ def opened_late(own, visitor):
 
 
 def stop_late(trainings, visitor):
-    told = _stop(trainings, visitor)
+    answer = _stop(trainings, visitor)
     time.sleep(SECONDS_TO_TELL)
-    return told
+    return answer
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Each tab as assistive technology finds it, by axe-core and by the keyboard."""
+"""Accessibility of each tab: axe-core and the keyboard."""
 
 import pytest
 
@@ -51,13 +51,13 @@ def ready(page, name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_no_tab_has_a_serious_finding(page, width, grave):
+def test_no_tab_has_a_serious_finding(page, width, serious_findings):
     resized(page, width)
     found = []
     for name in TABS:
         tab(page, name)
         ready(page, name)
-        found += grave(page, name)
+        found += serious_findings(page, name)
     assert found == []
 
 
@@ -71,7 +71,7 @@ def stops(page, until: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", TABS)
-def test_tab_comes_by_every_control_in_the_order_of_the_page(page, name):
+def test_tab_reaches_every_control_in_order(page, name):
     resized(page, DESKTOP)
     if name == "Try it":
         tab(page, name)
@@ -86,10 +86,8 @@ def test_tab_comes_by_every_control_in_the_order_of_the_page(page, name):
     assert places == sorted(places), found
 
 
-def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
-    people, shared_address
-):
-    page, _ = visit(people().new_page(), shared_address)
+def test_the_keyboard_starts_and_stops_a_training(visitors, shared_address):
+    page, _ = visit(visitors().new_page(), shared_address)
     page.get_by_role("tab", name="Train", exact=True).focus()
     page.keyboard.press("Enter")
     button(page, "Start training").wait_for()
@@ -100,8 +98,8 @@ def test_the_keyboard_starts_and_stops_a_training_whose_state_is_told_politely(
         page.keyboard.press(key)
         later_epoch(page, 0)
         status = page.locator(".status [role=status]").first
-        told = status.get_attribute("role"), status.get_attribute("aria-live")
-        assert told == ("status", "polite")
+        role = status.get_attribute("role"), status.get_attribute("aria-live")
+        assert role == ("status", "polite")
         page.locator("button:enabled", has_text="Stop and save").wait_for()
         button(page, "Stop and save the result").focus()
         page.keyboard.press(key)

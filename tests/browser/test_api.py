@@ -60,7 +60,7 @@ def test_the_public_endpoints_are_these_and_no_others(page_address):
 
 
 @pytest.mark.parametrize("path", ["monitoring", "monitoring/summary", "monitoring/a-key"])
-def test_what_all_visitors_do_is_told_to_nobody(page_address, path):
+def test_monitoring_is_closed(page_address, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{page_address}/{path}")
     assert refused.value.code == 403
@@ -93,12 +93,12 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_no_file_of_the_server_can_be_named(page_address, photo, form):
-    told = set()
+    answers = set()
     for path in (str(photo), "/etc/passwd", "/no/such", "README.md", "https://127.0.0.1:1/a.png"):
         answer = posted(page_address, "classify", [FORMS[form](path), "example:digits", 3])
         assert "event: error" in answer and "score" not in answer
-        told.add(answer)
-    assert len(told) == 1 and "uploaded here" in told.pop()  # nor is told which there are
+        answers.add(answer)
+    assert len(answers) == 1 and "uploaded here" in answers.pop()  # whether a file exists or not
 
 
 def test_pictures_come_over_mcp_in_the_call_itself(page_address, photo):
@@ -112,7 +112,7 @@ def test_pictures_come_over_mcp_in_the_call_itself(page_address, photo):
     assert not answer.isError and "score" in answer.content[0].text
 
 
-def test_what_is_asked_is_recorded_nowhere(page_address):
+def test_gradio_keeps_no_history_of_requests(page_address):
     with urllib.request.urlopen(f"{page_address}/config") as answer:
         assert json.load(answer)["run_history"] is False
 

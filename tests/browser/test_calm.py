@@ -28,7 +28,7 @@ WATCH_JUMPS = """() => {
 
 @pytest.fixture
 def asked(browser, shared_address):
-    """(the page, what it has asked of the server: addresses without their questions)."""
+    """(the page, the addresses of its requests without their queries)."""
     page, _ = open_page(browser, shared_address, DESKTOP)
     asked = []
     page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
@@ -36,7 +36,7 @@ def asked(browser, shared_address):
     page.close()
 
 
-def test_a_page_that_was_opened_and_turned_in_haste_comes_to_rest(asked):
+def test_a_page_used_in_haste_comes_to_rest(asked):
     page, asked = asked
     page.reload()
     tab(page, "Try it")
@@ -46,8 +46,8 @@ def test_a_page_that_was_opened_and_turned_in_haste_comes_to_rest(asked):
 
 
 @pytest.mark.parametrize("width", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.full)])
-def test_nothing_jumps_when_the_server_answers(people, page_address, width):
-    page = people(width).new_page()
+def test_nothing_jumps_when_the_server_answers(visitors, page_address, width):
+    page = visitors(width).new_page()
     page.add_init_script(f"({WATCH_JUMPS})()")
     answers = Held(page)
     visit(page, page_address)

@@ -12,29 +12,29 @@ SECONDS_TO_COME = 2
 
 
 def test_a_source_is_shown_and_the_page_fits(browser, page_address):
-    page, strangers = open_page(browser, page_address)
+    page, foreign = open_page(browser, page_address)
     button(page, "Show images").click()
     page.get_by_text("10 classes, 1,797 images").wait_for()
     for name in ("Data", "Train", "Try it", "Publish"):
         tab(page, name)
         assert fits_everywhere(page)
-    assert strangers == []
+    assert foreign == []
     page.close()
 
 
 def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path):
-    page, strangers = open_page(browser, page_address, PHONE)
+    page, foreign = open_page(browser, page_address, PHONE)
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
     assert fits_everywhere(page)
     page.reload()
     page.get_by_role("button", name="Make your own classes").click()
     page.get_by_text("dog: 6 photos").wait_for()
     assert fits_everywhere(page)
-    assert strangers == []
+    assert foreign == []
     page.close()
 
 
-def test_nothing_of_a_source_comes_under_another(browser, slow_address, tmp_path):
+def test_late_answers_about_another_dataset_are_dropped(browser, slow_address, tmp_path):
     slow = draw_classes(tmp_path / "slow", each=6, classes=("cat", "dog"))
     page, _ = open_page(browser, slow_address)
     page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
@@ -57,7 +57,7 @@ def test_nothing_of_a_source_comes_under_another(browser, slow_address, tmp_path
     page.close()
 
 
-def test_a_class_that_is_made_early_stays_in_sight(browser, slow_address):
+def test_a_class_added_early_stays_visible(browser, slow_address):
     page, _ = open_page(browser, slow_address)
     page.get_by_role("button", name="Make your own classes").click()
     add_class(page, "cat")
@@ -66,7 +66,7 @@ def test_a_class_that_is_made_early_stays_in_sight(browser, slow_address):
     page.close()
 
 
-def test_the_list_of_sources_goes_when_its_field_is_left_by_the_keyboard(browser, page_address):
+def test_the_dataset_list_closes_when_the_keyboard_leaves_it(browser, page_address):
     page, _ = open_page(browser, page_address, PHONE)
     offered = page.get_by_role("option").locator("visible=true")
     for keys in (("Tab",), ("Escape", "Tab")):
@@ -79,7 +79,7 @@ def test_the_list_of_sources_goes_when_its_field_is_left_by_the_keyboard(browser
     page.close()
 
 
-def test_an_upload_is_there_after_a_reload_and_can_be_removed(browser, page_address, tmp_path):
+def test_an_upload_survives_a_reload_and_can_be_removed(browser, page_address, tmp_path):
     drawn = draw_classes(tmp_path / "drawn", each=6, classes=("cat", "dog"))
     shutil.make_archive(str(tmp_path / "pets"), "zip", drawn)
     page, _ = open_page(browser, page_address)
@@ -128,7 +128,7 @@ def add_class(page, name: str) -> None:
 def make_classes(page, drawn) -> None:
     """Own classes of the photos in a folder of class folders of six each, as the source."""
     page.get_by_role("button", name="Make your own classes").click()
-    page.get_by_text("No classes yet").wait_for()  # the page has been told what is there
+    page.get_by_text("No classes yet").wait_for()  # the page knows what is there
     names = sorted(path.name for path in drawn.iterdir() if path.is_dir())
     for name in names:
         add_class(page, name)

@@ -65,7 +65,7 @@ def page(shared_address):
 
 
 def sent(address: str, number: int, data, session: str) -> str:
-    """All that an event says to whoever posts `data` to it, or the refusal."""
+    """Everything an event answers to a POST of `data`, or the refusal."""
     body = {"data": data, "fn_index": number, "session_hash": session}
     join = urllib.request.Request(
         f"{address}/gradio_api/queue/join",
@@ -105,7 +105,7 @@ def files_at(path: str):
 
 
 def payloads(fields: list[dict], names: list[str], path: str, photo: str):
-    """(what it is, data): as a stranger who knows more than he should, or who sends nonsense."""
+    """(what it is, data): from a stranger who knows the victim's names, or who sends nonsense."""
     inputs, who, rest = len(fields), STRANGER, max(len(fields) - 1, 0)
     if any(field["type"] in TAKE_FILES for field in fields):
         for what, file in files_at(photo):
@@ -128,30 +128,30 @@ def payloads(fields: list[dict], names: list[str], path: str, photo: str):
     yield "too many", [who] * (inputs + 2)
 
 
-def test_no_event_gives_away_a_path_a_traceback_or_what_is_anothers(
+def test_no_event_reveals_a_path_a_traceback_or_anothers_data(
     page, shared_address, shared_runs, live_job
 ):
-    kept = next(path.name for path in shared_runs.iterdir() if (path / "run.json").exists())
-    run_files = str(shared_runs / kept / "run.json")
+    run_name = next(path.name for path in shared_runs.iterdir() if (path / "run.json").exists())
+    run_files = str(shared_runs / run_name / "run.json")
     photo = str(next(shared_runs.rglob("00001.jpg")))
     paths = [str(shared_runs.parent), str(ROOT), "site-packages", "/usr/lib"]
     leaks, components = [], {each["id"]: each for each in page["components"]}
     for event in page["dependencies"]:
         if not event["backend_fn"]:
             continue
-        names, session = [kept, f"../{kept}", PHOTOS], secrets.token_hex(6)
+        names, session = [run_name, f"../{run_name}", PHOTOS], secrets.token_hex(6)
         fields = [components[number] for number in event["inputs"]]
         for what, data in payloads(fields, names, run_files, photo):
             answer = sent(shared_address, event["id"], data, session)
-            told = answer.replace(run_files, "")  # what he named himself
+            seen = answer.replace(run_files, "")  # what the request itself named
             marks = (*SECRETS, *paths, "Traceback", *(["<img"] if what.startswith(PHOTO) else []))
-            found = [mark for mark in marks if mark in told]
+            found = [mark for mark in marks if mark in seen]
             if found or not answer:
                 leaks.append((event["api_name"], what, found, answer[:300]))
     assert leaks == []
     with urllib.request.urlopen(shared_address, timeout=20) as answer:
         assert answer.status == 200
-    log = (shared_runs.parent / "said.txt").read_text(errors="replace")
+    log = (shared_runs.parent / "log.txt").read_text(errors="replace")
     assert f'File "{ROOT / "transfer"}' not in log  # gradio refused it, or a handler in a sentence
 
 
@@ -163,7 +163,7 @@ def test_no_file_of_another_visitor_is_served_by_its_path(shared_address, shared
         assert caught.value.code in (403, 404)
 
 
-def test_all_that_is_the_victims_is_still_there(page, shared_address, shared_runs, live_job):
+def test_the_victims_data_is_unchanged(page, shared_address, shared_runs, live_job):
     listed = next(each for each in page["dependencies"] if each["api_name"] == "listed")
     answer = sent(shared_address, listed["id"], [VICTIM, "", []], secrets.token_hex(6))
     assert SECRETS[2] in answer

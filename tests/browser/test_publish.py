@@ -14,14 +14,14 @@ ID = "me/vgg11-stripes"
 
 def publish_tab(browser, address: str, width: int = DESKTOP):
     """(page, requests to other hosts, what was posted)."""
-    page, strangers = open_page(browser, address, width)
+    page, foreign = open_page(browser, address, width)
     posted = []
     page.on("request", lambda request: posted.append(request.post_data or ""))
     tab(page, "Publish")
     page.get_by_label("Run", exact=True).locator("visible=true").click()
     page.get_by_role("option", name=re.compile("stripes")).click()
     page.get_by_text("No photos and no file names of photos are sent").wait_for()
-    return page, strangers, posted
+    return page, foreign, posted
 
 
 def publish_with(page, token: str) -> None:
@@ -29,17 +29,17 @@ def publish_with(page, token: str) -> None:
     button(page, "Publish").click()
 
 
-def kept(page) -> str:
-    """All that the browser has of the page."""
+def stored_in_browser(page) -> str:
+    """Everything the browser holds of the page."""
     return page.content() + page.evaluate(
         "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
     )
 
 
-def test_a_run_is_published_with_a_typed_token_that_stays_nowhere(
-    browser, page_address, page_runs, page_said, hub
+def test_a_typed_token_publishes_and_is_stored_nowhere(
+    browser, page_address, page_runs, page_log, hub
 ):
-    page, strangers, posted = publish_tab(browser, page_address)
+    page, foreign, posted = publish_tab(browser, page_address)
     with writable(hub):
         publish_with(page, WRONG)
         page.get_by_text("The Hub does not know this token").wait_for()
@@ -59,17 +59,15 @@ def test_a_run_is_published_with_a_typed_token_that_stays_nowhere(
     page.get_by_role("button", name="Cancel", exact=True, disabled=True).wait_for()
     page.get_by_role("button", name="Publish", exact=True, disabled=False).wait_for()
     assert sum(WRONG in data or FRIEND in data for data in posted) == 2
-    seen = kept(page) + page_said.read_text(errors="replace")
+    seen = stored_in_browser(page) + page_log.read_text(errors="replace")
     files = [path.read_bytes() for path in page_runs.rglob("*") if path.is_file()]
     for token in (WRONG, FRIEND):
         assert token not in seen and not any(token.encode() in data for data in files)
-    assert strangers == []
+    assert foreign == []
     page.close()
 
 
-def test_the_same_files_are_taken_away_as_a_zip_without_signing_in(
-    browser, page_address, tmp_path, hub
-):
+def test_the_same_files_are_downloaded_without_signing_in(browser, page_address, tmp_path, hub):
     page, _, _ = publish_tab(browser, page_address)
     with page.expect_download(timeout=90_000) as download:
         button(page, "Download as zip").click()
@@ -81,7 +79,7 @@ def test_the_same_files_are_taken_away_as_a_zip_without_signing_in(
     page.close()
 
 
-def test_a_zip_of_no_run_is_refused_and_the_button_is_back(browser, shared_address):
+def test_a_zip_of_no_run_is_refused_and_the_button_works_again(browser, shared_address):
     context = browser.new_context()
     page, _ = visit(context.new_page(), shared_address)
     tab(page, "Publish")
@@ -92,7 +90,7 @@ def test_a_zip_of_no_run_is_refused_and_the_button_is_back(browser, shared_addre
     context.close()
 
 
-def test_the_tab_fits_a_phone_and_tells_what_the_other_way_sends(browser, page_address):
+def test_the_tab_fits_a_phone_and_explains_the_full_network(browser, page_address):
     page, _, _ = publish_tab(browser, page_address, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
     assert page.get_by_label("Repository").input_value() == "vgg11-stripes"

@@ -45,7 +45,7 @@ def later_epoch(page, number: int) -> int:
 
 
 def found_again(page, epoch: int) -> int:
-    """`later_epoch` of the training, in sight by itself; it can be stopped, not started anew."""
+    """`later_epoch` of the training, shown without a click; it can be stopped, not started."""
     page.locator(".status").first.wait_for(timeout=MILLISECONDS_TO_FIND_IT)
     epoch = later_epoch(page, epoch)
     assert button(page, "Start training").is_disabled()

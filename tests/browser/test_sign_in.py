@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import QUICK, app_up, button, tab, visit
 from tests.browser.openid import provider
-from tests.browser.test_publish import kept
+from tests.browser.test_publish import stored_in_browser
 from tests.hub_writing import ME, OAUTH, writable
 from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
 
@@ -39,10 +39,10 @@ def folder(tmp_path_factory):
 def space(folder, accounts):
     """The address of an app on what looks like a Space; its trainings leave the example behind."""
     environment = {"SYSTEM": "spaces", "SPACE_ID": "me/space", "QUICK_RUN": str(EXAMPLE_FOLDER)}
-    paths = (folder / name for name in ("runs", "said.txt", "gradio"))
+    paths = (folder / name for name in ("runs", "log.txt", "gradio"))
     with app_up(*paths, program=QUICK, **environment, **accounts.environment) as address:
         yield address
-    print((folder / "said.txt").read_text(errors="replace"))
+    print((folder / "log.txt").read_text(errors="replace"))
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def visitor(browser, space):
     """(page of a new visitor, the Publish tab; requests to other hosts)."""
     context = browser.new_context()
     context.route(re.compile("^https:"), lambda route: route.abort())
-    page, strangers = visit(context.new_page(), space)
+    page, foreign = visit(context.new_page(), space)
     tab(page, "Publish")
     page.get_by_text(NOT_SIGNED_IN).wait_for()
-    yield page, strangers
+    yield page, foreign
     context.close()
 
 
@@ -79,7 +79,7 @@ def asked_to_publish(hub) -> list[str]:
 
 
 def test_a_visitor_signs_in_publishes_his_run_and_signs_out(visitor, accounts, folder, hub):
-    page, strangers = visitor
+    page, foreign = visitor
     posted = []
     page.on("request", lambda request: posted.append(request.post_data or ""))
     train(page)
@@ -95,7 +95,7 @@ def test_a_visitor_signs_in_publishes_his_run_and_signs_out(visitor, accounts, f
         page.get_by_role("link", name=ID, exact=True).wait_for()
         repository = hub.repositories["models", ID]
         assert repository.private and {"run.json", "README.md"} <= set(repository.files)
-        seen = kept(page)
+        seen = stored_in_browser(page)
         button(page, SIGN_OUT).click()
         page.get_by_text(NOT_SIGNED_IN).wait_for()
         assert page.get_by_text(f"Signed in to the Hub as {ME}.").count() == 0
@@ -105,14 +105,14 @@ def test_a_visitor_signs_in_publishes_his_run_and_signs_out(visitor, accounts, f
         button(page, "Publish").click()
         page.get_by_text(REFUSED).wait_for()
         assert asked_to_publish(hub) == []
-    elsewhere = {url.partition("?")[0] for url in strangers if not url.startswith(BADGE)}
+    elsewhere = {url.partition("?")[0] for url in foreign if not url.startswith(BADGE)}
     assert elsewhere == {f"{accounts.url}/oauth/authorize"}
     files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 5 and not any(OAUTH.encode() in data for data in files)
-    assert OAUTH not in seen + kept(page) + "".join(posted)
+    assert OAUTH not in seen + stored_in_browser(page) + "".join(posted)
 
 
-def test_a_sign_in_that_has_ended_is_told_in_a_sentence(visitor, accounts, hub, monkeypatch):
+def test_an_expired_sign_in_is_explained(visitor, accounts, hub, monkeypatch):
     page, _ = visitor
     sign_in(page)
     page.get_by_text(f"Signed in to the Hub as {ME}.").wait_for()
@@ -130,7 +130,7 @@ def test_a_sign_in_that_has_ended_is_told_in_a_sentence(visitor, accounts, hub, 
     assert asked_to_publish(hub) == []
 
 
-def test_who_says_no_is_back_on_the_page_as_before(visitor):
+def test_a_refused_consent_changes_nothing(visitor):
     page, _ = visitor
     sign_in(page, "Cancel")
     page.get_by_text(NOT_SIGNED_IN).wait_for()

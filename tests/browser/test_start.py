@@ -9,7 +9,7 @@ SECONDS_AT_MOST = 45.0  # on slow machines that do something else as well
 
 def test_the_page_can_be_used_soon_after_the_app_was_started(browser, tmp_path, record_property):
     started = time.monotonic()
-    with app_up(tmp_path / "runs", tmp_path / "said.txt", tmp_path / "gradio") as address:
+    with app_up(tmp_path / "runs", tmp_path / "log.txt", tmp_path / "gradio") as address:
         page, _ = open_page(browser, address)
         seconds = time.monotonic() - started
         page.close()

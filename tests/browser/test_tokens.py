@@ -1,4 +1,4 @@
-"""Whose token the Hub is asked with: at home the machine's, on a Space nobody's."""
+"""On one's own machine its Hub token opens private datasets; on a Space it is used for nobody."""
 
 import json
 import secrets
@@ -34,14 +34,14 @@ def app(tmp_path):
     tokens = dict(zip(KEPT_IN, (FRIEND, FRIEND, str(file)), strict=True))
 
     def up(*kept_in: str, **environment):
-        paths = (tmp_path / name for name in ("runs", "said.txt", "gradio"))
+        paths = (tmp_path / name for name in ("runs", "log.txt", "gradio"))
         return app_up(*paths, **{name: tokens[name] for name in kept_in}, **environment)
 
     return up
 
 
 def asked(address: str, event: str, source: str) -> str:
-    """What an event of the Data tab says of a source."""
+    """What an event of the Data tab answers about a source."""
     with urllib.request.urlopen(f"{address}/config") as answer:
         dependencies = json.load(answer)["dependencies"]
     number = next(each["id"] for each in dependencies if each["api_name"] == event)
@@ -54,19 +54,19 @@ def asked(address: str, event: str, source: str) -> str:
 def test_on_ones_own_machine_private_datasets_are_open(app, kept_in):
     with app(kept_in) as address:
         for name in CLOSED:
-            assert "2 classes, 20 images" in (told := asked(address, "show", name)), told
+            assert "2 classes, 20 images" in (answer := asked(address, "show", name)), answer
 
 
 def test_on_a_space_private_datasets_of_its_owner_stay_closed(app):
     with app(*KEPT_IN, SYSTEM="spaces") as address:
         for name in CLOSED:
             for event in ("show", "look"):
-                told = asked(address, event, name)
-                assert name in told and "on your own machine" in told and "images" not in told
+                answer = asked(address, event, name)
+                assert name in answer and "on your own machine" in answer and "images" not in answer
         client = Client(address, verbose=False)
         job = client.predict("between/us", {}, api_name="/start_training")["job"]
         deadline = time.monotonic() + SECONDS_TO_FAIL
-        while (told := client.predict(job, api_name="/training_status"))["state"] != "failed":
-            assert time.monotonic() < deadline, told
+        while (answer := client.predict(job, api_name="/training_status"))["state"] != "failed":
+            assert time.monotonic() < deadline, answer
             time.sleep(0.5)
-        assert "found none called 'between/us'" in told["error"] and FRIEND not in str(told)
+        assert "found none called 'between/us'" in answer["error"] and FRIEND not in str(answer)

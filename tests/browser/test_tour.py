@@ -9,7 +9,7 @@ from tests.browser.conftest import (
     DESKTOP,
     PHONE,
     button,
-    complaints_of,
+    console_errors_of,
     fits,
     open_page,
     tab,
@@ -94,10 +94,10 @@ def wait_in_lists(page, *, listed: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.full)])
 def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_address, width):
-    page, strangers = open_page(browser, page_address, width)
+    page, foreign = open_page(browser, page_address, width)
     start_on_digits(page)
     reload_and_stop(page)
-    complaints = complaints_of(page)  # a reload cuts off what gradio was reading
+    errors = console_errors_of(page)  # a reload cuts off what gradio was reading
     try_a_drawing(page)
     rename(page)
     compare(page, NAME, "stripes")
@@ -105,5 +105,5 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
     assert fits(page)
     delete(page)
     wait_in_lists(page, listed=False)
-    assert (strangers, complaints) == ([], [])
+    assert (foreign, errors) == ([], [])
     page.close()

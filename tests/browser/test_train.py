@@ -1,4 +1,4 @@
-"""The Train tab in a real browser: what it foretells, a training, and the run afterwards."""
+"""The Train tab in a real browser: settings, a training, and the run afterwards."""
 
 import re
 
@@ -64,7 +64,7 @@ def parts(page, state: str) -> int:
     return page.locator(f".vgg li.{state}").count()
 
 
-def lazy_import(page, state: str, number: int) -> None:
+def wait_for_parts(page, state: str, number: int) -> None:
     """Waits until so many parts of the picture are in a state."""
     page.wait_for_function(
         "([state, number]) => document.querySelectorAll(`.vgg li.${state}`).length === number",
@@ -72,25 +72,25 @@ def lazy_import(page, state: str, number: int) -> None:
     )
 
 
-def test_settings_change_the_picture_and_everything_fits(browser, page_address):
-    page, strangers = open_page(browser, page_address)
+def test_settings_change_the_diagram_and_everything_fits(browser, page_address):
+    page, foreign = open_page(browser, page_address)
     tab(page, "Train")
     page.locator(".vgg").wait_for()
     assert (parts(page, "frozen"), parts(page, "later"), parts(page, "learns")) == (4, 1, 1)
     page.get_by_role("radio", name="Thorough").click()
     page.get_by_text("then block4 and up too").wait_for()
-    lazy_import(page, "later", 2)
+    wait_for_parts(page, "later", 2)
     page.get_by_role("radio", name="Feature extraction only").click()
     page.get_by_text("A linear classifier on the frozen body").wait_for()
-    lazy_import(page, "later", 0)
+    wait_for_parts(page, "later", 0)
     page.get_by_role("button", name="Advanced settings").click()
     field(page, "Seed").wait_for()
     assert fits_everywhere(page)
-    assert strangers == []
+    assert foreign == []
     page.close()
 
 
-def test_what_is_typed_as_soon_as_the_fold_is_open_stays(browser, page_address):
+def test_a_value_typed_right_after_unfolding_stays(browser, page_address):
     page, _ = open_page(browser, page_address)
     tab(page, "Train")
     page.get_by_role("button", name="Advanced settings").wait_for()
@@ -102,7 +102,7 @@ def test_what_is_typed_as_soon_as_the_fold_is_open_stays(browser, page_address):
     page.close()
 
 
-def test_a_setting_that_does_not_fit_is_a_sentence_where_it_is_typed(browser, page_address):
+def test_an_invalid_setting_is_explained(browser, page_address):
     page, _ = open_page(browser, page_address)
     tab(page, "Train")
     fill(page, {"Image size": "7"})
@@ -117,7 +117,7 @@ def test_a_setting_that_does_not_fit_is_a_sentence_where_it_is_typed(browser, pa
 @pytest.fixture(scope="module")
 def trained(browser, page_address, tmp_path_factory):
     """(the page after a training on shapes, requests to other hosts), for the tests in order."""
-    page, strangers = open_page(browser, page_address)
+    page, foreign = open_page(browser, page_address)
     choose(page, str(draw_classes(tmp_path_factory.mktemp("photos") / "shapes", each=12)))
     fill(page, QUICK)
     page.get_by_role("combobox", name="Body", exact=True).click()
@@ -125,27 +125,27 @@ def trained(browser, page_address, tmp_path_factory):
     button(page, "Start training").click()
     page.get_by_text("of the test images are right").first.wait_for(timeout=240_000)
     page.locator("ul.runs").get_by_text("shapes").first.wait_for()
-    yield page, strangers
+    yield page, foreign
     page.close()
 
 
 @pytest.mark.slow
 def test_a_training_is_followed_from_its_start_to_its_report(trained):
-    page, strangers = trained
+    page, foreign = trained
     assert page.locator(".charts svg").count() == 3
     assert (parts(page, "frozen"), parts(page, "learns")) == (4, 2)
     assert page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True).count() == 4
     for text in ("Accuracy after each phase", "Confusion matrix", "mistakes"):
         page.get_by_text(text).first.wait_for()
-    assert strangers == []
+    assert foreign == []
 
 
 @pytest.mark.slow
-def test_a_training_that_has_ended_has_no_serious_finding_on_a_phone(trained, grave):
+def test_a_finished_training_has_no_serious_finding_on_a_phone(trained, serious_findings):
     page, _ = trained
     width = page.viewport_size["width"]
     resized(page, PHONE)
-    assert grave(page, "trained") == []
+    assert serious_findings(page, "trained") == []
     assert fits(page)
     resized(page, width)
 
@@ -161,20 +161,20 @@ def compare(page, *names: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_are_set_side_by_side(trained):
-    page, strangers = trained
+def test_two_runs_are_compared(trained):
+    page, foreign = trained
     compare(page, "shapes", "stripes")
     rows = page.get_by_role("region", name="Settings of the runs").locator("tr")
     found = rows.all_inner_texts()
     assert [text.split(",")[0] for text in found[1:]] == ["shapes", "stripes"]
     assert page.get_by_text("The runs were evaluated on different test images").count() == 1
     assert fits_everywhere(page)
-    assert strangers == []
+    assert foreign == []
 
 
 @pytest.mark.slow
-def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
-    page, strangers = trained
+def test_a_run_is_renamed_downloaded_and_deleted(trained):
+    page, foreign = trained
     page.get_by_label("New name").fill("Stripes and spots")
     button(page, "Rename").click()
     named = page.locator("ul.runs").get_by_text("Stripes and spots")
@@ -189,11 +189,11 @@ def test_the_run_is_renamed_taken_away_and_deleted_afterwards(trained):
     button(page, "Yes, delete it").click()  # that which was asked about
     named.wait_for(state="detached")
     assert page.locator("ul.runs").get_by_text("stripes").count() > 0
-    assert strangers == []
+    assert foreign == []
 
 
-def test_an_end_that_is_seen_before_the_stop_is_answered_stays(people, slow_address):
-    page, _ = visit(people().new_page(), slow_address)
+def test_the_end_stays_when_the_answer_to_stop_comes_late(visitors, slow_address):
+    page, _ = visit(visitors().new_page(), slow_address)
     tab(page, "Train")
     button(page, "Start training").click()
     page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()

@@ -20,18 +20,18 @@ PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
 
 
 def try_it(browser, address: str, width: int = DESKTOP):
-    page, strangers = open_page(browser, address, width)
+    page, foreign = open_page(browser, address, width)
     tab(page, "Try it")
     page.get_by_text("classes; test accuracy").wait_for()
-    return page, strangers
+    return page, foreign
 
 
 def show(page, view: str) -> None:
     page.get_by_role("radio", name=view, exact=True).check()
 
 
-def test_a_drawn_seven_is_a_seven_and_is_uploaded_once(browser, shared_address, grave):
-    page, strangers = try_it(browser, shared_address, PHONE)
+def test_a_drawn_seven_is_a_seven_and_is_uploaded_once(browser, shared_address, serious_findings):
+    page, foreign = try_it(browser, shared_address, PHONE)
     asked = []
     page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
     draw_seven(page)
@@ -41,25 +41,25 @@ def test_a_drawn_seven_is_a_seven_and_is_uploaded_once(browser, shared_address, 
     assert best.inner_text() == "7"
     assert page.locator(".answers").get_attribute("aria-live") == "polite"
     assert page.locator("[aria-live=assertive]").count() == 0
-    found = grave(page, "answer")
+    found = serious_findings(page, "answer")
     show(page, "Where the model looked")
     page.get_by_text("no evidence").wait_for()
     assert page.locator(".answer figure img").count() == 2
     assert fits_everywhere(page)
-    found += grave(page, "heat map")
+    found += serious_findings(page, "heat map")
     show(page, "Compare phases")
     page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]
     assert fits_everywhere(page)
-    found += grave(page, "steps")
+    found += serious_findings(page, "steps")
     assert found == []
-    assert strangers == []
+    assert foreign == []
     assert sum(url.endswith("/upload") for url in asked) == PICTURES_OF_A_DRAWING
     assert at_rest(page, asked) == []
     page.close()
 
 
-def test_a_run_chosen_by_hand_stays_when_the_newest_comes(browser, page_address):
+def test_a_run_chosen_by_hand_stays_when_the_newest_arrives(browser, page_address):
     page = browser.new_page()
     answers = Held(page)
     visit(page, page_address)
@@ -73,7 +73,7 @@ def test_a_run_chosen_by_hand_stays_when_the_newest_comes(browser, page_address)
     page.close()
 
 
-def test_several_pictures_are_answered_beside_one_that_is_none(browser, shared_address, tmp_path):
+def test_several_pictures_are_answered_beside_a_broken_one(browser, shared_address, tmp_path):
     for number in range(3):
         picture(number, 0).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.jpg").write_text("hello")
@@ -87,7 +87,7 @@ def test_several_pictures_are_answered_beside_one_that_is_none(browser, shared_a
     page.close()
 
 
-def test_a_finished_run_is_compared_with_itself_step_by_step(browser, page_address, tmp_path):
+def test_the_phases_of_a_run_are_compared(browser, page_address, tmp_path):
     picture(1, 0).save(tmp_path / "photo.png")
     page, _ = try_it(browser, page_address)
     page.get_by_label("Run", exact=True).locator("visible=true").click()

@@ -23,11 +23,11 @@ def status(page) -> str:
     return page.locator(".status").first.inner_text()
 
 
-def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_address):
-    first, _ = visit(people().new_page(), shared_address)
+def test_a_second_visitor_waits_and_controls_only_their_own_training(visitors, shared_address):
+    first, _ = visit(visitors().new_page(), shared_address)
     start(first)
     epoch = later_epoch(first, 0)
-    second, _ = visit(people(PHONE).new_page(), shared_address)
+    second, _ = visit(visitors(PHONE).new_page(), shared_address)
     tab(second, "Train")
     assert "No training yet" in status(second)
     assert button(second, "Stop and save the result").is_disabled()
@@ -38,13 +38,13 @@ def test_who_comes_second_waits_and_can_touch_only_what_is_his(people, shared_ad
     assert fits(second)
     stop(second)
     first.reload()
-    first.locator(".status").first.wait_for()  # the tab of a training under way is opened by itself
+    first.locator(".status").first.wait_for()  # the tab of a running training opens by itself
     later_epoch(first, epoch)
     stop(first)
 
 
-def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, shared_address):
-    visitor = people()
+def test_a_second_training_of_the_same_visitor_is_refused(visitors, shared_address):
+    visitor = visitors()
     early, _ = visit(visitor.new_page(), shared_address)
     page, _ = visit(visitor.new_page(), shared_address)
     start(page)
@@ -54,25 +54,25 @@ def test_a_second_training_of_the_same_visitor_is_refused_in_a_sentence(people, 
     stop(page)
 
 
-def test_the_limits_of_a_shared_server_are_told(people, shared_address):
-    page, strangers = visit(people().new_page(), shared_address)
+def test_a_shared_server_names_its_limits(visitors, shared_address):
+    page, foreign = visit(visitors().new_page(), shared_address)
     for line in JobLimits.shared().described():
         page.get_by_text(line).wait_for()
     assert fits(page)
-    assert strangers == []
+    assert foreign == []
 
 
-def test_ones_own_server_tells_of_no_limits(people, page_address):
-    page, _ = visit(people().new_page(), page_address)
+def test_ones_own_server_has_no_limits(visitors, page_address):
+    page, _ = visit(visitors().new_page(), page_address)
     assert page.get_by_text(JobLimits.shared().described()[0]).count() == 0
 
 
-def test_own_photos_become_a_run_that_nobody_else_sees(people, run, tmp_path):
+def test_own_photos_become_a_run_that_nobody_else_sees(visitors, run, tmp_path):
     drawn = draw_classes(tmp_path / "photos", each=6, classes=("quagga", "okapi"))
-    paths = (tmp_path / name for name in ("runs", "said.txt", "gradio"))
+    paths = (tmp_path / name for name in ("runs", "log.txt", "gradio"))
     finishes = {"QUICK_RUN": str(run.path)}  # each training ends and leaves a copy of it
     with app_up(*paths, program=QUICK, SYSTEM="spaces", **finishes) as address:
-        page, strangers = visit(people().new_page(), address)
+        page, foreign = visit(visitors().new_page(), address)
         make_classes(page, drawn)
         button(page, "Train on these").click()
         page.get_by_role("radio", name=re.compile("^Quick")).check()
@@ -80,7 +80,7 @@ def test_own_photos_become_a_run_that_nobody_else_sees(people, run, tmp_path):
         page.get_by_text("of the test images are right").first.wait_for()
         page.locator("ul.runs").get_by_text("your own photos").first.wait_for()
         page.locator("ul.runs").get_by_text("removed in").wait_for()
-        other, _ = visit(people().new_page(), address)
+        other, _ = visit(visitors().new_page(), address)
         tab(other, "Train")
         other.get_by_text("No finished runs yet").wait_for()
         tab(other, "Try it")
@@ -89,4 +89,4 @@ def test_own_photos_become_a_run_that_nobody_else_sees(people, run, tmp_path):
         (only,) = other.get_by_role("option").all_inner_texts()
         assert "Example: handwritten digits" in only
         assert "quagga" not in other.content()
-    assert strangers == []
+    assert foreign == []
