@@ -238,7 +238,7 @@ def console_errors_of(page) -> list[str]:
     page.on(
         "console", lambda message: errors.append(message.text) if message.type == "error" else None
     )
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
     return errors
 
 

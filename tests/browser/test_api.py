@@ -130,4 +130,4 @@ def test_the_same_names_are_tools_of_mcp(page_address):
 
     tools = {tool.name: tool for tool in over_mcp(page_address, listed)}
     assert [f"/{name}" for name in tools] == PUBLIC
-    assert "as list_runs names it" in str(tools["classify"].inputSchema["properties"]["run"])
+    assert "a name from list_runs" in str(tools["classify"].inputSchema["properties"]["run"])

@@ -60,7 +60,7 @@ def test_on_ones_own_machine_private_datasets_are_open(app, kept_in):
 def test_on_a_space_private_datasets_of_its_owner_stay_closed(app):
     with app(*KEPT_IN, SYSTEM="spaces") as address:
         for name in CLOSED:
-            for event in ("show", "look"):
+            for event in ("show", "check"):
                 answer = asked(address, event, name)
                 assert name in answer and "on your own machine" in answer and "images" not in answer
         client = Client(address, verbose=False)
