@@ -46,8 +46,7 @@ class FakeWorker:
 
     good: trains. slow: trains until it is stopped. early: waits before it has learned anything.
     stuck: learns and ignores a stop. crash, killed: die. cut: dies after an epoch and leaves a
-    checkpoint; the second time it finishes. error, leaky: report an error. junk: also says what is
-    no event.
+    checkpoint; the second time it finishes. error, leaky: report an error.
     """
 
     def __init__(self, command=()):
@@ -80,8 +79,6 @@ class FakeWorker:
             why = "expected images, found none" if kind == "error" else "401 for hf_abcdefghijkl"
             yield {"error": why}
             return
-        if kind == "junk":
-            yield from ({}, {"event": "Nothing"}, {"event": "WeightsChosen", "x": 1})
         if kind == "cut" and cut.exists():
             yield events.Resumed(phase="warm-up", epoch=1)
             cut.unlink()

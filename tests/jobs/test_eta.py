@@ -17,16 +17,9 @@ BATCH = BatchDone(phase="warm-up", epoch=1, done=1, total=2, seconds_left=7.0)
 
 def job(state: str, *history, passed: float = 10.0, source="digits", **more) -> Job:
     """A job that has run for `passed` seconds, the last five of them in this state."""
-    now = time.time()
-    times = {"started": now - passed, "since": now - 5}
-    known = {
-        "id": "1",
-        "owner": "",
-        "out": Path("x"),
-        "settings": SETTINGS,
-        "history": list(history),
-    }
-    return Job(source=source, state=state, **known, **times, **more)
+    times = {"started": time.time() - passed, "since": time.time() - 5}
+    known = {"id": "1", "owner": "", "out": Path("x"), "settings": SETTINGS}
+    return Job(source=source, state=state, history=list(history), **known, **times, **more)
 
 
 def left(job: Job, typical: float | None = None, most: float | None = None):

@@ -1,8 +1,6 @@
 """What is there again after the app has ended, however it ended."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,6 @@ from transfer.errors import JobError
 from transfer.jobs import JobManager, store
 from transfer.jobs.store import JobStore
 from transfer.settings import TrainingSettings
-
-ROOT = str(Path(__file__).parents[2])
 
 
 def change_record(jobs: JobManager, job, **fields) -> Path:
@@ -60,14 +56,12 @@ def test_queued_jobs_are_queued_again_in_their_order(tmp_path):
 def test_of_a_killed_app_a_complete_run_is_done_and_an_incomplete_one_interrupted(tmp_path):
     with manager(tmp_path) as before:
         whole, cut = (ended(before.start("good", SETTINGS, ANN)) for _ in range(2))
-    for job in (whole, cut):
-        # as the version before wrote them
-        record = {"state": "evaluating", "worker": [1, 2.0], "options": {"seed": 5}}
-        change_record(before, job, **record)
+    for job in (whole, cut):  # as the version before wrote them
+        change_record(before, job, state="evaluating", worker=[1, 2.0], options={"seed": 5})
     (cut.out / "run.json").unlink()
     with manager(tmp_path) as after:
         assert [job.state for job in after.all_of(ANN)] == ["done", "interrupted"]
-        assert [run.job_id for run in after.runs_of(ANN)] == [whole.id]
+        assert [run.job_id for run in after.finished.of(ANN)] == [whole.id]
         assert after.newest_of(ANN).settings.seed == 5
     assert not cut.out.exists()
 
@@ -81,22 +75,14 @@ def test_a_job_whose_run_was_deleted_by_hand_is_forgotten(tmp_path):
     assert not list((tmp_path / ".jobs").glob("*.json*"))
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        b"{",
-        b"[]",
-        b"\xff\xfe",
-        {"format_version": 2},
-        {"out": "../../elsewhere"},
-        {"out": ".jobs"},
-        {"state": "asleep"},
-        {"settings": []},
-        {"settings": {"seed": -1}},
-        {"id": "f" * 16},
-        {"created": None},
-    ],
-)
+DAMAGED = [
+    *(b"{", b"[]", b"\xff\xfe"),
+    *({"format_version": 2}, {"out": "../../elsewhere"}, {"out": ".jobs"}, {"state": "asleep"}),
+    *({"settings": []}, {"settings": {"seed": -1}}, {"id": "f" * 16}, {"created": None}),
+]
+
+
+@pytest.mark.parametrize("record", DAMAGED)
 def test_a_damaged_or_foreign_record_is_skipped(tmp_path, record):
     with manager(tmp_path) as before:
         good, bad = (ended(before.start("good", SETTINGS, ANN)) for _ in range(2))
@@ -135,19 +121,15 @@ def test_the_id_of_a_visitor_is_nowhere_on_disk(jobs):
     assert (jobs.runs / ".jobs").stat().st_mode & 0o077 == 0
 
 
-def test_two_apps_cannot_use_one_folder_of_runs(jobs, tmp_path):
-    with pytest.raises(JobError, match="used by another running app") as error:
-        JobManager(jobs.runs)
-    assert str(tmp_path) not in str(error.value)
+def test_a_folder_in_use_or_that_cannot_be_written_to_is_refused(jobs, tmp_path):
+    (tmp_path / "file").touch()
+    unusable = {jobs.runs: "used by another running app", tmp_path / "file" / "x": "cannot be writ"}
+    for runs, words in unusable.items():
+        with pytest.raises(JobError, match=rf"{words}.* --runs") as error:
+            JobManager(runs)
+        assert str(tmp_path) not in str(error.value)
     jobs.close()
     JobManager(jobs.runs).close()
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(JobError, match=r"cannot be written to .* --runs") as error:
-        JobManager(tmp_path / "file" / "runs")
-    assert str(tmp_path) not in str(error.value)
 
 
 def test_a_full_disk_refuses_a_new_training_and_loses_none(monkeypatch, jobs):
@@ -162,35 +144,3 @@ def test_a_full_disk_refuses_a_new_training_and_loses_none(monkeypatch, jobs):
     assert jobs.newest_of(ANN) is None
     jobs.stop(job.id)
     assert ended(job).state == "done"
-
-
-APP = """
-import itertools, os, sys, time
-from pathlib import Path
-from tests.jobs.fake import SETTINGS, FakeWorker
-from transfer.jobs import JobLimits, JobManager
-jobs = JobManager(Path(sys.argv[1]), limits=JobLimits(queued=1000), worker=FakeWorker)
-for number, kind in enumerate(itertools.cycle(["good", "crash", "good", "cut"])):
-    print(jobs.start(kind, SETTINGS, f"{os.getpid()}-{number}").id, flush=True)
-    while len(jobs._queue) > 5:
-        time.sleep(0.001)
-"""
-
-
-def test_an_app_that_is_killed_at_any_moment_loses_no_job(tmp_path):
-    """Several times, each time on the folder that the app before it left."""
-    promised = set()
-    for started in (1, 3, 8, 20):
-        with subprocess.Popen(
-            [sys.executable, "-c", APP, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        ) as app:
-            promised |= {app.stdout.readline().strip() for _ in range(started)}
-            app.kill()
-        opened = JobStore(tmp_path)
-        jobs = {job.id: job for job in opened.all()}
-        opened.close()
-        assert promised <= jobs.keys()
-        assert {job.state for job in jobs.values() if job.live} <= {"queued"}
-        left = {job.out.name for job in jobs.values() if job.state == "done" or job.can_resume}
-        assert {path.name for path in tmp_path.iterdir()} - {".jobs"} == left
-    assert {"done", "failed"} <= {job.state for job in jobs.values()}

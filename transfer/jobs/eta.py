@@ -6,14 +6,12 @@ from statistics import median
 from transfer import events
 from transfer.jobs.job import Job
 
-NEWEST = 20
-
 
 def typical_seconds(jobs: list[Job], source: str) -> float | None:
-    """The median of the newest finished trainings, if possible of the same source."""
+    """The median of the newest 20 finished trainings, if possible of the same source."""
     done = [job for job in jobs if job.state == "done" and job.started and job.ended]
     same = [job for job in done if job.source == source]
-    seconds = [job.ended - job.started for job in (same or done)[-NEWEST:]]
+    seconds = [job.ended - job.started for job in (same or done)[-20:]]
     return median(seconds) if seconds else None
 
 
@@ -31,15 +29,17 @@ def seconds_left(job: Job, typical: float | None, most: float | None) -> float |
 
 def _estimated(job: Job, now: float) -> float | None:
     """The rest of the current phase and all later phases; None before the first estimate."""
-    history, seconds = [*job.history], {}
-    for event in history:
-        if isinstance(event, events.Estimated):
-            seconds |= event.seconds
+    seconds, over = {}, set()
+    for event in [*job.history]:
+        match event:
+            case events.Estimated():
+                seconds |= event.seconds
+            case events.PhaseDone():
+                over.add(event.phase)
+            case events.CacheFilled():
+                over.add("cache")
     if not seconds:
         return None
-    over = {event.phase for event in history if isinstance(event, events.PhaseDone)}
-    if any(isinstance(event, events.CacheFilled) for event in history):
-        over.add("cache")
     current = "cache" if job.state in ("loading", "caching") else job.state
     later = sum(s for phase, s in seconds.items() if phase not in over | {current})
     return later + (_left_of_phase(job, seconds[current], now) if current in seconds else 0.0)

@@ -4,14 +4,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from transfer import events
-from transfer.errors import TransferError
 from transfer.jobs.job import Job
 from transfer.jobs.limits import in_words
 from transfer.jobs.process import STOP, Worker, redacted
-from transfer.jobs.store import INTERRUPTED, JobStore
+from transfer.jobs.store import JobStore
 
 SECONDS_TO_FINISH = 300  # after the time limit, for evaluating and saving
 TOO_SLOW = (
@@ -21,31 +19,29 @@ TOO_SLOW = (
 
 
 class JobExecution:
-    """Starts the job in the worker; `seconds` is the time limit."""
+    """Starts the job in the worker."""
 
-    def __init__(self, job: Job, worker: Worker, store: JobStore, seconds: float | None = None):
+    def __init__(self, job: Job, worker: Worker, store: JobStore):
         self.job, self.worker, self.store = job, worker, store
-        self._seconds = seconds
         self._status = 0
-        self._killed: tuple[str, str] | None = None  # the job's state and error after that
+        self._outcome: tuple[str, str] | None = None  # state and error of a job without a run
         task = {"source": job.source, "out": str(job.out.absolute())}
         task["settings"] = job.settings.to_json()
         store.change(job, state="loading", started=time.time())
         job.context.run(worker.send, json.dumps(task))
 
-    def follow(self) -> None:
-        """Apply what the worker says until it ends; stop it at the time limit."""
+    def follow(self, seconds: float | None) -> None:
+        """Apply what the worker says until it ends; stop it after `seconds`, the time limit."""
         timers = []
-        if (most := self._seconds) is not None:
-            note = f"stopped after {in_words(most)}, the time limit for a training here"
-            timers.append(_later(most, self.stop, note))
-            timers.append(_later(most + SECONDS_TO_FINISH, self._kill, "failed", TOO_SLOW))
+        if seconds is not None:
+            note = f"stopped after {in_words(seconds)}, the time limit for a training here"
+            timers.append(_later(seconds, self.stop, note))
+            timers.append(_later(seconds + SECONDS_TO_FINISH, self.kill, "failed", TOO_SLOW))
         for message in self.worker.messages():
             if "error" in message:
-                self._end_without_run("failed", redacted(str(message["error"])))
+                self._outcome = "failed", redacted(str(message["error"]))
             else:
-                with suppress(TransferError):  # not an event
-                    self.store.record(self.job, events.from_json(message))
+                self.store.record(self.job, events.from_json(message))
         self._status = self.worker.wait()
         for timer in timers:
             timer.cancel()
@@ -54,9 +50,11 @@ class JobExecution:
         """Settle the job once its worker has ended, and remove what cannot be resumed."""
         with self.store.changed:
             self.store.remove_unfinished(self.job)
-            stopped = self.job.stopping and self._status == 0  # with nothing to save
-            why = ("stopped", "") if stopped else ("failed", _why(self._status))
-            self._end_without_run(*(self._killed or why))
+            if self.job.live:
+                stopped = self.job.stopping and self._status == 0  # with nothing to save
+                ended = ("stopped", "") if stopped else ("failed", _why(self._status))
+                state, error = self._outcome or ended
+                self.store.change(self.job, state=state, error=error, progress=None)
 
     def stop(self, note: str = "") -> None:
         """End within one batch and save what was learned, or at once if there is nothing yet."""
@@ -66,27 +64,19 @@ class JobExecution:
                 if self.job.learning:
                     self.worker.send(STOP)
                 else:
-                    self._kill("stopped", "")
+                    self.kill("stopped", "")
 
-    def interrupt(self) -> None:
-        """The app ends."""
-        self._kill("interrupted", INTERRUPTED)
-
-    def _kill(self, state: str, error: str) -> None:
+    def kill(self, state: str, error: str) -> None:
+        """End at once; the job gets this state, unless it has failed or saved its run."""
         with self.store.changed:
-            self._killed = state, error
+            self._outcome = self._outcome or (state, error)
             self.worker.kill()
-
-    def _end_without_run(self, state: str, error: str) -> None:
-        if self.job.live:
-            self.store.change(self.job, state=state, error=error, progress=None)
 
 
 def _why(status: int) -> str:
     if status == -9:  # SIGKILL, which the kernel sends when memory runs out
         return (
-            "the training was killed, most likely because memory ran out; choose a smaller image "
-            "size"
+            "the training was killed, most likely for lack of memory; choose a smaller image size"
         )
     return f"the training's process ended unexpectedly (status {status}); start it again"
 

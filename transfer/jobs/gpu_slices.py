@@ -13,20 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 
 from transfer import events
 from transfer.jobs.process import STOP, WORKER, Worker, redacted
-from transfer.jobs.worker import NEEDED, PAUSED, carry_out
+from transfer.jobs.worker import PAUSED, carry_out, import_needed
 from transfer.runs.checkpoint import has_checkpoint
 from transfer.runs.run import CHECKPOINT
 
 SECONDS_PER_SLICE = 60  # ZeroGPU makes longer requests wait longer, and refuses them sooner
 # shares of a slice after which a training pauses, between two epochs and within one
 SHARE_BETWEEN_EPOCHS, SHARE_WITHIN_EPOCH = 0.7, 0.9
-OPENED = "DatasetReady"
 GONE = "gone"  # in the flag file: nobody waits for this training any more
 PROGRESS = ("CacheProgress", "EpochDone")  # what a slice that ends early has not done in vain
 TOO_SLOW = (
@@ -38,15 +36,13 @@ RunSlice = Callable[[dict, str], Iterator[dict]]  # task, path of the flag file 
 
 
 def zero_gpu_worker() -> Callable[[tuple[str, ...]], "SlicedWorker"]:
-    """Makes workers that train on ZeroGPU.
+    """Makes workers that train on ZeroGPU, in forks that inherit the modules imported here.
 
-    Must be called before torch is imported, because `spaces` patches torch to show a GPU that is
-    not there yet. The forked processes inherit the modules that a training needs.
+    Must be called before torch is imported: `spaces` patches it to show a GPU that is not there.
     """
     import spaces
 
-    for name in NEEDED:
-        import_module(name)
+    import_needed()
 
     @spaces.GPU(duration=SECONDS_PER_SLICE)
     def run_slice(task: dict, flag: str) -> Iterator[dict]:
@@ -56,11 +52,10 @@ def zero_gpu_worker() -> Callable[[tuple[str, ...]], "SlicedWorker"]:
 
 
 def one_slice(task: dict, flag: str, seconds: float) -> Iterator[dict]:
-    """As much of a task as fits into `seconds`, in the process that has the GPU.
+    """What `carry_out` yields of a task within `seconds`, in the process that has the GPU.
 
     It pauses between two epochs or batches of images, and within an epoch only when the time is
-    almost up. `flag` is a file that may say STOP or GONE, because an event does not cross
-    processes. Yields what `carry_out` does.
+    almost up. `flag` is a file that may say STOP or GONE: an event does not cross processes.
     """
     from transfer.training.benchmark import measure_again
     from transfer.training.forecast import known_speed
@@ -78,8 +73,7 @@ def one_slice(task: dict, flag: str, seconds: float) -> Iterator[dict]:
 
 
 class SlicedWorker:
-    """Has the methods of `Worker`. GPUs are requested in the context of `send`, which says for
-    which visitor."""
+    """Has the methods of `Worker`. GPUs are requested in the context of `send`: the visitor's."""
 
     def __init__(self, command: tuple[str, ...] = WORKER, *, run_slice: RunSlice):
         self._opener = Worker(command)
@@ -87,7 +81,6 @@ class SlicedWorker:
         self._flag: Path | None = None
         self._messages: SimpleQueue[dict | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._status = 0
         self._progress = False  # of the current slice
 
     @property
@@ -106,12 +99,10 @@ class SlicedWorker:
         self._thread.start()
 
     def messages(self) -> Iterator[dict]:
-        while (message := self._messages.get()) is not None:
-            yield message
+        return iter(self._messages.get, None)
 
     def wait(self) -> int:
-        """The exit status, once there are no more messages: the opener's where that failed."""
-        return self._status if self._thread else self._opener.wait()
+        return self._opener.wait()
 
     def kill(self) -> None:
         """A running slice ends within a batch, for which nobody waits."""
@@ -126,21 +117,14 @@ class SlicedWorker:
 
     def _carry_out(self, task: dict) -> None:
         try:
-            more = self._open(task)
+            self._opener.send(json.dumps(task | {"until": "DatasetReady"}))
+            more = self._pass_on(self._opener.messages())
             while more and _read(self._flag) != GONE:
                 more = self._train_slice(task)
         finally:
             self._messages.put(None)
             self._opener.kill()
             shutil.rmtree(self._flag.parent, ignore_errors=True)
-
-    def _open(self, task: dict) -> bool:
-        """Open the images and the body; whether there is more to do."""
-        self._opener.send(json.dumps(task | {"until": OPENED}))
-        more = self._pass_on(self._opener.messages())
-        if not more:
-            self._status = self._opener.wait()
-        return more
 
     def _train_slice(self, task: dict) -> bool:
         """Train for one slice; whether there is more to do."""
@@ -161,7 +145,7 @@ class SlicedWorker:
         for message in messages:
             if message == PAUSED:
                 return True
-            self._progress = self._progress or message.get("event") in PROGRESS
+            self._progress |= message.get("event") in PROGRESS
             self._messages.put(message)
         return False
 

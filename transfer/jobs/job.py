@@ -55,17 +55,14 @@ class Job:
 
     @property
     def learning(self) -> bool:
-        """Whether a stop would save what was learned so far.
-
-        A fine-tuning fits a linear classifier first too, but only to compare with.
-        """
+        """Whether a stop would save what was learned so far."""
+        # a fine-tuning fits a linear classifier first too, but only to compare with
         first = "features" if self.settings.method == "features" else "warm-up"
         started = [e.phase for e in [*self.history] if isinstance(e, events.PhaseStarted)]
         return self.live and first in started
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
         return has_checkpoint(self.out / CHECKPOINT)
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.errors import JobError
-from transfer.jobs.job import Job
+from transfer.jobs.job import Job, hashed
 from transfer.jobs.store import ID, JobStore
 
 HOUR = 3_600  # seconds
 SECONDS_BETWEEN_CHECKS = 300
-OWN_IMAGES = ".own"
 LOG = logging.getLogger(__name__)
 
 
@@ -54,16 +53,11 @@ class JobLimits:
         """A sentence for each limit that a visitor may meet."""
         lines = []
         if self.job_seconds:
-            lines.append(
-                f"A training may take {in_words(self.job_seconds)}; then it is stopped, and what "
-                "it learned is saved."
-            )
+            most = in_words(self.job_seconds)
+            lines.append(f"A training is stopped after {most}; what it learned is saved.")
         if self.run_seconds:
-            time_left = in_words(self.run_seconds)
-            lines.append(
-                f"Runs are removed {time_left} after they finish, and your own images {time_left} "
-                "after your last visit."
-            )
+            most = in_words(self.run_seconds)
+            lines.append(f"Runs are removed after {most}, own images {most} after your last visit.")
         if self.upload_bytes:
             lines.append(f"Your own images may take up to {megabytes(self.upload_bytes)}.")
         if self.jobs_per_hour:
@@ -81,41 +75,35 @@ class RateLimit:
         self._starts = [(job.created, job.owner) for job in jobs]
 
     def count(self, owner: str) -> None:
-        self._starts.append((time.time(), owner))
-
-    def check(self, owner: str) -> None:
         """Raises JobError when this owner has to wait."""
         now, most = time.time(), self._per_hour
-        self._starts = [start for start in self._starts if start[0] > now - HOUR]
-        own = [started for started, by in self._starts if by == owner]
+        self._starts = [(at, by) for at, by in self._starts if at > now - HOUR]
+        own = [at for at, by in self._starts if by == owner]
         if owner and most is not None and len(own) >= most:
             raise JobError(
                 f"you have started {most} trainings within an hour, which is the limit; try again "
                 f"in {in_words(own[-most] + HOUR - now)}"
             )
+        self._starts.append((now, owner))
 
 
 class Expiry:
-    """Removes runs and images that have expired, in a thread of its own.
+    """Removes visitors' runs and images that have expired, in a thread of its own.
 
-    A job whose run is removed becomes `expired` and stays for the same time again, so that its
-    owner can see why and start it again. Runs without an owner stay. `owner` is hashed.
+    The job of a removed run stays as `expired` for the same time again, so that its owner sees why.
     """
 
     def __init__(self, store: JobStore, limits: JobLimits):
         self.store, self.limits = store, limits
-        self.own_images = store.runs / OWN_IMAGES
-        self._closed = threading.Event()
+        self.own_images = store.runs / ".own"
+        self.closed = threading.Event()
         if limits.run_seconds is not None:
             threading.Thread(target=self._run, daemon=True, name="expiry").start()
-
-    def close(self) -> None:
-        self._closed.set()
 
     def check_upload(self, owner: str, size: int) -> None:
         """Raises JobError when a visitor has no room for `size` more bytes of images."""
         most = self.limits.upload_bytes
-        total = size + (_bytes_below(self.own_images / owner) if owner else 0)
+        total = size + (_bytes_below(self.own_images / hashed(owner)) if owner else 0)
         if most is not None and total > most:
             raise JobError(
                 f"your own images may take at most {megabytes(most)}; with these they would take "
@@ -129,7 +117,7 @@ class Expiry:
             return
         self.remove_expired()
         jobs = [job for job in self.store.all() if job.owner and job.out.exists()]
-        used = _bytes_below(self.own_images) + sum(_bytes_below(job.out) for job in jobs)
+        used = sum(_bytes_below(path) for path in (self.own_images, *(job.out for job in jobs)))
         if used >= self.limits.disk_bytes:
             left = [self._seconds_left(job) for job in jobs if not job.live]
             when = f"in {in_words(min(left))}" if left else "later"
@@ -140,8 +128,9 @@ class Expiry:
 
     def record_visit(self, owner: str) -> None:
         """A visit keeps the visitor's own images from expiring."""
-        if owner and (self.own_images / owner).is_dir():
-            os.utime(self.own_images / owner)
+        own = self.own_images / hashed(owner)
+        if owner and own.is_dir():
+            os.utime(own)
 
     def remove_expired(self) -> None:
         """Raises OSError."""
@@ -152,19 +141,19 @@ class Expiry:
             for job in jobs:
                 if not job.live and self._seconds_left(job) <= 0:
                     self._expire(job)
-            for folder in self.own_images.glob("*"):
-                if ID.fullmatch(folder.name) and folder.is_dir():
-                    used = _last_used(folder, [job for job in jobs if job.owner == folder.name])
-                    if self.limits.seconds_left(used) <= 0:
-                        self.store.remove_folder(folder)
+            folders = [path for path in self.own_images.glob("*") if ID.fullmatch(path.name)]
+            for folder in folders:
+                used = _last_used(folder, [job for job in jobs if job.owner == folder.name])
+                if self.limits.seconds_left(used) <= 0:
+                    self.store.remove_folder(folder)
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        while not self.closed.is_set():
             try:
                 self.remove_expired()
             except OSError as error:
                 LOG.warning("expired runs or images were not removed (%s)", error.strerror)
-            self._closed.wait(SECONDS_BETWEEN_CHECKS)
+            self.closed.wait(SECONDS_BETWEEN_CHECKS)
 
     def _seconds_left(self, job: Job) -> float:
         lifetimes = 2 if job.state == "expired" else 1
@@ -173,10 +162,10 @@ class Expiry:
     def _expire(self, job: Job) -> None:
         if job.state == "expired":
             self.store.forget(job)
-        else:
-            self.store.remove_run(job)
-            why = f"runs are removed after {in_words(self.limits.run_seconds)}; start it again"
-            self.store.change(job, state="expired", error=why, note="", history=[])
+            return
+        self.store.remove_run(job)
+        why = f"runs are removed after {in_words(self.limits.run_seconds)}; start it again"
+        self.store.change(job, state="expired", error=why, note="", history=[])
 
 
 def in_words(seconds: float) -> str:
@@ -191,11 +180,10 @@ def megabytes(size: int) -> str:
 
 
 def _bytes_below(folder: Path) -> int:
-    """The size of all files in a folder, of which some may be removed meanwhile."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):
+            with suppress(OSError):  # it was removed meanwhile
                 total += Path(where, name).lstat().st_size
     return total
 

@@ -30,9 +30,8 @@ LOG = logging.getLogger("transfer.jobs.worker")
 class Worker:
     """A process that waits for one task, trains and ends.
 
-    It leads a process group of its own, so that Ctrl-C in the terminal reaches only the app, which
-    then ends its workers. The end of stdin tells it that the app was killed. Raises OSError, or
-    RuntimeError where no thread is free, when it cannot start.
+    It leads a process group of its own, so that Ctrl-C reaches only the app, which then ends it.
+    The end of stdin tells it that the app was killed. Raises OSError or RuntimeError.
     """
 
     def __init__(self, command: tuple[str, ...] = WORKER):
@@ -61,12 +60,10 @@ class Worker:
             self._process.stdin.flush()
 
     def messages(self) -> Iterator[dict]:
-        """The JSON objects that it prints until it ends; other lines are skipped."""
+        """The JSON objects that it prints, one a line, until it ends."""
         for line in self._process.stdout:
-            with suppress(ValueError):
-                message = json.loads(line)
-                if isinstance(message, dict):
-                    yield message
+            with suppress(ValueError):  # the last line, cut when the process was killed
+                yield json.loads(line)
 
     def wait(self) -> int:
         """Its exit status, once it has ended."""

@@ -23,7 +23,6 @@ from transfer.runs.run import RECORD
 from transfer.settings import TrainingSettings
 
 FORMAT_VERSION = 1
-FOLDER, LOCK, PART, TRASH = ".jobs", "lock", "part", "gone"
 ID = re.compile(r"[0-9a-f]{16}")
 # of a job, as its record has them; `out` is saved as a name, since the folder of runs may be moved
 SAVED = "owner source name state error note created started ended".split()
@@ -33,16 +32,14 @@ LOG = logging.getLogger(__name__)
 
 
 class JobStore:
-    """Jobs by id. `changed` guards them and is notified of every change.
-
-    Raises JobError where another app is using the folder of runs, or where it cannot be written to.
-    """
+    """Jobs by id. `changed` guards them and is notified of every change. Raises JobError."""
 
     def __init__(self, runs: Path):
-        self.runs, self.folder = runs, runs / FOLDER
+        self.runs, self.folder = runs, runs / ".jobs"
+        self._trash = self.folder / "gone"
         self.changed = threading.Condition()
         self._lock = _lock(self.folder)
-        shutil.rmtree(self.folder / TRASH, ignore_errors=True)  # where the last app was killed
+        shutil.rmtree(self._trash, ignore_errors=True)  # where the last app was killed
         read = sorted(self._read_all(), key=lambda job: (job.created, job.id))
         self._jobs = {job.id: job for job in read}
         for job in read:
@@ -68,9 +65,8 @@ class JobStore:
             try:
                 self._write(job)
             except OSError as error:
-                raise JobError(
-                    f"the training cannot be saved ({error.strerror}); free some disk space"
-                ) from None
+                why = f"the training cannot be saved ({error.strerror}); free some disk space"
+                raise JobError(why) from None
             self._jobs[job.id] = job
             self.changed.notify_all()
 
@@ -106,7 +102,7 @@ class JobStore:
     def forget(self, job: Job) -> None:
         """Remove a job, but not its run. Raises OSError."""
         with self.changed:
-            self._record(job.id).unlink(missing_ok=True)
+            (self.folder / f"{job.id}.json").unlink(missing_ok=True)
             self._events(job.id).unlink(missing_ok=True)
             self._jobs.pop(job.id, None)
             job.version += 1
@@ -126,9 +122,8 @@ class JobStore:
     def remove_folder(self, folder: Path) -> None:
         """Renamed first, so that a folder is never seen half removed. Raises OSError."""
         if folder.exists():
-            trash = self.folder / TRASH
-            trash.mkdir(exist_ok=True)
-            shutil.rmtree(folder.rename(trash / new_id()), ignore_errors=True)
+            self._trash.mkdir(exist_ok=True)
+            shutil.rmtree(folder.rename(self._trash / new_id()), ignore_errors=True)
 
     def remove_checkpoints(self, owner: str) -> None:
         """Those of an owner's ended trainings, because a new training replaces them."""
@@ -137,9 +132,6 @@ class JobStore:
                 with _logged("a checkpoint was not removed"):
                     self.remove_folder(job.out)
 
-    def _record(self, job_id: str) -> Path:
-        return self.folder / f"{job_id}.json"
-
     def _events(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.jsonl"
 
@@ -147,9 +139,9 @@ class JobStore:
         """Raises OSError; then the record is still the one before it."""
         data = {"format_version": FORMAT_VERSION, "id": job.id, "out": job.out.name}
         data |= {"settings": job.settings.to_json()} | {name: getattr(job, name) for name in SAVED}
-        part = self.folder / PART
+        part = self.folder / "part"
         part.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        part.replace(self._record(job.id))
+        part.replace(self.folder / f"{job.id}.json")
 
     def _read_all(self) -> Iterator[Job]:
         """Every job with a valid record; other files are left alone."""
@@ -161,7 +153,7 @@ class JobStore:
                     LOG.warning("skipped the job record %s, which is damaged", path.name)
 
     def _read(self, path: Path) -> Job:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_bytes())
         if data["format_version"] != FORMAT_VERSION or data["id"] != path.stem:
             raise ValueError("another format")
         out, state = data["out"], data["state"]
@@ -174,16 +166,11 @@ class JobStore:
         saved = {name: data[name] for name in SAVED} | {"created": float(data["created"])}
         job = Job(id=path.stem, out=self.runs / out, settings=settings, **saved)
         job.since = job.ended or job.created
-        for event in self._read_events(job.id):
-            events.record(job.history, event)
-        return job
-
-    def _read_events(self, job_id: str) -> Iterator[events.Event]:
-        path = self._events(job_id)
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        for line in text.splitlines():
+        lines = self._events(job.id)
+        for line in lines.read_bytes().splitlines() if lines.exists() else ():
             with suppress(ValueError, TransferError, AttributeError):  # cut when the app was killed
-                yield events.from_json(json.loads(line))
+                events.record(job.history, events.from_json(json.loads(line)))
+        return job
 
     def _update_after_restart(self, job: Job) -> None:
         """A job that was running is `done` if it saved its run, else `interrupted`."""
@@ -201,7 +188,7 @@ def _lock(folder: Path) -> FileLock:
     """Raises JobError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, thread_local=False)  # any thread may release it
+        lock = FileLock(folder / "lock", thread_local=False)  # any thread may release it
         lock.acquire(blocking=False)
         return lock
     except Timeout:

@@ -44,11 +44,10 @@ def main() -> None:
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
-    with suppress(AttributeError, OSError):
-        os.nice(NICENESS)
-    for name in NEEDED:
-        import_module(name)
-    if _idle(SECONDS_IDLE) and not on_zero_gpu():
+    os.nice(NICENESS)
+    import_needed()
+    idle = not select.select([sys.stdin], [], [], SECONDS_IDLE)[0]  # no task has come
+    if idle and not on_zero_gpu():
         from transfer.training.benchmark import measure_again
 
         measure_again()
@@ -60,6 +59,11 @@ def main() -> None:
             messages.write(json.dumps(message) + "\n")
         messages.close()
         os._exit(0)  # without waiting for threads of libraries
+
+
+def import_needed() -> None:
+    for name in NEEDED:
+        import_module(name)
 
 
 def carry_out(
@@ -104,14 +108,6 @@ def _train(
             if due and not isinstance(event, RunSaved):  # after which there is nothing to resume
                 yield PAUSED
                 return
-
-
-def _idle(seconds: float) -> bool:
-    """Whether no task comes for so long; False where the system cannot say."""
-    try:
-        return not select.select([sys.stdin], [], [], seconds)[0]
-    except (OSError, ValueError):
-        return False
 
 
 def _listen(stop: threading.Event) -> None:

@@ -122,7 +122,7 @@ class Api:
         same = ("name", "source", "accuracy", "created")
         return [
             {"run": run.id} | {name: getattr(run, name) for name in same}
-            for run in self.jobs.runs_of(self._caller(request))
+            for run in self.jobs.finished.of(self._caller(request))
         ]
 
     def _caller(self, request: gr.Request | None) -> str:

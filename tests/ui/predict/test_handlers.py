@@ -116,7 +116,7 @@ def test_the_same_pictures_are_shown_in_every_view(handlers, photo):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_shared_server_shows_runs_to_their_owner_alone(jobs, photo, view, monkeypatch):
-    monkeypatch.setattr(jobs, "runs_of", lambda owner: [])
+    monkeypatch.setattr(jobs.finished, "of", lambda owner: [])
     shared = PredictHandlers(LoadedRuns(jobs, shared=True))
     page, _ = last(shared.ask(OTHER, "tiny", view, "", [str(photo)]))
     assert "no such finished run" in page and "<img" not in page

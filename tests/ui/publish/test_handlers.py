@@ -164,7 +164,7 @@ def test_a_run_is_published_and_the_token_is_stored_nowhere(handlers, writing):
     status = text.status(task)
     assert f'href="{writing.hub.endpoint}/{ID}"' in status and "transfer.load" in status
     assert FRIEND not in repr(task) + repr(vars(handlers.queue))
-    sizes = summarize(handlers.jobs.run_of(ME, "tiny").path, "tiny").files["head"].values()
+    sizes = summarize(handlers.jobs.finished.get("tiny", ME).path, "tiny").files["head"].values()
     estimates = map(sum, zip(*sizes, strict=True))
     assert any(task.event.bytes == pytest.approx(size, rel=0.03) for size in estimates)
 

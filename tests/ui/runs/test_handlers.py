@@ -111,7 +111,7 @@ def test_images_of_mistakes_are_read_for_the_owner_of_the_training_alone(handler
     run = cached_run(folder / "first")
 
     def source(visitor: str, run=run) -> str | None:
-        return handlers._source_of(visitor, handlers.jobs.run_of(visitor, "first"), run)
+        return handlers._source_of(visitor, handlers.jobs.finished.get("first", visitor), run)
 
     assert source(ME) == run.record["source"], "a run of the command line"
     other = handlers.jobs.start("/photos/of/another", TrainingSettings(), owner=OTHER)

@@ -53,7 +53,7 @@ class UploadHandlers:
 
     def opened(self, visitor: str):
         """`_shown`, as the page opens. A visit keeps one's images from expiring."""
-        self.jobs.record_visit(require_visitor(visitor))
+        self.jobs.expiry.record_visit(require_visitor(visitor))
         return self._shown(visitor)
 
     def add_class(self, visitor: str, name: str):
@@ -140,7 +140,7 @@ class UploadHandlers:
     def _check_room(self, visitor: str, *files: str) -> None:
         """Raises JobError when the visitor's images would take too much disk."""
         size = sum(Path(file).stat().st_size for file in files)
-        self.jobs.check_upload(require_visitor(visitor), size)
+        self.jobs.expiry.check_upload(require_visitor(visitor), size)
 
     def _folder(self, visitor: str) -> Path:
         return self.folder / hashlib.sha256(require_visitor(visitor).encode()).hexdigest()[:16]

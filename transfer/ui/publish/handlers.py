@@ -44,7 +44,7 @@ class PublishHandlers:
 
     def listed(self, visitor: str, selected: str | None) -> gr.Dropdown:
         """The runs that this visitor may publish."""
-        return run_choices(with_accuracy(self.jobs.runs_of(visitor)), selected)
+        return run_choices(with_accuracy(self.jobs.finished.of(visitor)), selected)
 
     def select(self, visitor: str, run_id: str | None) -> tuple:
         """(what can be published of a run, the proposed repository, no license yet)."""
@@ -143,7 +143,7 @@ class PublishHandlers:
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError if it is no run of this visitor's."""
-        return self.jobs.run_of(require_visitor(visitor), run_id)
+        return self.jobs.finished.get(run_id, require_visitor(visitor))
 
     def _summary(self, visitor: str, run_id: str | None) -> PublishSummary:
         run = self._run(visitor, run_id)

@@ -34,7 +34,7 @@ class RunHandlers:
 
         `shown` gets selected if it exists; of `compared` those stay that still exist.
         """
-        runs = self.jobs.runs_of(visitor)
+        runs = self.jobs.finished.of(visitor)
         names = [(f"{run.name}, {run.accuracy:.1%}, {_age(run)}", run.id) for run in runs]
         ids = [run.id for run in runs]
         lines = "".join(_line(run) for run in runs)
@@ -65,7 +65,7 @@ class RunHandlers:
     def rename(self, visitor: str, run_id: str | None, name: str, compared: list[str]):
         """What `listed` returns, and an empty field for the next name."""
         run = self._run(visitor, run_id)
-        self.jobs.rename(run.id, visitor, name)
+        self.jobs.finished.rename(run.id, visitor, name)
         return *self.listed(visitor, run.id, compared), ""
 
     @as_message()
@@ -82,7 +82,7 @@ class RunHandlers:
     @as_message()
     def delete(self, visitor: str, asked: str, compared: list[str]):
         """Delete the run that was asked about; what `listed` and `keep` return."""
-        self.jobs.delete(self._run(visitor, asked).id, visitor)
+        self.jobs.finished.delete(self._run(visitor, asked).id, visitor)
         return *self.listed(visitor, compared=compared), *self.keep()
 
     @as_message()
@@ -102,7 +102,7 @@ class RunHandlers:
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""
-        return self.jobs.run_of(require_visitor(visitor), run_id)
+        return self.jobs.finished.get(run_id, require_visitor(visitor))
 
     def _source_of(self, visitor: str, listed: ListedRun, run: Run) -> str | None:
         """Where to read the run's images again; None where this visitor may not see them.

@@ -33,7 +33,7 @@ class LoadedRuns:
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(title, name) of own runs, newest first, and of the example."""
-        own = with_accuracy(self.jobs.runs_of(visitor))
+        own = with_accuracy(self.jobs.finished.of(visitor))
         return [*own, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
@@ -43,7 +43,7 @@ class LoadedRuns:
         """
         if name == EXAMPLE:
             return EXAMPLE_FOLDER
-        return self.jobs.run_of(visitor, name).path
+        return self.jobs.finished.get(name, visitor).path
 
     def classifier(self, visitor: str, name: str) -> "Classifier":
         """By the name of a run, or by a Hub id or link. Raises TransferError."""
