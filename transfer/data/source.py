@@ -39,7 +39,7 @@ def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
     source = str(source).strip()
     if source == "digits":
         return open_digits()
-    if not source.startswith("hub:") and (path := _existing(source)):
+    if not source.startswith("hub:") and (path := local_path(source)):
         opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
         return opened(path, settings.label_column)
     name = source.removeprefix("hub:")
@@ -56,7 +56,7 @@ def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
     )
 
 
-def _existing(name: str) -> Path | None:
+def local_path(name: str) -> Path | None:
     """The path, or None; an empty name does not mean the current folder."""
     try:
         path = Path(name).expanduser()

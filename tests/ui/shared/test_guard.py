@@ -3,7 +3,7 @@ import os
 import pytest
 
 from transfer.errors import ImageError
-from transfer.ui.shared.guard import check_files, uploaded
+from transfer.ui.shared.guard import uploaded
 
 
 @pytest.fixture
@@ -36,11 +36,3 @@ def test_only_uploads_are_accepted_and_all_else_has_the_same_error(folder, tmp_p
     errors |= {error({"path": path}) for path in (None, 7, True, [str(secret)], {"path": "a"})}
     errors |= {error(file) for file in (None, 7, str(secret), [], {}, {"url": f"file://{secret}"})}
     assert len(errors) == 1 and str(tmp_path) not in errors.pop()
-
-
-def test_a_file_is_checked_however_deep_it_is_posted(folder, tmp_path):
-    mine, other = {"path": str(folder / "a.png")}, {"path": str(tmp_path / "b.png")}
-    check_files([None, 7, "text", {"a": [mine]}, {"path": None, "url": "data:"}])
-    for posted in (other, [other], {"layers": [mine, {"a": {"b": other}}]}):
-        with pytest.raises(ImageError):
-            check_files([None, posted])

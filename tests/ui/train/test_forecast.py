@@ -79,12 +79,7 @@ def test_the_page_waits_until_the_machine_was_measured(forecaster, monkeypatch):
     assert "Estimated" in estimate and not timer.active
     monkeypatch.setattr(forecast, "known_speed", lambda: None)
     assert "has been measured" in changed(forecaster)[1]
-    assert forecaster.when_measured(ME, "digits", **FORM) == (gr.skip(),) * 4
-
-
-def test_an_effort_has_its_own_block_to_unfreeze(forecaster):
-    blocks = [forecaster.default_unfreeze(name) for name in (*EFFORTS, "heroic")]
-    assert blocks == ["none", "block5", "block4", "block5"]
+    assert forecaster.when_measured(ME, "digits", **FORM) == gr.skip()
 
 
 def test_the_hub_is_asked_once_for_the_body(forecaster, monkeypatch, hub):

@@ -131,19 +131,23 @@ def duplicates_line(found: Duplicates, images: int) -> str:
     )
 
 
-def by_reason(problems: tuple[DataIssue, ...]) -> dict[str, list[str]]:
-    """Reason → where it applies."""
+def by_reason(problems: tuple[DataIssue, ...]) -> dict[str, str]:
+    """Reason → the first places where it applies."""
     places: dict[str, list[str]] = {}
     for problem in problems:
         places.setdefault(problem.why, []).append(problem.where)
-    return places
+    return {why: _first(where) for why, where in places.items()}
+
+
+def _first(where: list[str]) -> str:
+    more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
+    return ", ".join(where[:PLACES_SHOWN]) + more
 
 
 def _problem_lines(problems: tuple[DataIssue, ...]) -> Iterator[str]:
     """One line a reason."""
     places = by_reason(problems)
     for why, where in list(places.items())[:PROBLEMS_SHOWN]:
-        more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
-        yield printable(f"problem: {', '.join(where[:PLACES_SHOWN])}{more}: {why}")
+        yield printable(f"problem: {where}: {why}")
     if len(places) > PROBLEMS_SHOWN:
         yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json lists all"

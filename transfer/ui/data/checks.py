@@ -3,10 +3,9 @@
 from html import escape
 
 from transfer.data.checks.summary import Findings, by_reason, duplicates_line, sizes_line
+from transfer.data.dataset import DataIssue
 from transfer.events import CacheProgress
 from transfer.ui.shared.components import live_region, progress_bar
-
-PLACES_SHOWN = 5
 
 
 def progress(event: CacheProgress) -> str:
@@ -19,23 +18,16 @@ def progress(event: CacheProgress) -> str:
 def findings(found: Findings) -> str:
     """Image sizes, duplicates, and the problems grouped by reason."""
     images = sum(found.splits.values())
-    lines = [duplicates_line(found.duplicates, images)]
-    if found.sizes:
-        lines.insert(0, sizes_line(found.sizes))
+    lines = [sizes_line(found.sizes)] if found.sizes else []
+    lines.append(duplicates_line(found.duplicates, images))
     summary = "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in lines)
-    problems = "".join(
-        f"<li>{_places(where)}: {escape(why)}</li>"
-        for why, where in by_reason(found.problems).items()
-    )
-    if not problems:
-        return live_region(
-            f"<h3>All {images:,} images can be read</h3>{summary}<p>No other problems found.</p>"
-        )
-    return live_region(
-        f'<h3>Checked {images:,} images</h3>{summary}<ul class="warning">{problems}</ul>'
-    )
+    problems = problem_list(found.problems)
+    title = f"Checked {images:,} images" if problems else f"All {images:,} images can be read"
+    return live_region(f"<h3>{title}</h3>{summary}{problems or '<p>No other problems found.</p>'}")
 
 
-def _places(where: list[str]) -> str:
-    more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
-    return escape(", ".join(where[:PLACES_SHOWN]) + more)
+def problem_list(problems: tuple[DataIssue, ...]) -> str:
+    """A row for each reason; empty without problems."""
+    found = by_reason(problems).items()
+    rows = "".join(f"<li>{escape(f'{where}: {why}')}</li>" for why, where in found)
+    return f'<ul class="warning">{rows}</ul>' if rows else ""

@@ -1,11 +1,10 @@
 """The Data tab's handlers: which datasets a visitor may open, what is in them, what is wrong."""
 
-import math
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from transfer.data.image import load_image
 from transfer.errors import JobError, TransferError
 from transfer.jobs.job import shown_source
 from transfer.settings import TrainingSettings
-from transfer.ui.data.checks import findings, progress
+from transfer.ui.data.checks import findings, problem_list, progress
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.shared.charts import bars
 from transfer.ui.shared.components import warning
@@ -25,10 +24,10 @@ from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 from transfer.ui.shared.timed_cache import TimedCache
 
 SAMPLES = 12
-PROBLEMS_SHOWN = 10
 SECONDS_BETWEEN_UPDATES = 0.4
 OPENED_AT_ONCE = 24
 SUMMARIES_CACHED, SECONDS_CACHED = 200, 60.0
+DEFAULTS = TrainingSettings()
 
 Summary = tuple[DatasetSummary, dict[str, int]]  # with the number of images in each split
 
@@ -43,7 +42,7 @@ class DataHandlers:
         # is local → cache of (source, limit per class) → Summary; the Hub is not asked again
         self._summaries = {
             True: TimedCache(SUMMARIES_CACHED, SECONDS_CACHED),
-            False: TimedCache(SUMMARIES_CACHED, math.inf),
+            False: TimedCache(SUMMARIES_CACHED, float("inf")),
         }
 
     def allowed(self, visitor: str, source: str | None) -> str:
@@ -61,46 +60,36 @@ class DataHandlers:
         """Yields what is in a dataset, with samples, or one sentence why it cannot be used."""
         try:
             allowed = self.allowed(visitor, source)
-            images = self._open(allowed, TrainingSettings())
+            images = self._open(allowed, DEFAULTS)
             self._remember(allowed, None, images)
         except TransferError as error:
             yield warning(error)
             return
         counts = images.counts()
         splits = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-        problems = "".join(
-            f"<li>{escape(issue.where)}: {escape(issue.why)}</li>"
-            for issue in images.problems[:PROBLEMS_SHOWN]
-        )
         yield (
             f"<p>{escape(shown_source(source.strip()))}: <b>{len(images.classes)} classes, "
             f"{sum(counts.values()):,} images</b> ({splits})</p>{bars(images.class_counts())}"
-            + (f'<ul class="warning">{problems}</ul>' if problems else "")
-            + thumbnails(_samples(images))
+            f"{problem_list(images.problems)}{thumbnails(_samples(images))}"
         )
 
     def check(self, visitor: str, source: str) -> Iterator[str]:
         """Check every image of a dataset; yields the progress, then the findings."""
         try:
-            images, shown = self._open(self.allowed(visitor, source), TrainingSettings()), 0.0
-            steps = inspection_events(images)
+            steps = inspection_events(self._open(self.allowed(visitor, source), DEFAULTS))
+            shown = 0.0
             while True:
-                try:
-                    event = next(steps)
-                except StopIteration as end:
-                    yield findings(end.value)
-                    return
+                event = next(steps)
                 if time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
                     shown = time.monotonic()
                     yield progress(event)
+        except StopIteration as end:
+            yield findings(end.value)
         except TransferError as error:
             yield warning(error)
 
     def summary(self, visitor: str, source: str, settings: TrainingSettings) -> Summary | None:
-        """For the forecast. None for a Hub dataset that was not shown yet: the Hub is not asked.
-
-        Raises TransferError where the dataset cannot be opened.
-        """
+        """For the forecast; None for a Hub dataset not shown yet. Raises TransferError."""
         allowed, limit = self.allowed(visitor, source), settings.limit_per_class
         local = _is_local(allowed)
         found = self._summaries[local].get((allowed, limit))
@@ -124,12 +113,7 @@ class DataHandlers:
 
 
 def _is_local(source: str) -> bool:
-    if source.startswith("hub:"):
-        return False
-    try:
-        return source == "digits" or Path(source).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long for a path, or an unknown user's home
-        return False
+    return source == "digits" or datasets.local_path(source) is not None
 
 
 def _samples(images: ImageDataset) -> list[tuple]:
@@ -139,8 +123,6 @@ def _samples(images: ImageDataset) -> list[tuple]:
     rows = [np.flatnonzero(train.labels == at)[:per_class] for at in range(len(images.classes))]
     samples = []
     for row in np.concatenate(rows)[:SAMPLES]:
-        try:
+        with suppress(TransferError):
             samples.append((load_image(train.read(int(row))), images.classes[train.labels[row]]))
-        except TransferError:
-            continue
     return samples

@@ -5,7 +5,6 @@ then the server cancels whatever runs for the page, newer requests included.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from html import escape
 
 import gradio as gr
@@ -26,18 +25,13 @@ class Request:
 
     def __init__(self, source: str | None):
         self.source = source
-        self.cancelled = False
-        self._scope = CancelScope()
-
-    def cancel(self) -> None:
-        self.cancelled = True
-        self._scope.cancel()
+        self.scope = CancelScope()
 
     async def run(self, function: Callable, *args):
         """What `function` returns, from a thread; DONE as soon as the request is cancelled."""
-        if not self.cancelled:
-            with CancelScope() as self._scope:
-                return await run_sync(partial(function, *args), abandon_on_cancel=True)
+        if not self.scope.cancel_called:
+            with CancelScope() as self.scope:
+                return await run_sync(function, *args, abandon_on_cancel=True)
         return DONE
 
 
@@ -53,12 +47,12 @@ class LatestRequests:
         async def answer(visitor: str, source: str, request: gr.Request) -> AsyncIterator:
             key = request.session_hash, handler.__name__
             if key in self._open:
-                self._open[key].cancel()
+                self._open[key].scope.cancel()
             mine = self._open[key] = Request(source)
-            steps = handler(visitor, source)
+            steps, name = handler(visitor, source), source if isinstance(source, str) else ""
             try:
                 while (html := await mine.run(next, steps, DONE)) is not DONE:
-                    yield _marked(html, source)
+                    yield f'<div data-of="{escape(name)}">{html}</div>'  # for CLEAR_OTHERS
                 yield gr.skip()  # gradio shows an error where a generator yields nothing
             finally:
                 if self._open.get(key) is mine:
@@ -69,21 +63,11 @@ class LatestRequests:
 
     async def cancel_others(self, source: str | None, request: gr.Request) -> None:
         """Cancel the page's requests about any other dataset than `source`."""
-        for asked in self._of(request):
-            if asked.source != source:
-                asked.cancel()
+        for (page, _), asked in self._open.items():
+            if page == request.session_hash and asked.source != source:
+                asked.scope.cancel()
 
     async def cancel_all(self, request: gr.Request) -> str:
         """Cancel all of the page's requests; returns an empty result."""
-        for asked in self._of(request):
-            asked.cancel()
+        await self.cancel_others(DONE, request)
         return ""
-
-    def _of(self, request: gr.Request) -> list[Request]:
-        return [asked for (page, _), asked in self._open.items() if page == request.session_hash]
-
-
-def _marked(html: str, source: str | None) -> str:
-    """HTML marked with its dataset, for CLEAR_OTHERS; anything may have been posted as one."""
-    name = source if isinstance(source, str) else ""
-    return f'<div data-of="{escape(name)}">{html}</div>'

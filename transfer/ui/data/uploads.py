@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -20,9 +19,7 @@ from transfer.ui.shared.session import as_message, require_visitor
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
 SHOWN_PER_CLASS = 6
-NO_CLASSES = (
-    "<p>No classes yet. Make at least two with five photos each; more photos are better.</p>"
-)
+NO_CLASSES = "<p>No classes yet. Make at least two, with five photos or more in each.</p>"
 
 
 class UploadHandlers:
@@ -161,6 +158,6 @@ class UploadHandlers:
         return gr.Radio(choices=names, value=chosen or (names[0] if names else None))
 
 
-def choices(own: Iterable[str] = ()) -> list[tuple[str, str]]:
+def choices(own: list[str] | tuple = ()) -> list[tuple[str, str]]:
     """(title, source) of the presets and of one's own datasets."""
     return [(preset.title, preset.source) for preset in PRESETS] + [(name, name) for name in own]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
@@ -12,23 +11,19 @@ from transfer.settings import BLOCKS
 WIDTH, HEIGHT = 330, 214  # of a chart, in SVG units; the margins hold the axes' labels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 32
 PHASE_TITLES = {"warm-up": "1 · Warm-up", "fine-tune": "2 · Fine-tune"}
-SMALLEST_DRIFT = 1e-4
 PARTS = ("head", *reversed(BLOCKS))
+BARS = 20
 
-Point = tuple[float, float]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """`points` are (epoch, value); `kind` is its class in the style sheet."""
 
     name: str
     kind: str
-    points: list[Point]
+    points: list[tuple[int, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Axis:
+class Axis(NamedTuple):
     """`place` maps a value to its height, 0 to 1; `grid` holds the values with a labelled line."""
 
     place: Callable[[float], float]
@@ -36,12 +31,11 @@ class Axis:
     label: Callable[[float], str]
 
 
-class Span(NamedTuple):
-    """The epochs of a phase, counted over both phases."""
-
-    phase: str
-    first: int
-    last: int
+DRIFT_AXIS = Axis(  # logarithmic, from 0.01 %
+    place=lambda y: 1 + math.log10(max(y, 1e-4)) / 4,
+    grid=(1e-4, 1e-3, 1e-2, 1e-1, 1),
+    label=lambda y: f"{100 * y:.2g}%" if y < 0.995 else f"{y:.0%}",
+)
 
 
 def charts(history: list[events.Event], *, live: bool = False) -> str:
@@ -53,82 +47,62 @@ def charts(history: list[events.Event], *, live: bool = False) -> str:
     epochs = list(enumerate(event for event in history if isinstance(event, events.EpochDone)))
     if len(epochs) < 2:
         return '<div class="charts waiting"></div>' if live else ""
-    by_phase = {phase: [x for x, epoch in epochs if epoch.phase == phase] for phase in PHASE_TITLES}
-    spans = [Span(phase, at[0], at[-1]) for phase, at in by_phase.items() if at]
-    drawn = (_accuracy(epochs, spans), _losses(epochs, spans), _drifts(epochs, spans))
+    phases = {phase: [x for x, epoch in epochs if epoch.phase == phase] for phase in PHASE_TITLES}
+    accuracy = [(x, epoch.validation_accuracy) for x, epoch in epochs]
+    training = [(x, epoch.loss) for x, epoch in epochs if epoch.loss is not None]
+    validation = [(x, epoch.validation_loss) for x, epoch in epochs]
+    losses = [Line("training loss", "b", training), Line("validation loss", "a", validation)]
+    highest = max(y for _, y in training + validation)
+    drawn = (
+        _chart("Accuracy", [Line("validation accuracy", "a", accuracy)], phases, _linear(1, ".0%")),
+        _chart("Loss", losses, phases, _linear(highest, ".2f")),
+        _chart("Drift since the phase began", _drifts(epochs), phases, DRIFT_AXIS),
+    )
     return f'<div class="charts">{"".join(drawn)}</div>'
 
 
-def _accuracy(epochs: list, spans: list[Span]) -> str:
-    points = [(x, epoch.validation_accuracy) for x, epoch in epochs]
-    lines = [Line(name="validation accuracy", kind="a", points=points)]
-    return _chart("Accuracy", lines, spans, _linear(1.0, lambda y: f"{y:.0%}"))
-
-
-def _losses(epochs: list, spans: list[Span]) -> str:
-    training = [(x, epoch.loss) for x, epoch in epochs if epoch.loss is not None]
-    validation = [(x, epoch.validation_loss) for x, epoch in epochs]
-    lines = [
-        Line(name="training loss", kind="b", points=training),
-        Line(name="validation loss", kind="a", points=validation),
-    ]
-    highest = max(y for line in lines for _, y in line.points)
-    return _chart("Loss", lines, spans, _linear(highest, lambda y: f"{y:.2f}"))
-
-
-def _drifts(epochs: list, spans: list[Span]) -> str:
-    """Each part's distance from the start of its phase, on a logarithmic axis."""
+def _drifts(epochs: list[tuple[int, events.EpochDone]]) -> list[Line]:
     points = {
         name: [(x, epoch.drift[name]) for x, epoch in epochs if epoch.drift.get(name, 0) > 0]
         for name in PARTS
     }
-    lines = [Line(name=name, kind=name, points=found) for name, found in points.items() if found]
-    return _chart("Drift since the phase began", lines, spans, _powers_of_ten())
+    return [Line(name, name, found) for name, found in points.items() if found]
 
 
-def _linear(highest: float, label: Callable[[float], str]) -> Axis:
+def _linear(highest: float, digits: str) -> Axis:
     highest = max(highest, 1e-9)
-    grid = (0, highest / 2, highest)
-    return Axis(place=lambda y: min(max(y / highest, 0), 1), grid=grid, label=label)
+    return Axis(lambda y: y / highest, (0, highest / 2, highest), lambda y: format(y, digits))
 
 
-def _powers_of_ten() -> Axis:
-    lowest = math.log10(SMALLEST_DRIFT)
-
-    def place(y: float) -> float:
-        return min(max(1 - math.log10(max(y, SMALLEST_DRIFT)) / lowest, 0), 1)
-
-    def percent(y: float) -> str:
-        return f"{100 * y:.2g}%" if y < 0.995 else f"{y:.0%}"
-
-    return Axis(place=place, grid=(1e-4, 1e-3, 1e-2, 1e-1, 1), label=percent)
-
-
-def _chart(title: str, lines: list[Line], spans: list[Span], axis: Axis) -> str:
-    last = max(spans[-1].last, 1)
+def _chart(title: str, lines: list[Line], phases: dict[str, list[int]], axis: Axis) -> str:
+    """`phases` is phase → its epochs, counted over both phases."""
+    spans = [(phase, min(at), max(at)) for phase, at in phases.items() if at]
+    last = spans[-1][-1]
 
     def px(x: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * x / last
 
     def py(y: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * axis.place(y)
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * min(max(axis.place(y), 0), 1)
 
-    parts = [_shade(span.phase, px(max(span.first - 0.5, 0)), px(span.last)) for span in spans]
+    parts = [_shade(phase, px(max(first - 0.5, 0)), px(end)) for phase, first, end in spans]
     parts += [_grid(py(y), axis.label(y)) for y in axis.grid]
     for line in lines:
-        for span in spans:  # not joined: between the phases nothing was trained
-            points = [(px(x), py(y)) for x, y in line.points if span.first <= x <= span.last]
-            parts.append(_polyline(line.kind, points) if points else "")
+        for _, first, end in spans:  # not joined: between the phases nothing was trained
+            within = [(x, y) for x, y in line.points if first <= x <= end]
+            path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in within)
+            parts.append(f'<polyline class="line {line.kind}" points="{path}"/>')
         x, y = line.points[-1]
         parts.append(f'<circle class="dot {line.kind}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="3.5"/>')
     if 0 < len(lines) < 3:
-        parts.append(_last_value(px(x), py(y), axis.label(y)))
+        anchor, offset = "end" if px(x) > WIDTH / 2 else "start", -8 if py(y) > TOP + 20 else 18
+        parts.append(_text(px(x), py(y) + offset, axis.label(y), anchor, "value"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "epochs", "middle"))
     keys = " ".join(f'<span class="key {line.kind}">{line.name}</span>' for line in lines)
     values = ", ".join(f"{line.name} {axis.label(line.points[-1][1])}" for line in lines)
     return (
         f"<figure><figcaption><b>{title}</b> {keys}</figcaption>"
-        f'<svg role="img" aria-label="{escape(f"{title} after {last} epochs: {values}")}" '
+        f'<svg role="img" aria-label="{title} after {last} epochs: {values}" '
         f'viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg></figure>'
     )
 
@@ -147,30 +121,17 @@ def _grid(y: float, label: str) -> str:
     return line + _text(LEFT - 6, y + 4, label, "end")
 
 
-def _polyline(kind: str, points: list[Point]) -> str:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline class="line {kind}" points="{path}"/>'
-
-
-def _last_value(x: float, y: float, label: str) -> str:
-    anchor = "end" if x > WIDTH / 2 else "start"
-    above = y - 8 if y > TOP + 20 else y + 18
-    return _text(x, above, label, anchor, "value")
-
-
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-    )
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
 
 
-def bars(counts: dict[str, int], at_most: int = 20) -> str:
+def bars(counts: dict[str, int]) -> str:
     """A bar for each class, with its number of images."""
     largest = max(counts.values(), default=1) or 1
     rows = "".join(
         f'<li><span class="name">{escape(name)}</span><span class="bar">'
         f'<i style="width:{100 * n / largest:.0f}%"></i></span><span class="n">{n}</span></li>'
-        for name, n in list(counts.items())[:at_most]
+        for name, n in list(counts.items())[:BARS]
     )
-    more = f"<p>and {len(counts) - at_most} more classes</p>" if len(counts) > at_most else ""
+    more = f"<p>and {len(counts) - BARS} more classes</p>" if len(counts) > BARS else ""
     return f'<ul class="bars">{rows}</ul>{more}'

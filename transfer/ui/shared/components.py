@@ -45,14 +45,6 @@ def on_change(component: gr.components.Component) -> gr.events.Dependency:
     return component.change(None, js="() => {}", **PRIVATE)
 
 
-def no_updates(components: int) -> tuple:
-    """What a generator yields to leave so many components as they are.
-
-    For a generator that yields nothing, gradio shows an error in them.
-    """
-    return (gr.skip(),) * components
-
-
 def accordion(label: str) -> gr.Accordion:
     """A closed accordion whose content exists from the start.
 
@@ -62,13 +54,11 @@ def accordion(label: str) -> gr.Accordion:
     return gr.Accordion(label, open=0)
 
 
-OPEN_TAB = """where => ({__type__: "update", ...(where && {selected: where})})"""
-
-
 def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:
     """At `event`, such as a button's `click`, open the tab whose id is in `where`, if any.
 
     In the browser: once the server has changed the tabs, gradio asks for all values inside them at
     each later event, and a sketchpad answers by uploading its pictures.
     """
-    event(None, where, tabs, js=OPEN_TAB, **PRIVATE)
+    js = """where => ({__type__: "update", ...(where && {selected: where})})"""
+    event(None, where, tabs, js=js, **PRIVATE)

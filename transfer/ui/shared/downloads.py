@@ -31,16 +31,13 @@ class Downloads:
         """An empty folder; the visitor's last one and all old ones are removed."""
         root = Path(get_upload_folder())
         root.mkdir(parents=True, exist_ok=True)
+        oldest = time.time() - SECONDS_A_FILE_STAYS
         with self._lock:
             for other, folder in [*self._folders.items()]:
-                if other == visitor or not folder.is_dir() or _is_old(folder):
+                if other == visitor or not folder.is_dir() or folder.stat().st_mtime < oldest:
                     shutil.rmtree(self._folders.pop(other), ignore_errors=True)
             self._folders[visitor] = Path(tempfile.mkdtemp(prefix="transfer-", dir=root))
             return self._folders[visitor]
-
-
-def _is_old(folder: Path) -> bool:
-    return time.time() - folder.stat().st_mtime > SECONDS_A_FILE_STAYS
 
 
 def zip_folder(folder: Path, target: Path) -> Path:

@@ -18,7 +18,7 @@ class SafeBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn, inputs, *args, **more):
         try:
-            check_files(inputs)
+            traverse(inputs, uploaded, _is_file)  # however deep
             return await super().preprocess_data(block_fn, inputs, *args, **more)
         except ImageError as error:
             raise gr.Error(str(error), print_exception=False) from None
@@ -39,11 +39,6 @@ def uploaded(file) -> Path:
             if real.is_relative_to(Path(get_upload_folder()).resolve()) and real.is_file():
                 return real
     raise ImageError("expected a file that was uploaded here, found none; upload it first")
-
-
-def check_files(posted) -> None:
-    """Check every file in what a visitor posts to an event, however deep. Raises ImageError."""
-    traverse(posted, uploaded, _is_file)
 
 
 def _is_file(part) -> bool:

@@ -37,10 +37,7 @@ class LoadedRuns:
         return [*own, ("Example: handwritten digits", EXAMPLE)]
 
     def own_path(self, visitor: str, name: str) -> Path:
-        """The folder of the example or of one of the visitor's runs. Raises JobError.
-
-        Names are looked up among the visitor's runs, so none leads to another folder.
-        """
+        """The folder of the example, or of a run among the visitor's own. Raises JobError."""
         if name == EXAMPLE:
             return EXAMPLE_FOLDER
         return self.jobs.finished.get(name, visitor).path
@@ -81,17 +78,14 @@ class HubModels:
                 return found
             if error := self._errors.get(name):
                 raise type(error)(str(error))
-            return self._open(name)
+            lazy_import("torch")
+            from transfer.inference.loading import open_classifier
 
-    def _open(self, name: str) -> "Classifier":
-        lazy_import("torch")
-        from transfer.inference.loading import open_classifier
-
-        try:
-            return self._models.put(name, open_classifier(f"hub:{name}", self._token))
-        except TransferError as error:
-            self._errors.put(name, type(error)(str(error)))  # a copy, without its traceback
-            raise
+            try:
+                return self._models.put(name, open_classifier(f"hub:{name}", self._token))
+            except TransferError as error:
+                self._errors.put(name, type(error)(str(error)))  # a copy, without its traceback
+                raise
 
 
 def with_accuracy(runs: list[ListedRun]) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """A small cache in memory, bounded in size and time."""
 
 import time
-from typing import Any
 
 
 class TimedCache:
@@ -9,14 +8,14 @@ class TimedCache:
 
     def __init__(self, size: int, seconds: float):
         self.size, self.seconds = size, seconds
-        self._items: dict[Any, tuple[float, Any]] = {}
+        self._items: dict[object, tuple] = {}
 
-    def get(self, key: Any) -> Any:
+    def get(self, key):
         """None if there is none, or an old one."""
         since, value = self._items.get(key, (0.0, None))
         return value if time.monotonic() - since < self.seconds else None
 
-    def put(self, key: Any, value: Any) -> Any:
+    def put(self, key, value):
         """Returns `value`. A new dict each time, so that other threads may read the old one."""
         others = [(k, item) for k, item in self._items.items() if k != key]
         newest = others[max(0, len(others) + 1 - self.size) :]

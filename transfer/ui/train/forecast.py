@@ -11,8 +11,8 @@ from transfer.formatting import duration, phase_times
 from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS, fill_defaults
-from transfer.training.forecast import Speed, forecast, known_speed
-from transfer.ui.data.handlers import DataHandlers, Summary
+from transfer.training.forecast import forecast, known_speed
+from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.timed_cache import TimedCache
 from transfer.ui.train.diagram import planned_diagram
@@ -38,10 +38,6 @@ class Forecaster:
         self.datasets = datasets
         self._body = TimedCache(1, SECONDS_CACHED)
 
-    def default_unfreeze(self, effort: str) -> str:
-        """The lowest block that an effort unfreezes."""
-        return EFFORTS[effort].unfreeze if effort in EFFORTS else "block5"
-
     def form_changed(self, visitor: str, source: str, **form):
         """(the efforts with their times, the estimate, the network as it will be trained).
 
@@ -58,53 +54,45 @@ class Forecaster:
     def when_measured(self, visitor: str, source: str, **form):
         """`dataset_changed` and a stopped timer, as soon as this machine's speed is known."""
         if known_speed() is None:
-            return (gr.skip(),) * 4
+            return gr.skip()
         return *self.dataset_changed(visitor, source, **form), gr.Timer(active=False)
 
     def _update(self, visitor: str, source: str, form: dict[str, Any], *, keep_diagram: bool):
         seconds = {}
         try:
-            settings = read_form(form)
-            estimate, seconds = self._estimate(visitor, source, settings)
+            sentences, seconds = self._estimate(visitor, source, read_form(form))
+            estimate = f'<p class="forecast">{escape(sentences)}</p>'
         except TransferError as error:
             estimate = warning(error)
-        efforts = [(_title(name, seconds.get(name)), name) for name in EFFORTS]
-        diagram = planned_diagram(form["method"], form["unfreeze"])
+        totals = {name: f", about {duration(sum(s.values()))}" for name, s in seconds.items()}
+        efforts = [(name.capitalize() + totals.get(name, ""), name) for name in EFFORTS]
         return (
             gr.Radio(choices=efforts, interactive=form["method"] == "finetune"),
             estimate,
-            gr.skip() if keep_diagram else diagram,
+            gr.skip() if keep_diagram else planned_diagram(form["method"], form["unfreeze"]),
         )
 
     def _estimate(self, visitor: str, source: str, settings: TrainingSettings) -> tuple[str, dict]:
         """(sentences, effort → step → seconds). Raises TransferError."""
-        tunes = settings.method == "finetune"
-        what = EFFORTS[settings.effort].what if tunes else FEATURES_ONLY
+        what = EFFORTS[settings.effort].what if settings.method == "finetune" else FEATURES_ONLY
         summary, speed = self.datasets.summary(visitor, source, settings), known_speed()
         if summary is None or speed is None:
-            return _paragraph(what, NOT_OPENED if summary is None else NOT_MEASURED), {}
-        weights = self._weights(settings.weights)
-        seconds = seconds_by_effort(speed, settings, summary, weights)
+            return f"{what} {NOT_OPENED if summary is None else NOT_MEASURED}", {}
+        weights = settings.weights
+        if weights == "auto":
+            weights = self._body.get("") or self._body.put("", expected_body())
+        seconds = {}
+        for name, effort in EFFORTS.items():  # the others unfreeze their own blocks
+            unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
+            chosen = replace(settings, effort=name, unfreeze=unfreeze)
+            seconds[name] = forecast(speed, chosen, *summary, weights)
+        steps = seconds[settings.effort]
         filled = fill_defaults(settings, summary[0], weights, fast_device=speed.fast_device)
-        return _paragraph(what, _sentence(seconds[settings.effort], filled, weights)), seconds
-
-    def _weights(self, wanted: str) -> str:
-        """Where the body will probably come from; nothing is downloaded to find out."""
-        if wanted != "auto":
-            return wanted
-        return self._body.get("") or self._body.put("", expected_body())
-
-
-def seconds_by_effort(
-    speed: Speed, settings: TrainingSettings, summary: Summary, weights: str
-) -> dict[str, dict[str, float]]:
-    """Effort → step → seconds, with these settings; other efforts unfreeze their own blocks."""
-    seconds = {}
-    for name, effort in EFFORTS.items():
-        unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
-        chosen = replace(settings, effort=name, unfreeze=unfreeze)
-        seconds[name] = forecast(speed, chosen, *summary, weights)
-    return seconds
+        return (
+            f"{what} Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
+            f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if features "
+            "are already cached, more if other programs are running."
+        ), seconds
 
 
 def expected_body() -> str:
@@ -121,20 +109,3 @@ def expected_body() -> str:
     except Exception:  # whatever the reason, the training will report it
         return "bundled"
     return "hub"
-
-
-def _title(name: str, seconds: dict[str, float] | None) -> str:
-    total = f", about {duration(sum(seconds.values()))}" if seconds else ""
-    return f"{name.capitalize()}{total}"
-
-
-def _paragraph(*sentences: str) -> str:
-    return f'<p class="forecast">{escape(" ".join(sentences))}</p>'
-
-
-def _sentence(seconds: dict[str, float], settings: TrainingSettings, weights: str) -> str:
-    total, body = duration(sum(seconds.values())), BODIES.get(weights, f"with {weights}")
-    return (
-        f"Estimated: {total} ({phase_times(seconds)}), at {settings.image_size} px {body}. Less if "
-        "features are already cached, more if other programs are running."
-    )

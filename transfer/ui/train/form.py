@@ -11,61 +11,56 @@ from transfer.ui.shared.components import accordion
 
 WEIGHTS = ("auto", "hub", "bundled", "random")
 CLASS_WEIGHTS = {"auto": None, "yes": True, "no": False}
-# name, as `TrainingSettings.from_options` takes it → label, choices, explanation
-DROPDOWNS = {
-    "weights": (
-        "Body",
-        WEIGHTS,
-        "auto: ImageNet weights from the Hub if it can be reached, else the small bundled body. "
-        "random shows how much the transfer helps.",
-    ),
-    "class_weights": (
-        "Class weights",
-        tuple(CLASS_WEIGHTS),
-        "Small classes count as much as large ones. auto: only if they are uneven.",
-    ),
-    "precision": ("Precision", PRECISIONS, "auto: the fastest that is accurate on this machine."),
-}
-# name → label, placeholder, explanation. An empty number field would be 0 for the browser, so
-# numbers are texts; an empty one means the default for the dataset.
 DEFAULT = "chosen from the data"
-NUMBERS = {
-    "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Larger shows more but takes longer."),
-    "views": ("Views", DEFAULT, "Crops and mirrored copies cached of each photo."),
-    "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many, and they are cheap."),
-    "head_lr": ("Warm-up learning rate", DEFAULT, "The peak. High is safe: the body is frozen."),
-    "finetune_epochs": ("Fine-tune epochs", DEFAULT, "Few: the filters should not move far."),
-    "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Far below warm-up's: keeps good filters."),
-    "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase ends once it is reached."),
-    "limit_per_class": (
-        "Images per class",
-        "all",
-        "The most to use. A few are enough for a quick try.",
-    ),
-    "seed": ("Seed", "0", "The same seed gives the same splits and the same result."),
-}
-TEXTS = {
-    "head": (
-        "Head",
-        "auto",
-        "auto tries several. Or pooling and hidden widths, like avg-256: fewer parameters are "
-        "easier to tune.",
-    ),
-    "optimizer": (
-        "Optimizer",
-        "adamw",
-        "Any optimizer of timm. A new head is hard to train with sgd.",
-    ),
-}
-ROWS = (
-    ("weights", "image_size", "head", "views"),
-    ("head_epochs", "head_lr", "finetune_epochs", "finetune_lr"),
-    ("optimizer", "target_accuracy", "class_weights"),
-    ("limit_per_class", "precision", "seed"),
+# rows of fields: name, as `TrainingSettings.from_options` takes it → label, choices or the
+# placeholder of a text field, explanation. Numbers are texts, because the browser takes an empty
+# number field for 0; an empty text means the default for the dataset.
+ADVANCED = (
+    {
+        "weights": (
+            "Body",
+            WEIGHTS,
+            "auto: ImageNet weights from the Hub if it can be reached, else the small bundled "
+            "body. random shows how much the transfer helps.",
+        ),
+        "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Larger shows more, takes longer."),
+        "head": (
+            "Head",
+            "auto",
+            "auto tries several. Or pooling and hidden widths, like avg-256: fewer parameters are "
+            "easier to tune.",
+        ),
+        "views": ("Views", DEFAULT, "Crops and mirrored copies cached of each photo."),
+    },
+    {
+        "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many, and they are cheap."),
+        "head_lr": (
+            "Warm-up learning rate",
+            DEFAULT,
+            "The peak. High is safe: the body is frozen.",
+        ),
+        "finetune_epochs": ("Fine-tune epochs", DEFAULT, "Few: the filters should not move far."),
+        "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Much lower: keeps good filters."),
+    },
+    {
+        "optimizer": ("Optimizer", "adamw", "Any of timm's. A new head is hard to train with sgd."),
+        "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase ends once it is reached."),
+        "class_weights": (
+            "Class weights",
+            tuple(CLASS_WEIGHTS),
+            "Small classes count as much as large ones. auto: only if they are uneven.",
+        ),
+    },
+    {
+        "limit_per_class": ("Images per class", "all", "The most to use; a few for a quick try."),
+        "precision": ("Precision", PRECISIONS, "auto: the fastest that is accurate here."),
+        "seed": ("Seed", "0", "The same seed gives the same splits and the same result."),
+    },
 )
+TEXTS = [name for row in ADVANCED for name, (_, kind, _) in row.items() if isinstance(kind, str)]
+NUMBERS = [name for name in TEXTS if name not in ("head", "optimizer")]
 # the fields that feature extraction uses
-FOR_FEATURES = {"method", "effort", "weights", "image_size", "class_weights", *ROWS[-1]}
-LONGEST_NUMBER = 20
+FOR_FEATURES = {"method", "effort", "weights", "image_size", "class_weights", *ADVANCED[-1]}
 
 
 def build_form() -> dict[str, gr.components.Component]:
@@ -96,18 +91,16 @@ def build_form() -> dict[str, gr.components.Component]:
     )
     form = {"method": method, "effort": effort, "unfreeze": unfreeze}
     with accordion("Advanced settings"):
-        for row in ROWS:
+        for row in ADVANCED:
             with gr.Row():
-                form |= {name: _field(name) for name in row}
+                form |= {name: _field(*what) for name, what in row.items()}
     return form
 
 
-def _field(name: str) -> gr.components.Component:
-    if name in DROPDOWNS:
-        label, choices, info = DROPDOWNS[name]
-        return gr.Dropdown(list(choices), value="auto", label=label, info=info)
-    label, placeholder, info = (NUMBERS | TEXTS)[name]
-    return gr.Textbox("", label=label, info=info, placeholder=placeholder, max_lines=1)
+def _field(label: str, kind: tuple[str, ...] | str, info: str) -> gr.components.Component:
+    if isinstance(kind, tuple):
+        return gr.Dropdown(list(kind), value="auto", label=label, info=info)
+    return gr.Textbox("", label=label, info=info, placeholder=kind, max_lines=1)
 
 
 def read_form(form: dict[str, Any]) -> TrainingSettings:
@@ -115,14 +108,11 @@ def read_form(form: dict[str, Any]) -> TrainingSettings:
 
     Which weights a visitor may use is checked in `TrainHandlers.begin`, for the API as well.
     """
-    filled = {name: value for name, value in form.items() if value is not None}
-    options = {name: value for name, value in filled.items() if str(value).strip()}
+    options = {name: value for name, value in form.items() if str(value or "").strip()}
     options |= {name: _number(name, options[name]) for name in NUMBERS if name in options}
     if "class_weights" in options:
-        chosen = str(options.pop("class_weights"))
-        if chosen not in CLASS_WEIGHTS:
-            raise SettingsError(f"class weights must be auto, yes or no, found {chosen[:20]!r}")
-        options["class_weights"] = CLASS_WEIGHTS[chosen]
+        chosen = str(options["class_weights"])
+        options["class_weights"] = CLASS_WEIGHTS.get(chosen, chosen)
     if options.get("method") == "features":
         options = {name: value for name, value in options.items() if name in FOR_FEATURES}
         options["unfreeze"] = "none"
@@ -130,12 +120,10 @@ def read_form(form: dict[str, Any]) -> TrainingSettings:
 
 
 def _number(name: str, value: Any) -> int | float:
-    shown = str(value)[:LONGEST_NUMBER]
+    shown = str(value)[:20]
     try:
         number = float(shown)
     except ValueError:
-        label = name.replace("_", " ")
-        raise SettingsError(
-            f"{label} must be a number, found {shown!r}; leave it empty for the default"
-        ) from None
+        why = f"must be a number, found {shown!r}; leave it empty for the default"
+        raise SettingsError(f"{name.replace('_', ' ')} {why}") from None
     return int(number) if number.is_integer() else number

@@ -30,24 +30,17 @@ ADVICE = {
     "interrupted": "Start again continues with the cached features.",
     "expired": "Start again trains it once more.",
 }
-STOPPING = "Stopping within one batch and saving the result"
-STOPPING_EARLY = "Stopping. Nothing has been learned yet"
-RESUMES = "A checkpoint is saved: Start again resumes after {phase} epoch {epoch}."
 NO_JOB = (
     '<div class="status"><b>No training yet.</b><p>Progress and results will show here.</p></div>'
 )
 
 
-def job_status(
-    job: Job | None, position: int = 0, wait: float | None = None, left: float | None = None
-) -> str:
+def job_status(job: Job, position: int, wait: float | None, left: float | None) -> str:
     """Headline, progress, and one line about the newest event.
 
     `wait` is the seconds until a queued job starts, `left` the seconds that a running one still
     takes; None if not known.
     """
-    if job is None:
-        return NO_JOB
     announced = f"<b>{escape(_headline(job, position))}</b>"
     detail = f"<p>{escape(_detail(job))}</p>"
     notes = "".join(f"<p>{escape(line)}</p>" for line in (job.note, _advice(job)) if line)
@@ -62,7 +55,8 @@ def job_status(
 def _advice(job: Job) -> str:
     epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
     if epochs and not job.live and job.can_resume:
-        return RESUMES.format(phase=epochs[-1].phase, epoch=epochs[-1].epoch)
+        after = f"{epochs[-1].phase} epoch {epochs[-1].epoch}"
+        return f"A checkpoint is saved: Start again resumes after {after}."
     return ADVICE.get(job.state, "")
 
 
@@ -70,7 +64,8 @@ def _headline(job: Job, position: int) -> str:
     if job.state == "stopped" and job.can_resume:
         return "Stopped before it resumed"
     if job.stopping and job.live:
-        return STOPPING if job.learning else STOPPING_EARLY
+        saves = "within one batch and saving the result"
+        return f"Stopping {saves}" if job.learning else "Stopping. Nothing has been learned yet"
     if position:
         return f"Queued: {position} before yours"
     if job.state == "warm-up" and unfrozen(job) == "none":
@@ -79,7 +74,6 @@ def _headline(job: Job, position: int) -> str:
 
 
 def _times(job: Job, position: int, wait: float | None, left: float | None) -> str:
-    """The time until a queued job starts, or the time that a running one takes."""
     if position and wait is None:
         return "The time until it starts is not known."
     if position:
@@ -112,9 +106,8 @@ def _newest(job: Job) -> events.Event | None:
 
 def _share(job: Job) -> float | None:
     """How much of the current phase is done, 0 to 1; None if not known."""
-    newest = _newest(job)
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
-    match newest:
+    match newest := _newest(job):
         case events.BodyProgress():
             return newest.done_bytes / max(newest.total_bytes, 1)
         case events.CacheProgress():

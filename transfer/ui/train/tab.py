@@ -3,6 +3,7 @@
 import gradio as gr
 
 from transfer.hub import on_zero_gpu
+from transfer.training.defaults import EFFORTS
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.section import runs_section
 from transfer.ui.shared.components import LATEST
@@ -11,7 +12,7 @@ from transfer.ui.train.diagram import planned_diagram
 from transfer.ui.train.forecast import Forecaster
 from transfer.ui.train.form import build_form
 from transfer.ui.train.handlers import TrainHandlers
-from transfer.ui.train.status import job_status
+from transfer.ui.train.status import NO_JOB
 
 SECONDS_UNTIL_MEASURED = 3.0
 
@@ -22,7 +23,7 @@ def train_tab(
     opened: gr.events.Dependency,
     source: gr.Dropdown,
 ) -> list:
-    """Build the tab; returns the components of `WATCHED`, which `TrainHandlers.watch` updates."""
+    """Build the tab; returns the components that `TrainHandlers.watch` updates."""
     form = build_form()
     forecast = gr.HTML('<p class="forecast">&nbsp;</p>')
     with gr.Row():
@@ -30,7 +31,7 @@ def train_tab(
         stop = gr.Button("Stop and save the result", interactive=False, scale=5, min_width=220)
         retry = gr.Button("Start again", visible=False, scale=3, min_width=140)
     diagram = gr.HTML(planned_diagram("finetune", "block5"))
-    status, charts, report = gr.HTML(job_status(None)), gr.HTML(), gr.HTML()
+    status, charts, report = gr.HTML(NO_JOB), gr.HTML(), gr.HTML()
     shown_run = gr.State("")
     watched = [status, charts, report, start, stop, retry, diagram, shown_run]
     settings = {"inputs": [visitor, source], "inputs_kwargs": form}
@@ -43,7 +44,13 @@ def train_tab(
     forecaster = Forecaster(trainings.jobs, trainings.datasets)
     shown = [form["effort"], forecast, diagram]
     asks = settings | {"outputs": shown} | QUIET
-    _on_form_change(form, forecaster, asks)
+    # an effort first sets the block to unfreeze; a text counts once its field is left
+    effort, blocks = form["effort"], {name: effort.unfreeze for name, effort in EFFORTS.items()}
+    by_effort = effort.input(lambda name: blocks.get(name), effort, form["unfreeze"], **QUIET)
+    by_effort.then(forecaster.form_changed, **asks)
+    others = [field for name, field in form.items() if name != "effort"]
+    left = [field.blur if isinstance(field, gr.Textbox) else field.input for field in others]
+    gr.on(left, forecaster.form_changed, **asks, **LATEST)
     for event in (opened.then, source.change):
         event(forecaster.dataset_changed, **asks, **LATEST)
     # on ZeroGPU only a training can measure the speed, so the page does not wait for it
@@ -51,13 +58,3 @@ def train_tab(
     clock.tick(forecaster.when_measured, **asks | {"outputs": [*shown, clock]})
     runs_section(RunHandlers(trainings.jobs), visitor, opened, report, shown_run)
     return watched
-
-
-def _on_form_change(form: dict, forecaster: Forecaster, asks: dict) -> None:
-    """An effort first sets the block to unfreeze; a text counts once its field is left."""
-    effort, unfreeze = form["effort"], form["unfreeze"]
-    by_effort = effort.input(forecaster.default_unfreeze, effort, unfreeze, **QUIET)
-    by_effort.then(forecaster.form_changed, **asks)
-    others = [field for name, field in form.items() if name != "effort"]
-    changes = [field.blur if isinstance(field, gr.Textbox) else field.input for field in others]
-    gr.on(changes, forecaster.form_changed, **asks, **LATEST)
