@@ -10,37 +10,24 @@ import numpy as np
 import pytest
 import torch
 
+from tests.features.layers import BLOCK5, LAYERS, PIXELS, SPEC, TRANSFORM
 from tests.tiny import SIDE, drained, draw_classes, tiny_network
 from tests.waiting import Threads
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import load_splits
-from transfer.data.transform import Transform
 from transfer.errors import CacheError, SourceError
 from transfer.features import extract
-from transfer.features.cached_dataset import CachedDataset, CacheLayer, CacheSpec, dtype_name
-from transfer.features.extract import cache_layers, in_parts, passes_left, seconds_a_pass
+from transfer.features.cached_dataset import CachedDataset, CacheLayer
+from transfer.features.extract import FeatureExtractor, cache_layers, in_parts, passes_left
 from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import make_accelerator
 
-TRANSFORM, NETWORK = Transform(image_size=SIDE), tiny_network()
-PIXELS = CacheLayer(block="block1", row_shape=(3, SIDE, SIDE))
-BLOCK5 = CacheLayer(
-    block="block5", row_shape=(512, 2, 2), segment=Segment(NETWORK.prefix("block5"), TRANSFORM)
-)
-BODY_OUTPUT = CacheLayer(
-    block="none", row_shape=(512, 1, 1), segment=Segment(NETWORK.tail("block5"), TRANSFORM)
-)
-LAYERS = (PIXELS, BLOCK5, BODY_OUTPUT)
-SPEC = CacheSpec(
-    transform=TRANSFORM, views=3, seed=0, body="ab" * 32, dtype=torch.bfloat16, layers=LAYERS
-)
 PIXELS_ALONE = replace(SPEC, layers=(PIXELS,))
 BATCH = 3
 DAMAGED = "across/1.png"
 WAITING, READING = "waiting for another training", "preparing images"
-OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
 
 class Refusing(Segment):
@@ -85,20 +72,25 @@ def run_all(images, spec=SPEC, store=None, rows=BATCH) -> tuple[list, tuple]:
     return drained(started(images, spec, store, rows))
 
 
+def changed(images: ImageDataset, read) -> ImageDataset:
+    """The same images, read by `read(split, row)`."""
+    splits = images.splits.items()
+    return images.with_splits(
+        {name: replace(split, read=functools.partial(read, split)) for name, split in splits}
+    )
+
+
 def counted(images: ImageDataset) -> tuple[ImageDataset, list[str]]:
     """(the same images, the names of those that were read so far but for the damaged one, which
     every extraction tries again)."""
     opened: list[str] = []
 
-    def watch(split):
-        def read(row):
-            if split.names[row] != DAMAGED:
-                opened.append(split.names[row])
-            return split.read(row)
+    def read(split, row):
+        if split.names[row] != DAMAGED:
+            opened.append(split.names[row])
+        return split.read(row)
 
-        return replace(split, read=read)
-
-    return images.with_splits({name: watch(s) for name, s in images.splits.items()}), opened
+    return changed(images, read), opened
 
 
 def all_names(images: ImageDataset, first: int = 0) -> list[str]:
@@ -122,24 +114,25 @@ def check_same(result, wanted, blocks=("block1", "block5", "none")) -> None:
     assert problems == wanted_problems and tuple(cached) == tuple(blocks)
     for block in blocks:
         for name, split in wanted_cached[block].items():
-            assert torch.equal(values(cached[block][name]), values(split)), (block, name)
-            assert torch.equal(cached[block][name].rows, split.rows)
-            assert torch.equal(cached[block][name].labels, split.labels)
-            assert cached[block][name].names == split.names
+            found = cached[block][name]
+            assert torch.equal(values(found), values(split)), (block, name)
+            assert torch.equal(found.rows, split.rows) and torch.equal(found.labels, split.labels)
+            assert found.names == split.names
 
 
-def entry_of(images: ImageDataset, name: str, layer: CacheLayer) -> CacheEntry:
-    shape = SPEC.shape_of(name, layer, len(images.splits[name]))
-    key, dtype = SPEC.key(images, name, layer), dtype_name(SPEC.dtype_of(name, layer))
-    return open_store().entry(key, shape, dtype)
+def run_again(images: ImageDataset, complete, spec=SPEC) -> tuple[list, list[str]]:
+    """(events, names of the images that were read) of a run that ends as an undisturbed one."""
+    again, opened = counted(images)
+    events, result = run_all(again, spec)
+    check_same(result, complete[1], [layer.block for layer in spec.layers if layer.cached])
+    if events:
+        assert events[-1].done == events[-1].total
+    return events, opened
 
 
-def with_segments(kind: type[Segment]) -> tuple[CacheLayer, ...]:
-    """The layers, with segments of this kind."""
-    return tuple(
-        (layer.segment and replace(layer, segment=kind(layer.segment.layers, TRANSFORM))) or layer
-        for layer in LAYERS
-    )
+def entry_of(images: ImageDataset, layer: CacheLayer) -> CacheEntry:
+    """Of the training images."""
+    return FeatureExtractor(images, "train", SPEC, open_store()).entries[layer.block]
 
 
 def test_view_0_is_the_plain_image_and_the_others_differ(images, complete):
@@ -169,35 +162,25 @@ def test_an_unreadable_image_is_named_and_left_out(images, complete):
     assert "web page" in problems[0].why
     for block in ("block1", "block5", "none"):
         for name, split in images.splits.items():
-            wanted = [row for row, at in enumerate(split.names) if at != DAMAGED]
-            assert cached[block][name].rows.tolist() == wanted
-            assert cached[block][name].names == tuple(split.names[row] for row in wanted)
-            assert cached[block][name].labels.tolist() == split.labels[wanted].tolist()
-
-
-def repaired(images: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
-    """(with one more unreadable image, as they are): only reading shows the difference."""
-    split = images.splits["train"]
-    broken = replace(split, read=lambda row: b"" if row == 4 else split.read(row))
-    return images.with_splits(images.splits | {"train": broken}), images
+            rows = [row for row, at in enumerate(split.names) if at != DAMAGED]
+            found, wanted = cached[block][name], split.take(np.array(rows))
+            assert (found.rows.tolist(), found.names) == (rows, wanted.names)
+            assert found.labels.tolist() == wanted.labels.tolist()
 
 
 @pytest.mark.parametrize("below", [1, 3])
 def test_an_image_that_can_be_read_now_takes_part(images, complete, below):
-    before, after = repaired(images)
+    before = changed(images, lambda split, row: b"" if row == 4 else split.read(row))
     _, (_, problems) = run_all(before, replace(SPEC, layers=LAYERS[:below]))
     assert len(problems) == 2
-    again, opened = counted(after)
-    check_same(run_all(again)[1], complete[1])
-    assert {*opened, DAMAGED} >= {*after.splits["train"].names}
+    _, opened = run_again(images, complete)
+    assert {*opened, DAMAGED} >= {*images.splits["train"].names}
     assert sum(passes_left(images, SPEC, open_store()).values()) == 0
-    check_same(run_all(after)[1], complete[1])
 
 
 def test_a_split_without_a_readable_image_is_refused(images):
-    unreadable = replace(images.splits["test"], read=lambda row: b"")
     with pytest.raises(SourceError, match="found none; run inspect"):
-        run_all(images.with_splits(images.splits | {"test": unreadable}), PIXELS_ALONE)
+        run_all(changed(images, lambda split, row: b""), PIXELS_ALONE)
 
 
 def test_progress_rises_to_the_total(images, complete):
@@ -211,7 +194,7 @@ def test_progress_rises_to_the_total(images, complete):
 @pytest.mark.parametrize("block", ["block5", "none"])
 def test_cached_features_are_what_a_direct_forward_gives(complete, block):
     device = accelerator().device
-    layers = Segment(tiny_network().prefix(block), TRANSFORM).to(device)
+    layers = Segment(tiny_network().between("block1", block), TRANSFORM).to(device)
     cached, _ = complete[1]
     for name, found in cached[block].items():
         assert found.inputs.dtype == (torch.float32 if name == "test" else torch.bfloat16)
@@ -223,10 +206,13 @@ def test_cached_features_are_what_a_direct_forward_gives(complete, block):
 
 
 def test_only_cached_layers_are_returned_and_take_room(images, complete):
-    spec = replace(SPEC, layers=(replace(PIXELS, cached=False), BLOCK5, BODY_OUTPUT))
-    _, result = run_all(images, spec)
-    check_same(result, complete[1], ("block5", "none"))
+    spec = replace(SPEC, layers=(replace(PIXELS, cached=False), *LAYERS[1:]))
+    run_again(images, complete, spec)
     assert open_store().bytes == spec.bytes(images.counts())
+
+
+def refusing(layer: CacheLayer) -> CacheLayer:
+    return replace(layer, segment=Refusing(layer.segment.layers, TRANSFORM))
 
 
 def test_what_is_cached_is_not_computed_again(images, complete):
@@ -236,11 +222,9 @@ def test_what_is_cached_is_not_computed_again(images, complete):
     for entry in store.entries():
         os.utime(entry.path / "entry.json", (1000, 1000))
     assert passes_left(images, SPEC, store) == {"train": 0, "validation": 0, "test": 0}
-    again, opened = counted(images)
-    events, result = run_all(again, replace(SPEC, layers=with_segments(Refusing)))
-    assert (events, opened) == ([], [])
+    layers = (PIXELS, *map(refusing, LAYERS[1:]))
+    assert run_again(images, complete, replace(SPEC, layers=layers)) == ([], [])
     assert all(entry.used > 1000 for entry in store.entries()), "used now"
-    check_same(result, complete[1])
 
 
 @pytest.mark.parametrize("batches", [2, -1], ids=["in the middle", "at the end of a split"])
@@ -254,47 +238,36 @@ def test_an_interrupted_extraction_continues_where_it_stopped(images, complete, 
     left = passes(images)
     left["train"] -= rows * SPEC.views
     assert passes_left(images, SPEC, open_store()) == left
-    again, opened = counted(images)
-    events, result = run_all(again)
+    events, opened = run_again(images, complete)
     assert sorted(opened) == all_names(images, first=rows)
-    assert events[-1].done == events[-1].total == sum(left.values())
-    check_same(result, complete[1])
+    assert events[-1].total == sum(left.values())
 
 
 def test_a_killed_extraction_starts_its_split_again(images, complete):
     generator = started(images)
     next(generator), next(generator)
     generator.close()
-    (entry_of(images, "train", BLOCK5).path / "entry.json").unlink()
-    again, opened = counted(images)
-    check_same(run_all(again)[1], complete[1])
-    assert sorted(opened) == all_names(images)
+    (entry_of(images, BLOCK5).path / "entry.json").unlink()
+    assert sorted(run_again(images, complete)[1]) == all_names(images)
 
 
 @pytest.mark.parametrize("below", [1, 2])
 def test_a_higher_layer_is_computed_from_a_cached_one_without_the_images(images, complete, below):
     run_all(images, replace(SPEC, layers=LAYERS[:below]))
     assert passes_left(images, SPEC, open_store()) == passes(images)
-    again, opened = counted(images)
-    refusing = replace(BLOCK5, segment=Refusing(BLOCK5.segment.layers, TRANSFORM))
-    layers = (PIXELS, BLOCK5 if below == 1 else refusing, BODY_OUTPUT)
-    events, result = run_all(again, replace(SPEC, layers=layers))
-    assert opened == []
-    bad_rows = [entry_of(images, "train", layer).unreadable() for layer in LAYERS]
-    assert bad_rows[0] and bad_rows == 3 * [bad_rows[0]]
-    assert events[-1].done == events[-1].total == sum(passes(images).values())
-    check_same(result, complete[1])
+    layers = (PIXELS, BLOCK5 if below == 1 else refusing(BLOCK5), LAYERS[2])
+    events, opened = run_again(images, complete, replace(SPEC, layers=layers))
+    assert opened == [] and events[-1].total == sum(passes(images).values())
+    unreadable = [entry_of(images, layer).unreadable() for layer in LAYERS]
+    assert unreadable[0] and unreadable == 3 * [unreadable[0]]
 
 
 def test_a_lower_layer_that_was_removed_is_computed_again(images, complete):
     run_all(images)
-    assert entry_of(images, "train", PIXELS).remove()
+    assert entry_of(images, PIXELS).remove()
     left = {"train": passes(images)["train"], "validation": 0, "test": 0}
     assert passes_left(images, SPEC, open_store()) == left
-    again, opened = counted(images)
-    _, result = run_all(again)
-    assert sorted({*opened, DAMAGED}) == sorted(images.splits["train"].names)
-    check_same(result, complete[1])
+    run_again(images, complete)
 
 
 @pytest.mark.parametrize("finishes", [True, False])
@@ -308,10 +281,7 @@ def test_a_training_waits_while_another_fills_the_same(images, complete, monkeyp
         event = next(second)
         assert event.stage.startswith(WAITING) and event.done == 0
     assert opened == []
-    if finishes:
-        drained(first)
-    else:
-        first.close()
+    drained(first) if finishes else first.close()
     _, result = drained(second)
     assert sorted(opened) == ([] if finishes else all_names(images, first=BATCH))
     check_same(result, complete[1], ("block1",))
@@ -338,7 +308,6 @@ def test_the_processes_of_a_training_share_the_images(images, complete):
     check_same(same, complete[1])
     (_, some), (_, others) = shares
     assert sorted(some + others) == all_names(images)
-    assert {*images.splits["train"].names[:BATCH]} <= {*some, DAMAGED}
     assert set(images.splits["train"].names[BATCH : 2 * BATCH]) <= set(others)
 
 
@@ -353,56 +322,45 @@ def test_too_little_room_is_reported_before_an_image_is_read(images, monkeypatch
 def test_a_cache_that_is_removed_meanwhile_is_one_sentence(images):
     generator = started(images, PIXELS_ALONE)
     next(generator)
-    shutil.rmtree(entry_of(images, "train", PIXELS).path)
+    shutil.rmtree(entry_of(images, PIXELS).path)
     with pytest.raises(CacheError, match="could not be written"):
         drained(generator)
 
 
-class Counting(torch.nn.Module):
-    """Doubles at most `room` numbers at a time, else fails with `message`."""
+def test_batches_are_halved_until_memory_suffices():
+    sizes, inputs = [], torch.arange(7.0)
 
-    def __init__(self, room: int, message: str = OUT_OF_MEMORY):
-        super().__init__()
-        self.room, self.message, self.sizes = room, message, []
-
-    def forward(self, inputs):
-        self.sizes.append(len(inputs))
-        if len(inputs) > self.room:
-            raise RuntimeError(self.message)
+    def double(inputs, error="CUDA out of memory. Tried to allocate 2.00 GiB."):
+        sizes.append(len(inputs))
+        if len(inputs) > 2:
+            raise RuntimeError(error)
         return 2 * inputs
 
-
-@pytest.mark.parametrize(("room", "sizes"), [(7, [7]), (2, [7, 4, 2, 2, 3, 2, 1])])
-def test_batches_are_halved_until_memory_suffices(room, sizes):
-    stage, inputs = Counting(room), torch.arange(7.0)
-    assert torch.equal(in_parts(stage, inputs), 2 * inputs)
-    assert stage.sizes == sizes
+    assert torch.equal(in_parts(double, inputs), 2 * inputs)
+    assert sizes == [7, 4, 2, 2, 3, 2, 1]
     with pytest.raises(RuntimeError, match="shapes differ"):
-        in_parts(Counting(2, "shapes differ"), inputs)
+        in_parts(functools.partial(double, error="shapes differ"), inputs)
 
 
 def test_a_pass_is_measured_on_a_few_images_the_second_time(images, monkeypatch):
     """Reading an image takes 6 s on one of two processors, a segment 2 s but 100 s at first."""
-    now, warm = [0.0], set()
+    now, forwards = [0.0], [100, 100, 2, 2, 2, 2]
     monkeypatch.setattr(extract, "processors", lambda: 2)
     monkeypatch.setattr(extract, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    forward = Segment.forward
 
-    class Slow(Segment):
-        def forward(self, stored):
-            now[0] += 2 if id(self) in warm else 100
-            warm.add(id(self))
-            return super().forward(stored)
+    def slow_forward(segment, stored):
+        now[0] += forwards.pop(0)
+        return forward(segment, stored)
 
-    def slowly(split):
-        def read(row):
-            now[0] += 6
-            return split.read(row)
+    def slow_read(split, row):
+        now[0] += 6
+        return split.read(row)
 
-        return replace(split, read=read)
-
-    slow = images.with_splits({name: slowly(split) for name, split in images.splits.items()})
-    slow, opened = counted(slow)
-    spec, store, cpu = replace(SPEC, layers=with_segments(Slow)), open_store(), torch.device("cpu")
-    assert seconds_a_pass(slow, spec, store, "train", cpu) == pytest.approx((12 / 2 + 4) / 6)
+    monkeypatch.setattr(Segment, "forward", slow_forward)
+    slow, opened = counted(changed(images, slow_read))
+    store, cpu = open_store(), torch.device("cpu")
+    seconds = extract.seconds_a_pass(slow, SPEC, store, "train", cpu)
+    assert seconds == pytest.approx((12 / 2 + 4) / 6)
     assert {*opened, DAMAGED} == {*images.splits["train"].names[:2]}
     assert store.entries() == []

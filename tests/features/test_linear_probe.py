@@ -72,16 +72,10 @@ def test_only_plain_views_and_readable_rows_are_fitted():
 
 def test_every_readable_row_is_pooled_once_in_batches(monkeypatch):
     monkeypatch.setattr(linear, "IMAGES_A_BATCH", 4)
-    cached = split(3, images=12, views=2)
-    cached = replace(cached, inputs=cached.inputs.bfloat16())
-    rows = torch.tensor([11, 0, 5, 7, 3, 9, 2])
-    some = replace(cached, rows=rows, labels=cached.labels[rows])
-    batches = list(pooled(linear_head(3), some))
-    assert [(len(batch), batch.dtype) for batch in batches] == [
-        (4, torch.float32),
-        (3, torch.float32),
-    ]
-    assert torch.allclose(torch.cat(batches), cached.inputs[0, rows].float().mean(dim=(2, 3)))
+    rows, cached = torch.tensor([11, 0, 5, 7, 3, 9, 2]), split(3, images=12, views=2)
+    batches = list(pooled(linear_head(3), replace(cached, rows=rows)))
+    assert [len(batch) for batch in batches] == [4, 3]
+    assert torch.allclose(torch.cat(batches), cached.inputs[0, rows].mean(dim=(2, 3)))
 
 
 def rare(images: int = 200, seed: int = 0):
@@ -93,18 +87,20 @@ def rare(images: int = 200, seed: int = 0):
     return held(noise, kinds)
 
 
-def test_balanced_weights_predict_a_rare_class_more_often():
-    data, new = {"train": rare(), "validation": rare(seed=1)}, rare(400, seed=2)
-    answers = {}
+@pytest.fixture
+def head():
+    return tiny_network(classes=2, hidden=(), dropout=0.0, side=32).head
+
+
+def test_balanced_weights_predict_a_rare_class_more_often(head):
+    data, new, predicted = {"train": rare(), "validation": rare(seed=1)}, rare(400, seed=2), []
     for balanced in (False, True):
-        head = tiny_network(classes=2, hidden=(), dropout=0.0, side=32).head
         fit_linear(head, data, seed=0, balanced=balanced)
-        answers[balanced] = scores(head, new).argmax(1).sum()
-    assert answers[True] > 2 * answers[False]
+        predicted.append(scores(head, new).argmax(1).sum())
+    assert predicted[1] > 2 * predicted[0]
 
 
-def test_the_reported_accuracy_counts_images_without_class_weights(monkeypatch):
+def test_the_reported_accuracy_counts_images_without_class_weights(monkeypatch, head):
     monkeypatch.setattr(LogisticRegression, "predict", lambda model, x: np.zeros(len(x)))
-    head = tiny_network(classes=2, hidden=(), dropout=0.0, side=32).head
     data = {"train": rare(), "validation": rare(seed=1)}
     assert fit_linear(head, data, seed=0, balanced=True) == pytest.approx(0.9)

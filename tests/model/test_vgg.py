@@ -27,9 +27,9 @@ def noise(*shape) -> torch.Tensor:
 @torch.no_grad()
 def test_prefix_and_tail_together_are_the_body(network, block):
     pixels = noise(2, 3, 50, 50)
-    border = network.prefix(block)(pixels)
+    border = network.between("block1", block)(pixels)
     assert tuple(border.shape[1:]) == network.border_shape(block, 50)
-    assert torch.equal(network.tail(block)(border), network.features(pixels))
+    assert torch.equal(network.between(block, "none")(border), network.features(pixels))
 
 
 def test_each_block_ends_in_its_max_pool(network):
@@ -66,22 +66,14 @@ def test_frozen_is_without_gradient_in_eval_mode_and_out_of_the_optimizer(block)
     assert parameter_count(network, trainable=True) == sum(p.numel() for p in learns)
 
 
-def test_lower_blocks_have_smaller_learning_rates():
-    network = tiny_network()
+def test_lower_blocks_have_smaller_learning_rates_and_biases_no_weight_decay():
+    network, rates = tiny_network(), {}
     network.freeze_below("block4")
     owner = {id(p): name for name, part in network.parts() for p in part.parameters()}
-    rates = {}
     for group in network.trainable_groups(1e-3, body_rate=0.5, decay=0.1):
         rates |= {owner[id(p)]: group["lr"] for p in group["params"]}
+        assert {p.ndim == 1 for p in group["params"]} == {group.get("weight_decay") == 0.0}
     assert rates == pytest.approx({"head": 1e-3, "block5": 5e-4, "block4": 5e-5})
-
-
-def test_only_biases_have_no_weight_decay():
-    network = tiny_network()
-    network.freeze_below("block5")
-    for group in network.trainable_groups(1e-3):
-        spared = group.get("weight_decay") == 0.0
-        assert {p.ndim == 1 for p in group["params"]} == {spared}
 
 
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
@@ -143,7 +135,7 @@ def test_drift_is_relative_to_the_weights_at_the_start():
     body = tiny_body().tensors["features.16.weight"].clone()
     drift = network.drift_from_now(["block5", "head"])
     assert drift() == {"block5": 0.0, "head": 0.0}
-    for layer in network.tail("block5"):
+    for layer in network.between("block5", "none"):
         if isinstance(layer, nn.Conv2d):
             layer.weight.mul_(1.25)
     assert drift() == pytest.approx({"block5": 0.25, "head": 0.0}, rel=1e-4)
@@ -157,5 +149,5 @@ def test_a_segment_normalises_pixels_and_leaves_features(network):
     found = Segment(network.features, transform)(pixels)
     assert torch.equal(found, network.features(transform.normalise(pixels)))
     stored = noise(2, 512, 2, 2).half()
-    tail = network.tail("block5")
+    tail = network.between("block5", "none")
     assert torch.allclose(Segment(tail, transform)(stored), tail(stored.float()), atol=1e-5)

@@ -2,6 +2,7 @@ import errno
 import io
 import os
 import pickle
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -63,13 +64,6 @@ def test_a_body_holds_no_head_and_no_memory_until_it_is_loaded(vgg11):
     assert {f"features.{name}" for name in body.state_dict()} == set(vgg11)
     loaded = load_body(body, vgg11)
     assert loaded(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
-
-
-def test_half_precision_becomes_float32(vgg11):
-    halves = {name: tensor.half() for name, tensor in vgg11.items()}
-    body = load_body(build_body("vgg11"), halves)
-    assert body[0].weight.dtype == torch.float32
-    assert torch.equal(body[0].weight, vgg11["features.0.weight"].half().float())
 
 
 def test_bundled():
@@ -184,15 +178,6 @@ def test_a_body_that_is_not_in_the_cache_says_how_to_get_it():
     assert "file:mine.pth" in message and "abababababab…" in message and "TRANSFER_CACHE" in message
 
 
-def test_a_changed_body_in_the_cache_is_refused(tmp_path, vgg11, cache):
-    save_file(vgg11, tmp_path / "mine.safetensors")
-    body = find_body(str(tmp_path / "mine.safetensors"), "vgg11", 0)
-    cached = cache / "bodies" / f"{body.sha256}.safetensors"
-    save_file(vgg11 | {"features.0.bias": torch.ones(64)}, cached)
-    message = refusal(find_body_again, body.identity(), "vgg11", 0)
-    assert body.sha256[:12] in message and "train again" in message
-
-
 def served(hub, tensors, name: str = VGG11):
     return hub.add("models", name, {"model.safetensors": save(tensors)})
 
@@ -211,7 +196,7 @@ def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty
     repository = served(hub, vgg11 | {"head.fc.bias": torch.zeros(1000)})
     first = find_body("auto", "vgg11", 0)
     assert (first.weights, first.revision) == ("hub", repository.sha)
-    assert first.reason == "the Hub answered; downloaded"
+    assert first.reason == "downloaded"
     assert same(first.tensors, vgg11)
     with hub.gone():
         for weights in ("hub", "auto"):
@@ -225,30 +210,15 @@ def test_from_the_hub_then_from_this_machine_with_the_hub_gone(hub, vgg11, empty
 
 def test_a_download_shows_the_bar_of_the_hubs_client(hub, vgg11, empty_hub_cache, monkeypatch):
     drawn = io.StringIO()
-
-    class Bar(tqdm):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs, file=drawn, mininterval=0)
-
-    monkeypatch.setattr(import_module("huggingface_hub.utils.tqdm"), "tqdm", Bar)
+    bar = partial(tqdm, file=drawn, mininterval=0)
+    monkeypatch.setattr(import_module("huggingface_hub.utils.tqdm"), "tqdm", bar)
     served(hub, vgg11)
-    identity = {"weights": "hub", "sha256": tensors_hash(vgg11), "revision": None}
-    find_body_again(identity, "vgg11", 0)
+    find_body("hub", "vgg11", 0)
     assert "body:   0%" in drawn.getvalue() and "body: 100%" in drawn.getvalue()
     assert "36.9M/36.9M" in drawn.getvalue()
     drawn.truncate(0)
-    find_body_again(identity, "vgg11", 0)
+    find_body("hub", "vgg11", 0)
     assert not drawn.getvalue()
-
-
-def test_a_complete_file_in_the_hubs_cache_is_used_first(hub, vgg11, empty_hub_cache):
-    from huggingface_hub import hf_hub_download
-
-    served(hub, vgg11)
-    hf_hub_download(VGG11, "model.safetensors")
-    hub.requests.clear()
-    assert find_body("auto", "vgg11", 0).reason == "found in the local Hub cache"
-    assert not hub.requests
 
 
 @pytest.mark.parametrize("mood", ["busy", "silent"])

@@ -33,7 +33,7 @@ SETTINGS = PhaseSettings(
 def layer(block: str) -> CacheLayer:
     """Pixels, or what leaves the layers below block5 or all layers of the body."""
     network = tiny_network()
-    segment = None if block == "block1" else Segment(network.prefix(block), TRANSFORM)
+    segment = None if block == "block1" else Segment(network.between("block1", block), TRANSFORM)
     return CacheLayer(block=block, row_shape=network.border_shape(block, SIDE), segment=segment)
 
 
@@ -41,7 +41,9 @@ def phase(block: str = "block5", settings: PhaseSettings = SETTINGS, **options) 
     network = tiny_network()
     return Phase(
         name="fine-tune",
-        module=Segment(torch.nn.Sequential(network.tail(block), network.head), TRANSFORM),
+        module=Segment(
+            torch.nn.Sequential(network.between(block, "none"), network.head), TRANSFORM
+        ),
         learns=network.freeze_below("block5"),
         groups=network.trainable_groups(settings.learning_rate),
         data={},

@@ -25,13 +25,6 @@ from transfer.model.vgg import Segment
 
 # pages that were read count as memory of the process; after so many bytes they are given back
 BYTES_BEFORE_RELEASE = 16_000_000
-# bfloat16 does not exist in numpy, so its bytes are read as int16
-NUMPY_DTYPES = {
-    "uint8": np.uint8,
-    "bfloat16": np.int16,
-    "float16": np.float16,
-    "float32": np.float32,
-}
 
 
 class MemmapTensor:
@@ -44,7 +37,9 @@ class MemmapTensor:
         self.shape, self.dtype = torch.Size(entry.shape), getattr(torch, entry.dtype)
         with (entry.path / "data.bin").open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values = np.frombuffer(self._map, NUMPY_DTYPES[entry.dtype]).reshape(entry.shape)
+        # bfloat16 does not exist in numpy, so its bytes are read as int16
+        dtype = np.dtype("int16" if entry.dtype == "bfloat16" else entry.dtype)
+        self._values = np.frombuffer(self._map, dtype).reshape(entry.shape)
         self._read = 0
 
     def __len__(self) -> int:
@@ -53,12 +48,12 @@ class MemmapTensor:
     def __getitem__(self, at: tuple) -> torch.Tensor:
         """(len(rows), …) of one view, or of one view for each row."""
         views, rows = (np.asarray(index) for index in at)
-        taken = self._values[views, rows]  # a copy: both indices are arrays
-        self._read += taken.nbytes
+        values = self._values[views, rows]  # a copy: both indices are arrays
+        self._read += values.nbytes
         if self._read > BYTES_BEFORE_RELEASE and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read = 0
-        return torch.from_numpy(taken).view(self.dtype)
+        return torch.from_numpy(values).view(self.dtype)
 
     def read(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
         """((V, len(rows), …) of all views, no row that is unreadable), as from images."""
@@ -87,9 +82,7 @@ class CachedDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """(inputs (B, …), labels int64 (B,)). DataLoader calls this to fetch a batch at once."""
         at = torch.as_tensor(indices)
-        views = torch.zeros_like(at)
-        if self.random_views:
-            views = torch.randint(self.views, at.shape)
+        views = torch.randint(self.views, at.shape) if self.random_views else torch.zeros_like(at)
         return self.inputs[views, self.rows[at]], self.labels[at]
 
     @property

@@ -8,7 +8,7 @@ that is available for a minute at a time) continues where it stopped.
 import copy
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import ExitStack, closing
 
 import numpy as np
@@ -68,11 +68,7 @@ def seconds_a_pass(
 
 
 def cache_layers(
-    images: ImageDataset,
-    spec: CacheSpec,
-    store: Store,
-    accelerator: Accelerator,
-    rows_a_batch: int,
+    images: ImageDataset, spec: CacheSpec, store: Store, accelerator: Accelerator, rows_a_batch: int
 ) -> Iterator[CacheProgress]:
     """Cache every layer of every image; returns (block → split → CachedDataset, issues).
 
@@ -87,11 +83,9 @@ def cache_layers(
         seconds = time.monotonic() - started
         return CacheProgress(stage=stage, done=min(done, total), total=total, seconds=seconds)
 
-    cached: dict[str, dict[str, CachedDataset]] = {
-        layer.block: {} for layer in spec.layers if layer.cached
-    }
+    cached = {layer.block: {} for layer in spec.layers if layer.cached}
     extractors = [FeatureExtractor(images, name, spec, store) for name in images.splits]
-    entries = tuple(entry for extractor in extractors for _, entry in extractor.cached)
+    entries = tuple(entry for one in extractors for entry in one.entries.values())
     for extractor in extractors:
         split = extractor.split
         with ExitStack() as locks:
@@ -104,9 +98,9 @@ def cache_layers(
                 done += len(rows) * spec.views_of(extractor.name) * accelerator.num_processes
                 yield progress("preparing images")
             unreadable = extractor.unreadable()
-            for layer, entry in extractor.cached:
+            for block, entry in extractor.entries.items():
                 inputs = MemmapTensor(entry)
-                cached[layer.block][extractor.name] = _labelled(inputs, split, set(unreadable))
+                cached[block][extractor.name] = _labelled(inputs, split, unreadable.keys())
             accelerator.wait_for_everyone()
         issues += [DataIssue(where=split.names[row], why=why) for row, why in unreadable.items()]
     return cached, issues
@@ -117,36 +111,31 @@ class FeatureExtractor:
 
     def __init__(self, images: ImageDataset, name: str, spec: CacheSpec, store: Store):
         self.name, self.split, self.spec, self.store = name, images.splits[name], spec, store
-        self.cached = [
-            (
-                layer,
-                store.entry(
-                    spec.key(images, name, layer),
-                    spec.shape_of(name, layer, len(self.split)),
-                    dtype_name(spec.dtype_of(name, layer)),
-                ),
+        self.entries = {  # by block, from the pixels up
+            layer.block: store.entry(
+                spec.key(images, name, layer),
+                spec.shape_of(name, layer, len(self.split)),
+                dtype_name(spec.dtype_of(name, layer)),
             )
             for layer in spec.layers
             if layer.cached
-        ]
+        }
         self._segments: dict[str, Segment] = {}
 
     def passes_left(self) -> int:
-        missing = self._missing()
-        rows = len(self.split) - _rows_there(missing) if missing else 0
+        rows = len(self.split) - min(entry.rows for entry in self.entries.values())
         return rows * self.spec.views_of(self.name)
 
     def unreadable(self) -> dict[int, str]:
         """Row → why its image could not be read, whichever layer lacks it."""
-        return {row: why for _, entry in self.cached for row, why in entry.unreadable().items()}
+        return {row: why for e in self.entries.values() for row, why in e.unreadable().items()}
 
     def lock(self, locks: ExitStack) -> Iterator[None]:
         """Lock all entries; yields while another training fills one of them."""
-        for _, entry in self.cached:
-            while True:
+        for entry in self.entries.values():
+            while not entry.lock.is_locked:
                 try:
                     locks.enter_context(entry.lock.acquire(timeout=0))
-                    break
                 except Timeout:
                     yield
                     time.sleep(SECONDS_BETWEEN_LOCK_TRIES)
@@ -166,9 +155,10 @@ class FeatureExtractor:
         accelerator.wait_for_everyone()
         if missing:
             # several processes write here and there, so they begin again
-            first = _rows_there(missing) if accelerator.num_processes == 1 else 0
-            if accelerator.is_main_process:
-                self._start(missing, first, keep)
+            several = accelerator.num_processes > 1
+            first = 0 if several else min(entry.rows for entry in missing.values())
+            if accelerator.is_main_process and not first:
+                self._start(list(missing.values()), keep)
             accelerator.wait_for_everyone()
             yield from self._compute(missing, first, rows_a_batch, accelerator)
             accelerator.wait_for_everyone()
@@ -176,25 +166,22 @@ class FeatureExtractor:
                 for entry in missing.values():
                     entry.save(len(self.split))
             accelerator.wait_for_everyone()
-        for _, entry in self.cached:
+        for entry in self.entries.values():
             entry.touch()
 
     def _missing(self) -> dict[str, CacheEntry]:
         """Block → entry of what is not complete."""
-        return {layer.block: entry for layer, entry in self.cached if not entry.complete}
+        return {block: entry for block, entry in self.entries.items() if not entry.complete}
 
     def _discard_what_can_be_read_now(self) -> None:
         """An image that failed is tried again: what this machine can read is not in the key."""
         retried = read_ahead(lambda row: self.read_images([row]), sorted(self.unreadable()))
         readable = {row for row, (_, unreadable) in retried if not unreadable}
-        for _, entry in self.cached:
+        for entry in self.entries.values():
             if readable & entry.unreadable().keys():
                 entry.discard()
 
-    def _start(
-        self, missing: dict[str, CacheEntry], first: int, keep: tuple[CacheEntry, ...]
-    ) -> None:
-        new = [entry for entry in missing.values() if not first]
+    def _start(self, new: list[CacheEntry], keep: tuple[CacheEntry, ...]) -> None:
         for entry in new:
             entry.discard()  # what a killed training left
         self.store.make_room(sum(entry.full_bytes for entry in new), keep=keep)
@@ -205,13 +192,13 @@ class FeatureExtractor:
         self,
         missing: dict[str, CacheEntry],
         first: int,
-        rows_a_batch: int,
+        batch_size: int,
         accelerator: Accelerator,
     ) -> Iterator[list[int]]:
         """From row `first` on. A single process that is interrupted saves how far it came."""
         read, layers, unreadable_below = self._input_of(missing)
         rows, done = range(first, len(self.split)), first
-        batches = [list(rows[i : i + rows_a_batch]) for i in range(0, len(rows), rows_a_batch)]
+        batches = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
         mine = batches[accelerator.process_index :: accelerator.num_processes]
         try:
             for batch, (values, unreadable) in read_ahead(read, mine):
@@ -233,13 +220,13 @@ class FeatureExtractor:
     ) -> tuple[Callable, list[CacheLayer], dict[int, str]]:
         """(how to read a batch, the layers to compute, the unreadable rows that are known): from
         the highest cached layer below all missing ones, else from the images."""
-        layers, entries = list(self.spec.layers), {layer.block: e for layer, e in self.cached}
+        layers = list(self.spec.layers)
         indices = [i for i, layer in enumerate(layers) if layer.block in missing]
-        lowest, layers = indices[0], layers[: indices[-1] + 1]
-        for i in reversed(range(lowest)):
-            if (entry := entries.get(layers[i].block)) is not None:
-                return MemmapTensor(entry).read, layers[i + 1 :], entry.unreadable()
-        return self.read_images, layers, {}
+        end = indices[-1] + 1
+        for i in reversed(range(indices[0])):
+            if entry := self.entries.get(layers[i].block):
+                return MemmapTensor(entry).read, layers[i + 1 : end], entry.unreadable()
+        return self.read_images, layers[:end], {}
 
     def read_images(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
         """(uint8 (V, len(rows), 3, S, S), row → why it could not be read)."""
@@ -258,9 +245,7 @@ class FeatureExtractor:
                 pixels[view, at] = torch.from_numpy(spec.transform.resized(drawn))
         return pixels, unreadable
 
-    def forward(
-        self, layer: CacheLayer, values: torch.Tensor, device: torch.device
-    ) -> torch.Tensor:
+    def forward(self, layer: CacheLayer, values: torch.Tensor, device) -> torch.Tensor:
         """(V, n, …) → (V, n, …) after the layer's segment, on `device`.
 
         The weights are converted to the layer's dtype: same result as autocast, but faster.
@@ -271,11 +256,6 @@ class FeatureExtractor:
         with torch.inference_mode():
             flat = values.flatten(0, 1).to(device)  # (V · n, …)
             return in_parts(self._segments[layer.block], flat).unflatten(0, values.shape[:2])
-
-
-def _rows_there(missing: dict[str, CacheEntry]) -> int:
-    """How many rows an interrupted training has left in all of these entries."""
-    return min(entry.rows for entry in missing.values())
 
 
 def in_parts(segment: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -294,9 +274,9 @@ def _to_numpy(values: torch.Tensor) -> np.ndarray:
     return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def _labelled(inputs: MemmapTensor, split: Split, unreadable: set[int]) -> CachedDataset:
+def _labelled(inputs: MemmapTensor, split: Split, unreadable: Set[int]) -> CachedDataset:
     rows = np.array([row for row in range(len(split)) if row not in unreadable], dtype=np.int64)
-    if len(rows) == 0:
+    if not len(rows):
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     readable = split.take(rows)
     return CachedDataset(

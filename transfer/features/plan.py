@@ -111,19 +111,16 @@ def _layers(network: Network, cut: str, transform: Transform) -> tuple[CacheLaye
 
     Pixels are cached only at a cut of block1; else they are computed on the way.
     """
-    side = transform.image_size
-    layers = [CacheLayer(block="block1", row_shape=(3, side, side), cached=cut == "block1")]
-    if cut not in ("block1", "none"):
-        layers.append(
-            CacheLayer(
-                block=cut,
-                row_shape=network.border_shape(cut, side),
-                segment=Segment(network.prefix(cut), transform),
-            )
+    blocks = tuple(dict.fromkeys(("block1", cut, "none")))  # each once, from the pixels up
+    return tuple(
+        CacheLayer(
+            block=block,
+            row_shape=network.border_shape(block, transform.image_size),
+            segment=Segment(network.between(below, block), transform) if below else None,
+            cached=block in (cut, "none"),
         )
-    rest = network.prefix("none") if cut == "none" else network.tail(cut)
-    shape = network.border_shape("none", side)
-    return (*layers, CacheLayer(block="none", row_shape=shape, segment=Segment(rest, transform)))
+        for below, block in zip((None, *blocks), blocks, strict=False)
+    )
 
 
 def choose_cut(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from filelock import Timeout
 
@@ -21,7 +21,6 @@ from transfer.cache.paths import cache_errors, cache_folder
 from transfer.errors import WeightsError
 from transfer.events import BodyProgress
 
-Result = TypeVar("Result")
 FILE, PREFIX = "model.safetensors", "features."
 PIECE_BYTES = 4 * 2**20  # progress is reported, and a broken connection retried, by the piece
 HEADER_SECONDS = 10.0
@@ -76,6 +75,7 @@ def download_body(
 def _download_range(repository: str, commit: str) -> Generator[BodyProgress, None, BodyFile]:
     """One process downloads, the others wait for it and find what it has cached."""
     from huggingface_hub import HfFileSystem
+    from safetensors import safe_open
 
     read = partial(_read, HfFileSystem(skip_instance_cache=True), f"{repository}@{commit}/{FILE}")
     header, start, stop = hub.with_deadline(
@@ -105,7 +105,11 @@ def _download_range(repository: str, commit: str) -> Generator[BodyProgress, Non
             with cache_errors(), part.open("ab") as file:
                 file.write(piece)
         yield BodyProgress(done_bytes=stop - start, total_bytes=stop - start)
-        _add(part, {"repository": repository, "commit": commit})
+        with safe_open(part, framework="np"):  # lengths and offsets are right
+            record = {"repository": repository, "commit": commit, "sha256": _sha256(part)}
+        with cache_errors():
+            part.replace(part.with_name(f"{record['sha256']}{TENSORS}"))
+            part.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
         return _find_downloaded(repository, commit)
     finally:
         part.unlink(missing_ok=True)
@@ -125,10 +129,9 @@ def _locate(
     except SafetensorsParsingError:
         raise _NoRange from None
     body = {name: info for name, info in found.tensors.items() if name.startswith(PREFIX)}
-    start = min((info.data_offsets[0] for info in body.values()), default=0)
-    stop = max((info.data_offsets[1] for info in body.values()), default=0)
-    lengths = [info.data_offsets[1] - info.data_offsets[0] for info in body.values()]
-    if not body or sum(lengths) != stop - start:  # other tensors lie in between
+    offsets = [info.data_offsets for info in body.values()]
+    start, stop = min(offsets, default=(0, 0))[0], max(offsets, default=(0, 0))[1]
+    if not body or sum(b - a for a, b in offsets) != stop - start:  # other tensors in between
         raise _NoRange
     entries = {
         name: {
@@ -149,17 +152,6 @@ def _read(files, path: str, start: int, stop: int) -> bytes:
     if len(piece) != stop - start:
         raise _NoRange
     return piece
-
-
-def _add(part: Path, record: dict[str, str]) -> None:
-    """Give a complete download its name, and the record by which it is found."""
-    from safetensors import safe_open
-
-    with safe_open(part, framework="np"):  # lengths and offsets are right
-        record["sha256"] = _sha256(part)
-    with cache_errors():
-        part.replace(part.with_name(f"{record['sha256']}{TENSORS}"))
-        part.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def _download_file(
@@ -189,14 +181,13 @@ def _download_file(
 
 
 def _watched(
-    call: Callable[[], Result], repository: str, progress: Callable[[], BodyProgress]
-) -> Generator[BodyProgress, None, Result]:
+    call: Callable[[], Any], repository: str, progress: Callable[[], BodyProgress]
+) -> Generator[BodyProgress, None, Any]:
     """Returns what `call` does, or raises HubUnavailable once the Hub no longer answers."""
     from huggingface_hub import HfApi
 
-    steps = hub.wait_in_steps(
-        call, lambda: HfApi().model_info(repository, timeout=hub.PING_SECONDS)
-    )
+    ping = partial(HfApi().model_info, repository, timeout=hub.PING_SECONDS)
+    steps = hub.wait_in_steps(call, ping)
     while True:
         try:
             next(steps)

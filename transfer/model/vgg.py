@@ -1,13 +1,14 @@
 """VGG16 in two parts: the body (five conv blocks, pretrained) and a new head on top of it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import nn
 
 from transfer.data.transform import Transform
 from transfer.model.weights import build_body, load_body
-from transfer.settings import BLOCKS, HeadSettings
+from transfer.settings import BLOCKS, UNFREEZE, HeadSettings
 
 # a channel's standard deviation counts as at least this share of the channels' mean deviation
 SPREAD_FLOOR = 0.3
@@ -89,32 +90,25 @@ class Network(nn.Module):
 
     def border(self, block: str) -> int:
         """The index into `features` at which `block` begins; `none` is the end of the body."""
-        if block == "none":
-            return len(self.features)
         ends = [i + 1 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
-        return [0, *ends][BLOCKS.index(block)]
+        return [0, *ends][UNFREEZE.index(block)]
 
     def border_shape(self, block: str, image_size: int) -> tuple[int, int, int]:
         """(C, H, W) of what enters `block`, for square images: block5 of 224 px (512, 14, 14)."""
-        prefix = self.prefix(block)
+        prefix = self.between("block1", block)
         channels = [layer.out_channels for layer in prefix if isinstance(layer, nn.Conv2d)]
         # 3×3 convolutions with padding keep the size, each max pool halves it, rounding down
         side = image_size // 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in prefix)
         return (channels[-1] if channels else 3, side, side)
 
-    def prefix(self, block: str) -> nn.Sequential:
-        """The layers of the body below `block`, shared with this network."""
-        return self.features[: self.border(block)]
-
-    def tail(self, block: str) -> nn.Sequential:
-        """The layers of the body from `block` up, shared with this network."""
-        return self.features[self.border(block) :]
+    def between(self, block: str, above: str) -> nn.Sequential:
+        """The layers of the body from `block` up to `above`, shared with this network."""
+        return self.features[self.border(block) : self.border(above)]
 
     def parts(self) -> Iterator[tuple[str, nn.Module]]:
         """(name, layers) of the five blocks and the head, from the input up."""
-        for i, block in enumerate(BLOCKS):
-            above = BLOCKS[i + 1] if i + 1 < len(BLOCKS) else "none"
-            yield block, self.features[self.border(block) : self.border(above)]
+        for block, above in pairwise(UNFREEZE):
+            yield block, self.between(block, above)
         yield "head", self.head
 
     def freeze_below(self, block: str) -> list[str]:
@@ -123,7 +117,7 @@ class Network(nn.Module):
         Frozen means: no gradient, eval mode and, through `trainable_groups`, not in the optimizer.
         Returns the names of the unfrozen parts.
         """
-        learning = [*BLOCKS[BLOCKS.index(block) :], "head"] if block in BLOCKS else ["head"]
+        learning = [*BLOCKS[UNFREEZE.index(block) :], "head"]
         for name, part in self.parts():
             part.requires_grad_(name in learning)
             part.train(name in learning)
@@ -149,17 +143,14 @@ class Network(nn.Module):
         Ruder 2018, ULMFiT, section 3.2): the head at `learning_rate`, block5 at `body_rate` times
         that, each block below at `decay` times the one above. Biases have no weight decay.
         """
-        groups = []
+        groups, no_decay = [], {"weight_decay": 0.0}
         for depth, (_, part) in enumerate(reversed(list(self.parts()))):
             rate = learning_rate * (1 if depth == 0 else body_rate * decay ** (depth - 1))
             parameters = [p for p in part.parameters() if p.requires_grad]
-            for group, extra in (
-                ([p for p in parameters if p.ndim > 1], {}),
-                ([p for p in parameters if p.ndim <= 1], {"weight_decay": 0.0}),
-            ):
-                if group:
-                    groups.append({"params": group, "lr": rate} | extra)
-        return groups
+            weights = [p for p in parameters if p.ndim > 1]
+            biases = [p for p in parameters if p.ndim <= 1]
+            groups += [{"params": weights, "lr": rate}, {"params": biases, "lr": rate} | no_decay]
+        return [group for group in groups if group["params"]]
 
 
 def _flat(part: nn.Module) -> torch.Tensor:

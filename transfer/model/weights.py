@@ -13,7 +13,7 @@ from torch import nn
 from transfer.cache.paths import cache_errors, cache_folder
 from transfer.errors import WeightsError
 from transfer.events import BodyProgress
-from transfer.model.backbone_download import BodyFile, download_body, find_cached_body
+from transfer.model.backbone_download import download_body, find_cached_body
 
 BUNDLED = Path(__file__).parent / "bundled" / "vgg16-tiny-imagenet.safetensors"
 
@@ -54,7 +54,7 @@ def find_body_with_progress(weights: str, architecture: str, seed: int) -> BodyS
     if weights == "auto":
         return (yield from _auto(architecture))
     if weights == "hub":
-        return (yield from _from_hub(architecture, "as requested"))
+        return (yield from _from_hub(architecture, "as requested; "))
     if weights == "bundled":
         return _bundled(architecture, "as requested")
     if weights == "random":
@@ -66,7 +66,7 @@ def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
     """The body that a run was trained on, checked by its hash. Raises WeightsError."""
     weights, sha256 = identity["weights"], identity["sha256"]
     if weights == "hub":
-        body = _with_bar(_from_hub(architecture, "as trained", identity.get("revision")))
+        body = _with_bar(_from_hub(architecture, "as trained; ", identity.get("revision")))
     elif weights.startswith("file:"):
         body = _from_own_cache(weights, sha256, architecture)
     else:
@@ -109,6 +109,7 @@ def build_body(architecture: str) -> nn.Sequential:
 
 def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.Sequential:
     """Copy tensors `features.*`, as float32, into a body from `build_body`. Raises WeightsError."""
+    state = {}
     for name, empty in features.state_dict().items():
         found = tensors.get(f"features.{name}")
         if found is None:
@@ -121,40 +122,33 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
                 f"expected features.{name} with shape {tuple(empty.shape)}, found "
                 f"{tuple(found.shape)}; choose a file of the same VGG, without batch norm"
             )
-    state = {
-        name: tensors[f"features.{name}"].detach().to(torch.float32, copy=True)
-        for name in features.state_dict()
-    }
+        state[name] = found.detach().to(torch.float32, copy=True)
     features.load_state_dict(state, assign=True)
     return features
 
 
 def _auto(architecture: str) -> BodySteps:
-    if cached := find_cached_body(hub_repository(architecture)):
-        return _read_hub(cached, architecture, f"found in {cached.where}")
     try:
-        return (yield from _from_hub(architecture, "the Hub answered"))
+        return (yield from _from_hub(architecture))
     except WeightsError as error:
         if architecture != "vgg16":
             raise
         return _bundled(architecture, f"the ImageNet body is not available ({error})")
 
 
-def _from_hub(architecture: str, reason: str, revision: str | None = None) -> BodySteps:
+def _from_hub(architecture: str, reason: str = "", revision: str | None = None) -> BodySteps:
     repository = hub_repository(architecture)
-    if cached := find_cached_body(repository, revision):
-        return _read_hub(cached, architecture, f"{reason}; found in {cached.where}")
-    downloaded = yield from download_body(repository, revision)
-    return _read_hub(downloaded, architecture, f"{reason}; downloaded")
+    if file := find_cached_body(repository, revision):
+        reason += f"found in {file.where}"
+    else:
+        file = yield from download_body(repository, revision)
+        reason += "downloaded"
+    return _body("hub", reason, _read(file.path), architecture, revision=file.commit)
 
 
 def hub_repository(architecture: str) -> str:
     """timm's repository of torchvision's weights, trained on ImageNet-1k."""
     return f"timm/{architecture}.tv_in1k"
-
-
-def _read_hub(file: BodyFile, architecture: str, reason: str) -> Body:
-    return _body("hub", reason, _read(file.path), architecture, revision=file.commit)
 
 
 def _bundled(architecture: str, reason: str) -> Body:
@@ -256,19 +250,13 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError):
         raise cut from None
     except Exception:
-        if not _is_pickle(path):
-            raise cut from None
+        with path.open("rb") as file:  # torch's files, zipped or not, start like this
+            if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):
+                raise cut from None
         raise WeightsError(
             f"{path.name!r} holds more than tensors and is not loaded; {advice}"
         ) from None
-    if not isinstance(tensors, dict) or not all(
-        isinstance(t, torch.Tensor) for t in tensors.values()
-    ):
+    values = tensors.values() if isinstance(tensors, dict) else [None]
+    if not all(isinstance(value, torch.Tensor) for value in values):
         raise WeightsError(f"expected tensors by name in {path.name!r}, found none; {advice}")
     return tensors
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether it starts as torch's files do, zipped or not."""
-    with path.open("rb") as file:
-        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

@@ -47,7 +47,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
     learns = network.freeze_below(settings.unfreeze if tunes else "none")
     return Phase(
         name=name,
-        module=training.segment(network.tail(block), network.head),
+        module=training.segment(network.between(block, "none"), network.head),
         learns=learns,
         groups=network.trainable_groups(
             phase.learning_rate, body_rate=BLOCK5_RATE, decay=RATE_DECAY_A_BLOCK
