@@ -151,7 +151,7 @@ class FeatureExtractor:
         if accelerator.is_main_process:
             self._discard_what_can_be_read_now()
         accelerator.wait_for_everyone()
-        missing = self._missing()
+        missing = {block: entry for block, entry in self.entries.items() if not entry.complete}
         accelerator.wait_for_everyone()
         if missing:
             # several processes write here and there, so they begin again
@@ -168,10 +168,6 @@ class FeatureExtractor:
             accelerator.wait_for_everyone()
         for entry in self.entries.values():
             entry.touch()
-
-    def _missing(self) -> dict[str, CacheEntry]:
-        """Block → entry of what is not complete."""
-        return {block: entry for block, entry in self.entries.items() if not entry.complete}
 
     def _discard_what_can_be_read_now(self) -> None:
         """An image that failed is tried again: what this machine can read is not in the key."""

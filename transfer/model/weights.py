@@ -112,15 +112,11 @@ def load_body(features: nn.Sequential, tensors: dict[str, torch.Tensor]) -> nn.S
     state = {}
     for name, empty in features.state_dict().items():
         found = tensors.get(f"features.{name}")
-        if found is None:
-            raise WeightsError(
-                f"expected the tensor features.{name} of this VGG, found none; choose a file of "
-                "the same VGG, without batch norm, with timm's or torchvision's names"
-            )
-        if found.shape != empty.shape:
+        if found is None or found.shape != empty.shape:
             raise WeightsError(
                 f"expected features.{name} with shape {tuple(empty.shape)}, found "
-                f"{tuple(found.shape)}; choose a file of the same VGG, without batch norm"
+                f"{'none' if found is None else tuple(found.shape)}; choose a file of the same "
+                "VGG, without batch norm, with timm's or torchvision's names"
             )
         state[name] = found.detach().to(torch.float32, copy=True)
     features.load_state_dict(state, assign=True)
@@ -137,18 +133,13 @@ def _auto(architecture: str) -> BodySteps:
 
 
 def _from_hub(architecture: str, reason: str = "", revision: str | None = None) -> BodySteps:
-    repository = hub_repository(architecture)
+    repository = f"timm/{architecture}.tv_in1k"  # torchvision's weights, trained on ImageNet-1k
     if file := find_cached_body(repository, revision):
         reason += f"found in {file.where}"
     else:
         file = yield from download_body(repository, revision)
         reason += "downloaded"
     return _body("hub", reason, _read(file.path), architecture, revision=file.commit)
-
-
-def hub_repository(architecture: str) -> str:
-    """timm's repository of torchvision's weights, trained on ImageNet-1k."""
-    return f"timm/{architecture}.tv_in1k"
 
 
 def _bundled(architecture: str, reason: str) -> Body:
