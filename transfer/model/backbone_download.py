@@ -78,9 +78,8 @@ def _download_range(repository: str, commit: str) -> Generator[BodyProgress, Non
     from safetensors import safe_open
 
     read = partial(_read, HfFileSystem(skip_instance_cache=True), f"{repository}@{commit}/{FILE}")
-    header, start, stop = hub.with_deadline(
-        lambda: _locate(read, repository, commit), HEADER_SECONDS
-    )
+    locate = partial(_locate, read, repository, commit)
+    header, start, stop = hub.with_deadline(locate, HEADER_SECONDS)
     name = f"{repository.replace('/', '--')}--{commit}"
     part = open_bodies().folder / f"{name}{PART}"
     lock = Download(path=part).lock
@@ -97,11 +96,8 @@ def _download_range(repository: str, commit: str) -> Generator[BodyProgress, Non
         for at in range(start, stop, PIECE_BYTES):
             progress = BodyProgress(done_bytes=at - start, total_bytes=stop - start)
             yield progress
-            piece = yield from _watched(
-                partial(read, at, min(at + PIECE_BYTES, stop)),
-                repository,
-                lambda progress=progress: progress,
-            )
+            fetch = partial(read, at, min(at + PIECE_BYTES, stop))
+            piece = yield from _watched(fetch, repository, lambda progress=progress: progress)
             with cache_errors(), part.open("ab") as file:
                 file.write(piece)
         yield BodyProgress(done_bytes=stop - start, total_bytes=stop - start)
