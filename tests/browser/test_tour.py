@@ -16,7 +16,7 @@ from tests.browser.conftest import (
 )
 from tests.browser.drawing import draw_seven
 from tests.browser.test_reattach import later_epoch
-from tests.browser.test_train import compare, fill
+from tests.browser.test_train import compare, fill, wait_for_parts
 
 NAME = "Digits of the tour"
 SMALL = {"Image size": "32", "Images per class": "40", "Warm-up epochs": "4000"}
@@ -38,8 +38,8 @@ def reload_and_stop(page) -> None:
     later_epoch(page, epoch)  # the Train tab of a running training opens by itself
     assert button(page, "Start training").is_disabled()
     assert page.locator(".charts svg").first.is_visible()
-    assert page.locator(".vgg li.learns").count() == 1
-    assert page.locator(".vgg li.frozen").count() == 5
+    wait_for_parts(page, "learns", 1)
+    wait_for_parts(page, "frozen", 5)
     assert fits(page)
     button(page, "Stop and save the result").click()
     page.get_by_text("of the test images are right").first.wait_for()
@@ -75,20 +75,19 @@ def delete(page) -> None:
     page.locator("ul.runs").get_by_text(NAME).wait_for(state="detached")
 
 
-def wait_in_lists(page, *, listed: bool) -> None:
-    """Until both Try it and Publish list the run of the tour, or neither does."""
+def is_listed(page) -> bool:
+    """Whether Try it and Publish list the run of the tour, which has just come or gone."""
+    found = []
     for where in ("Try it", "Publish"):
         tab(page, where)
+        page.wait_for_timeout(2_000)  # gradio's list fails when it shrinks while it is open
         field = page.get_by_label("Run", exact=True).locator("visible=true")
-        for _ in range(20):
-            field.click()
-            page.get_by_role("option").first.wait_for()
-            found = any(NAME in text for text in page.get_by_role("option").all_inner_texts())
-            field.press("Escape")
-            if found is listed:
-                break
-            page.wait_for_timeout(250)
-        assert found is listed, where
+        field.click()
+        page.get_by_role("option").first.wait_for()
+        found.append(any(NAME in text for text in page.get_by_role("option").all_inner_texts()))
+        field.press("Escape")
+    assert len(set(found)) == 1, found
+    return found[0]
 
 
 @pytest.mark.slow
@@ -101,9 +100,9 @@ def test_from_the_first_image_to_a_run_that_is_deleted_again(browser, page_addre
     try_a_drawing(page)
     rename(page)
     compare(page, NAME, "stripes")
-    wait_in_lists(page, listed=True)
+    assert is_listed(page)
     assert fits(page)
     delete(page)
-    wait_in_lists(page, listed=False)
+    assert not is_listed(page)
     assert (foreign, errors) == ([], [])
     page.close()

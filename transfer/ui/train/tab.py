@@ -1,5 +1,7 @@
 """The Train tab: the settings, the forecast, the training as it runs, and finished runs."""
 
+import json
+
 import gradio as gr
 
 from transfer.hub import on_zero_gpu
@@ -46,7 +48,9 @@ def train_tab(
     asks = settings | {"outputs": shown} | QUIET
     # an effort first sets the block to unfreeze; a text counts once its field is left
     effort, blocks = form["effort"], {name: effort.unfreeze for name, effort in EFFORTS.items()}
-    by_effort = effort.input(lambda name: blocks.get(name), effort, form["unfreeze"], **QUIET)
+    # in the browser: Start may be pressed before a server on a busy machine has answered
+    to_block = f"name => ({json.dumps(blocks)})[name]"
+    by_effort = effort.input(None, effort, form["unfreeze"], js=to_block, **PRIVATE)
     by_effort.then(forecaster.form_changed, **asks)
     others = [field for name, field in form.items() if name != "effort"]
     left = [field.blur if isinstance(field, gr.Textbox) else field.input for field in others]
