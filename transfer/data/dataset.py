@@ -1,17 +1,18 @@
 """Labelled images in splits, whatever source they come from."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from transfer.data.image import Picture
+from transfer.errors import SourceError
 
 SPLITS = ("train", "validation", "test")
 UNEVEN_FROM = 3  # times the images of the smallest class
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DataIssue:
     """Something that was skipped, changed or guessed: `where` names the file, row or column, `why`
     the reason, `skipped` how many images are left out because of it."""
@@ -69,7 +70,7 @@ class ImageDataset:
     splits: dict[str, Split]
     image_column: str | None = None
     label_column: str | None = None
-    problems: tuple[DataIssue, ...] = field(default=())
+    problems: tuple[DataIssue, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Split → images."""
@@ -80,6 +81,12 @@ class ImageDataset:
         labels = np.concatenate([split.labels for split in self.splits.values()])
         numbers = np.bincount(labels, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
+
+    def check_classes(self) -> None:
+        """Raises SourceError below two."""
+        if len(self.classes) < 2:
+            found = ", ".join(self.classes) or "none"
+            raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
 
     def skipped(self) -> int:
         """How many images are left out."""

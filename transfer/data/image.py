@@ -26,12 +26,6 @@ TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upri
 TOO_MANY_PIXELS = (
     f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
 )
-REASONS = (
-    (FileNotFoundError, "there is no such file; check its name"),
-    (IsADirectoryError, "this is a folder; name the image files in it"),
-    (PermissionError, "the file cannot be read; check its permissions"),
-    (Image.DecompressionBombError, TOO_MANY_PIXELS),
-)
 
 
 def load_image(picture: Picture, side: int | None = None) -> Image.Image:
@@ -60,10 +54,14 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(picture)) from None
+    except Image.DecompressionBombError:
+        raise ImageError(TOO_MANY_PIXELS) from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
-        known = (message for kind, message in REASONS if isinstance(error, kind))
-        damaged = f"the picture is damaged ({_reason(error)}); save it again"
-        raise ImageError(next(known, damaged)) from None
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"the file cannot be read ({error.strerror}); check its name"
+        else:
+            reason = f"the picture is damaged ({_reason(error)}); save it again"
+        raise ImageError(reason) from None
 
 
 def _open(picture: Picture) -> Image.Image:
@@ -71,10 +69,9 @@ def _open(picture: Picture) -> Image.Image:
         return picture
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture), formats=formats())
-    if isinstance(picture, (str, Path)):
-        return Image.open(picture, formats=formats())
+    if isinstance(picture, (bytes, str, Path)):
+        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+        return Image.open(file, formats=formats())
     raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
 
 
@@ -139,12 +136,11 @@ def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
 
 def _not_an_image(picture: Picture) -> str:
     if isinstance(picture, bytes):
-        head, size = picture[:512], len(picture)
+        head = picture[:512]
     else:
         with Path(picture).open("rb") as file:
             head = file.read(512)
-            size = len(head)
-    if size == 0:
+    if not head:
         return "the file is empty; save it again"
     if b"<svg" in head.lower():
         return "this is an SVG drawing; save it as PNG first"

@@ -39,15 +39,15 @@ def label_reader(feature) -> Callable:
     """What turns a stored label into one to compare: None for no label, 1 for 1.0."""
     from datasets import ClassLabel
 
-    if isinstance(feature, ClassLabel):
-        return lambda value: value if value is not None and value >= 0 else None
-    return _plain_label
+    def read_class(value):
+        return None if value is None or value < 0 else value
 
+    def read_plain(value):
+        if isinstance(value, float):
+            return None if math.isnan(value) else int(value) if value.is_integer() else value
+        return None if value == "" else value
 
-def _plain_label(value):
-    if isinstance(value, float):
-        return None if math.isnan(value) else int(value) if value.is_integer() else value
-    return None if value == "" else value
+    return read_class if isinstance(feature, ClassLabel) else read_plain
 
 
 def without_labels(values: list, train: list, named: Callable[[object], str]) -> str | None:
@@ -80,10 +80,7 @@ def number_labels(
         else:
             labelled[split] = rows
     if not labelled:
-        raise SourceError(
-            f"expected labels in column {column!r}, found none in {', '.join(values)}; choose "
-            "another column with --label-column"
-        )
+        raise _refused(column, "labels", f"none in {', '.join(values)}")
     present = {value for rows in labelled.values() for value in rows if value is not None}
     classes = _class_names(present, feature, column, problems)
     numbers = {value: number for number, value in enumerate(classes)}
@@ -99,19 +96,20 @@ def _class_names(present: set, feature, column: str, problems: list[DataIssue]) 
     from datasets import ClassLabel
 
     if any(isinstance(value, float) for value in present):
-        raise SourceError(
-            f"expected names or whole numbers as labels in column {column!r}, found decimals; "
-            "choose another with --label-column"
-        )
+        raise _refused(column, "names or whole numbers as labels", "decimals")
     if len(present) > MAX_CLASSES:
-        raise SourceError(
-            f"expected at most {MAX_CLASSES} classes in column {column!r}, found {len(present)}; "
-            "choose another with --label-column"
-        )
+        raise _refused(column, f"at most {MAX_CLASSES} classes", str(len(present)))
     if not isinstance(feature, ClassLabel):
         return {value: str(value) for value in sorted(present)}
     unseen = [name for number, name in enumerate(feature.names) if number not in present]
     if unseen:
         why = f"no image of {listed(unseen)}: left out"
-        problems.append(DataIssue(where=f"column {column!r}", why=why, skipped=0))
+        problems.append(DataIssue(f"column {column!r}", why, skipped=0))
     return {value: feature.names[value] for value in sorted(present)}
+
+
+def _refused(column: str, expected: str, found: str) -> SourceError:
+    return SourceError(
+        f"expected {expected} in column {column!r}, found {found}; choose another with "
+        "--label-column"
+    )

@@ -44,17 +44,15 @@ def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
 
 def limit_per_class(images: ImageDataset, limit: int, seed: int) -> ImageDataset:
     """At most `limit` images of each class in each split, drawn by the seed."""
-    return images.with_splits(
-        {
-            name: split.take(_draw(split.labels, limit, seed))
-            for name, split in images.splits.items()
-        }
-    )
+    limited = {}
+    for name, split in images.splits.items():
+        rows = [rows[:limit] for rows in _rows_by_class(split.labels, seed)]
+        limited[name] = _sorted(split, rows)
+    return images.with_splits(limited)
 
 
-def _draw(labels: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    rows = [shuffled[:limit] for shuffled in _rows_by_class(labels, seed)]
-    return np.sort(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
+def _sorted(split: Split, rows: list[np.ndarray]) -> Split:
+    return split.take(np.sort(np.concatenate(rows))) if rows else split
 
 
 def _rows_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
@@ -66,11 +64,10 @@ def _stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """(rest, drawn): of each class a share is drawn, at least one image where it has two."""
     rest, drawn = [], []
     for rows in _rows_by_class(split.labels, seed):
-        number = round(share * len(rows))
-        number = min(max(number, 1), len(rows) - 1)
+        number = min(max(round(share * len(rows)), 1), len(rows) - 1)
         drawn.append(rows[:number])
         rest.append(rows[number:])
-    return split.take(np.sort(np.concatenate(rest))), split.take(np.sort(np.concatenate(drawn)))
+    return _sorted(split, rest), _sorted(split, drawn)
 
 
 def _joined(splits: list[Split]) -> Split:
@@ -88,9 +85,7 @@ def _joined(splits: list[Split]) -> Split:
 
 
 def _check_trainable(images: ImageDataset) -> None:
-    if len(images.classes) < 2:
-        found = ", ".join(images.classes) or "none"
-        raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
+    images.check_classes()
     present = np.bincount(images.splits["train"].labels, minlength=len(images.classes))
     empty = [name for name, n in zip(images.classes, present, strict=True) if n == 0]
     if empty:

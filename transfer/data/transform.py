@@ -66,18 +66,14 @@ class Transform:
     def from_json(cls, data: dict) -> "Transform":
         """Raises RunError when the record does not describe a transform."""
         try:
-            mean_red, mean_green, mean_blue = (float(v) for v in data["mean"])
-            std_red, std_green, std_blue = (float(v) for v in data["std"])
-            if int(data["image_size"]) < 1 or min(std_red, std_green, std_blue) <= 0:
+            size = int(data["image_size"])
+            mean, std = (tuple(map(float, data[name])) for name in ("mean", "std"))
+            if not (len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std))):
+                raise ValueError("mean and std must be three numbers each")
+            if size < 1 or min(std) <= 0:
                 raise ValueError("image_size and std must be above 0")
-            if not all(map(math.isfinite, (*data["mean"], *data["std"]))):
-                raise ValueError("mean and std must be numbers")
-            return cls(
-                image_size=int(data["image_size"]),
-                mean=(mean_red, mean_green, mean_blue),
-                std=(std_red, std_green, std_blue),
-                interpolation=Image.Resampling[data["interpolation"].upper()].name.lower(),
-            )
+            interpolation = Image.Resampling[data["interpolation"].upper()].name.lower()
+            return cls(image_size=size, mean=mean, std=std, interpolation=interpolation)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"the run's transform cannot be read ({error}); train again") from None
 

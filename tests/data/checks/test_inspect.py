@@ -172,7 +172,7 @@ def test_it_needs_no_torch(stripes):
         "assert 'scipy' not in sys.modules\n"
         "from transfer.data.local.folder import open_folder\n"
         "from pathlib import Path\n"
-        "print(len(inspect(open_folder(Path(sys.argv[1]))).classes), 'torch' in sys.modules)\n"
+        "print(len(inspect(open_folder(Path(sys.argv[1]))).counts), 'torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", code, str(stripes)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -9,7 +9,6 @@ from transfer.data.checks.duplicates import find_duplicates
 from transfer.data.checks.scan import ScanResult
 from transfer.data.checks.summary import Balance, Findings, Sizes
 from transfer.data.dataset import DataIssue, ImageDataset, uneven
-from transfer.errors import SourceError
 from transfer.events import CacheProgress
 
 FEWEST_IMAGES = 5  # a class
@@ -33,9 +32,7 @@ def inspect(
 
 def inspection_events(images: ImageDataset) -> Iterator[CacheProgress]:
     """The same as a generator of progress that returns the findings. Closing it cancels."""
-    if len(images.classes) < 2:
-        found = ", ".join(images.classes) or "none"
-        raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
+    images.check_classes()
     scan, started = ScanResult(images), time.monotonic()
     for done in scan.run():
         seconds = time.monotonic() - started
@@ -44,10 +41,11 @@ def inspection_events(images: ImageDataset) -> Iterator[CacheProgress]:
 
 
 def _findings(scan: ScanResult) -> Findings:
-    images, sizes, balance = scan.images, _sizes(scan), _balance(scan)
+    images = scan.images
+    balance, imbalance = _balance(scan)
+    sizes, odd_sizes = _sizes(scan)
     duplicates, copies = find_duplicates(scan)
-    unreadable = (DataIssue(where=scan.name(row), why=why) for row, why in scan.unreadable.items())
-    odd = (*_small_classes(scan), *_imbalance(balance), *_odd_sizes(scan, sizes))
+    unreadable = (DataIssue(scan.name(row), why) for row, why in sorted(scan.unreadable.items()))
     return Findings(
         source=images.source,
         revision=images.revision,
@@ -57,7 +55,7 @@ def _findings(scan: ScanResult) -> Findings:
         sizes=sizes,
         balance=balance,
         duplicates=duplicates,
-        problems=(*images.problems, *unreadable, *odd, *copies),
+        problems=(*images.problems, *unreadable, *imbalance, *odd_sizes, *copies),
     )
 
 
@@ -70,64 +68,54 @@ def _counts(scan: ScanResult) -> dict[str, dict[str, int]]:
     }
 
 
-def _balance(scan: ScanResult) -> Balance:
-    counts = scan.counts(scan.trainable())
-    largest, smallest = (
-        (scan.images.classes[at], int(counts[at])) for at in (counts.argmax(), counts.argmin())
-    )
-    return Balance(largest=largest, smallest=smallest, uneven=uneven(counts.tolist()))
-
-
-def _small_classes(scan: ScanResult) -> Iterator[DataIssue]:
-    counts = scan.counts(scan.trainable() & scan.readable())
+def _balance(scan: ScanResult) -> tuple[Balance, list[DataIssue]]:
+    """The largest and the smallest class; small classes, and classes of uneven sizes."""
+    classes, counts = scan.images.classes, scan.counts(scan.trainable())
+    readable = scan.counts(scan.trainable() & scan.readable())
     where = " in train" if scan.trains.any() and not scan.trains.all() else ""
-    for name, count in zip(scan.images.classes, counts, strict=True):
-        if count < FEWEST_IMAGES:
-            images = "image" if count == 1 else "images"
-            why = f"{count} readable {images}{where}; add some, five at least"
-            yield DataIssue(where=f"class {name!r}", why=why)
-
-
-def _imbalance(balance: Balance) -> Iterator[DataIssue]:
-    (large, most), (small, fewest) = balance.largest, balance.smallest
+    problems = [
+        DataIssue(
+            f"class {name!r}",
+            f"{count} readable image{'s' * (count != 1)}{where}; add some, five at least",
+        )
+        for name, count in zip(classes, readable, strict=True)
+        if count < FEWEST_IMAGES
+    ]
+    (large, most), (small, fewest) = (
+        (classes[at], int(counts[at])) for at in (counts.argmax(), counts.argmin())
+    )
+    balance = Balance(largest=(large, most), smallest=(small, fewest), uneven=uneven(counts))
     if balance.uneven and fewest:
         why = (
             f"uneven: {most} training images of {large!r}, {fewest} of {small!r}; training uses "
             "class weights so that rare classes count"
         )
-        yield DataIssue(where="classes", why=why)
+        problems.append(DataIssue("classes", why))
+    return balance, problems
 
 
-def _sizes(scan: ScanResult) -> Sizes | None:
-    sides = scan.sides[scan.readable()]
-    if len(sides) == 0:
-        return None
-    return Sizes(
-        smallest=int(sides.min()),
-        median=int(np.median(sides[:, 0])),
-        largest=int(sides.max()),
-        tiny=int(_tiny(sides).sum()),
-        long=int(_long(sides).sum()),
-    )
-
-
-def _tiny(sides: np.ndarray) -> np.ndarray:
-    return sides[:, 0] < TINY_SIDE
-
-
-def _long(sides: np.ndarray) -> np.ndarray:
-    return sides[:, 1] >= LONG_FROM * sides[:, 0]
-
-
-def _odd_sizes(scan: ScanResult, sizes: Sizes | None) -> Iterator[DataIssue]:
+def _sizes(scan: ScanResult) -> tuple[Sizes | None, list[DataIssue]]:
+    """The sizes of the readable images, and which are odd."""
     rows = np.flatnonzero(scan.readable())
-    tiny, long = rows[_tiny(scan.sides[rows])], rows[_long(scan.sides[rows])]
+    if len(rows) == 0:
+        return None, []
+    short, long = scan.sides[rows].T
+    tiny, thin = rows[short < TINY_SIDE], rows[long >= LONG_FROM * short]
+    sizes = Sizes(
+        smallest=int(short.min()),
+        median=int(np.median(short)),
+        largest=int(long.max()),
+        tiny=len(tiny),
+        long=len(thin),
+    )
+    problems = []
     if len(tiny) and sizes.median >= TINY_SIDE:
         why = f"under {TINY_SIDE} px a side, while most images are larger"
-        yield DataIssue(where=_first_of(scan, tiny), why=why)
-    if len(long):
+        problems.append(DataIssue(_first_of(scan, tiny), why))
+    if len(thin):
         why = f"at least {LONG_FROM} times as long as wide; squashed to a square, little is left"
-        yield DataIssue(where=_first_of(scan, long), why=why)
+        problems.append(DataIssue(_first_of(scan, thin), why))
+    return sizes, problems
 
 
 def _first_of(scan: ScanResult, rows: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer.data.checks.fingerprints import Fingerprint, Fingerprints, fingerprint
+from transfer.data.checks.fingerprints import Fingerprints, fingerprint
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.image import Picture, load_image
 from transfer.data.prefetch import read_ahead
@@ -44,17 +44,20 @@ class ScanResult:
         """Reads every image once; yields how many are done."""
         rows = range(len(self))
         batches = [rows[at : at + IMAGES_A_BATCH] for at in range(0, len(self), IMAGES_A_BATCH)]
-        for batch, found in read_ahead(self._read, batches):
-            for row, one in zip(batch, found, strict=True):
-                if isinstance(one, ImageError):
-                    self.unreadable[row] = str(one)
-                else:
-                    self.prints.set(row, one[0])
-                    self.sides[row] = one[1]
+        for batch, _ in read_ahead(self._read, batches):
             yield batch[-1] + 1
 
-    def _read(self, rows: range) -> list:
-        return [_measured(*self._place(row)) for row in rows]
+    def _read(self, rows: range) -> None:
+        """In a thread of its own: each writes other rows."""
+        for row in rows:
+            split, at = self._place(row)
+            try:
+                picture = split.read(at)
+                image = load_image(picture, side=DECODED_SIDE)
+                self.sides[row] = _sides(picture, image)
+                self.prints.set(row, fingerprint(image))
+            except ImageError as error:
+                self.unreadable[row] = str(error)
 
     def _place(self, row: int) -> tuple[Split, int]:
         split = self.split_of[row]
@@ -72,7 +75,7 @@ class ScanResult:
 
     def readable(self) -> np.ndarray:
         """bool (N,)."""
-        return np.array([row not in self.unreadable for row in range(len(self))], dtype=bool)
+        return self.sides[:, 0] > 0
 
     def trainable(self) -> np.ndarray:
         """bool (N,): without a train split, one will be drawn from all images."""
@@ -81,15 +84,6 @@ class ScanResult:
     def counts(self, rows: np.ndarray) -> np.ndarray:
         """Images a class, int64 (C,), among the rows that bool (N,) marks."""
         return np.bincount(self.labels[rows], minlength=len(self.images.classes))
-
-
-def _measured(split: Split, at: int) -> tuple[Fingerprint, tuple[int, int]] | ImageError:
-    try:
-        picture = split.read(at)
-        image = load_image(picture, side=DECODED_SIDE)
-        return fingerprint(image), _sides(picture, image)
-    except ImageError as error:
-        return error
 
 
 def _sides(picture: Picture, image: Image.Image) -> tuple[int, int]:

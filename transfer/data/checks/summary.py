@@ -67,20 +67,15 @@ class Findings:
     problems: tuple[DataIssue, ...]
 
     @property
-    def classes(self) -> dict[str, int]:
-        """Images a class."""
-        return {name: sum(row.values()) for name, row in self.counts.items()}
-
-    @property
     def splits(self) -> dict[str, int]:
         """Images a split."""
         names = next(iter(self.counts.values()))
         return {name: sum(row[name] for row in self.counts.values()) for name in names}
 
     def to_json(self) -> dict:
+        classes = {name: sum(row.values()) for name, row in self.counts.items()}
         problems = [problem.to_json() for problem in self.problems]
-        known = asdict(self) | {"problems": problems}
-        return {"splits": self.splits, "classes": self.classes} | known
+        return asdict(self) | {"splits": self.splits, "classes": classes, "problems": problems}
 
 
 def report_lines(findings: Findings) -> Iterator[str]:
@@ -90,34 +85,30 @@ def report_lines(findings: Findings) -> Iterator[str]:
     if findings.sizes:
         yield sizes_line(findings.sizes)
     yield duplicates_line(findings.duplicates, sum(findings.splits.values()))
-    yield from _problem_lines(findings.problems)
+    problems = problem_lines(findings.problems)
+    yield from (printable(f"problem: {line}") for line in problems[:PROBLEMS_SHOWN])
+    if len(problems) > PROBLEMS_SHOWN:
+        yield f"… and {len(problems) - PROBLEMS_SHOWN} more kinds of problems; --json lists all"
 
 
 def _table(findings: Findings) -> Iterator[str]:
-    """A row a class, a column a split."""
-    splits = list(findings.splits)
     rows = [(printable(name), *row.values()) for name, row in findings.counts.items()]
-    shown = [*rows[:CLASSES_SHOWN], ("all", *findings.splits.values())]
-    more = len(rows) - CLASSES_SHOWN
-    lines = [("class", *splits), *shown]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True)]
-    for at, row in enumerate(lines):
-        if more > 0 and at == len(shown):
-            yield f"… and {more} more classes"
-        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join([f"{row[0]:<{widths[0]}}", *cells])
+    all_rows = ("all", *findings.splits.values())
+    lines = [("class", *findings.splits), *rows[:CLASSES_SHOWN], all_rows]
+    first, *widths = (max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True))
+    for row in lines:
+        if row is all_rows and len(rows) > CLASSES_SHOWN:
+            yield f"… and {len(rows) - CLASSES_SHOWN} more classes"
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True)]
+        yield "  ".join([f"{row[0]:<{first}}", *cells])
 
 
 def sizes_line(sizes: Sizes) -> str:
+    line = f"{sizes.smallest} to {sizes.largest} px, median of the shorter ones {sizes.median} px"
     if sizes.smallest == sizes.largest:
-        line = f"sides: all {sizes.smallest} px"
-    else:
-        line = (
-            f"sides: {sizes.smallest} to {sizes.largest} px, median of the shorter ones "
-            f"{sizes.median} px"
-        )
+        line = f"all {sizes.smallest} px"
     odd = ((sizes.tiny, "tiny"), (sizes.long, "very long"))
-    return line + "".join(f", {number} {what}" for number, what in odd if number)
+    return f"sides: {line}" + "".join(f", {number} {what}" for number, what in odd if number)
 
 
 def duplicates_line(found: Duplicates, images: int) -> str:
@@ -131,23 +122,13 @@ def duplicates_line(found: Duplicates, images: int) -> str:
     )
 
 
-def by_reason(problems: tuple[DataIssue, ...]) -> dict[str, str]:
-    """Reason → the first places where it applies."""
+def problem_lines(problems: tuple[DataIssue, ...]) -> list[str]:
+    """One line a reason, with the first places."""
     places: dict[str, list[str]] = {}
     for problem in problems:
         places.setdefault(problem.why, []).append(problem.where)
-    return {why: _first(where) for why, where in places.items()}
-
-
-def _first(where: list[str]) -> str:
-    more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
-    return ", ".join(where[:PLACES_SHOWN]) + more
-
-
-def _problem_lines(problems: tuple[DataIssue, ...]) -> Iterator[str]:
-    """One line a reason."""
-    places = by_reason(problems)
-    for why, where in list(places.items())[:PROBLEMS_SHOWN]:
-        yield printable(f"problem: {where}: {why}")
-    if len(places) > PROBLEMS_SHOWN:
-        yield f"… and {len(places) - PROBLEMS_SHOWN} more kinds of problems; --json lists all"
+    lines = []
+    for why, where in places.items():
+        more = f" and {len(where) - PLACES_SHOWN} more" if len(where) > PLACES_SHOWN else ""
+        lines.append(f"{', '.join(where[:PLACES_SHOWN])}{more}: {why}")
+    return lines

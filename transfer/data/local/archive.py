@@ -3,7 +3,6 @@
 A hostile one (bombs, links, paths that lead out) is refused before any of its contents is read.
 """
 
-import hashlib
 import re
 import stat
 import struct
@@ -12,10 +11,11 @@ from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from posixpath import dirname
 
 from transfer.data.dataset import ImageDataset
 from transfer.data.limits import LIMITS, read_member
-from transfer.data.local.tree import FileTree, folders_of, is_image, is_junk, open_tree
+from transfer.data.local.tree import FileTree, is_image, is_junk, open_tree, revision_of
 from transfer.errors import ImageError, SourceError
 
 ENTRY = b"PK\x01\x02"  # begins each entry of the zip's directory
@@ -43,18 +43,18 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     _check_contents(list(members.values()), path)
     members = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
     files = sorted(name for name in members if not name.endswith("/"))
-    folders = {name.rstrip("/") for name in members if name.endswith("/")}
     if not files:
         raise _refused(path, "nothing")
     if not any(map(is_image, files)) and any(f.lower().endswith(ARCHIVE_SUFFIXES) for f in files):
         raise _refused(path, "archives within it and no image")
-    tree = FileTree(
-        name=path.name,
-        files=tuple(files),
-        folders=tuple(sorted(folders | set(folders_of(files)))),
-        read=partial(_read, archive, members),
-    )
-    return open_tree(tree, str(path), _revision(members), label_column)
+    folders = {name.rstrip("/") for name in members if name.endswith("/")}
+    for file in files:
+        while file := dirname(file):
+            folders.add(file)
+    read = partial(_read, archive, members)
+    tree = FileTree(name=path.name, files=files, folders=sorted(folders), read=read)
+    revision = revision_of((name, m.file_size, m.CRC) for name, m in sorted(members.items()))
+    return open_tree(tree, str(path), revision, label_column)
 
 
 def _refused(path: Path, what: str) -> SourceError:
@@ -85,16 +85,12 @@ def _check_size(path: Path) -> None:
 def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
     """The name with slashes. Raises SourceError for a link, and a path that leads out."""
     name = _decoded(member).replace("\\", "/")
-    if name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise _refused(path, f"a file with an absolute path, {name[:80]!r}")
-    if ".." in name.split("/"):
+    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
         raise _refused(path, f"a path out of the folder, {name[:80]!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise _refused(path, f"a link, {name[:80]!r}")
     if member.flag_bits & 1:
-        raise SourceError(
-            f"expected a zip without a password, found {path.name!r} locked; zip it without one"
-        )
+        raise _refused(path, "a password")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if len(parts) > LIMITS.archive_depth:
         raise _refused(path, f"folders nested more than {LIMITS.archive_depth} deep")
@@ -115,9 +111,7 @@ def _check_contents(members: list[zipfile.ZipInfo], path: Path) -> None:
     if total > LIMITS.archive_bytes:
         raise _refused(path, f"more than {LIMITS.archive_bytes / 1e9:.0f} GB once unpacked")
     if total > LIMITS.archive_ratio * packed and total > LIMITS.image_bytes:
-        raise _refused(
-            path, f"a zip bomb: {packed / 1e6:.1f} MB that unpack to {total / 1e6:,.0f} MB"
-        )
+        raise _refused(path, f"a zip bomb: {packed:,} bytes that unpack to {total:,}")
     members = sorted(members, key=lambda member: member.header_offset)
     for one, other in pairwise(members):
         if other.header_offset < one.header_offset + one.compress_size:
@@ -129,13 +123,3 @@ def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], file: s
         return read_member(archive, members[file])
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):
         raise ImageError("the zip is damaged here; zip the folder again") from None
-
-
-def _revision(members: dict[str, zipfile.ZipInfo]) -> str:
-    """A hash of every file's name, size and checksum."""
-    digest = hashlib.sha256()
-    for name in sorted(members):
-        member = members[name]
-        known = f"{name}\0{member.file_size}\0{member.CRC}\n"
-        digest.update(known.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]

@@ -14,6 +14,7 @@ MAX_CLASSES = 30
 MAX_PHOTOS = 3_000
 MAX_PHOTO_BYTES = 50_000_000
 MAX_NAME = 60
+REFUSED = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in a class's name
 FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
 
 
@@ -48,9 +49,8 @@ class CustomImages:
         if sum(self.counts().values()) >= MAX_PHOTOS:
             raise SourceError(f"expected at most {MAX_PHOTOS:,} photos; remove a class first")
         if photo.stat().st_size > MAX_PHOTO_BYTES:
-            raise ImageError(
-                f"expected a photo of at most {MAX_PHOTO_BYTES // 1_000_000} MB; make it smaller"
-            )
+            limit = f"{MAX_PHOTO_BYTES // 1_000_000} MB"
+            raise ImageError(f"expected a photo of at most {limit}; make it smaller")
         image = load_image(photo)
         number = 1 + max((int(path.stem) for path in _photos(target)), default=0)
         part = target / f".{number:05}"
@@ -64,11 +64,11 @@ class CustomImages:
             raise SourceError(
                 f"expected at least {FEWEST_CLASSES} classes, found {len(counts)}; add another"
             )
-        few = [name for name, photos in counts.items() if photos < FEWEST_PHOTOS]
-        if few:
+        name = min(counts, key=counts.get)
+        if counts[name] < FEWEST_PHOTOS:
             raise SourceError(
-                f"expected at least {FEWEST_PHOTOS} photos in each class, found {counts[few[0]]} "
-                f"in {few[0]!r}; add photos"
+                f"expected at least {FEWEST_PHOTOS} photos in each class, found {counts[name]} in "
+                f"{name!r}; add photos"
             )
 
     def write_zip(self, target: Path) -> Path:
@@ -83,12 +83,10 @@ class CustomImages:
         return sorted(path for path in self.folder.glob("*") if path.is_dir())
 
     def _class(self, name: str) -> Path:
-        found = {path.name: path for path in self._classes()}
-        if name not in found:
-            raise SourceError(
-                "expected one of your classes, found none of that name; add the class"
-            )
-        return found[name]
+        for path in self._classes():
+            if path.name == name:
+                return path
+        raise SourceError("expected one of your classes, found none of that name; add the class")
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -98,14 +96,11 @@ def _photos(folder: Path) -> list[Path]:
 def _folder_name(name: str) -> str:
     """A class name that every system accepts as a folder name. Raises SourceError."""
     plain = " ".join(unicodedata.normalize("NFC", str(name or "")).split())
-    refused = set('/\\:*?"<>|') | {chr(code) for code in range(32)}
-    if not plain or len(plain) > MAX_NAME or plain[0] == "." or plain[-1] == ".":
+    if not 1 <= len(plain) <= MAX_NAME or plain != plain.strip(".") or REFUSED & set(plain):
         raise SourceError(
-            f"expected a class name of 1 to {MAX_NAME} letters without a dot at its start or end; "
-            "choose another"
+            f"expected a class name of 1 to {MAX_NAME} letters, without a dot at its start or end "
+            'and without / \\ : * ? " < > |; choose another'
         )
-    if refused & set(plain):
-        raise SourceError('expected a class name without / \\ : * ? " < > |; choose another')
     if split_called(plain):
         raise SourceError(f"{plain!r} is the name of a split, not of a class; choose another")
     return plain

@@ -1,12 +1,18 @@
 """A folder of class folders, of splits that hold such, or of images beside a table of labels."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.data.dataset import DataIssue, ImageDataset
-from transfer.data.local.tree import FileTree, is_image, is_junk, is_table, open_tree
+from transfer.data.local.tree import (
+    FileTree,
+    is_image,
+    is_junk,
+    is_table,
+    open_tree,
+    revision_of,
+)
 from transfer.errors import SourceError
 
 
@@ -21,18 +27,16 @@ def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
             folders.append(path)
             if (folder / path).is_symlink():
                 why = "a link to a folder, which is not followed"
-                problems.append(DataIssue(where=path, why=why, skipped=0))
+                problems.append(DataIssue(path, why, skipped=0))
         elif why := _refusal(folder, path):
-            problems.append(DataIssue(where=path, why=why))
+            problems.append(DataIssue(path, why))
         else:
             files.append(path)
-    tree = FileTree(
-        name=folder.name,
-        files=tuple(files),
-        folders=tuple(folders),
-        read=lambda file: folder / file,
-    )
-    return open_tree(tree, str(folder), _revision(folder, files), label_column, problems)
+    used = (file for file in files if is_image(file) or is_table(file))
+    stats = ((file, (folder / file).stat()) for file in used)
+    revision = revision_of((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
+    tree = FileTree(name=folder.name, files=files, folders=folders, read=lambda file: folder / file)
+    return open_tree(tree, str(folder), revision, label_column, problems)
 
 
 def _walk(top: Path) -> Iterator[tuple[str, bool]]:
@@ -44,11 +48,13 @@ def _walk(top: Path) -> Iterator[tuple[str, bool]]:
 
     try:
         for where, folders, files in os.walk(top, onerror=refuse):
-            folders[:] = sorted(name for name in folders if not is_junk(name))
             inside = Path(where).relative_to(top)
-            yield from (((inside / name).as_posix(), True) for name in folders)
-            names = sorted(name for name in files if not is_junk(name))
-            yield from (((inside / name).as_posix(), False) for name in names)
+            folders[:] = [name for name in folders if not is_junk(name)]
+            for names, are_folders in ((folders, True), (files, False)):
+                names.sort()
+                yield from (
+                    ((inside / name).as_posix(), are_folders) for name in names if not is_junk(name)
+                )
     except RecursionError:
         raise SourceError(
             f"the folders in {top.name!r} are nested too deeply; move the images up"
@@ -65,14 +71,3 @@ def _refusal(folder: Path, file: str) -> str:
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         return "a link out of the folder"
     return ""
-
-
-def _revision(folder: Path, files: list[str]) -> str:
-    """A hash of every file's name, size and modification time."""
-    digest = hashlib.sha256()
-    for file in files:
-        if is_image(file) or is_table(file):
-            stat = (folder / file).stat()
-            name = os.fsencode(file)  # a name need not be Unicode
-            digest.update(name + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]

@@ -24,23 +24,19 @@ def read_table(
     Raises SourceError.
     """
     if len(data) > MAX_BYTES:
-        raise SourceError(f"expected {name!r} of at most {MAX_BYTES // 1_000_000} MB; split it")
+        raise _refused(name, f"at most {MAX_BYTES // 1_000_000} MB", "more", "split it")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceError(
-            f"expected {name!r} in UTF-8, found another encoding; save it as UTF-8"
-        ) from None
+        raise _refused(name, "UTF-8", "another encoding", "save it as UTF-8") from None
     lines = _json_lines if name.lower().endswith("l") else _csv_lines
     records = list(lines(name, text))
     columns = list(dict.fromkeys(key for _, record in records for key in record))
     if not records:
-        raise SourceError(f"expected rows of file and label in {name!r}, found none; add rows")
+        raise _refused(name, "rows of file and label", "none", "add rows")
     file_column = _first(columns, FILE_COLUMNS)
     if file_column is None:
-        raise SourceError(
-            f"expected a column file_name in {name!r}, found {listed(columns)}; rename a column"
-        )
+        raise _refused(name, "a column file_name", listed(columns), "rename a column")
     column, guesses = _label_column(name, columns, file_column, label_column)
     if guesses:
         _check_few(name, column, [str(record.get(column)) for _, record in records])
@@ -74,7 +70,7 @@ def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            raise SourceError(f"expected a JSON object in line {number} of {name!r}; correct it")
+            raise _refused(name, f"a JSON object in line {number}", "none", "correct it")
         yield number, record
 
 
@@ -89,37 +85,33 @@ def _label_column(
     others = [column for column in columns if column not in (file_column, "")]
     if wanted is not None:
         if wanted not in others:
-            raise SourceError(
-                f"expected a column {wanted!r} in {name!r}, found {listed(columns)}; "
-                "pass another --label-column"
-            )
+            what = f"a column {wanted!r}"
+            raise _refused(name, what, listed(columns), "pass another --label-column")
         return wanted, []
     if usual := _first(others, LABEL_COLUMNS):
         return usual, []
     if len(others) != 1:
-        raise SourceError(
-            f"expected a column label in {name!r}, found {listed(columns)}; pass --label-column"
-        )
-    where, why = f"{name} column {others[0]!r}", "taken as the label: the only other column"
-    return others[0], [DataIssue(where=where, why=why, skipped=0)]
+        raise _refused(name, "a column label", listed(columns), "pass --label-column")
+    why = "taken as the label: the only other column"
+    return others[0], [DataIssue(f"{name} column {others[0]!r}", why, skipped=0)]
 
 
 def _check_few(name: str, column: str, values: list[str]) -> None:
     """A guessed label column must not hold captions, of which nearly every one is different."""
     different = len(set(values))
     if different > max(2, len(values) // 2):
-        raise SourceError(
-            f"expected a column label in {name!r}, found {column!r} with {different:,} values in "
-            f"{len(values):,} rows; pass --label-column {column} if they are labels, or remove the "
-            "table"
-        )
+        found = f"{column!r} with {different:,} values in {len(values):,} rows"
+        advice = f"pass --label-column {column} if they are labels, or remove the table"
+        raise _refused(name, "a column label", found, advice)
 
 
 def _label(name: str, number: int, value: object) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, (list, dict)):
-        raise SourceError(
-            f"expected one label an image, found several in line {number} of {name!r}; keep one"
-        )
+        raise _refused(name, "one label an image", f"several in line {number}", "keep one")
     return str(value).strip()
+
+
+def _refused(name: str, expected: str, found: str, advice: str) -> SourceError:
+    return SourceError(f"expected {expected} in {name!r}, found {found}; {advice}")

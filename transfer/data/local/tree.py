@@ -3,12 +3,14 @@
 The class of an image is its folder's name, or is given in a table beside the images.
 """
 
-import re
+import hashlib
+import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import basename, dirname, join, normpath, splitext
 
 import numpy as np
 
@@ -33,23 +35,30 @@ class FileTree:
     """
 
     name: str
-    files: tuple[str, ...]
-    folders: tuple[str, ...]
+    files: list[str]
+    folders: list[str]
     read: Callable[[str], Path | bytes]
 
 
 def is_image(file: str) -> bool:
-    dot = file.rfind(".")
-    return dot > file.rfind("/") + 1 and file[dot:].lower() in IMAGE_SUFFIXES
+    return splitext(file)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_table(file: str) -> bool:
-    return _name(file).lower() in TABLES
+    return basename(file).lower() in TABLES
 
 
 def is_junk(name: str) -> bool:
     """Hidden, or a file that macOS or Windows writes for itself."""
     return name.startswith(".") or name.lower() in JUNK
+
+
+def revision_of(files: Iterable[tuple[str, int, int]]) -> str:
+    """A hash of each file's name, size, and modification time or checksum."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(os.fsencode("{}\0{}\0{}\n".format(*file)))  # a name need not be Unicode
+    return digest.hexdigest()[:16]
 
 
 def open_tree(
@@ -67,12 +76,11 @@ def open_tree(
     tables = [file for place in places for file in _files_in(tree, place) if is_table(file)]
     if tables:
         labels, label_column = _by_table(tree, tables, label_column, problems)
-        problems += _unused(labels, splits, top)
     else:
         if splits["train"] == top:
             _check_no_splits(tree, top)
         labels, label_column = _by_folder(tree, splits, problems), None
-        problems += _unused(filter(is_image, tree.files), splits, top)
+    problems += _unused(labels if tables else filter(is_image, tree.files), splits, top)
     classes = tuple(sorted(set(labels.values()), key=_numbers_first))
     if not classes:
         raise SourceError(
@@ -91,14 +99,6 @@ def open_tree(
     )
 
 
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
 def _within(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
 
@@ -110,11 +110,11 @@ def _below(path: str, folder: str) -> str:
 
 def _children(tree: FileTree, folder: str) -> list[str]:
     """The folders right below `folder`."""
-    return [path for path in tree.folders if _parent(path) == folder and path != folder]
+    return [path for path in tree.folders if dirname(path) == folder]
 
 
 def _files_in(tree: FileTree, folder: str) -> list[str]:
-    return [file for file in tree.files if _parent(file) == folder]
+    return [file for file in tree.files if dirname(file) == folder]
 
 
 def _top(tree: FileTree) -> str:
@@ -126,7 +126,7 @@ def _top(tree: FileTree) -> str:
             return top
         (only,) = inside
         deeper = _children(tree, only) or any(map(is_table, _files_in(tree, only)))
-        if split_called(_name(only)) or not deeper:  # a folder of nothing but images is a class
+        if split_called(basename(only)) or not deeper:  # a folder of nothing but images is a class
             return top
         top = only
 
@@ -135,13 +135,13 @@ def _split_folders(tree: FileTree, top: str) -> dict[str, str]:
     """Split → its folder; without a folder for train, everything is the training split."""
     folders: dict[str, list[str]] = {}
     for path in _children(tree, top):
-        if split := split_called(_name(path)):
+        if split := split_called(basename(path)):
             folders.setdefault(split, []).append(path)
     if "train" not in folders:
         return {"train": top}
     for split, paths in folders.items():
         if len(paths) > 1:
-            found = " and ".join(map(_name, paths))
+            found = " and ".join(map(basename, paths))
             raise SourceError(f"expected one folder for {split}, found {found}; keep one")
     return {split: path for split, (path,) in folders.items()}
 
@@ -150,13 +150,12 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
     """Raises SourceError where a few folders hold the same folders and no image beside them: these
     are splits of other names, which must not become classes."""
     inside: dict[str, set[str]] = {}
-    for file in tree.files:
-        folder, *deeper = _parts(_below(file, top))
-        if not is_image(file) or not deeper:
-            continue
+    for file in filter(is_image, tree.files):
+        folder, *deeper = _below(file, top).split("/")
         if len(deeper) == 1:
             return
-        inside.setdefault(folder, set()).add(deeper[0])
+        if deeper:
+            inside.setdefault(folder, set()).add(deeper[0])
     shared = set.intersection(*inside.values()) if inside else set()
     if 2 <= len(inside) <= MOST_SPLITS and len(shared) >= 2:
         raise SourceError(
@@ -168,39 +167,32 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
 
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
     """Images outside the folders of the splits, one issue a folder."""
-    beside: Counter[str] = Counter()
     outside = [f for f in files if not any(_within(f, folder) for folder in splits.values())]
-    problems = []
-    for file in outside:
-        name, slash, _ = _below(file, top).partition("/")
-        if slash:
-            beside[name] += 1
-        else:
-            problems.append(DataIssue(where=file, why="not in the folder of a split"))
-    for name, images in beside.items():
-        why = f"not used: not called train, validation or test ({images:,} images)"
-        problems.append(DataIssue(where=name, why=why, skipped=images))
-    return problems
+    loose = [file for file in outside if "/" not in _below(file, top)]
+    folders = Counter(_below(f, top).partition("/")[0] for f in outside if "/" in _below(f, top))
+    why = "not used: not called train, validation or test"
+    return [
+        *(DataIssue(file, "not in the folder of a split") for file in loose),
+        *(DataIssue(name, f"{why} ({n:,} images)", n) for name, n in folders.items()),
+    ]
 
 
 def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]) -> dict[str, str]:
     """Image → class; raises SourceError where a class folder has none."""
     labels: dict[str, str] = {}
     for folder in splits.values():
-        classes = dict.fromkeys(_children(tree, folder), 0)
-        for file in tree.files:
-            if not _within(file, folder):
-                continue
+        used = set()
+        for file in (file for file in tree.files if _within(file, folder)):
             name, slash, _ = _below(file, folder).partition("/")
             if not is_image(file):
-                problems.append(DataIssue(where=file, why="not named as an image", skipped=0))
+                problems.append(DataIssue(file, "not named as an image", skipped=0))
             elif not slash:
-                problems.append(DataIssue(where=file, why="not in the folder of a class"))
+                problems.append(DataIssue(file, "not in the folder of a class"))
             else:
                 labels[file] = name
-                classes[f"{folder}/{name}" if folder else name] += 1
-        empty = [_name(path) for path, images in classes.items() if not images]
-        if empty and any(classes.values()):
+                used.add(name)
+        empty = [basename(path) for path in _children(tree, folder) if basename(path) not in used]
+        if used and empty:
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
                 f"{empty[0]!r}; add images or remove the folder"
@@ -218,25 +210,18 @@ def _by_table(
         rows, column, guesses = read_table(table, _data(tree, table), column)
         problems += guesses
         for number, name, label in rows:
-            meant = _joined(_parent(table), name)
-            file = there.get(_composed(meant or ""))
-            why = ""
-            if meant is None:
-                why = f"{name[:80]!r} leads out of the folder"
-            elif file is None:
-                why = f"there is no image {name[:80]!r}"
-            elif label is None:
-                why = "no label"
+            file = there.get(_composed(_joined(dirname(table), name)))
+            if file is None or label is None:
+                # an image that gets no label is counted below
+                why = "no label" if file else f"there is no image {name[:80]!r} in this folder"
+                problems.append(DataIssue(f"{table} row {number}", why, skipped=0))
             elif labels.setdefault(file, label) != label:
                 raise SourceError(
                     f"expected one label for {name[:80]!r} in {table!r}, found "
                     f"{labels[file]!r} and {label!r}; keep one"
                 )
-            if why:
-                # an image that gets no label is reported and counted below
-                problems.append(DataIssue(where=f"{table} row {number}", why=why, skipped=0))
     unnamed = sorted(set(there.values()) - labels.keys(), key=_parts)
-    problems += [DataIssue(where=file, why="not in the table of labels") for file in unnamed]
+    problems += [DataIssue(file, "not in the table of labels") for file in unnamed]
     return labels, column
 
 
@@ -253,12 +238,9 @@ def _composed(path: str) -> str:
     return unicodedata.normalize("NFC", path)
 
 
-def _joined(folder: str, name: str) -> str | None:
-    """The file that a table names, or None where it leads out of the table's folder."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if ".." in parts or name[:1] in ("/", "\\") or re.match("[A-Za-z]:", name):
-        return None
-    return "/".join([folder, *parts] if folder else parts)
+def _joined(folder: str, name: str) -> str:
+    """The file that a table names; one that leads out of the table's folder is none of ours."""
+    return normpath(join(folder, name.replace("\\", "/")))
 
 
 def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
@@ -279,10 +261,3 @@ def _parts(file: str) -> list[str]:
 def _numbers_first(name: str) -> tuple:
     """Sort key: numbers by value, then words."""
     return (0, int(name), name) if name.isdecimal() and len(name) < 18 else (1, 0, name)
-
-
-def folders_of(files: Iterable[str]) -> Iterator[str]:
-    """Every folder that these files are in."""
-    for file in files:
-        while file := _parent(file):
-            yield file

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from transfer.data.checks.summary import Findings, by_reason, duplicates_line, sizes_line
+from transfer.data.checks.summary import Findings, duplicates_line, problem_lines, sizes_line
 from transfer.data.dataset import DataIssue
 from transfer.events import CacheProgress
 from transfer.ui.shared.components import live_region, progress_bar
@@ -28,6 +28,5 @@ def findings(found: Findings) -> str:
 
 def problem_list(problems: tuple[DataIssue, ...]) -> str:
     """A row for each reason; empty without problems."""
-    found = by_reason(problems).items()
-    rows = "".join(f"<li>{escape(f'{where}: {why}')}</li>" for why, where in found)
+    rows = "".join(f"<li>{escape(line)}</li>" for line in problem_lines(problems))
     return f'<ul class="warning">{rows}</ul>' if rows else ""
