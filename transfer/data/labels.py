@@ -26,7 +26,7 @@ def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, st
         else:
             used[name] = split
             continue
-        problems.append(DataIssue(where=f"split {name!r}", why=why, skipped=0))
+        problems.append(DataIssue(f"split {name!r}", why, skipped=0))
     if not used:
         raise SourceError(
             f"expected a split for train, validation or test, found {', '.join(names) or 'none'}; "
@@ -76,7 +76,7 @@ def number_labels(
     for split, rows in values.items():
         train = values.get("train", []) if split != "train" else []
         if why := without_labels(rows, train, named):
-            problems.append(DataIssue(where=f"split {split!r}", why=why, skipped=len(rows)))
+            problems.append(DataIssue(f"split {split!r}", why, skipped=len(rows)))
         else:
             labelled[split] = rows
     if not labelled:

@@ -1,37 +1,31 @@
-import io
+import random
 import stat
 import struct
 import time
 import tracemalloc
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.data.checks.pictures import saved
 from tests.tiny import picture
 from transfer.data import limits
 from transfer.data.image import load_image
 from transfer.data.limits import LIMITS
+from transfer.data.local import archive
 from transfer.data.local.archive import open_archive
-from transfer.data.source import load_splits
 from transfer.errors import ImageError, SourceError
-from transfer.settings import TrainingSettings
+
+PNG = saved(picture(0, 0))
 
 
-def png(kind: int = 0, number: int = 0) -> bytes:
-    file = io.BytesIO()
-    picture(kind, number).save(file, "PNG")
-    return file.getvalue()
-
-
-def zipped(path: Path, *names: str, **others: bytes) -> Path:
-    """A zip with a picture of each name; those of a class show the same kind."""
-    with zipfile.ZipFile(path, "w") as target:
-        for number, name in enumerate(names):
-            target.writestr(name, png(number % 3, number) if name[-1] not in "/\\" else b"")
-        for name, data in others.items():
+def zipped(path: Path, *names: str, kind: int = zipfile.ZIP_STORED, **others: bytes) -> Path:
+    """A zip with different pictures of these names, and other files."""
+    pictures = {name: saved(picture(0, n)) for n, name in enumerate(names) if name[-1] not in "/\\"}
+    with zipfile.ZipFile(path, "w", kind) as target:
+        for name, data in (dict.fromkeys(names, b"") | pictures | others).items():
             target.writestr(name, data)
     return path
 
@@ -66,7 +60,7 @@ def test_class_folders_in_a_zip_are_classes(tmp_path, wrap):
     split = images.splits["train"]
     assert images.classes == ("Käse", "dog")
     assert split.names == tuple(wrap + name for name in ("Käse/a.png", "dog/a.png", "dog/b.png"))
-    assert load_image(split.read(0)).tobytes() == picture(1, 1).tobytes()
+    assert load_image(split.read(0)).tobytes() == picture(0, 1).tobytes()
     again = open_archive(zipped(tmp_path / "2.zip", *(wrap + name for name in names)))
     other = open_archive(zipped(tmp_path / "3.zip", *(wrap + name for name in names[::-1])))
     assert again.revision == images.revision != other.revision
@@ -83,23 +77,11 @@ def test_names_as_other_systems_write_them(tmp_path):
     assert found == [("cat/more.zip", "not named as an image")]
 
 
-def test_a_zip_is_a_dataset_that_threads_read_at_once(tmp_path):
-    names = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(8)]
-    images = load_splits(str(zipped(tmp_path / "pets.ZIP", *names)), TrainingSettings())
-    assert sum(images.counts().values()) == 16 and set(images.splits) >= {"train", "test"}
-    split = images.splits["train"]
-    rows = list(range(len(split)))
-    wanted = [split.read(i) for i in rows]
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(split.read, rows * 8)) == wanted * 8
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("/etc/cat/1.png", "absolute path"),
-        ("c:\\cat\\1.png", "absolute path"),
-        ("cat/../../1.png", "path out of the folder"),
+        ("/etc/cat/1.png", "path out of the folder"),
+        ("c:\\cat\\1.png", "path out of the folder"),
         ("cat\\..\\1.png", "path out of the folder"),
         ("cat\\1.png", "two files called"),
         ("a/" * 32_000 + "1.png", "more than 32 deep"),
@@ -120,26 +102,22 @@ def test_a_link_is_refused(pets):
 
 @pytest.mark.parametrize(
     ("at", "value", "words"),
-    [(8, b"\x01\x00", "without a password"), (42, struct.pack("<I", 1), "files that overlap")],
+    [(8, b"\x01\x00", "found a password"), (42, struct.pack("<I", 1), "files that overlap")],
 )
 def test_locked_and_overlapping_files_are_refused(pets, at, value, words):
     assert words in refusal(patched(pets, b"PK\x01\x02", at, value))
 
 
-def test_a_bomb_is_refused_before_it_is_read(tmp_path):
-    path = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        target.writestr("cat/1.png", bytes(210_000_000))
-    assert "a zip bomb" in refusal(path)
+def test_a_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    bomb = zipped(tmp_path / "a.zip", kind=zipfile.ZIP_DEFLATED, **{"cat/1.png": bytes(30_000_000)})
+    monkeypatch.setattr(archive, "LIMITS", replace(LIMITS, image_bytes=20_000_000))
+    assert "a zip bomb" in refusal(bomb)
 
 
 @pytest.mark.parametrize("size", [1_000, 500_000_000])
 def test_a_file_of_a_wrong_size_is_not_unpacked(tmp_path, size):
-    path = tmp_path / "lie.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        target.writestr("cat/1.png", png())
-        target.writestr("dog/2.png", bytes(50_000_000))
-        target.writestr("dog/large.png", bytes(20_000_000), zipfile.ZIP_STORED)
+    files = {"cat/1.png": PNG, "dog/2.png": bytes(50_000_000), "dog/x": random.randbytes(4_000_000)}
+    path = zipped(tmp_path / "lie.zip", kind=zipfile.ZIP_DEFLATED, **files)
     data, entry = path.read_bytes(), struct.pack("<I", 50_000_000)
     path.write_bytes(data.replace(entry, struct.pack("<I", size)))
     split = open_archive(path).splits["train"]
@@ -154,11 +132,9 @@ def test_a_file_of_a_wrong_size_is_not_unpacked(tmp_path, size):
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_compression_that_is_unpacked_in_one_piece_is_not_read(tmp_path, kind):
-    with zipfile.ZipFile(tmp_path / "pets.zip", "w", kind) as target:
-        target.writestr("cat/1.png", png())
-        target.writestr("dog/2.png", png())
+    path = zipped(tmp_path / "pets.zip", "cat/1.png", "dog/2.png", kind=kind)
     with pytest.raises(ImageError, match="expected zip's usual compression"):
-        open_archive(tmp_path / "pets.zip").splits["train"].read(0)
+        open_archive(path).splits["train"].read(0)
 
 
 def test_damaged_and_large_pictures_are_image_errors(pets, monkeypatch):
@@ -174,17 +150,12 @@ def test_damaged_and_large_pictures_are_image_errors(pets, monkeypatch):
         split.read(1)
 
 
-def listing_of(entries: int) -> bytes:
-    return (b"PK\x01\x02" + bytes(24) + b"\x01\x00" + bytes(16) + b"a") * entries
-
-
-def end_of(entries: int, listing: int) -> bytes:
-    return b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, entries, entries, listing, 0, 0)
-
-
 def test_files_are_counted_whatever_number_is_claimed(tmp_path):
-    listing = listing_of(500_000)
-    (tmp_path / "a.zip").write_bytes(listing + end_of(1, len(listing)))
+    def end_of(listing: int) -> bytes:
+        return b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, 1, 1, listing, 0, 0)
+
+    listing = (b"PK\x01\x02" + bytes(24) + b"\x01\x00" + bytes(16) + b"a") * 500_000
+    (tmp_path / "a.zip").write_bytes(listing + end_of(len(listing)))
     started = time.monotonic()
     assert "more than 200,000 files" in refusal(tmp_path / "a.zip")
     assert time.monotonic() - started < 1
@@ -194,7 +165,7 @@ def test_files_are_counted_whatever_number_is_claimed(tmp_path):
         for size in (47, len(listing))
     ]
     locator = b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 1)
-    (tmp_path / "b.zip").write_bytes(ends[0] + listing + ends[1] + locator + end_of(1, 47))
+    (tmp_path / "b.zip").write_bytes(ends[0] + listing + ends[1] + locator + end_of(47))
     assert "more than 200,000 files" in refusal(tmp_path / "b.zip")
 
 

@@ -18,9 +18,7 @@ def read(text: str, column: str | None = None, name: str = "metadata.csv"):
     return [(file, label) for _, file, label in rows], column, [guess.why for guess in guesses]
 
 
-@pytest.mark.parametrize(
-    ("start", "sign", "end"), [("", ",", "\n"), ("\ufeff", ";", "\r\n"), ("", "\t", "\n")]
-)
+@pytest.mark.parametrize(("start", "sign", "end"), [("\ufeff", ";", "\r\n"), ("", "\t", "\n")])
 def test_a_csv_is_read_however_it_was_saved(start, sign, end):
     lines = (f"file_name{sign}label", f"a.png{sign}cat", f'"b c.png"{sign}dog', f"{sign}x", "")
     rows, column, guesses = read(start + end.join(lines))
@@ -60,10 +58,8 @@ GOOD = b'{"file_name": "a.png", "label": "x"}\n'
     [
         ("metadata.csv", b"file_name,label\n", "found none; add rows"),
         ("metadata.csv", b"a.png,cat\nb.png,dog\n", "a column file_name"),
-        ("metadata.csv", b"file_name\na.png\n", "a column label"),
         ("metadata.csv", b"file_name,kind,size\na.png,cat,3\n", "pass --label-column"),
         ("metadata.csv", "file_name,label\ncafé.png,x\n".encode("latin-1"), "UTF-8"),
-        ("metadata.jsonl", GOOD + b"[]\n", "line 2"),
         ("metadata.jsonl", GOOD + b"[" * 100_000, "line 2"),
         ("metadata.jsonl", b'{"file_name": "a.png", "label": ["x", "y"]}', "one label an image"),
     ],

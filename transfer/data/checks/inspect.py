@@ -71,7 +71,7 @@ def _counts(scan: ScanResult) -> dict[str, dict[str, int]]:
 def _balance(scan: ScanResult) -> tuple[Balance, list[DataIssue]]:
     """The largest and the smallest class; small classes, and classes of uneven sizes."""
     classes, counts = scan.images.classes, scan.counts(scan.trainable())
-    readable = scan.counts(scan.trainable() & scan.readable())
+    readable = scan.counts(scan.trainable() & scan.readable()).tolist()
     where = " in train" if scan.trains.any() and not scan.trains.all() else ""
     problems = [
         DataIssue(

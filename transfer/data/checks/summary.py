@@ -75,7 +75,8 @@ class Findings:
     def to_json(self) -> dict:
         classes = {name: sum(row.values()) for name, row in self.counts.items()}
         problems = [problem.to_json() for problem in self.problems]
-        return asdict(self) | {"splits": self.splits, "classes": classes, "problems": problems}
+        known = asdict(self) | {"problems": problems}
+        return {"splits": self.splits, "classes": classes} | known
 
 
 def report_lines(findings: Findings) -> Iterator[str]:

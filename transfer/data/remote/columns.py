@@ -6,7 +6,6 @@ from typing import Protocol
 from transfer.data.dataset import DataIssue, listed
 from transfer.data.image import load_image
 from transfer.data.labels import MAX_CLASSES
-from transfer.data.local.tree import is_image
 from transfer.data.remote.files import DatasetFiles
 from transfer.errors import ImageError, SourceError
 from transfer.settings import TrainingSettings
@@ -14,6 +13,7 @@ from transfer.settings import TrainingSettings
 LABEL_NAMES = ("label", "labels", "class", "class_name", "cls", "category", "target", "y")
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 PLAIN = ("string", "large_string", "bool", *INTEGERS)  # types that can be labels
+ROWS_IN_HEAD = 20  # in which there must be an image
 
 
 class NoLabelsError(SourceError):
@@ -48,11 +48,8 @@ class Table(Protocol):
     @property
     def features(self) -> dict: ...
 
-    def head(self, column: str) -> list:
-        """The first few values."""
-
-    def values(self, column: str) -> list:
-        """As many values as are cheap to get."""
+    def values(self, column: str, rows: int | None = None) -> list:
+        """Of the first rows; by default of as many as are cheap to get."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +66,7 @@ def choose_columns(table: Table, files: DatasetFiles, options: LoadOptions) -> C
     image, image_guess = _image_column(table, files, options.image_column)
     label, label_guess = _label_column(table, options.label_column, image)
     guesses = ((image, image_guess), (label, label_guess))
-    problems = tuple(
-        DataIssue(where=f"column {column!r}", why=why, skipped=0) for column, why in guesses if why
-    )
+    problems = tuple(DataIssue(f"column {name!r}", why, 0) for name, why in guesses if why)
     return Columns(image=image, label=label, problems=problems)
 
 
@@ -82,14 +77,11 @@ def _image_column(table: Table, files: DatasetFiles, wanted: str | None) -> tupl
     typed = [c for c, feature in table.features.items() if isinstance(feature, Image)]
     found = typed + [c for c in table.features if c not in typed and _has_bytes(table, c)]
     if wanted is not None and wanted not in found:
-        raise SourceError(
-            f"expected a column of images called {wanted!r}, found {_described(table.features)}; "
-            "pass --image-column"
-        )
+        raise _no_images(table, f" called {wanted!r}")
     candidates = found if wanted is None else [wanted]
     holding = [column for column in candidates if _shows_images(table, files, column)]
     if not holding:
-        raise SourceError(_no_images(table, candidates))
+        raise _no_images(table)
     column, *others = holding
     if others:
         return column, f"taken as the image; also {listed(others)}: --image-column chooses"
@@ -105,7 +97,7 @@ def _has_bytes(table: Table, column: str) -> bool:
 
 def _shows_images(table: Table, files: DatasetFiles, column: str) -> bool:
     """Whether one of the first cells can be opened; an Image column of nulls counts too."""
-    cells = [cell for cell in table.head(column) if cell is not None]
+    cells = [cell for cell in table.values(column, ROWS_IN_HEAD) if cell is not None]
     typed = not _has_bytes(table, column)
     return any(_is_image_cell(files, cell, typed) for cell in cells) if cells else typed
 
@@ -122,24 +114,11 @@ def _is_image_cell(files: DatasetFiles, cell, typed: bool) -> bool:
     return True
 
 
-def _no_images(table: Table, found: list[str]) -> str:
-    paths = [c for c in (*found, *table.features) if _holds_paths(table.head(c))]
-    if paths:
-        return (
-            f"expected images, found only their paths or addresses in column {paths[0]!r}, whose "
-            "files are not in the dataset; choose a dataset that holds the images themselves"
-        )
-    return (
-        f"expected a column of images, found {_described(table.features)}; choose another dataset, "
-        "or pass --image-column"
+def _no_images(table: Table, called: str = "") -> SourceError:
+    return SourceError(
+        f"expected a column of images{called}, not only of paths or addresses, found "
+        f"{_described(table.features)}; pass --image-column, or choose another dataset"
     )
-
-
-def _holds_paths(cells: list) -> bool:
-    """Whether they are paths or URLs of images, without the images."""
-    paths = [c["path"] for c in cells if isinstance(c, dict) and c.get("path") and not c["bytes"]]
-    texts = paths or [cell for cell in cells if isinstance(cell, str)]
-    return bool(texts) and all(is_image(text.partition("?")[0]) for text in texts)
 
 
 def _label_column(table: Table, wanted: str | None, image: str) -> tuple[str, str]:
@@ -168,40 +147,21 @@ def _label_column(table: Table, wanted: str | None, image: str) -> tuple[str, st
 def _check_label_column(features: dict, wanted: str) -> None:
     if wanted not in features:
         kind = NoLabelsError if wanted == "label" else SourceError
-        raise kind(
-            f"expected a column of labels called {wanted!r}, found {_described(features)}; "
-            "pass --label-column"
-        )
-    if _is_list(features[wanted]):
-        raise SourceError(_no_labels({wanted: features[wanted]}))
+        raise kind(_no_labels(features, f" called {wanted!r}"))
     if type(features[wanted]).__name__ not in ("ClassLabel", "Value"):
-        raise SourceError(
-            f"expected names or numbers as labels in column {wanted!r}, found "
-            f"{_kind(features[wanted])}; choose another with --label-column"
-        )
+        raise SourceError(_no_labels({wanted: features[wanted]}))
 
 
-def _no_labels(features: dict) -> str:
-    lists = [column for column, feature in features.items() if _is_list(feature)]
-    if lists:
-        return (
-            f"expected one label an image, found lists in column {lists[0]!r}; choose another with "
-            "--label-column"
-        )
+def _no_labels(features: dict, called: str = "") -> str:
     return (
-        f"expected a column of labels, found {_described(features) or 'none'}; pass --label-column"
+        f"expected a column of labels{called}, one name or number an image, found "
+        f"{_described(features) or 'none'}; pass --label-column"
     )
 
 
-def _is_list(feature) -> bool:
-    from datasets import LargeList, List
-
-    return isinstance(feature, (List, LargeList, list, dict))
-
-
 def _described(features: dict) -> str:
-    return ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items())
-
-
-def _kind(feature) -> str:
-    return feature.dtype if type(feature).__name__ == "Value" else type(feature).__name__
+    kinds = {
+        name: feature.dtype if type(feature).__name__ == "Value" else type(feature).__name__
+        for name, feature in features.items()
+    }
+    return ", ".join(f"{name} ({kind})" for name, kind in kinds.items())

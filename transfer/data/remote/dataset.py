@@ -7,7 +7,6 @@ only after the Hub has just confirmed that the current token may read it.
 """
 
 import errno
-from collections.abc import Iterator
 from dataclasses import asdict
 
 from transfer import hub
@@ -48,7 +47,7 @@ def _earlier_snapshot(name: str, options: LoadOptions, error: hub.HubUnavailable
 
 
 def _with_note(images: ImageDataset, name: str, why: str) -> ImageDataset:
-    return images.with_splits(images.splits, DataIssue(where=f"hub:{name}", why=why, skipped=0))
+    return images.with_splits(images.splits, DataIssue(f"hub:{name}", why, skipped=0))
 
 
 def _read(repository: Repository, options: LoadOptions) -> ImageDataset:
@@ -74,7 +73,9 @@ def _meaning(error: Exception, repository: Repository, options: LoadOptions) -> 
     from datasets.table import CastError
 
     name = repository.name
-    causes = list(_causes(error))
+    causes = [error]
+    while cause := causes[-1].__cause__:
+        causes.append(cause)
     if any(hub.is_unavailable(cause) for cause in causes):
         return hub.HubUnavailable()
     if any(_is_full_disk(cause) for cause in causes):
@@ -97,12 +98,6 @@ def _meaning(error: Exception, repository: Repository, options: LoadOptions) -> 
         )
     # `datasets` raises a plain FileNotFoundError when the Hub fails halfway
     return hub.HubUnavailable() if type(error) is FileNotFoundError else error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _is_full_disk(error: BaseException) -> bool:

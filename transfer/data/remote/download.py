@@ -10,8 +10,6 @@ from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.files import DatasetFiles
 from transfer.data.remote.repository import Repository, open_with_labels
 
-ROWS_IN_HEAD = 20
-
 
 def read_downloaded(repository: Repository, options: LoadOptions) -> ImageDataset:
     """Raises SourceError, or the errors of `datasets` and of the Hub."""
@@ -29,8 +27,7 @@ def read_downloaded(repository: Repository, options: LoadOptions) -> ImageDatase
         cells = tables.splits[split].data.column(columns.image)
         splits[split] = _split(split, cells, numbers, files)
         if missing := len(numbers) - len(splits[split]):
-            why = f"{missing} rows without label"
-            problems.append(DataIssue(where=f"split {split!r}", why=why, skipped=missing))
+            problems.append(DataIssue(f"split {split!r}", f"{missing} rows without label", missing))
     images = replace(repository.empty(options, columns), classes=classes)
     return images.with_splits(splits, *problems)
 
@@ -53,11 +50,8 @@ class DownloadedTables:
     def features(self) -> dict:
         return self._first.features
 
-    def head(self, column: str) -> list:
-        return _values(self._first.data.slice(0, ROWS_IN_HEAD), column)
-
-    def values(self, column: str) -> list:
-        return _values(self._first.data, column)
+    def values(self, column: str, rows: int | None = None) -> list:
+        return _values(self._first.data.slice(0, rows), column)
 
 
 def _with_folders(table, files: DatasetFiles):

@@ -9,7 +9,13 @@ from pathlib import Path
 from transfer import hub
 from transfer.cache.paths import private_folder
 from transfer.data.dataset import DataIssue, ImageDataset
-from transfer.data.remote.columns import Columns, LoadOptions, NoLabelsError, choose_columns
+from transfer.data.remote.columns import (
+    ROWS_IN_HEAD,
+    Columns,
+    LoadOptions,
+    NoLabelsError,
+    choose_columns,
+)
 from transfer.data.remote.files import DatasetFiles, HubFiles
 
 READ_AHEAD_BYTES = 2**20  # after each row group; by default `datasets` takes five times that
@@ -162,10 +168,10 @@ def open_with_labels(
         missing = error
     table = load(repository.variant(builder, drop_labels=True, drop_metadata=True), files)
     columns = choose_columns(table, files, replace(options, label_column="label"))
-    if not any(table.head("label")):
+    if not any(table.values("label", ROWS_IN_HEAD)):
         raise missing
     if len(with_metadata.features) == 1:
         return table, columns
     why = "the folders' names are the labels: the metadata has none"
-    issue = DataIssue(where="column 'label'", why=why, skipped=0)
+    issue = DataIssue("column 'label'", why, skipped=0)
     return table, replace(columns, problems=(*columns.problems, issue))

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,8 +40,11 @@ def find_public(name: str, options: dict) -> ImageDataset | None:
     complete = [dataset for dataset in open_datasets().entries() if dataset.complete]
     newest = sorted(complete, key=lambda one: file_stat(one.path / RECORD)[1], reverse=True)
     for dataset in newest:
-        key = _record(dataset).get("key", {})
-        same_name = key.get("name", "") == name or key.get("name", "").endswith(f"/{name}")
+        record = dataset.record()
+        if record.get("format") != FORMAT:
+            continue
+        key = record["key"]
+        same_name = f"/{key['name']}".endswith(f"/{name}")
         if same_name and not key["closed"] and all(key[k] == v for k, v in options.items()):
             return _open(dataset)
     return None
@@ -80,11 +84,7 @@ class SnapshotWriter:
         """`labels`: of each split that is used, int64 (N,), indices into the classes."""
         known = asdict(images) | {"format": FORMAT, "key": self.key}
         known["splits"] = {
-            name: {
-                "labels": numbers.tolist(),
-                "names": self.splits[name].names,
-                "spans": self.splits[name].spans,
-            }
+            name: asdict(self.splits[name]) | {"labels": numbers.tolist()}
             for name, numbers in labels.items()
         }
         with cache_errors():
@@ -117,7 +117,8 @@ def writing(key: dict) -> Iterator[SnapshotWriter]:
             yield SnapshotWriter(folder=part.path, file=file, key=key)
         with cache_errors(), part.lock:
             held.release()  # Windows moves no folder in which a file is open
-            _move(part.path, place.path)
+            if not (place.path / RECORD).exists():  # else another process was faster
+                part.path.rename(place.path)
     finally:
         held.release()
         part.remove()
@@ -128,19 +129,13 @@ def _place(key: dict) -> DatasetDownload:
     return open_datasets().of(hashlib.sha256(text.encode()).hexdigest())
 
 
-def _record(dataset: DatasetDownload) -> dict:
-    """Empty where it was cut off, or comes from another version."""
-    record = dataset.record()
-    return record if record.get("format") == FORMAT else {}
-
-
 def _open(dataset: DatasetDownload) -> ImageDataset | None:
     """The snapshot cannot be removed as long as one of its splits exists."""
     held = dataset.in_use()
     if held is None:
         return None
-    record = _record(dataset)
-    if not record:
+    record = dataset.record()
+    if record.get("format") != FORMAT:  # it was cut off, or comes from another version
         held.release()
         dataset.remove()
         return None
@@ -149,7 +144,7 @@ def _open(dataset: DatasetDownload) -> ImageDataset | None:
         name: Split(
             labels=np.array(split["labels"], dtype=np.int64),
             names=tuple(split["names"]),
-            read=_Reader(dataset.path / IMAGES, split["spans"], held).read,
+            read=partial(_read, dataset.path / IMAGES, split["spans"], held),
         )
         for name, split in record["splits"].items()
     }
@@ -158,32 +153,17 @@ def _open(dataset: DatasetDownload) -> ImageDataset | None:
     return ImageDataset(**known, classes=tuple(record["classes"]), splits=splits, problems=problems)
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads one split's images; the snapshot stays while it holds the lock."""
-
-    path: Path
-    spans: list
-    held: FileLock
-
-    def read(self, row: int) -> bytes:
-        start, end = self.spans[row]
-        try:
-            with self.path.open("rb") as file:
-                file.seek(start)
-                return file.read(end - start)
-        except OSError:
-            raise ImageError("its copy in the cache is gone; open the dataset again") from None
+def _read(path: Path, spans: list, held: FileLock, row: int) -> bytes:
+    """The snapshot stays as long as `held`, its lock, is referenced."""
+    start, end = spans[row]
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+    except OSError:
+        raise ImageError("its copy in the cache is gone; open the dataset again") from None
 
 
 def _create(path: Path) -> BinaryIO:
     """A new file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def _move(part: Path, place: Path) -> None:
-    try:
-        part.rename(place)
-    except OSError:
-        if not (place / RECORD).exists():  # else another process was faster
-            raise

@@ -6,6 +6,7 @@ Nothing of it touches the caches that `datasets` and `huggingface_hub` share wit
 import functools
 import hashlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from transfer.data.remote.files import DatasetFiles
 from transfer.data.remote.repository import Repository, is_image_folder, open_with_labels
 from transfer.errors import ImageError
 
-ROWS_IN_HEAD, ROWS_IN_VALUES = 20, 200  # what the columns are chosen by
+ROWS_IN_VALUES = 200  # that the columns are chosen by
 FETCHED_AT_ONCE = 8  # images, each by a thread of its own
 ROWS_SHUFFLED = 10_000  # file names of an image folder in memory
 ROWS_UNLABELLED = 500  # without any label, then the split has none
@@ -45,10 +46,17 @@ def read_streamed(repository: Repository, options: LoadOptions) -> ImageDataset:
     streams, columns = open_with_labels(repository, options, files, load)
     feature, problems = streams.features[columns.label], streams.problems
     sampler = ClassSampler(columns, feature, options.limit_per_class, streams.is_image_folder)
+    fetch = functools.partial(_fetch, files)
     with snapshot.writing(key) as writer:
         for split in streams.splits:
+            writer.splits[split] = snapshot.SavedSplit()
             rows = sampler.sample(split, streams.rows(split), problems)
-            _save(writer, split, rows, files, problems)
+            for (label, cell), data in read_ahead(fetch, rows, FETCHED_AT_ONCE):
+                name = _name(split, files, cell, data)
+                if isinstance(data, ImageError):
+                    problems.append(DataIssue(name, str(data)))
+                else:
+                    writer.add(split, label, name, data)
         values = {split: saved.labels for split, saved in writer.splits.items()}
         classes, labels = number_labels(values, feature, columns.label, problems)
         images = replace(repository.empty(options, columns), classes=classes)
@@ -84,11 +92,8 @@ class Streams:
             return known | {"label": Value("string")}
         return known or Dataset.from_list(self._peek(ROWS_IN_VALUES)).features
 
-    def head(self, column: str) -> list:
-        return [row[column] for row in self._peek(ROWS_IN_HEAD)]
-
-    def values(self, column: str) -> list:
-        return [row[column] for row in self._peek(ROWS_IN_VALUES)]
+    def values(self, column: str, rows: int = ROWS_IN_VALUES) -> list:
+        return [row[column] for row in self._peek(rows)]
 
     def rows(self, split: str) -> Iterator[dict]:
         """To be called once; rows that were peeked at are not downloaded again."""
@@ -168,47 +173,24 @@ class ClassSampler:
                 break
             if self.limit and number >= self._most_rows(counts):
                 why = f"only {number} rows were read: some classes have less than {self.limit}"
-                problems.append(DataIssue(where=where, why=why, skipped=0))
+                problems.append(DataIssue(where, why, skipped=0))
                 break
         if unlabelled and counts:
-            why = f"{unlabelled} rows without label"
-            problems.append(DataIssue(where=where, why=why, skipped=unlabelled))
-
-    @property
-    def _known_classes(self) -> int:
-        return len(getattr(self.feature, "names", ()))
+            problems.append(DataIssue(where, f"{unlabelled} rows without label", unlabelled))
 
     def _is_complete(self, rows: int, counts: Counter) -> bool:
         if not counts:
             return rows >= ROWS_UNLABELLED
-        if any(count < self.limit for count in counts.values()):
+        if min(counts.values()) < self.limit:
             return False
-        sure = not self._known_classes and not self.is_image_folder and rows >= ROWS_SURE
-        return sure or len(counts) == self._known_classes
+        if classes := len(getattr(self.feature, "names", ())):
+            return len(counts) == classes
+        return rows >= ROWS_SURE and not self.is_image_folder
 
     def _most_rows(self, counts: Counter) -> float:
-        if self.is_image_folder:
-            return float("inf")
-        places = self.limit * (self._known_classes or len(counts))
-        return max(ROWS_AT_LEAST, ROWS_A_PLACE * places)
-
-
-def _save(
-    writer: snapshot.SnapshotWriter,
-    split: str,
-    rows: Iterator[tuple],
-    files: DatasetFiles,
-    problems: list[DataIssue],
-) -> None:
-    """Fetch the images of (label, cell) rows, several at once, and save those that can be read."""
-    writer.splits[split] = snapshot.SavedSplit()
-    fetch = functools.partial(_fetch, files)
-    for (label, cell), data in read_ahead(fetch, rows, FETCHED_AT_ONCE):
-        name = _name(split, files, cell, data)
-        if isinstance(data, ImageError):
-            problems.append(DataIssue(where=name, why=str(data)))
-        else:
-            writer.add(split, label, name, data)
+        """Of an image folder all rows: they are file names."""
+        places = self.limit * len(getattr(self.feature, "names", counts))
+        return math.inf if self.is_image_folder else max(ROWS_AT_LEAST, ROWS_A_PLACE * places)
 
 
 def _fetch(files: DatasetFiles, row: tuple) -> bytes | ImageError:
