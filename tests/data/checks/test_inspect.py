@@ -4,14 +4,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from tests.data.checks.pictures import copied, photo, photos, saved, source
 from tests.waiting import Threads
 from transfer.data.checks.inspect import inspect, inspection_events
 from transfer.data.dataset import DataIssue
-from transfer.data.local.digits import open_digits
-from transfer.errors import SourceError
 
 
 def clean(**more) -> dict:
@@ -33,7 +30,6 @@ def test_a_clean_dataset_is_counted_with_progress_and_has_no_problems():
     found = inspect(source(**clean()), events.append)
     assert [(event.done, event.total) for event in events] == [(16, 30), (30, 30)]
     assert found.problems == ()
-    assert found.splits == {"train": 12, "validation": 6, "test": 12}
     assert found.counts["cat"] == {"train": 6, "validation": 3, "test": 6}
     assert (found.duplicates.groups, found.duplicates.compared) == (0, 30)
 
@@ -44,14 +40,12 @@ def test_the_json_holds_the_contract_and_more():
     data = json.loads(json.dumps(found.to_json()))
     names = ("source", "revision", "image_column", "label_column")
     assert [data[name] for name in names] == ["here", "1", "img", "y"]
-    assert data["splits"] == found.splits and list(data["classes"]) == ["dog", "cat"]
+    assert data["splits"] == {"train": 12, "validation": 6, "test": 13}
+    assert data["classes"] == {"dog": 16, "cat": 15}
     assert [set(problem) for problem in data["problems"]] == [{"where", "why"}] * 2
-    assert data["duplicates"]["listed"][0]["images"] == [
-        {"name": "train/cat/0", "split": "train", "label": "cat"},
-        {"name": "test/dog/12", "split": "test", "label": "dog"},
-    ]
-    assert data["balance"]["largest"] == ["dog", 6]
-    assert data["sizes"]["median"] == 90
+    copy = {"name": "train/cat/0", "split": "train", "label": "cat"}
+    assert data["duplicates"]["listed"][0]["images"][0] == copy
+    assert data["balance"]["largest"] == ["dog", 6] and data["sizes"]["median"] == 90
 
 
 def test_unreadable_pictures_are_reported_after_the_dataset_s_own_problems():
@@ -68,22 +62,14 @@ def test_unreadable_pictures_are_reported_after_the_dataset_s_own_problems():
     assert nothing.sizes is None and len(nothing.problems) == 12
 
 
-def test_fewer_than_two_classes_are_refused():
-    with pytest.raises(SourceError, match="at least 2 classes, found cat"):
-        inspect(replace(source(**clean()), classes=("cat",)))
-
-
 def test_small_and_uneven_classes_are_reported():
     rows = photos("cat", range(12)) + photos("dog", range(10, 14)) + [("dog", b"")]
     found = inspect(source(("cat", "dog", "fox"), train=rows))
-    add = "add some, five at least"
-    assert [issue for issue in issues(found) if issue[0].startswith("class ")] == [
-        ("class 'dog'", f"4 readable images; {add}"),
-        ("class 'fox'", f"0 readable images; {add}"),
-    ]
+    few = [(where, why[:17]) for where, why in issues(found) if where.startswith("class ")]
+    assert few == [("class 'dog'", "4 readable images"), ("class 'fox'", "0 readable images")]
     rows = photos("cat", range(15)) + photos("dog", range(50, 54))
-    found = inspect(source(train=rows, test=photos("dog", range(60, 99))))
-    assert issues(found)[0] == ("class 'dog'", f"4 readable images in train; {add}")
+    found = inspect(source(train=rows, test=photos("dog", range(60, 70))))
+    assert issues(found)[0][1].startswith("4 readable images in train")
     assert issues(found)[1][1].startswith("uneven: 15 training images of 'cat', 4 of 'dog'")
     assert found.balance.uneven
 
@@ -98,9 +84,10 @@ def test_sizes_are_those_of_the_files_and_odd_ones_are_reported(tmp_path):
     assert (found.sizes.tiny, found.sizes.long) == (2, 1)
     assert issues(found)[0][0] == "train/cat/12 and 1 more" and "under 32 px" in issues(found)[0][1]
     assert issues(found)[1][0] == "train/dog/14" and "4 times as long" in issues(found)[1][1]
-    digits = inspect(open_digits())
-    assert (digits.sizes.tiny, digits.sizes.largest) == (1797, 8)
-    assert digits.problems == () and digits.duplicates.compared == 0
+    small = inspect(
+        source(train=[(name, photo(n, 8, 8)) for n in range(9) for name in ("cat", "dog")])
+    )
+    assert small.sizes.tiny == 18 and not any("under 32" in why for _, why in issues(small))
 
 
 def test_held_out_copies_of_training_pictures_are_leaks():
@@ -118,23 +105,17 @@ def test_held_out_copies_of_training_pictures_are_leaks():
     assert (both.duplicates.groups, both.duplicates.leaks, both.problems) == (1, 0, ())
 
 
-def test_a_picture_with_two_labels_is_reported():
+def test_two_labels_of_a_picture_and_copies_within_a_split_are_reported():
     found = inspect(source(**clean(train=[("dog", photo(2))])))
     why = "the same picture as train/dog/12, but labelled 'cat' here and 'dog' there"
     assert issues(found)[0] == ("train/cat/2", why)
     assert (found.duplicates.two_labels, found.duplicates.leaks) == (1, 0)
-
-
-def test_copies_within_a_split_are_one_problem():
     more = [("cat", photo(0)), ("cat", copied(photo(1), 0.8)), ("cat", photo(0))]
     found = inspect(source(**clean(train=more)))
     why = "3 duplicate images, for example train/cat/12 of train/cat/0"
     assert issues(found) == [("split 'train'", why)]
     alone = inspect(source(train=clean(train=more[:1])["train"]))
-    assert issues(alone)[0][1] == (
-        "1 duplicate image, for example train/cat/12 of train/cat/0; validation and test are "
-        "drawn from train: their accuracy may be too high"
-    )
+    assert "validation and test are drawn from train" in issues(alone)[0][1]
 
 
 def test_of_many_duplicates_the_first_are_named_and_all_counted(monkeypatch):
@@ -166,14 +147,12 @@ def test_closing_it_stops_its_threads():
 
 
 def test_it_needs_no_torch(stripes):
-    code = (
-        "import sys\n"
-        "from transfer.data.checks.inspect import inspect\n"
-        "assert 'scipy' not in sys.modules\n"
-        "from transfer.data.local.folder import open_folder\n"
-        "from pathlib import Path\n"
-        "print(len(inspect(open_folder(Path(sys.argv[1]))).counts), 'torch' in sys.modules)\n"
-    )
-    command = [sys.executable, "-c", code, str(stripes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["3", "False"]
+    code = """
+import sys
+from pathlib import Path
+from transfer.data.checks.inspect import inspect
+from transfer.data.local.folder import open_folder
+assert len(inspect(open_folder(Path(sys.argv[1]))).counts) == 3
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(stripes)], check=True)

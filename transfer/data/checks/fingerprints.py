@@ -8,7 +8,6 @@ A copy that is cropped, mirrored, rotated or recoloured counts as another pictur
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -25,37 +24,6 @@ CANDIDATES_AT_ONCE = 4_096  # thumbnail comparisons, 7 MB
 MOST_CANDIDATES = 10_000_000  # then it gives up
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fingerprint:
-    """`digest` is of size and pixels, `hash` 64 bits, `thumbnail` uint8 (12, 12, 3) in YCbCr, and
-    `contrast` its weighted standard deviation in 0…255, or 0 where the picture is too small or too
-    flat to be compared.
-    """
-
-    digest: bytes
-    hash: int
-    thumbnail: np.ndarray
-    contrast: float
-
-
-def fingerprint(image: Image.Image) -> Fingerprint:
-    """Of an upright RGB image."""
-    from imagehash import phash
-
-    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=16)
-    digest.update(image.tobytes())
-    small = image if max(image.size) <= HASHED_SIDE else _resized(image, HASHED_SIDE)
-    thumbnail = np.asarray(_resized(small, THUMBNAIL_SIDE).convert("YCbCr"))
-    contrast = float(_spread(thumbnail - thumbnail.mean(axis=(0, 1))))
-    telling = contrast >= SMALLEST_CONTRAST and min(image.size) >= SMALLEST_SIDE
-    return Fingerprint(
-        digest=digest.digest(),
-        hash=int.from_bytes(np.packbits(phash(small).hash).tobytes()),
-        thumbnail=thumbnail,
-        contrast=contrast if telling else 0.0,
-    )
-
-
 def _resized(image: Image.Image, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3)
 
@@ -68,7 +36,11 @@ def _spread(difference: np.ndarray) -> np.ndarray:
 
 
 class Fingerprints:
-    """Those of N images, about 600 bytes each; a row without one equals no other."""
+    """Those of N images, about 600 bytes each; a row without one equals no other.
+
+    `digests` are of size and pixels, `hashes` 64 bits each, `thumbnails` YCbCr, and `contrasts`
+    their weighted standard deviations in 0…255, or 0 where the picture is too small or too flat.
+    """
 
     def __init__(self, images: int):
         self.digests: list[bytes | None] = [None] * images
@@ -76,11 +48,20 @@ class Fingerprints:
         self.thumbnails = np.zeros((images, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), dtype=np.uint8)
         self.contrasts = np.zeros(images, dtype=np.float32)
 
-    def set(self, row: int, found: Fingerprint) -> None:
-        self.digests[row] = found.digest
-        self.hashes[row] = found.hash
-        self.thumbnails[row] = found.thumbnail
-        self.contrasts[row] = found.contrast
+    def add(self, row: int, image: Image.Image) -> None:
+        """Of an upright RGB image."""
+        from imagehash import phash
+
+        digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=16)
+        digest.update(image.tobytes())
+        self.digests[row] = digest.digest()
+        small = image if max(image.size) <= HASHED_SIDE else _resized(image, HASHED_SIDE)
+        self.hashes[row] = int.from_bytes(np.packbits(phash(small).hash).tobytes())
+        thumbnail = np.asarray(_resized(small, THUMBNAIL_SIDE).convert("YCbCr"))
+        self.thumbnails[row] = thumbnail
+        contrast = float(_spread(thumbnail - thumbnail.mean(axis=(0, 1))))
+        if contrast >= SMALLEST_CONTRAST and min(image.size) >= SMALLEST_SIDE:
+            self.contrasts[row] = contrast
 
     def compared(self) -> int:
         """How many images can be compared; of the others only exact copies are found."""
@@ -89,10 +70,8 @@ class Fingerprints:
     def groups(self) -> tuple[list[np.ndarray], bool]:
         """(for each picture that occurs twice or more its rows, ascending; whether all candidate
         pairs were compared: where very many have similar hashes, it gives up)."""
-        group, first = np.arange(len(self.digests)), {}
-        for row, digest in enumerate(self.digests):
-            if digest is not None:
-                group[row] = first.setdefault(digest, row)
+        first: dict[bytes, int] = {}
+        group = np.array([first.setdefault(d or row, row) for row, d in enumerate(self.digests)])
         alone = np.flatnonzero((group == np.arange(len(group))) & (self.contrasts > 0))
         complete = self._join_alike(alone, group)
         order = np.argsort(group, kind="stable")

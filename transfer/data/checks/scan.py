@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer.data.checks.fingerprints import Fingerprints, fingerprint
+from transfer.data.checks.fingerprints import Fingerprints
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.image import Picture, load_image
 from transfer.data.prefetch import read_ahead
@@ -55,13 +55,12 @@ class ScanResult:
                 picture = split.read(at)
                 image = load_image(picture, side=DECODED_SIDE)
                 self.sides[row] = _sides(picture, image)
-                self.prints.set(row, fingerprint(image))
+                self.prints.add(row, image)
             except ImageError as error:
                 self.unreadable[row] = str(error)
 
     def _place(self, row: int) -> tuple[Split, int]:
-        split = self.split_of[row]
-        return self.images.splits[self.split_names[split]], int(row - self.starts[split])
+        return self.images.splits[self.split(row)], int(row - self.starts[self.split_of[row]])
 
     def name(self, row: int) -> str:
         split, at = self._place(row)

@@ -36,10 +36,8 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
             if name in members and not name.endswith("/"):
                 raise _refused(path, f"two files called {name[:80]!r}")
             members[name] = member
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, ValueError):
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, struct.error, ValueError):
         raise SourceError(f"{path.name!r} is not a zip, or is damaged; create it again") from None
-    except OSError as error:
-        raise SourceError(f"{path.name!r} cannot be read ({error.strerror}); check it") from None
     _check_contents(list(members.values()), path)
     members = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
     files = sorted(name for name in members if not name.endswith("/"))

@@ -210,7 +210,8 @@ def _by_table(
         rows, column, guesses = read_table(table, _data(tree, table), column)
         problems += guesses
         for number, name, label in rows:
-            file = there.get(_composed(_joined(dirname(table), name)))
+            path = normpath(join(dirname(table), name.replace("\\", "/")))
+            file = there.get(_composed(path))  # never one outside the tree
             if file is None or label is None:
                 # an image that gets no label is counted below
                 why = "no label" if file else f"there is no image {name[:80]!r} in this folder"
@@ -236,11 +237,6 @@ def _data(tree: FileTree, table: str) -> bytes:
 def _composed(path: str) -> str:
     """A letter and its accent as one character: macOS stores two in file names, tables have one."""
     return unicodedata.normalize("NFC", path)
-
-
-def _joined(folder: str, name: str) -> str:
-    """The file that a table names; one that leads out of the table's folder is none of ours."""
-    return normpath(join(folder, name.replace("\\", "/")))
 
 
 def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
