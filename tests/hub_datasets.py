@@ -229,18 +229,18 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     ),
     "bytes that are no pictures": lambda: one(
         data=insects(sound=[b"RIFF"] * 6),
-        refused="expected a column of images, found label (ClassLabel), sound",
+        refused="not only of paths or addresses, found label (ClassLabel), sound",
     ),
     "an image column of paths elsewhere": lambda: one(
-        data=paths_elsewhere(), refused="paths or addresses in column 'image'"
+        data=paths_elsewhere(), refused="not only of paths or addresses, found image (Image)"
     ),
-    "no labels": lambda: one(data=typed(4), refused="expected a column of labels, found none"),
+    "no labels": lambda: one(data=typed(4), refused="found none; pass --label-column"),
     "lists of labels": lambda: one(
-        data=typed(4, tags=[[0, 1], [1], [0], [1]]), refused="found lists in column 'tags'"
+        data=typed(4, tags=[[0, 1], [1], [0], [1]]), refused="found tags (List)"
     ),
     "captions": lambda: one(
         data=typed(6, caption=[f"picture {row}" for row in range(6)]),
-        refused="expected a column of labels, found caption (string); pass --label-column",
+        refused="found caption (string); pass --label-column",
     ),
     "rows without label": lambda: one(
         ["a", None, "b", None, "a", "b"],
@@ -272,7 +272,7 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "an image folder in a zip": lambda: Shape(files={"train.zip": zip_of_folders()}, labels=PETS),
     "images without folders": lambda: Shape(
         files={f"train/{row}.png": picture(row) for row in range(4)},
-        refused="expected a column of labels, found none",
+        refused="found none; pass --label-column",
     ),
     "a tar of pairs": lambda: Shape(
         files={"train-0.tar": tar_of_pairs()}, labels=[str(n) for n in SIX], problem=GUESSED

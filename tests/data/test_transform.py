@@ -24,17 +24,13 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def timm_pixels(image: Image.Image, sides: tuple[int, int], **options) -> torch.Tensor:
-    """What timm's own evaluation transform makes of it, normalised."""
+def check_like_timm(transform: Transform, size: tuple[int, int], sides, **options) -> None:
+    """Against timm's own evaluation transform."""
     from timm.data import create_transform
 
-    known = {"input_size": (3, *sides), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    return create_transform(**known, **options)(image)
-
-
-def check_like_timm(transform: Transform, size: tuple[int, int], **options) -> None:
     pixels = torch.from_numpy(transform.pixels(noise(*size)))[None]
-    wanted = timm_pixels(noise(*size), **options)
+    known = {"input_size": (3, *sides), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    wanted = create_transform(**known, **options)(noise(*size))
     torch.testing.assert_close(
         transform.normalise(pixels)[0], wanted, atol=1e-5, rtol=0, check_stride=False
     )
@@ -52,11 +48,10 @@ def test_the_complete_upright_picture_becomes_a_square_of_bytes(tmp_path):
     assert pixels[:, 0, 16].tolist() == list(RED) and pixels[:, 31, 16].tolist() == list(BLUE)
 
 
-@pytest.mark.parametrize(("size", "kind"), [((150, 97), "bilinear"), ((30, 41), "bicubic")])
-def test_it_agrees_with_timm_s_squash(size, kind):
-    options = {"interpolation": kind, "crop_pct": 1.0, "crop_mode": "squash"}
-    transform = Transform(image_size=64, interpolation=kind)
-    check_like_timm(transform, size, sides=(64, 64), **options)
+def test_it_agrees_with_timm_s_squash():
+    options = {"interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "squash"}
+    transform = Transform(image_size=64)
+    check_like_timm(transform, (150, 97), sides=(64, 64), **options)
     found = transform.normalise(torch.zeros((1, 3, 64, 64), dtype=torch.uint8))
     assert found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
@@ -78,7 +73,6 @@ def as_timm(**change) -> TimmTransform:
     [
         ((150, 97), (64, 64), 0.875, "center"),
         ((30, 41), (48, 96), 1.4, "center"),
-        ((150, 97), (48, 96), 0.875, "squash"),
         ((30, 41), (64, 64), 1.0, "border"),
     ],
 )
@@ -96,29 +90,20 @@ def test_a_strip_that_would_become_huge_or_nothing_is_refused(crop_mode):
     assert as_timm(crop_mode="squash").pixels(strip).shape == (3, 64, 64)
 
 
-def test_a_transform_becomes_json_and_back():
+def test_a_transform_becomes_json_and_back_and_other_records_are_refused():
     transform = Transform(
         image_size=112, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0), interpolation="bicubic"
     )
     assert Transform.from_json(json.loads(json.dumps(transform.to_json()))) == transform
 
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_size": 0},
-        {"image_size": float("inf")},
-        {"mean": [0.5]},
-        {"mean": None},
-        {"mean": [0.5, 0.5, float("nan")]},
-        {"std": [0.2, 0.2, 0.0]},
-        {"interpolation": "guess"},
-    ],
-    ids=str,
-)
-def test_a_record_that_is_no_transform_is_refused(change):
-    with pytest.raises(RunError, match="train again"):
-        Transform.from_json(Transform(image_size=32).to_json() | change)
+    infinite, nan = float("inf"), float("nan")
+    for change in (
+        *({"image_size": value} for value in (0, infinite)),
+        *({"mean": value} for value in ([0.5], None, [0.5, 0.5, nan])),
+        *({"std": [0.2, 0.2, 0.0]}, {"interpolation": "guess"}),
+    ):
+        with pytest.raises(RunError, match="train again"):
+            Transform.from_json(transform.to_json() | change)
 
 
 @pytest.mark.parametrize("size", [(200, 100), (1, 50)])

@@ -70,8 +70,10 @@ class Fingerprints:
     def groups(self) -> tuple[list[np.ndarray], bool]:
         """(for each picture that occurs twice or more its rows, ascending; whether all candidate
         pairs were compared: where very many have similar hashes, it gives up)."""
-        first: dict[bytes, int] = {}
-        group = np.array([first.setdefault(d or row, row) for row, d in enumerate(self.digests)])
+        group, first = np.arange(len(self.digests)), {}
+        for row, digest in enumerate(self.digests):
+            if digest is not None:
+                group[row] = first.setdefault(digest, row)
         alone = np.flatnonzero((group == np.arange(len(group))) & (self.contrasts > 0))
         complete = self._join_alike(alone, group)
         order = np.argsort(group, kind="stable")
