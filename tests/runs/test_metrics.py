@@ -37,12 +37,8 @@ def test_the_figures_of_a_report_are_those_computed_by_hand():
     ]
 
 
-def test_the_confusion_matrix_has_the_truth_in_rows():
-    report = make_report(np.eye(3)[[2, 2, 0]], np.array([0, 0, 1]), ("a", "b", "c"), CLASSES)
-    assert report["confusion"] == [[0, 0, 2], [1, 0, 0], [0, 0, 0]]
-
-
 def test_the_number_of_mistakes_is_limited():
-    scores = np.eye(3)[[1] * 80]
-    report = make_report(scores, np.zeros(80, dtype=int), tuple(map(str, range(80))), CLASSES)
+    scores, labels = np.eye(3)[[2] * 80], np.zeros(80, dtype=int)
+    report = make_report(scores, labels, tuple(map(str, range(80))), CLASSES)
     assert len(report["mistakes"]) == MISTAKES_SHOWN < 80
+    assert report["confusion"][0] == [0, 0, 80], "the truth is in the rows"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from transfer.errors import RunError
+from transfer.runs import checkpoint
 from transfer.runs.checkpoint import FILE, PART, write_checkpoint
 from transfer.runs.run import CHECKPOINT, RECORD, REPORT, STAGES, TENSORS
 from transfer.runs.writer import LOCK, RunWriter, is_unfinished
@@ -51,6 +52,19 @@ def test_a_process_that_does_not_write_leaves_the_folder_alone(run, tmp_path):
         writer.save_checkpoint(lambda: pytest.fail("only one process writes"))
         writer.finish({"classes": []}, {"accuracy": 0.0}, {})
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_full_disk_does_not_end_the_training_and_is_logged_once(tmp_path, monkeypatch, caplog):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
+    monkeypatch.setattr(checkpoint, "LARGEST_SHARE_OF_TIME", float("inf"))
+    with RunWriter(tmp_path / "run", resume=True) as writer:
+        for _ in range(3):
+            writer.save_checkpoint(full)
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warned == ["no checkpoint was written (No space left on device)"]
 
 
 def interrupted(path, **options) -> None:

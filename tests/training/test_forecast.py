@@ -28,7 +28,6 @@ def seconds(speed: Speed = SPEED, **options) -> dict[str, float]:
 
 
 def test_every_view_of_every_image_passes_the_body_once():
-    assert SPEED.images_a_second == pytest.approx(20)
     assert seconds(views=1)["images"] == pytest.approx(1_000 * 0.05)
     assert seconds(views=4)["images"] == pytest.approx((3_200 + 200) * 0.05)
     assert seconds(views=1, image_size=2 * SIDE)["images"] == pytest.approx(4_000 * 0.05)

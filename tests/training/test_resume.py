@@ -4,8 +4,6 @@ import itertools
 import json
 import shutil
 import stat
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -14,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 import transfer
 from tests.tiny import TINY, drained, draw_classes, tiny_body
-from tests.waiting import wait_for
 from transfer import events
 from transfer.errors import RunError
 from transfer.runs import checkpoint
@@ -81,16 +78,16 @@ def untimed(seen) -> list[dict]:
     return [vars(e) | {"seconds": 0, "seconds_left": 0} for e in seen if isinstance(e, kinds)]
 
 
-def same_run(ours, theirs) -> bool:
+def assert_same(ours, theirs) -> None:
+    """That two runs have the same tensors and, apart from seconds, the same report."""
     a, b = (load_file(run.path / "model.safetensors") for run in (ours, theirs))
-    same = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-    return same and scores(ours) == scores(theirs)
-
-
-def scores(run) -> dict:
-    """The report without seconds."""
-    heads = [row | {"seconds": 0.0} for row in run.report["heads"]]
-    return run.report | {"curves": None, "heads": heads}
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    a, b = (
+        run.report
+        | {"curves": None, "heads": [row | {"seconds": 0} for row in run.report["heads"]]}
+        for run in (ours, theirs)
+    )
+    assert a == b
 
 
 @pytest.mark.parametrize(
@@ -109,11 +106,9 @@ def test_a_training_in_pieces_equals_the_uninterrupted_one_bit_for_bit(
     assert is_unfinished(out)
     seen, run = resumed(source, out, **SETTINGS)
     assert untimed(recorded(*pieces, seen)) == untimed(uncut[0])
-    assert same_run(run, uncut[1])
+    assert_same(run, uncut[1])
     assert not (out / CHECKPOINT).exists()
     result = seen[-1].result
-    names = [phase["name"] for phase in result["phases"]]
-    assert names == ["cache", "features", "warm-up", "fine-tune"]
     assert result["seconds"] >= sum(phase["seconds"] for phase in result["phases"])
     curves = {name: [e["epoch"] for e in curve] for name, curve in run.report["curves"].items()}
     assert curves == {"warm-up": [0, 1, 2, 3, 4], "fine-tune": [0, 1, 2, 3]}
@@ -135,11 +130,11 @@ def test_a_training_in_pieces_equals_the_uninterrupted_one_bit_for_bit(
 )
 def test_other_settings_resume_bit_exactly_too(source, tmp_path, cut, options):
     options = QUICK | options
-    uncut, whole = drained(training_events(str(source), out=tmp_path / "whole", **options))
+    uncut, other = drained(training_events(str(source), out=tmp_path / "uncut", **options))
     first = cut_after(source, tmp_path / "run", *cut, **options)
     seen, run = resumed(source, tmp_path / "run", **options)
     assert untimed(recorded(first, seen)) == untimed(uncut)
-    assert same_run(run, whole)
+    assert_same(run, other)
 
 
 def test_a_stop_right_after_resuming_keeps_what_was_learned(source, tmp_path):
@@ -152,25 +147,6 @@ def test_a_stop_right_after_resuming_keeps_what_was_learned(source, tmp_path):
     assert report["accuracy"] == run.accuracy
 
 
-def test_a_killed_process_is_resumed(source, tmp_path):
-    out = tmp_path / "run"
-    options = QUICK | {"head_epochs": 2000, "finetune_epochs": 1}
-    script = (
-        "import sys, transfer\nfrom transfer.runs import checkpoint\n"
-        "checkpoint.SECONDS_BETWEEN = 0\n"
-        f"transfer.train(sys.argv[1], out=sys.argv[2], resume=True, **{options!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, str(source), str(out)])
-    wait_for((out / CHECKPOINT / checkpoint.FILE).exists, seconds=300)
-    process.kill()
-    assert process.wait() == -9 and is_unfinished(out)
-    (out / CHECKPOINT / checkpoint.PART).write_bytes(b"half of it")
-    with closing(training_events(str(source), out=out, resume=True, **options)) as training:
-        resumed = next(event for event in training if isinstance(event, events.Resumed))
-        after = next(event for event in training if isinstance(event, events.EpochDone))
-    assert resumed.phase == "warm-up" and after.epoch == resumed.epoch + 1
-
-
 def test_without_a_checkpoint_it_starts_over_on_the_cached_features(source, tmp_path):
     out, options = tmp_path / "run", SETTINGS | {"method": "features"}
     (out / CHECKPOINT).mkdir(parents=True)
@@ -179,11 +155,9 @@ def test_without_a_checkpoint_it_starts_over_on_the_cached_features(source, tmp_
         filled = next(event for event in first if isinstance(event, events.CacheFilled))
     assert filled.computed and not out.exists()
     (out / CHECKPOINT).mkdir(parents=True)
-    (out / CHECKPOINT / checkpoint.FILE).write_text("notes")
-    seen, run = resumed(source, out, **options)
+    seen, _ = resumed(source, out, **options)
     assert seen[0] == events.Resumed()
     assert [e.computed for e in seen if isinstance(e, events.CacheFilled)] == [0]
-    assert run.report["stages"].keys() == {"features"}
 
 
 @pytest.fixture(scope="module")
@@ -206,41 +180,26 @@ def unfinished(cut, tmp_path, monkeypatch):
     return shutil.copytree(cut[0], tmp_path / "unfinished")
 
 
-def contents(folder) -> dict:
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def refusal(source, out, options) -> str:
     """The one line that refuses it; the folder stays as it was."""
-    before = contents(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RunError) as caught:
         resumed(source, out, **options)
-    assert contents(out) == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     text = str(caught.value)
     assert "\n" not in text and str(out.parent) not in text
     return text
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"seed": 3}, "another seed;"),
-        ({"unfreeze": "none", "class_weights": True}, "another unfreeze, class weights;"),
-        ({"optimizer": "sgd"}, "another warm up, fine tune;"),
-    ],
-    ids=str,
-)
-def test_other_settings_are_named(source, cut, unfinished, options, named):
-    assert named in refusal(source, unfinished, cut[1] | options)
-
-
-def test_other_images_or_another_body_are_refused(source, cut, unfinished, tmp_path):
+def test_other_settings_images_or_another_body_are_named(source, cut, unfinished, tmp_path):
+    options = cut[1]
+    changed = options | {"unfreeze": "none", "optimizer": "sgd"}
+    assert "another unfreeze, warm up, fine tune;" in refusal(source, unfinished, changed)
     photos = shutil.copytree(source, tmp_path / "photos")
-    text = refusal(photos, unfinished, cut[1])
-    assert "expected the source that this training started with" in text
+    assert "the source that this training started with" in refusal(photos, unfinished, options)
     save_file(tiny_body(1).tensors, tmp_path / "own.safetensors")
-    text = refusal(source, unfinished, cut[1] | {"weights": str(tmp_path / "own.safetensors")})
-    assert "expected the body that this training started with" in text
+    other = options | {"weights": str(tmp_path / "own.safetensors")}
+    assert "the body that this training started with" in refusal(source, unfinished, other)
 
 
 def test_the_checkpoint_holds_no_path_and_is_readable_by_its_owner_only(source, cut):
@@ -269,48 +228,30 @@ def not_finite(record, tensors) -> None:
     [
         lambda folder: (folder / checkpoint.FILE).write_text("notes"),
         edited(lambda record, tensors: record.update(phase="nap")),
-        edited(lambda record, tensors: record.update(cut="block9")),
-        edited(lambda record, tensors: record["curve"].pop()),
-        edited(lambda record, tensors: record.update(state=None)),
+        edited(lambda record, tensors: record["curve"]["list"].pop()),
         edited(lambda record, tensors: record.update(asked={"seed": -1})),
-        edited(lambda record, tensors: tensors.pop("scores")),
+        edited(lambda record, tensors: tensors.pop("history/scores")),
         edited(not_finite),
     ],
 )
 def test_a_damaged_checkpoint_counts_as_none(cut, unfinished, damage):
     asked = TrainingSettings.from_options(**cut[1])
-    assert find_checkpoint(unfinished, asked).resumed == events.Resumed(phase="warm-up", epoch=1)
+    assert find_checkpoint(unfinished, asked).phase == "warm-up"
     damage(unfinished / CHECKPOINT)
     assert find_checkpoint(unfinished, asked) is None
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(source, cut, unfinished):
-    edited(lambda record, tensors: record["state"].pop("optimizer"))(unfinished / CHECKPOINT)
+    edited(lambda record, tensors: record["state"]["dict"].pop())(unfinished / CHECKPOINT)
     assert "does not fit" in refusal(source, unfinished, cut[1])
 
 
 def test_the_precision_stays_even_if_auto_would_now_choose_another(source, tmp_path, monkeypatch):
-    options = QUICK | {"precision": "auto"}
-    monkeypatch.setattr(accelerator, "choose_precision", lambda wanted: "bf16")
-    uncut, _ = drained(training_events(str(source), out=tmp_path / "whole", **options))
-    first = cut_after(source, tmp_path / "run", "warm-up", 1, **options)
-    monkeypatch.setattr(
-        accelerator, "choose_precision", lambda wanted: "no" if wanted == "auto" else wanted
-    )
-    seen, _ = resumed(source, tmp_path / "run", **options)
-    assert untimed(recorded(first, seen)) == untimed(uncut)
-
-
-def test_a_full_disk_does_not_end_the_training_and_is_logged_once(
-    source, tmp_path, monkeypatch, caplog
-):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "write_checkpoint", full)
-    seen, _ = resumed(source, tmp_path / "run", **QUICK)
-    assert isinstance(seen[-1], events.RunSaved)
-    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert [w for w in warned if "checkpoint" in w] == [
-        "no checkpoint was written (No space left on device)"
-    ]
+    asked, options = [], QUICK | {"precision": "auto"}
+    monkeypatch.setattr(accelerator, "choose_precision", lambda name: asked.append(name) or "bf16")
+    cut_after(source, tmp_path / "run", "warm-up", 1, **options)
+    with closing(
+        training_events(str(source), out=tmp_path / "run", resume=True, **options)
+    ) as rest:
+        next(event for event in rest if isinstance(event, events.Resumed))
+    assert asked == ["auto", "bf16"]

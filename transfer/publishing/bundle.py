@@ -130,7 +130,7 @@ def read_run_or_export(run_or_dir: str | Path | Run) -> Run | Path:
 
 def _write_head(run: Run, folder: Path, public: bool) -> Run:
     """The run as others see it, in half precision if that changes no score."""
-    network, tensors = read_network(run), read_tensors(run.path / TENSORS)
+    network, tensors = read_network(run), read_tensors(run.path / TENSORS)[0]
     tensors, stored = {name: tensor.float() for name, tensor in tensors.items()}, "float32"
     # Biases and statistics take few bytes, and a rounded statistic would shift every image.
     halved = {name: t.half() if t.ndim > 1 else t for name, t in tensors.items()}
@@ -190,7 +190,7 @@ def _copy_exported(source: Path, folder: Path) -> tuple[str, ...]:
     known = read_config(config)
     read_vgg(source, known)  # raises if it is incomplete, does not fit or holds NaN
     published = published_config(json.loads(config.read_text(encoding="utf-8")))
-    save_file(read_tensors(tensors), folder / TENSORS, metadata={"format": "pt"})
+    save_file(read_tensors(tensors)[0], folder / TENSORS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(published, indent=2) + "\n", encoding="utf-8")
     return known.classes
 

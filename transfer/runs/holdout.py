@@ -57,12 +57,8 @@ def _is_own(run: Run, source: str, given: dict) -> bool:
         same_config = given.get("config", run.settings.config) == run.settings.config
         name = "hub:" + source.strip().removeprefix("hub:")
         return same_config and name == trained.partition(" (")[0]
-    return _place(source.strip()) == _place(trained)
-
-
-def _place(source: str) -> str:
-    """Without following links."""
-    return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111
+    places = (os.path.expanduser(name) for name in (source.strip(), trained))  # noqa: PTH111
+    return len({os.path.abspath(place) for place in places}) == 1  # noqa: PTH100
 
 
 def _held_out(run: Run, images: ImageDataset, own: bool, *, as_trained: bool) -> bool | None:

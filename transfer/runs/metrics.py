@@ -30,29 +30,15 @@ def make_report(
 
     predicted, every = scores.argmax(axis=1), list(range(len(classes)))
     figures = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
+    names_of_figures = ("precision", "recall", "f1", "support")
+    rows = zip(classes, *(figure.tolist() for figure in figures), strict=True)
     per_class = [
-        {
-            "label": name,
-            "precision": float(precision),
-            "recall": float(recall),
-            "f1": float(f1),
-            "support": int(support),
-        }
-        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
+        {"label": label} | dict(zip(names_of_figures, row, strict=True)) for label, *row in rows
     ]
-    return accuracy_of(scores, labels) | {
-        "classes": per_class,
-        "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
-        "mistakes": _mistakes(scores, labels, names, classes),
-    }
-
-
-def _mistakes(scores, labels, names, classes) -> list[dict]:
-    """Most confident first."""
-    predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    confidence = scores.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
-    return [
+    mistakes = [
         {
             "name": names[i],
             "label": classes[labels[i]],
@@ -61,3 +47,8 @@ def _mistakes(scores, labels, names, classes) -> list[dict]:
         }
         for i in wrong
     ]
+    return accuracy_of(scores, labels) | {
+        "classes": per_class,
+        "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
+        "mistakes": mistakes,
+    }

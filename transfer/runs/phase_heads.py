@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from transfer.model.vgg import Head
-from transfer.runs.run import read_safetensors
+from transfer.runs.run import read_tensors
 from transfer.settings import HeadSettings
 
 
@@ -46,15 +46,9 @@ def read_heads(path: Path) -> dict[str, PhaseHead]:
     """The inverse of `pack_heads`; empty where there is no file. Raises RunError."""
     if not path.is_file():
         return {}
-    tensors, shapes = read_safetensors(path)
-    return {
-        phase: PhaseHead(
-            shape=shape,
-            tensors={
-                name.removeprefix(f"{phase}/"): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(f"{phase}/")
-            },
-        )
-        for phase, shape in shapes.items()
-    }
+    tensors, shapes = read_tensors(path)
+    found: dict[str, dict[str, torch.Tensor]] = {phase: {} for phase in shapes}
+    for name, tensor in tensors.items():
+        phase, _, own_name = name.partition("/")
+        found.setdefault(phase, {})[own_name] = tensor
+    return {phase: PhaseHead(shape=shapes[phase], tensors=found[phase]) for phase in shapes}

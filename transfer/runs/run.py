@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,43 +78,45 @@ def read_run(path: str | Path) -> Run:
             "use the version of this package that wrote it, or train again"
         )
     for name, kind in (("settings", dict), ("classes", list), ("transform", dict), ("body", dict)):
-        if not isinstance(record.get(name), kind):
-            raise RunError(f"expected {name!r} in the run's {RECORD}, found none; train again")
-    if not record["classes"] or not all(isinstance(name, str) for name in record["classes"]):
-        raise RunError(f"expected class names in the run's {RECORD}, found others; train again")
-    if not isinstance(report.get("accuracy"), int | float):
-        raise RunError(f"expected an accuracy in the run's {REPORT}, found none; train again")
+        _require(isinstance(record.get(name), kind), f"{name!r} in the run's {RECORD}", "none")
+    classes = record["classes"]
+    named = classes and all(isinstance(name, str) for name in classes)
+    _require(named, f"class names in the run's {RECORD}")
+    accurate = isinstance(report.get("accuracy"), int | float)
+    _require(accurate, f"an accuracy in the run's {REPORT}", "none")
     return Run(path=path, record=record, report=report)
 
 
-def _read_json(path: Path) -> dict:
+def _require(fits: bool, expected: str, found: object = "others") -> None:
+    if not fits:
+        raise RunError(f"expected {expected}, found {found}; train again")
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        yield
     except FileNotFoundError:
         raise RunError(f"the run's {path.name} is missing; train again") from None
-    except (OSError, ValueError, RecursionError):
+    except (SafetensorError, OSError, ValueError, RecursionError):
         raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
-    if not isinstance(data, dict):
-        raise RunError(f"expected a JSON object in the run's {path.name}; train again")
+
+
+def _read_json(path: Path) -> dict:
+    with _file_errors(path):
+        data = json.loads(path.read_text(encoding="utf-8"))
+    _require(isinstance(data, dict), f"a JSON object in the run's {path.name}")
     return data
 
 
-def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
-    """The tensors of a run's file, as they are stored. Raises RunError."""
-    return read_safetensors(path)[0]
+def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, str]]:
+    """(tensors as they are stored, metadata) of a run's file. Raises RunError."""
+    from safetensors import safe_open
 
-
-def read_safetensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, str]]:
-    """(tensors, metadata) of a run's file. Raises RunError."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except FileNotFoundError:
-        raise RunError(f"the run's {path.name} is missing; train again") from None
-    except (SafetensorError, OSError, ValueError):
-        raise RunError(f"the run's {path.name} is cut or damaged; train again") from None
+    with _file_errors(path), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def read_network(run: Run) -> "Network":
@@ -123,7 +127,7 @@ def read_network(run: Run) -> "Network":
     from transfer.model.vgg import build_network
     from transfer.model.weights import find_body_again
 
-    tensors = read_tensors(run.path / TENSORS)
+    tensors, _ = read_tensors(run.path / TENSORS)
     try:
         _check_body(run.record["body"])
         _check_tensors(run, tensors)  # before a body is downloaded or memory allocated
@@ -131,13 +135,9 @@ def read_network(run: Run) -> "Network":
         body = find_body_again(run.record["body"], settings.architecture, settings.seed)
     except (SettingsError, KeyError, AttributeError, TypeError) as error:
         raise RunError(f"the run's {RECORD} is damaged ({error}); train again") from None
+    size, classes = run.transform.image_size, len(run.classes)
     network = build_network(
-        body=body.tensors,
-        architecture=settings.architecture,
-        head=settings.head,
-        image_size=run.transform.image_size,
-        classes=len(run.classes),
-        seed=settings.seed,
+        settings.architecture, body.tensors, settings.head, size, classes, settings.seed
     )
     network.load_state_dict(network.state_dict() | tensors)  # casts to float32
     return network.eval()
@@ -149,11 +149,8 @@ def _check_body(identity: dict) -> None:
     revision = identity.get("revision")
     known = weights in ("hub", "bundled", "random") or weights.startswith("file:")
     named = revision is None or re.fullmatch(r"(?!.*\.\.)\w[\w./-]{0,99}", str(revision))
-    if not (known and named and re.fullmatch("[0-9a-f]{64}", sha256)):
-        raise RunError(
-            f"expected a body by its hash in the run's {RECORD}, found {weights[:40]!r}; "
-            "train again"
-        )
+    known = known and named and re.fullmatch("[0-9a-f]{64}", sha256)
+    _require(known, f"a body by its hash in the run's {RECORD}", repr(weights[:40]))
 
 
 def _check_tensors(run: Run, tensors: dict[str, "torch.Tensor"]) -> None:
@@ -168,29 +165,19 @@ def _check_tensors(run: Run, tensors: dict[str, "torch.Tensor"]) -> None:
 
     settings, size = run.settings, run.transform.image_size
     low, high = IMAGE_SIZES
-    if not low <= size <= high:
-        raise RunError(
-            f"expected images of {low} to {high} pixels in the run's {RECORD}, found {size}; "
-            "train again"
-        )
+    _require(low <= size <= high, f"images of {low} to {high} pixels in the run's {RECORD}", size)
     with torch.device("meta"):
         body = build_body(settings.architecture)
         head = build_head(body, settings.head, size, len(run.classes), settings.seed)
-    expected = Network(body, head).state_dict()
-    for name in tensors.keys() - expected.keys():
-        raise RunError(f"expected no tensor {name} in the run's {TENSORS}, found one; train again")
-    for name, own in expected.items():
-        found = tensors.get(name)
-        if found is None:
-            if not name.startswith("features."):  # of the body only what changed is stored
-                raise RunError(f"expected the tensor {name} in the run's {TENSORS}, found none")
-        elif found.shape != own.shape:
-            raise RunError(
-                f"expected {name} with shape {tuple(own.shape)} in the run's {TENSORS}, found "
-                f"{tuple(found.shape)}; train again"
-            )
-        elif not found.is_floating_point() or not found.isfinite().all():
-            raise RunError(
-                f"expected finite numbers in {name} of the run's {TENSORS}, found others; "
-                "train again"
-            )
+    described = Network(body, head).state_dict()
+    for name in tensors:
+        _require(name in described, f"no tensor {name} in the run's {TENSORS}", "one")
+    for name, own in described.items():
+        if name not in tensors and name.startswith("features."):
+            continue  # of the body only what changed is stored
+        _require(name in tensors, f"the tensor {name} in the run's {TENSORS}", "none")
+        found, shape = tensors[name], tuple(own.shape)
+        fits = found.shape == own.shape
+        _require(fits, f"{name} with shape {shape} in the run's {TENSORS}", tuple(found.shape))
+        finite = found.is_floating_point() and found.isfinite().all()
+        _require(finite, f"finite numbers in {name} of the run's {TENSORS}")

@@ -32,9 +32,7 @@ class RunWriter:
     def __init__(self, path: str | Path, *, writes: bool = True, resume: bool = False):
         self.path = Path(path).expanduser()
         self.checkpoint = self.path / CHECKPOINT
-        self.writes = writes
-        self.resume = resume
-        self.finished = False
+        self.writes, self.resume, self.finished = writes, resume, False
         self._checkpoints = CheckpointWriter(self.checkpoint)
         self._lock = FileLock(self.checkpoint / LOCK, thread_local=False)
         self._warned = False
@@ -53,7 +51,7 @@ class RunWriter:
 
     def _create(self) -> None:
         unfinished = is_unfinished(self.path)
-        occupied = self.path.exists() and not (self.path.is_dir() and _is_empty(self.path))
+        occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         if occupied and not (unfinished and self.resume):
             found = "an unfinished training" if unfinished else "something"
             remedy = "continue it with --resume, " if unfinished else ""
@@ -63,12 +61,8 @@ class RunWriter:
             )
         self._created = unfinished or not self.path.exists()
         self.checkpoint.mkdir(parents=True, exist_ok=True)
-        self._lock_folder()
-
-    def _lock_folder(self) -> None:
-        """The system releases the lock of a process that is killed."""
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)  # the system releases that of a process that is killed
         except Timeout:
             raise RunError(
                 f"expected no other training in {self.path.name!r}, found one that is running; "
@@ -104,20 +98,17 @@ class RunWriter:
         self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
     ) -> Run:
         """Write the run's files; `stages` is the file with the heads of earlier phases, if any."""
-        record = {"format_version": FORMAT_VERSION} | record
-        if self.writes:
-            self._write(record, report, tensors, stages)
-        return Run(path=self.path, record=record, report=report)
-
-    def _write(self, record, report, tensors, stages) -> None:
         from safetensors.torch import save
 
+        run = Run(path=self.path, record={"format_version": FORMAT_VERSION} | record, report=report)
+        if not self.writes:
+            return run
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # not save_file, which creates files that only their owner can read
         (self.checkpoint / TENSORS).write_bytes(save(tensors))
         if stages:
             (self.checkpoint / STAGES).write_bytes(stages)
-        for name, data in ((REPORT, report), (RECORD, record)):
+        for name, data in ((REPORT, run.report), (RECORD, run.record)):
             (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
         for name in BUILT:
             if (self.checkpoint / name).exists():
@@ -125,19 +116,13 @@ class RunWriter:
         self._lock.release()
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.finished = True
+        return run
 
 
 def is_unfinished(path: Path) -> bool:
     """Whether the folder holds an interrupted training and nothing else."""
     try:
-        found = {inside.name for inside in path.iterdir()}
-        known = {CHECKPOINT, *BUILT} - {RECORD}
-        if CHECKPOINT not in found or not found <= known:
-            return False
-        return {inside.name for inside in (path / CHECKPOINT).iterdir()} <= TEMPORARY
+        found, inside = ({p.name for p in folder.iterdir()} for folder in (path, path / CHECKPOINT))
+        return found <= {CHECKPOINT, *BUILT} - {RECORD} and inside <= TEMPORARY
     except OSError:
         return False
-
-
-def _is_empty(folder: Path) -> bool:
-    return not any(folder.iterdir())

@@ -3,12 +3,12 @@
 No dataset is needed: the images are noise and the body is random.
 """
 
+import contextlib
 import copy
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
@@ -19,9 +19,10 @@ from transfer.model.weights import find_body
 from transfer.settings import BLOCKS, HeadSettings
 from transfer.training.forecast import (
     BACKWARD_FACTOR,
+    MILLION_PARAMETERS,
     SIDE,
     Speed,
-    read_speed,
+    known_speed,
     speed_file,
     this_machine,
 )
@@ -40,72 +41,60 @@ def measure_again() -> Speed:
     Another process can slow one measurement down but not all, so the quickest figures count. After
     a few measurements the known speed is returned as it is.
     """
-    known, times = read_speed()
-    if known and times >= ENOUGH_MEASUREMENTS:
+    known = known_speed()
+    if known and known.times >= ENOUGH_MEASUREMENTS:
         return known
-    speed = measure()
-    if known:
-        speed = quicker(known, speed)
-    _write({"machine": this_machine(), "times": times + 1, "speed": asdict(speed)})
+    speed = quicker(known, measure()) if known else measure()
+    path = speed_file()
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with contextlib.suppress(OSError):  # it is measured again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = {"machine": this_machine(), "speed": asdict(speed)}
+        part.write_text(json.dumps(found), encoding="utf-8")
+        part.replace(path)
     return speed
 
 
-def quicker(one: Speed, other: Speed) -> Speed:
+def quicker(known: Speed, other: Speed) -> Speed:
     """The quicker of each figure."""
-    return Speed(
-        forward={block: min(one.forward[block], other.forward[block]) for block in BLOCKS},
-        step=min(one.step, other.step),
-        head_step=min(one.head_step, other.head_step),
-        fast_device=other.fast_device,
+    return replace(
+        other,
+        forward={block: min(known.forward[block], other.forward[block]) for block in BLOCKS},
+        step=min(known.step, other.step),
+        head_step=min(known.head_step, other.head_step),
+        times=known.times + other.times,
     )
-
-
-def _write(found: dict) -> None:
-    path = speed_file()
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(found), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        pass  # it is measured again next time
 
 
 def measure() -> Speed:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = DTYPES[choose_precision("auto")]
-    blocks = _blocks(device)
+    body = find_body("random", "vgg16", 0).tensors
+    linear = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
+    network = build_network("vgg16", body, linear, SIDE, classes=2, seed=0)
+    network = network.to(device, memory_format=torch.channels_last)
     layers = nn.Linear(HEAD_INPUTS, HEAD_WIDTH), nn.ReLU(), nn.Linear(HEAD_WIDTH, 10)
     head = nn.Sequential(*layers).to(device)
     with torch.random.fork_rng(devices=[]):
         values = torch.rand(IMAGES, 3, SIDE, SIDE, device=device)
-        forward, entering = {}, values
-        for name, block in blocks.items():
-            entering = values  # (IMAGES, C, H, W)
-            values, seconds = _forward(block, values, dtype)
-            forward[name] = seconds / IMAGES
+        forward = {}
+        for name, block in network.parts():
+            if name in BLOCKS:
+                entering = values  # (IMAGES, C, H, W)
+                values, seconds = _forward(block, values, dtype)
+                forward[name] = seconds / IMAGES
+        block5 = dict(network.parts())["block5"]
         # a single image, so that most of its time is the optimizer's step
-        body_step = _step(blocks["block5"], entering[:1].clone().float(), dtype)
+        body_step = _step(block5, entering[:1].clone().float(), dtype, TRIES)
         features = torch.rand(HEAD_BATCH, HEAD_INPUTS, device=device)
         head_step = _step(head, features, torch.float32, HEAD_TRIES)
-    million = sum(p.numel() for p in blocks["block5"].parameters()) / 1e6
     return Speed(
         forward=forward,
-        step=max(body_step - BACKWARD_FACTOR * forward["block5"], 0.0) / million,
+        step=max(body_step - BACKWARD_FACTOR * forward["block5"], 0.0)
+        / MILLION_PARAMETERS["block5"],
         head_step=head_step,
         fast_device=device.type != "cpu",
     )
-
-
-def _blocks(device: torch.device) -> dict[str, nn.Module]:
-    body = find_body("random", "vgg16", 0).tensors
-    head = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
-    network = build_network("vgg16", body, head, SIDE, classes=2, seed=0)
-    return {
-        name: part.to(device, memory_format=torch.channels_last)
-        for name, part in network.parts()
-        if name in BLOCKS
-    }
 
 
 def _forward(
@@ -115,11 +104,11 @@ def _forward(
     low = copy.deepcopy(block).to(dtype).eval()
     values = values.to(dtype).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        seconds = _quickest(lambda: _synchronize(low(values)))
+        seconds = quickest(lambda: _synchronize(low(values)), TRIES, _clock)
         return low(values).clone(), seconds
 
 
-def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries=TRIES) -> float:
+def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries: int) -> float:
     """Seconds of a training step."""
     module.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-9)
@@ -133,7 +122,7 @@ def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries=TRI
         optimizer.zero_grad()
         _synchronize(loss)
 
-    return _quickest(update, tries)
+    return quickest(update, tries, _clock)
 
 
 def _synchronize(values: torch.Tensor) -> None:
@@ -141,8 +130,8 @@ def _synchronize(values: torch.Tensor) -> None:
     values.flatten()[0].item()
 
 
-def _quickest(action: Callable[[], object], tries: int = TRIES) -> float:
-    """On a CPU the process's own time counts, so that others beside it do not."""
+def _clock() -> float:
+    """Seconds; on a CPU the process's own time counts, so that others beside it do not."""
     if torch.cuda.is_available():
-        return quickest(action, tries, time.perf_counter)
-    return quickest(action, tries, lambda: time.process_time() / torch.get_num_threads())
+        return time.perf_counter()
+    return time.process_time() / torch.get_num_threads()

@@ -7,7 +7,7 @@ more epochs and views, everything else hardly depends on it. Nothing here import
 from dataclasses import dataclass, replace
 
 from transfer.data.dataset import DatasetSummary
-from transfer.settings import PhaseSettings, TrainingSettings
+from transfer.settings import TrainingSettings
 
 SMALL, MEDIUM = 2_000, 20_000  # training images, at most
 
@@ -16,6 +16,10 @@ HEAD_SHAPES = ("avg", "avg-256", "avg-256-128", "flatten", "flatten-256", "flatt
 HEAD_DROPOUTS = (0.3, 0.5, 0.7)
 HEAD_LEARNING_RATES = (3e-4, 1e-3, 3e-3)
 HEAD_OPTIMIZERS = {"sgd": 3e-2}  # name → learning rate, besides the first head's optimizer
+# each round leaves out the value that the best head has already
+HEADS_TRIED = (
+    len(HEAD_SHAPES) + len(HEAD_DROPOUTS) - 1 + len(HEAD_LEARNING_RATES) - 1 + len(HEAD_OPTIMIZERS)
+)
 TRIAL_BATCH_SIZE = 32
 TRIAL_VIEWS = 4_000  # training views that a trial learns from, at most
 FEWEST_TRIAL_EPOCHS = 12
@@ -29,7 +33,6 @@ class Effort:
     dataset would get; `unfreeze` is the lowest block that learns.
     """
 
-    what: str
     warm_up: float
     fine_tune: float
     views: float
@@ -38,31 +41,9 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(
-        what="Warm-up only: half the epochs, one view of each image, the default head.",
-        warm_up=0.5,
-        fine_tune=0.5,
-        views=0.25,
-        unfreeze="none",
-        try_heads=False,
-    ),
-    "balanced": Effort(
-        what="Several heads are tried, the best one is warmed up, then block5 is fine-tuned too.",
-        warm_up=1,
-        fine_tune=1,
-        views=1,
-        unfreeze="block5",
-        try_heads=True,
-    ),
-    "thorough": Effort(
-        what="Twice the fine-tune epochs and twice the views of each photo; block4 is fine-tuned "
-        "as well.",
-        warm_up=1.5,
-        fine_tune=2,
-        views=2,
-        unfreeze="block4",
-        try_heads=True,
-    ),
+    "quick": Effort(warm_up=0.5, fine_tune=0.5, views=0.25, unfreeze="none", try_heads=False),
+    "balanced": Effort(warm_up=1, fine_tune=1, views=1, unfreeze="block5", try_heads=True),
+    "thorough": Effort(warm_up=1.5, fine_tune=2, views=2, unfreeze="block4", try_heads=True),
 }
 
 
@@ -87,6 +68,8 @@ def fill_defaults(
     dropout = settings.head.dropout
     if dropout is None:
         dropout = 0.5 if dataset.grey else 0.7
+    # grey pictures are mostly letters and digits, which mean something else when mirrored
+    views = 1 if dataset.grey else times(effort.views, _by_size(dataset, 4, 2, 1))
     class_weights = settings.class_weights
     return replace(
         settings,
@@ -94,10 +77,22 @@ def fill_defaults(
         unfreeze=settings.unfreeze or effort.unfreeze,
         try_heads=settings.try_heads and effort.try_heads,
         head=replace(settings.head, pooling=pooling, dropout=dropout),
-        views=settings.views or _views(dataset, effort),
+        views=settings.views or views,
         class_weights=dataset.uneven if class_weights is None else class_weights,
-        warm_up=_warm_up(settings.warm_up, dataset, effort),
-        fine_tune=_fine_tune(settings.fine_tune, dataset, effort),
+        warm_up=settings.warm_up.filled(
+            epochs=times(effort.warm_up, _by_size(dataset, 40, 20, 10)),
+            learning_rate=1e-3,  # AdamW's usual rate for a new head
+            optimizer="adamw",
+            weight_decay=0.01,
+            batch_size=_by_size(dataset, 32, 128, 128),
+        ),
+        fine_tune=settings.fine_tune.filled(
+            epochs=times(effort.fine_tune, _by_size(dataset, 12, 6, 3)),
+            learning_rate=1e-4,  # a tenth of warm-up's: pretrained filters must not move far
+            optimizer="adamw",
+            weight_decay=0.05,
+            batch_size=32,
+        ),
     )
 
 
@@ -117,29 +112,3 @@ def _image_size(dataset: DatasetSummary, weights: str, fast_device: bool) -> int
         return 112  # that body was trained at 64 px
     # VGG16's own size, unless a CPU would need hours for it
     return 224 if fast_device or dataset.train_images <= SMALL else 160
-
-
-def _views(dataset: DatasetSummary, effort: Effort) -> int:
-    """Augmented views of each training image. Grey pictures are mostly letters and digits, which
-    mean something else when mirrored."""
-    return 1 if dataset.grey else times(effort.views, _by_size(dataset, 4, 2, 1))
-
-
-def _warm_up(phase: PhaseSettings, dataset: DatasetSummary, effort: Effort) -> PhaseSettings:
-    return phase.filled(
-        epochs=times(effort.warm_up, _by_size(dataset, 40, 20, 10)),
-        learning_rate=1e-3,  # AdamW's usual rate for a new head
-        optimizer="adamw",
-        weight_decay=0.01,
-        batch_size=_by_size(dataset, 32, 128, 128),
-    )
-
-
-def _fine_tune(phase: PhaseSettings, dataset: DatasetSummary, effort: Effort) -> PhaseSettings:
-    return phase.filled(
-        epochs=times(effort.fine_tune, _by_size(dataset, 12, 6, 3)),
-        learning_rate=1e-4,  # a tenth of warm-up's: pretrained filters must not move far
-        optimizer="adamw",
-        weight_decay=0.05,
-        batch_size=32,
-    )

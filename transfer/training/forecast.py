@@ -16,10 +16,7 @@ from transfer.cache.paths import cache_folder
 from transfer.data.dataset import DatasetSummary
 from transfer.settings import BLOCKS, TrainingSettings
 from transfer.training.defaults import (
-    HEAD_DROPOUTS,
-    HEAD_LEARNING_RATES,
-    HEAD_OPTIMIZERS,
-    HEAD_SHAPES,
+    HEADS_TRIED,
     TRIAL_BATCH_SIZE,
     TRIAL_VIEWS,
     fill_defaults,
@@ -30,24 +27,14 @@ SIDE = 112  # pixels of the images that the benchmark measures with
 # a training step takes this many times a forward pass: backward is two products for each of forward
 BACKWARD_FACTOR = 3.2
 # VGG16's convolutions
-MILLION_PARAMETERS = {
-    "block1": 0.04,
-    "block2": 0.22,
-    "block3": 1.48,
-    "block4": 5.90,
-    "block5": 7.08,
-}
-# each round leaves out the value that the best head has already
-HEADS_TRIED = (
-    len(HEAD_SHAPES) + len(HEAD_DROPOUTS) - 1 + len(HEAD_LEARNING_RATES) - 1 + len(HEAD_OPTIMIZERS)
-)
+MILLION_PARAMETERS = dict(zip(BLOCKS, (0.04, 0.22, 1.48, 5.90, 7.08), strict=True))
 EPOCH_SECONDS = 0.05  # validation and bookkeeping of an epoch on cached features
 OTHER_SECONDS = 4.0  # opening the images, the linear probe, the report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds on this machine, as `benchmark` measured them.
+    """Seconds on this machine, the least of so many `times` that `benchmark` measured them.
 
     `forward` is block → an image of SIDE px through it, `step` an optimizer step on a million
     parameters of the body, `head_step` one on a head with cached features.
@@ -57,11 +44,7 @@ class Speed:
     step: float
     head_step: float
     fast_device: bool
-
-    @property
-    def images_a_second(self) -> float:
-        """Through all of the body, at SIDE px."""
-        return 1 / sum(self.forward.values())
+    times: int = 1
 
 
 def speed_file() -> Path:
@@ -73,20 +56,13 @@ def this_machine() -> list:
     return [platform.node(), platform.processor(), os.cpu_count(), version("torch")]
 
 
-def read_speed() -> tuple[Speed | None, int]:
-    """(this machine's speed, how many times it was measured)."""
-    try:
-        found = json.loads(speed_file().read_text(encoding="utf-8"))
-        if found["machine"] == this_machine():
-            return Speed(**found["speed"]), int(found["times"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # it will be measured again
-    return None, 0
-
-
 def known_speed() -> Speed | None:
     """What was measured on this machine before; None if nothing was."""
-    return read_speed()[0]
+    try:
+        found = json.loads(speed_file().read_text(encoding="utf-8"))
+        return Speed(**found["speed"]) if found["machine"] == this_machine() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it will be measured again
 
 
 def forecast(
@@ -102,30 +78,19 @@ def forecast(
     in the cache from an earlier training it will take less.
     """
     settings = fill_defaults(settings, dataset, weights, fast_device=speed.fast_device)
+    area, train, phase = (settings.image_size / SIDE) ** 2, images["train"], settings.warm_up
     fine_tunes = settings.method == "finetune"
-    views = settings.views if fine_tunes else 1
-    area = (settings.image_size / SIDE) ** 2
-    passes = images["train"] * views + images["validation"] + images["test"]
+    passes = train * (settings.views if fine_tunes else 1) + images["validation"] + images["test"]
     seconds = {"images": passes * area * sum(speed.forward.values())}
     if fine_tunes and settings.try_heads:
-        seconds["heads"] = _head_search_seconds(speed, settings, images["train"])
+        steps = math.ceil(min(train, TRIAL_VIEWS // settings.views) / TRIAL_BATCH_SIZE)
+        seconds["heads"] = HEADS_TRIED * trial_epochs(phase.epochs) * steps * speed.head_step
     if fine_tunes:
-        seconds["warm-up"] = _warm_up_seconds(speed, settings, images["train"])
+        steps = math.ceil(train / phase.batch_size)
+        seconds["warm-up"] = phase.epochs * (steps * speed.head_step + EPOCH_SECONDS)
     if fine_tunes and settings.unfreeze != "none":
         seconds["fine-tune"] = _fine_tune_seconds(speed, settings, images)
     return seconds | {"the rest": OTHER_SECONDS}
-
-
-def _head_search_seconds(speed: Speed, settings: TrainingSettings, train: int) -> float:
-    epochs = trial_epochs(settings.warm_up.epochs)
-    steps = math.ceil(min(train, TRIAL_VIEWS // settings.views) / TRIAL_BATCH_SIZE)
-    return HEADS_TRIED * epochs * steps * speed.head_step
-
-
-def _warm_up_seconds(speed: Speed, settings: TrainingSettings, train: int) -> float:
-    phase = settings.warm_up
-    steps = math.ceil(train / phase.batch_size)
-    return phase.epochs * (steps * speed.head_step + EPOCH_SECONDS)
 
 
 def _fine_tune_seconds(speed: Speed, settings: TrainingSettings, images: dict[str, int]) -> float:

@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -97,62 +96,44 @@ def try_heads(
         validation=_sample(features["validation"], TRIAL_VALIDATION_IMAGES, seed),
         class_weights=class_weights,
     )
-    rounds = [partial(_shapes, features=train.inputs.shape), _dropouts]
-    rounds += [_learning_rates] if "learning_rate" in vary else []
-    rounds += [_optimizers] if "optimizer" in vary else []
     trials = [best := _try(first, make_head(first.head), data, seed)]
     yield best.event
-    for challengers in rounds:
-        tried = []
-        for candidate in challengers(best.candidate):
-            tried.append(_try(candidate, make_head(candidate.head), data, seed))
-            yield tried[-1].event
+    for part, changes in _rounds(math.prod(train.inputs.shape[2:]), vary):
+        known, tried = best.candidate, []
+        for change in changes:
+            candidate = replace(known, **{part: replace(getattr(known, part), **change)})
+            if candidate != known:
+                tried.append(_try(candidate, make_head(candidate.head), data, seed))
+                yield tried[-1].event
         trials += tried
-        strongest = min(tried, key=lambda trial: trial.event.validation_loss, default=best)
+        strongest = min(tried, key=lambda trial: trial.event.validation_loss)
         best = strongest if strongest.beats(best, len(tried)) else best
-    chosen = _chosen(best, trials, time.monotonic() - started)
-    yield chosen
-    return best.candidate, chosen
-
-
-def _chosen(best: Trial, trials: list[Trial], seconds: float) -> HeadChosen:
-    return HeadChosen(
+    chosen = HeadChosen(
         head=best.candidate.head.name,
         tried=[vars(trial.event) | {"chosen": trial is best} for trial in trials],
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         why="no other was better by more than chance"
         if best is trials[0]
         else "its loss on validation was lower by more than chance",
     )
+    yield chosen
+    return best.candidate, chosen
 
 
-def _shapes(best: Candidate, features: tuple[int, ...]) -> list[Candidate]:
-    """`features` is the shape (V, N, C, H, W); large maps are not flattened."""
-    small = math.prod(features[2:]) <= LARGEST_FLATTENED
-    names = [name for name in HEAD_SHAPES if small or not name.startswith("flatten")]
-    return [
-        replace(best, head=replace(HeadSettings.named(name), dropout=best.head.dropout))
-        for name in names
-        if name != best.head.name
-    ]
+def _rounds(values: int, vary: Collection[str]) -> Iterator[tuple[str, list[dict]]]:
+    """(field of Candidate, changes to it) of each round; large maps of `values` are not flattened.
 
-
-def _dropouts(best: Candidate) -> list[Candidate]:
-    others = [dropout for dropout in HEAD_DROPOUTS if dropout != best.head.dropout]
-    return [replace(best, head=replace(best.head, dropout=dropout)) for dropout in others]
-
-
-def _learning_rates(best: Candidate) -> list[Candidate]:
-    others = [rate for rate in HEAD_LEARNING_RATES if rate != best.warm_up.learning_rate]
-    return [replace(best, warm_up=replace(best.warm_up, learning_rate=rate)) for rate in others]
-
-
-def _optimizers(best: Candidate) -> list[Candidate]:
-    return [
-        replace(best, warm_up=replace(best.warm_up, optimizer=name, learning_rate=rate))
-        for name, rate in HEAD_OPTIMIZERS.items()
-        if name != best.warm_up.optimizer
-    ]
+    The change that the best candidate has already is left out.
+    """
+    shapes = map(HeadSettings.named, HEAD_SHAPES)
+    small = [head for head in shapes if values <= LARGEST_FLATTENED or head.pooling != "flatten"]
+    yield "head", [{"pooling": head.pooling, "hidden": head.hidden} for head in small]
+    yield "head", [{"dropout": dropout} for dropout in HEAD_DROPOUTS]
+    if "learning_rate" in vary:
+        yield "warm_up", [{"learning_rate": rate} for rate in HEAD_LEARNING_RATES]
+    if "optimizer" in vary:
+        rates = HEAD_OPTIMIZERS.items()
+        yield "warm_up", [{"optimizer": name, "learning_rate": rate} for name, rate in rates]
 
 
 def _sample(cached: CachedDataset, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,7 +147,7 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
     """Warm up one head, for fewer epochs than the real warm-up, and judge its best epoch."""
     started = time.monotonic()
     x, y = _pooled(head, data.train[0]), data.train[1]  # (V, M, width), (M,)
-    validation_x, validation_y = _pooled(head, data.validation[0])[0], data.validation[1]
+    validation = _pooled(head, data.validation[0])[0], data.validation[1]
     head.standardise([x[0]])  # of the plain views
     phase = candidate.warm_up
     groups = [{"params": list(head.parameters()), "lr": phase.learning_rate}]
@@ -185,7 +166,7 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
                 smoothed_loss(logits, y[rows], data.class_weights).backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            judged = _judge(head, validation_x, validation_y, data.class_weights)
+            judged = _judge(head, *validation, data.class_weights)
             if best is None or judged[0].mean() < best[0].mean():
                 best = judged
     losses, accuracy = best

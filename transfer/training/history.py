@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 
 import numpy as np
+import torch
 
 from transfer.data.dataset import ImageDataset
 from transfer.events import EpochDone, PhaseDone
@@ -33,9 +34,6 @@ class TrainingHistory:
     validated: tuple[float, float] | None = None
     started: float = field(default_factory=time.monotonic)
 
-    def add_cache(self, seconds: float) -> None:
-        self.phases.append({"name": "cache", "epochs": 0, "seconds": seconds, "accuracy": None})
-
     def add_phase(
         self, done: PhaseDone, curve: list[EpochDone], scores: np.ndarray, labels: np.ndarray
     ) -> None:
@@ -43,39 +41,30 @@ class TrainingHistory:
         judged = accuracy_of(scores, labels)
         self.stages[done.phase] = judged | {"validation_accuracy": done.accuracy}
         self.scores = scores
-        self.phases.append(
-            {
-                "name": done.phase,
-                "epochs": done.epochs,
-                "seconds": done.seconds,
-                "accuracy": done.accuracy,
-                "test_accuracy": judged["accuracy"],
-                "best_epoch": done.best_epoch,
-                "share": done.share,
-                "ended": done.ended,
-                "curve": [asdict(epoch) for epoch in curve],
-            }
-        )
+        known = ("epochs", "seconds", "accuracy", "best_epoch", "share", "ended")
+        phase = {"name": done.phase} | {name: getattr(done, name) for name in known}
+        phase |= {"test_accuracy": judged["accuracy"], "curve": [asdict(e) for e in curve]}
+        self.phases.append(phase)
 
     def pack(self) -> dict:
-        """JSON for a checkpoint; scores and heads are tensors and stored beside it."""
         return {
             "phases": self.phases,
             "stages": self.stages,
             "heads": self.heads,
+            "phase_heads": {phase: vars(head) for phase, head in self.phase_heads.items()},
+            "scores": torch.from_numpy(self.scores),
             "seconds": time.monotonic() - self.started,
         }
 
     @classmethod
-    def unpack(
-        cls, data: dict, scores: np.ndarray, phase_heads: dict[str, PhaseHead]
-    ) -> "TrainingHistory":
+    def unpack(cls, data: dict) -> "TrainingHistory":
+        """The inverse of `pack`."""
         return cls(
             phases=data["phases"],
             stages=data["stages"],
             heads=data["heads"],
-            phase_heads=phase_heads,
-            scores=scores,
+            phase_heads={name: PhaseHead(**head) for name, head in data["phase_heads"].items()},
+            scores=data["scores"].numpy(),
             started=time.monotonic() - data["seconds"],
         )
 

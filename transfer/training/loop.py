@@ -15,16 +15,10 @@ from torch.utils.data import DataLoader
 
 from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
+from transfer.runs.checkpoint import Checkpoint
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
-from transfer.training.phase_state import (
-    FIRST,
-    BestWeights,
-    PhaseState,
-    Tensors,
-    below,
-    checkpoint_errors,
-)
+from transfer.training.phase_state import BestWeights, PhaseState, checkpoint_errors, unpacked
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
@@ -69,10 +63,7 @@ class PhaseTrainer:
     """
 
     def __init__(
-        self,
-        phase: Phase,
-        accelerator: Accelerator,
-        checkpoint: tuple[dict, Tensors] | None = None,
+        self, phase: Phase, accelerator: Accelerator, checkpoint: Checkpoint | None = None
     ):
         self.phase, self.accelerator, self.checkpoint = phase, accelerator, checkpoint
         settings = phase.settings
@@ -123,24 +114,38 @@ class PhaseTrainer:
         phase.module.load_state_dict(best.state)
         # without the wrapper of `prepare`, which would keep autocasting the module's forward
         self.accelerator.unwrap_model(self.trained, keep_fp32_wrapper=False)
-        yield self._phase_done(ended)
+        yield PhaseDone(
+            phase=phase.name,
+            epochs=state.epoch,
+            best_epoch=best.epoch,
+            share=best.share,
+            loss=-best.score[1],
+            accuracy=best.accuracy,
+            seconds=time.monotonic() - self.started,
+            ended=ended,
+        )
         self.accelerator.free_memory()
 
     def _begin(self) -> Iterator[EpochDone]:
         """Judge the weights at the start as epoch 0, or restore the checkpoint."""
         phase, state = self.phase, self.state
-        if self.checkpoint is None:
+        if self.checkpoint:
+            self._restore(*self.checkpoint)
+        else:
             self.drift = phase.drift_from_now()
             validated = phase.start or self._validate()
             state.best = BestWeights(start_accuracy=validated[1], first=copied(phase.module))
-            state.best.update(0, *validated, phase.module, wanted=False)
+            state.best.update(0, *validated, phase.module)
             yield self._epoch_done(None, validated, self.started)
-            return
-        with checkpoint_errors():  # drift is measured from the phase's start
-            phase.module.load_state_dict(below(FIRST, self.checkpoint[1]))
-        self.drift = phase.drift_from_now()
-        state.restore(*self.checkpoint)
-        self.started -= state.seconds
+
+    @checkpoint_errors()
+    def _restore(self, record: dict, tensors: dict[str, torch.Tensor]) -> None:
+        values = unpacked(record, tensors, self.accelerator.device)
+        tensors.clear()  # else those that were copied would be in memory twice
+        self.phase.module.load_state_dict(values["best"]["first"])
+        self.drift = self.phase.drift_from_now()
+        self.state.restore(values)
+        self.started -= self.state.seconds
 
     def _train_epoch(self, should_stop: Callable[[], bool]) -> Iterator[BatchDone]:
         """Returns (mean loss in nats of the batches, whether it was stopped)."""
@@ -203,19 +208,6 @@ class PhaseTrainer:
         state.accuracy, state.seconds = validated[1], time.monotonic() - self.started
         return event
 
-    def _phase_done(self, ended: str) -> PhaseDone:
-        best = self.state.best
-        return PhaseDone(
-            phase=self.phase.name,
-            epochs=self.state.epoch,
-            best_epoch=best.epoch,
-            share=best.share,
-            loss=-best.score[1],
-            accuracy=best.accuracy,
-            seconds=time.monotonic() - self.started,
-            ended=ended,
-        )
-
 
 def _loader(data: CachedDataset, batch_size: int, accelerator: Accelerator, order=None):
     """Batches taken by row, shared among the processes; `order` is the generator that shuffles."""
@@ -224,10 +216,5 @@ def _loader(data: CachedDataset, batch_size: int, accelerator: Accelerator, orde
         batch_size=max(1, batch_size // accelerator.num_processes),
         shuffle=order is not None,
         generator=order,
-        collate_fn=_unchanged,
+        collate_fn=lambda batch: batch,  # CachedDataset.__getitems__ has collated it
     )
-
-
-def _unchanged(batch):
-    """CachedDataset.__getitems__ has collated the batch already."""
-    return batch

@@ -13,8 +13,6 @@ from transfer.training.step import copied
 
 SHARES_BETWEEN = (0.25, 0.5, 0.75)
 COUNTS = ("epoch", "step", "accuracy", "seconds")
-FIRST = "best/first"  # where `pack` puts the weights at the phase's start
-WEIGHTS = ("now", FIRST, "best/state", "best/lowest_state")
 
 Tensors = dict[str, torch.Tensor]
 
@@ -39,12 +37,24 @@ class BestWeights:
     lowest_epoch: int = 0
     lowest_state: Tensors = field(default_factory=dict)
 
-    def update(self, epoch: int, loss: float, accuracy: float, module: nn.Module, wanted: bool):
-        """Take this epoch's weights if they are better, or if they are `wanted` anyway."""
-        if epoch and loss < self.lowest_loss:
+    def update(
+        self,
+        epoch: int,
+        loss: float,
+        accuracy: float,
+        module: nn.Module,
+        *,
+        wanted=False,
+        share=1.0,
+    ) -> None:
+        """Take the module's weights if they are better, or if they are `wanted` anyway."""
+        if epoch and share == 1.0 and loss < self.lowest_loss:
             self.lowest_loss, self.lowest_epoch = loss, epoch
             self.lowest_state = copied(module)
-        self._update(epoch, loss, accuracy, module, wanted)
+        score = (min(accuracy, self.start_accuracy), -loss)
+        if score > self.score or wanted:
+            self.score, self.accuracy, self.epoch, self.share = score, accuracy, epoch, share
+            self.state = copied(module)
 
     def interpolate(self, module: nn.Module, validate: Callable[[], tuple[float, float]]) -> None:
         """Take weights between the start and the epoch of least loss if they beat both.
@@ -56,13 +66,7 @@ class BestWeights:
         for share in SHARES_BETWEEN if self.lowest_epoch else ():
             between = {name: self.first[name].lerp(last[name], share) for name in last}
             module.load_state_dict(between)
-            self._update(self.lowest_epoch, *validate(), module, share=share)
-
-    def _update(self, epoch, loss, accuracy, module, wanted=False, share=1.0) -> None:
-        score = (min(accuracy, self.start_accuracy), -loss)
-        if score > self.score or wanted:
-            self.score, self.accuracy, self.epoch, self.share = score, accuracy, epoch, share
-            self.state = copied(module)
+            self.update(self.lowest_epoch, *validate(), module, share=share)
 
 
 @dataclass(kw_only=True)
@@ -83,32 +87,21 @@ class PhaseState:
     accuracy: float = 0.0
     seconds: float = 0.0
 
-    def pack(self) -> tuple[dict, Tensors]:
-        """(JSON, tensors) from which `restore` continues bit-exactly; copies no tensor."""
+    def pack(self) -> dict:
+        """What `restore` needs to continue bit-exactly; copies no tensor."""
         random = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             random["cuda"] = torch.cuda.get_rng_state()
-        values = {name: getattr(self, name) for name in COUNTS} | {
+        return {name: getattr(self, name) for name in COUNTS} | {
             "now": self.module.state_dict(),
             "best": vars(self.best),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler else {},
             "random": random,
         }
-        tensors: Tensors = {}
-        return {name: packed(value, name, tensors) for name, value in values.items()}, tensors
 
-    def restore(self, record: dict, tensors: Tensors) -> None:
-        """Continue where `pack` was called.
-
-        Empties `tensors`, so that they are not in memory twice. Raises RunError.
-        """
-        with checkpoint_errors():
-            device = next(self.module.parameters()).device
-            self._restore({name: unpacked(v, tensors, device) for name, v in record.items()})
-        tensors.clear()
-
-    def _restore(self, values: dict) -> None:
+    def restore(self, values: dict) -> None:
+        """Continue where `pack` was called."""
         for name in COUNTS:
             setattr(self, name, values[name])
         self.best = BestWeights(**values["best"])
@@ -186,12 +179,3 @@ def unpacked(data, tensors: Tensors, device: torch.device):
         return {key: unpacked(item, tensors, device) for key, item in data[kind]}
     items = [unpacked(item, tensors, device) for item in data[kind]]
     return tuple(items) if kind == "tuple" else items
-
-
-def below(prefix: str, tensors: Tensors) -> Tensors:
-    """Those called `prefix/…`, by the rest of their names."""
-    return {
-        name.removeprefix(f"{prefix}/"): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(f"{prefix}/")
-    }

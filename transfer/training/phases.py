@@ -1,13 +1,12 @@
 """The two phases: warm up a new head, then fine-tune the body's upper blocks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.features.linear_probe import pooled
 from transfer.model.vgg import Network, parameter_count
 from transfer.runs.phase_heads import PhaseHead
-from transfer.runs.writer import RunWriter
 from transfer.training.loop import Phase, PhaseTrainer
 from transfer.training.resume import pack
 from transfer.training.state import TrainingState
@@ -16,23 +15,19 @@ BLOCK5_RATE = 1.0  # of the head's learning rate
 RATE_DECAY_A_BLOCK = 0.5  # each lower block: its features are more general and need to move less
 
 
-def warm_up(
-    training: TrainingState, writer: RunWriter, should_stop: Callable[[], bool]
-) -> Iterator[Event]:
+def warm_up(training: TrainingState) -> Iterator[Event]:
     """Only the head learns: the body is frozen, out of reach of a random head's gradients."""
     head = training.network.head
     head.standardise(pooled(head, training.features["train"]))
-    yield from _train(training, "warm-up", writer, should_stop)
+    yield from _train(training, "warm-up")
 
 
-def fine_tune(
-    training: TrainingState, writer: RunWriter, should_stop: Callable[[], bool]
-) -> Iterator[Event]:
+def fine_tune(training: TrainingState) -> Iterator[Event]:
     """The upper blocks learn too, at small rates that keep their filters close to where they were.
 
     (Discriminative rates as in ULMFiT, Howard & Ruder 2018.)
     """
-    yield from _train(training, "fine-tune", writer, should_stop)
+    yield from _train(training, "fine-tune")
 
 
 def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
@@ -64,9 +59,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
     )
 
 
-def _train(
-    training: TrainingState, name: str, writer: RunWriter, should_stop: Callable[[], bool]
-) -> Iterator[Event]:
+def _train(training: TrainingState, name: str) -> Iterator[Event]:
     """Train one phase, write checkpoints, and record what came of it."""
     network, history = training.network, training.history
     phase = make_phase(training, name, network)
@@ -82,10 +75,10 @@ def _train(
             learns=phase.learns,
         )
     trainer = PhaseTrainer(phase, training.accelerator, checkpoint)
-    for event in trainer.run(should_stop):
+    for event in trainer.run(training.should_stop):
         if isinstance(event, EpochDone):
             curve.append(event)
-            writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
+            training.writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
         elif isinstance(event, PhaseDone):
             history.validated = (event.loss, event.accuracy)
             history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)

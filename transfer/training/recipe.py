@@ -63,29 +63,28 @@ def training_events(
     writes = accelerator.is_main_process
     with RunWriter(out, writes=writes, resume=resume) as writer, gc_frozen():
         training = yield from load(str(source), settings, accelerator, earlier)
+        training.writer, training.should_stop = writer, should_stop
         yield from plan_cache(training)
         yield from fill_cache(training)
         if earlier:
-            yield earlier.resumed
+            yield Resumed(phase=earlier.phase, epoch=earlier.curve[-1].epoch)
         else:
             yield from fit_linear_probe(training)
         if settings.method == "finetune":
-            yield from _train_phases(training, writer, should_stop)
+            yield from _train_phases(training)
         report = evaluate(training)
-        return (yield from save(training, report, writer))
+        return (yield from save(training, report))
 
 
-def _train_phases(
-    training: TrainingState, writer: RunWriter, should_stop: Callable[[], bool]
-) -> Iterator[Event]:
+def _train_phases(training: TrainingState) -> Iterator[Event]:
     """Choose a head, warm it up, fine-tune; a resumed training starts with its phase."""
     earlier = training.earlier
     if training.settings.try_heads and not earlier:
         yield from choose_head(training)
     resumes_fine_tune = earlier is not None and earlier.phase == "fine-tune"
     if not resumes_fine_tune:
-        yield from warm_up(training, writer, should_stop)
-    unfreezes = training.settings.unfreeze != "none" and not should_stop()
+        yield from warm_up(training)
+    unfreezes = training.settings.unfreeze != "none" and not training.should_stop()
     # a phase from a checkpoint is restored even if it stops at once: its weights are only there
     if resumes_fine_tune or unfreezes:
-        yield from fine_tune(training, writer, should_stop)
+        yield from fine_tune(training)

@@ -5,18 +5,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from transfer.data.dataset import ImageDataset
 from transfer.errors import RunError, SettingsError
-from transfer.events import EpochDone, Resumed
+from transfer.events import EpochDone
 from transfer.model.weights import Body
 from transfer.runs.checkpoint import Checkpoint, read_checkpoint
-from transfer.runs.phase_heads import PhaseHead
 from transfer.runs.run import CHECKPOINT
 from transfer.settings import PRECISIONS, UNFREEZE, TrainingSettings
 from transfer.training.history import TrainingHistory
-from transfer.training.phase_state import WEIGHTS, Tensors, below
+from transfer.training.phase_state import Tensors, packed, unpacked
 
 PHASES = ("warm-up", "fine-tune")
 
@@ -25,23 +22,20 @@ PHASES = ("warm-up", "fine-tune")
 class ResumeState:
     """A training as its checkpoint has it, after an epoch of `phase`.
 
-    `cut` and `why` are the plan's, `curve` the epochs of `phase` so far, `state` what
-    `PhaseState.pack` returned, `fingerprints` those of the images and the body.
+    `asked` are the settings it started with, `cut` and `why` the plan's, `curve` the epochs of
+    `phase` so far, `state` its packed PhaseState, `fingerprints` those of the images and the body.
     """
 
+    asked: TrainingSettings
     settings: TrainingSettings
     precision: str
     cut: str
     why: str
     phase: str
     curve: list[EpochDone]
-    state: tuple[dict, Tensors]
+    state: Checkpoint
     history: TrainingHistory
-    fingerprints: dict
-
-    @property
-    def resumed(self) -> Resumed:
-        return Resumed(phase=self.phase, epoch=self.curve[-1].epoch)
+    fingerprints: dict[str, str]
 
     def check(self, images: ImageDataset, body: Body) -> None:
         """Raises RunError unless the training started with these images and this body."""
@@ -59,35 +53,18 @@ def find_checkpoint(out: str | Path, asked: TrainingSettings) -> ResumeState | N
     Raises RunError when that training started with other settings.
     """
     found = read_checkpoint(Path(out).expanduser() / CHECKPOINT)
-    if found is None:
-        return None
-    record, tensors = found
     try:
-        earlier = _unpacked(record, tensors, asked.weights)
-        started_with = _settings(record["asked"], asked.weights)
-        _check(earlier)
+        earlier = _unpack(*found, asked.weights) if found else None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, SettingsError):
         return None
-    changed = [name for name, value in vars(asked).items() if getattr(started_with, name) != value]
-    if changed:
-        raise RunError(
-            "expected the settings that the training in this folder started with, found another "
-            f"{', '.join(changed).replace('_', ' ')}; resume with the same settings, or choose "
-            "another folder"
-        )
-    return earlier
-
-
-def _check(earlier: ResumeState) -> None:
-    """Raises ValueError and the like on values that no training writes."""
-    record, tensors = earlier.state
-    known = earlier.phase in PHASES and earlier.cut in UNFREEZE
-    known = known and earlier.precision in PRECISIONS and isinstance(earlier.fingerprints, dict)
-    if not known or earlier.curve[-1].epoch != record["epoch"]:
-        raise ValueError("no place in a phase")
-    weights = [tensor for name in WEIGHTS for tensor in below(name, tensors).values()]
-    if not all(tensor.isfinite().all() for tensor in weights):
-        raise ValueError("weights that are not finite")
+    if earlier is None or earlier.asked == asked:
+        return earlier
+    changed = [name for name, value in vars(asked).items() if getattr(earlier.asked, name) != value]
+    raise RunError(
+        "expected the settings that the training in this folder started with, found another "
+        f"{', '.join(changed).replace('_', ' ')}; resume with the same settings, or choose "
+        "another folder"
+    )
 
 
 def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
@@ -95,9 +72,7 @@ def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
 
     `training` is the TrainingState, `state` the PhaseState of the running phase.
     """
-    own, tensors = state.pack()
-    heads = training.history.phase_heads
-    record = {
+    values = {
         "asked": _json(training.asked),
         "settings": _json(training.settings),
         "precision": training.accelerator.mixed_precision,
@@ -105,15 +80,12 @@ def pack(training, phase: str, curve: list[EpochDone], state) -> Checkpoint:
         "why": training.plan.why,
         "phase": phase,
         "curve": [vars(epoch) for epoch in curve],
-        "state": own,
-        "shapes": {stage: head.shape for stage, head in heads.items()},
+        "state": state.pack(),
         "history": training.history.pack(),
         "fingerprints": _fingerprints(training.images, training.body),
     }
-    tensors = {f"state/{name}": tensor for name, tensor in tensors.items()}
-    for stage, head in heads.items():
-        tensors |= {f"heads/{stage}/{name}": tensor for name, tensor in head.tensors.items()}
-    return record, tensors | {"scores": torch.from_numpy(training.history.scores)}
+    tensors: Tensors = {}
+    return {name: packed(value, name, tensors) for name, value in values.items()}, tensors
 
 
 def _json(settings: TrainingSettings) -> dict:
@@ -121,28 +93,31 @@ def _json(settings: TrainingSettings) -> dict:
     return {name: value for name, value in settings.to_json().items() if name != "weights"}
 
 
-def _settings(data: dict, weights: str) -> TrainingSettings:
-    return TrainingSettings.from_json(data | {"weights": weights})
-
-
-def _unpacked(record: dict, tensors: Tensors, weights: str) -> ResumeState:
-    heads = below("heads", tensors)
-    phase_heads = {
-        stage: PhaseHead(shape=shape, tensors=below(stage, heads))
-        for stage, shape in record["shapes"].items()
-    }
-    precision = record["precision"]  # as Accelerate calls it
-    return ResumeState(
-        settings=_settings(record["settings"], weights),
-        precision="fp32" if precision == "no" else precision,
-        cut=record["cut"],
-        why=record["why"],
-        phase=record["phase"],
-        curve=[EpochDone(**epoch) for epoch in record["curve"]],
-        state=(record["state"], below("state", tensors)),
-        history=TrainingHistory.unpack(record["history"], tensors["scores"].numpy(), phase_heads),
-        fingerprints=record["fingerprints"],
+def _unpack(record: dict, tensors: Tensors, body: str) -> ResumeState:
+    """Raises ValueError and the like on values that no training writes."""
+    values = {name: unpacked(value, tensors, "cpu") for name, value in record.items()}
+    asked, settings = (
+        TrainingSettings.from_json(values[name] | {"weights": body})
+        for name in ("asked", "settings")
     )
+    precision = values["precision"]  # as Accelerate calls it
+    earlier = ResumeState(
+        asked=asked,
+        settings=settings,
+        precision="fp32" if precision == "no" else precision,
+        curve=[EpochDone(**epoch) for epoch in values["curve"]],
+        state=(record["state"], tensors),
+        history=TrainingHistory.unpack(values["history"]),
+        **{name: values[name] for name in ("cut", "why", "phase", "fingerprints")},
+    )
+    known = earlier.phase in PHASES and earlier.cut in UNFREEZE and earlier.precision in PRECISIONS
+    state, best = values["state"], values["state"]["best"]
+    if not known or earlier.curve[-1].epoch != state["epoch"]:
+        raise ValueError("no place in a phase")
+    weights = (state["now"], best["first"], best["state"], best["lowest_state"])
+    if not all(tensor.isfinite().all() for part in weights for tensor in part.values()):
+        raise ValueError("weights that are not finite")
+    return earlier
 
 
 def _fingerprints(images: ImageDataset, body: Body) -> dict:

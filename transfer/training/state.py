@@ -1,5 +1,6 @@
 """The state of a training that the steps of the recipe pass to each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,7 @@ from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
 from transfer.model.vgg import Network, Segment
 from transfer.model.weights import Body
+from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
 from transfer.training.history import TrainingHistory
 from transfer.training.resume import ResumeState
@@ -24,7 +26,7 @@ class TrainingState:
 
     `asked` are the settings as given, `settings` those with every default filled in. `cached` is
     block → split → what enters that block (`none`: what leaves the body). `earlier` is the
-    checkpoint that this training continues.
+    checkpoint that this training continues. `should_stop` ends a phase within one batch.
     """
 
     accelerator: Accelerator
@@ -35,6 +37,8 @@ class TrainingState:
     network: Network
     history: TrainingHistory
     earlier: ResumeState | None = None
+    writer: RunWriter | None = None
+    should_stop: Callable[[], bool] = lambda: False
     plan: Plan | None = None
     cached: dict[str, dict[str, CachedDataset]] = field(default_factory=dict)
 

@@ -9,19 +9,11 @@ from functools import partial
 import numpy as np
 from accelerate import Accelerator
 
+from transfer import events
 from transfer.cache.store import open_store
 from transfer.data.source import load_splits, summarize
 from transfer.errors import SourceError
-from transfer.events import (
-    CacheFilled,
-    DatasetReady,
-    Estimated,
-    Event,
-    PhaseDone,
-    PhaseStarted,
-    RunSaved,
-    WeightsChosen,
-)
+from transfer.events import Event
 from transfer.features.extract import cache_layers, passes_left
 from transfer.features.linear_probe import fit_linear
 from transfer.features.plan import PlanRequest, make_plan
@@ -36,7 +28,6 @@ from transfer.model.weights import Body, find_body_with_progress
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
-from transfer.runs.writer import RunWriter
 from transfer.settings import HeadSettings, TrainingSettings
 from transfer.training.defaults import fill_defaults
 from transfer.training.head_search import Candidate, try_heads
@@ -53,10 +44,9 @@ def load(
     source: str, asked: TrainingSettings, accelerator: Accelerator, earlier: ResumeState | None
 ) -> Iterator[Event]:
     """Open the images, find the body, fill in the defaults; returns the TrainingState."""
-    history = earlier.history if earlier else TrainingHistory()
     images = load_splits(source, asked)
     body = yield from find_body_with_progress(asked.weights, asked.architecture, asked.seed)
-    yield WeightsChosen(weights=body.weights, reason=body.reason)
+    yield events.WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # the main process has created the run folder by now
     if earlier:
         earlier.check(images, body)
@@ -73,26 +63,20 @@ def load(
         images=images,
         body=body,
         network=_build(settings, body, len(images.classes)).to(accelerator.device),
-        history=history,
+        history=earlier.history if earlier else TrainingHistory(),
         earlier=earlier,
     )
 
 
 def _build(settings: TrainingSettings, body: Body, classes: int) -> Network:
-    return build_network(
-        architecture=settings.architecture,
-        body=body.tensors,
-        head=settings.head,
-        image_size=settings.image_size,
-        classes=classes,
-        seed=settings.seed,
-    )
+    size, seed = settings.image_size, settings.seed
+    return build_network(settings.architecture, body.tensors, settings.head, size, classes, seed)
 
 
 def plan_cache(training: TrainingState) -> Iterator[Event]:
     """Choose what is cached of every image, and estimate how long everything will take."""
     settings, images, earlier = training.settings, training.images, training.earlier
-    yield DatasetReady(
+    yield events.DatasetReady(
         source=images.source,
         classes=list(images.classes),
         images=images.counts(),
@@ -114,19 +98,18 @@ def plan_cache(training: TrainingState) -> Iterator[Event]:
     training.settings = replace(settings, views=plan.spec.views)
     if not earlier:
         cache = cache_seconds(plan, images, store, training.accelerator.device)
-        yield Estimated(seconds={"cache": cache} | _phase_seconds(training), cached=plan.why)
+        yield events.Estimated(seconds={"cache": cache} | _phase_seconds(training), cached=plan.why)
 
 
 def _phase_seconds(training: TrainingState) -> dict[str, float]:
     """Phase → the seconds that it will take at most, with the head as it is now."""
     settings, plan, seconds = training.settings, training.plan, {}
-    if settings.method == "features":
-        return seconds
-    names = ("warm-up",) if settings.unfreeze == "none" else ("warm-up", "fine-tune")
-    for name in names:
+    blocks = {"warm-up": "none"} if settings.method == "finetune" else {}
+    if settings.unfreeze != "none":
+        blocks["fine-tune"] = plan.cut
+    for name, block in blocks.items():
         phase = make_phase(training, name, copy.deepcopy(training.network))
-        layer = plan.layer("none" if name == "warm-up" else plan.cut)
-        counts = training.images.counts()
+        layer, counts = plan.layer(block), training.images.counts()
         seconds[name] = phase_seconds(phase, layer, counts, training.accelerator)
     return seconds
 
@@ -139,27 +122,23 @@ def fill_cache(training: TrainingState) -> Iterator[Event]:
         images, plan.spec, store, training.accelerator, plan.rows_a_batch
     )
     training.images = images = images.with_splits(images.splits, *problems)
-    _check_classes(training)
+    left = np.bincount(training.features["train"].labels, minlength=len(images.classes))
+    if not left.all():
+        raise SourceError(
+            "expected training images in every class, found none that can be read in "
+            f"{images.classes[int(left.argmin())]!r}; add images, or run inspect to see why"
+        )
     seconds = time.monotonic() - started
     if not training.earlier:
-        training.history.add_cache(seconds)
-    yield CacheFilled(
+        cache = {"name": "cache", "epochs": 0, "seconds": seconds, "accuracy": None}
+        training.history.phases.append(cache)
+    yield events.CacheFilled(
         images={name: len(split) for name, split in training.features.items()},
         skipped=[problem.to_json() for problem in images.problems],
         computed=computed,
         megabytes=plan.spec.bytes(images.counts()) / 1e6,
         seconds=seconds,
     )
-
-
-def _check_classes(training: TrainingState) -> None:
-    classes = training.images.classes
-    left = np.bincount(training.features["train"].labels, minlength=len(classes))
-    if (left == 0).any():
-        raise SourceError(
-            "expected training images in every class, found none that can be read in "
-            f"{classes[int(left.argmin())]!r}; add images, or run inspect to see why"
-        )
 
 
 def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
@@ -169,7 +148,7 @@ def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
         linear = replace(settings, head=LINEAR_HEAD)
         network = _build(linear, training.body, len(training.images.classes))
     head = network.head.cpu()
-    yield PhaseStarted(
+    yield events.PhaseStarted(
         phase="features",
         epochs=0,
         trainable=parameter_count(head),
@@ -177,7 +156,7 @@ def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
         learns=["head"],
     )
     accuracy = fit_linear(head, training.features, settings.seed, balanced=settings.class_weights)
-    done = PhaseDone(
+    done = events.PhaseDone(
         phase="features",
         epochs=0,
         best_epoch=0,
@@ -215,7 +194,7 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
     training.settings = replace(settings, head=best.head, warm_up=best.warm_up)
     if best != first:
         network.head = make_head(best.head).to(training.accelerator.device)
-        yield Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
+        yield events.Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
 
 
 def evaluate(training: TrainingState) -> dict:
@@ -224,18 +203,18 @@ def evaluate(training: TrainingState) -> dict:
     return training.history.report(training.images, test.labels.numpy(), test.names)
 
 
-def save(training: TrainingState, report: dict, writer: RunWriter) -> Iterator[Event]:
+def save(training: TrainingState, report: dict) -> Iterator[Event]:
     """Write the run; returns it."""
-    settings, images, network = training.settings, training.images, training.network
+    settings, images, history = training.settings, training.images, training.history
     counts = {name: len(training.features[name]) for name in ("train", "validation", "test")}
-    result = training.history.result(
+    result = history.result(
         report,
-        run=str(writer.path),
+        run=str(training.writer.path),
         weights=training.body.weights,
         weights_reason=training.body.reason,
         classes=list(images.classes),
         images=counts | {"skipped": images.skipped()},
-        head_parameters=parameter_count(network.head),
+        head_parameters=parameter_count(training.network.head),
         original_head_parameters=original_head_parameters(settings.architecture),
     )
     record = {
@@ -247,13 +226,14 @@ def save(training: TrainingState, report: dict, writer: RunWriter) -> Iterator[E
         "revision": images.revision,
         "tested_on": hash_of_tested(images),
         "seed": settings.seed,
-        "phases": training.history.phases,
+        "phases": history.phases,
         "result": result,
         "versions": library_versions(),
     }
-    tensors = changed_tensors(network, training.body.tensors)
-    *earlier, _ = training.history.phase_heads.items()  # the last head is the run's own
-    run = writer.finish(record, report, tensors, pack_heads(dict(earlier)) if earlier else b"")
+    tensors = changed_tensors(training.network, training.body.tensors)
+    *earlier, _ = history.phase_heads.items()  # the last head is the run's own
+    heads = pack_heads(dict(earlier)) if earlier else b""
+    run = training.writer.finish(record, report, tensors, heads)
     training.accelerator.wait_for_everyone()
-    yield RunSaved(run=str(run.path), result=result)
+    yield events.RunSaved(run=str(run.path), result=result)
     return run

@@ -18,9 +18,7 @@ from transfer.training.phase_state import SHARES_BETWEEN
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 
-def quickest(
-    action: Callable[[], object], tries: int = 2, clock: Callable[[], float] | None = None
-) -> float:
+def quickest(action: Callable[[], object], tries: int = 2, clock=None) -> float:
     """Seconds of the quickest try, after a first one that loads kernels and allocates memory."""
     clock = clock or time.monotonic
     action()
@@ -34,13 +32,10 @@ def quickest(
 
 def cache_seconds(plan: Plan, images: ImageDataset, store: Store, device: torch.device) -> float:
     """How long filling the cache will take, from a few images of each kind; 0 if it is full."""
-    seconds = 0.0
     left = passes_left(images, plan.spec, store)
     left["train"] += left.pop("validation")  # in the same precision, so as fast
-    for split, passes in left.items():
-        if passes:
-            seconds += passes * seconds_a_pass(images, plan.spec, store, split, device)
-    return seconds
+    passes = ((split, number) for split, number in left.items() if number)
+    return sum((n * seconds_a_pass(images, plan.spec, store, s, device) for s, n in passes), 0.0)
 
 
 def phase_seconds(

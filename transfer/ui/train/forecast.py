@@ -20,6 +20,13 @@ from transfer.ui.train.form import read_form
 
 SECONDS_CACHED = 300.0
 BODY = "timm/vgg16.tv_in1k"
+EFFORT_TEXTS = {
+    "quick": "Warm-up only: half the epochs, one view of each image, the default head.",
+    "balanced": "Several heads are tried, the best one is warmed up, then block5 is "
+    "fine-tuned too.",
+    "thorough": "Twice the fine-tune epochs and twice the views of each photo; block4 is "
+    "fine-tuned as well.",
+}
 FEATURES_ONLY = "Each image passes through the body once, then a linear classifier is fitted."
 NOT_OPENED = "To see how long this takes, choose Show images in Data first."
 NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
@@ -74,7 +81,8 @@ class Forecaster:
 
     def _estimate(self, visitor: str, source: str, settings: TrainingSettings) -> tuple[str, dict]:
         """(sentences, effort → step → seconds). Raises TransferError."""
-        what = EFFORTS[settings.effort].what if settings.method == "finetune" else FEATURES_ONLY
+        tunes = settings.method == "finetune"
+        what = EFFORT_TEXTS[settings.effort] if tunes else FEATURES_ONLY
         summary, speed = self.datasets.summary(visitor, source, settings), known_speed()
         if summary is None or speed is None:
             return f"{what} {NOT_OPENED if summary is None else NOT_MEASURED}", {}
