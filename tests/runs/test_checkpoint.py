@@ -12,9 +12,7 @@ from transfer.runs import checkpoint
 from transfer.runs.checkpoint import (
     FILE,
     FORMAT_VERSION,
-    LARGEST_SHARE_OF_TIME,
     PART,
-    SECONDS_BETWEEN,
     CheckpointWriter,
     has_checkpoint,
     read_checkpoint,
@@ -76,18 +74,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     assert names(tmp_path) == [FILE]
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that only the test moves forward."""
-    now = [1000.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    return now
-
-
 @pytest.mark.parametrize("folder", ["", "missing"])
 @pytest.mark.parametrize(("seconds", "epoch"), [(0.0, 0.25), (0.5, 0.1), (4.0, 7.0)])
-def test_checkpoints_take_at_most_a_twentieth_of_the_time(tmp_path, clock, folder, seconds, epoch):
-    writer, made = CheckpointWriter(tmp_path / folder), []
+def test_checkpoints_take_at_most_a_twentieth_of_the_time(
+    tmp_path, monkeypatch, folder, seconds, epoch
+):
+    writer, made, clock = CheckpointWriter(tmp_path / folder), [], [1000.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
 
     def make():
         made.append(clock[0])
@@ -99,5 +92,5 @@ def test_checkpoints_take_at_most_a_twentieth_of_the_time(tmp_path, clock, folde
             writer.write_if_due(make)
         clock[0] += epoch
     assert made[0] == 1000 and len(made) > 10
-    assert made[1] - made[0] >= SECONDS_BETWEEN
-    assert seconds * (len(made) - 1) <= LARGEST_SHARE_OF_TIME * (clock[0] - made[0])
+    assert made[1] - made[0] >= checkpoint.SECONDS_BETWEEN
+    assert seconds * (len(made) - 1) <= checkpoint.LARGEST_SHARE_OF_TIME * (clock[0] - made[0])

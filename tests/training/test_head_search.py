@@ -42,15 +42,6 @@ def candidate(name: str = "avg-256", dropout: float = 0.5, **change) -> Candidat
     return Candidate(head=head, warm_up=PhaseSettings(**known | change))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """On matrices this small, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make_head(settings: HeadSettings) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -94,21 +85,16 @@ def trial(losses: torch.Tensor, of: Candidate | None = None) -> Trial:
     of = of or candidate()
     tried = {"head": of.head.name, "dropout": of.head.dropout, "parameters": 1, "seconds": 0.0}
     tried |= {name: getattr(of.warm_up, name) for name in BOTH}
-    event = HeadTried(**tried, validation_loss=losses.mean().item(), validation_accuracy=0.5)
-    return Trial(candidate=of, losses=losses, event=event)
+    tried |= {"validation_loss": losses.mean().item(), "validation_accuracy": 0.5}
+    return Trial(candidate=of, losses=losses, event=HeadTried(**tried))
 
 
 @pytest.fixture
 def scripted(monkeypatch):
     """Nothing is trained: `gain` says how much better than PLAIN each candidate is."""
-
-    def script(gain=lambda candidate: 0) -> None:
-        def judged(candidate: Candidate, *_) -> Trial:
-            return trial(PLAIN - gain(candidate) * (1 - SPREAD), candidate)
-
-        monkeypatch.setattr(head_search, "_try", judged)
-
-    return script
+    return lambda gain=lambda candidate: 0: monkeypatch.setattr(
+        head_search, "_try", lambda c, *_: trial(PLAIN - gain(c) * (1 - SPREAD), c)
+    )
 
 
 def test_on_noise_the_first_head_stays():
@@ -145,10 +131,9 @@ def test_losses_that_are_equal_single_or_not_finite_decide_nothing():
 
 
 def test_each_round_varies_the_best_head_so_far(scripted):
+    good = ("flatten", 0.3, 3e-3)
     scripted(
-        lambda c: (
-            (c.head.name == "flatten") + (c.head.dropout == 0.3) + (c.warm_up.learning_rate == 3e-3)
-        )
+        lambda c: sum(v in good for v in (c.head.name, c.head.dropout, c.warm_up.learning_rate))
     )
     events, _, best = search(noisy(), vary=BOTH)
     shapes = [name for name in HEAD_SHAPES if name != "avg-256"]

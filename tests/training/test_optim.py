@@ -5,19 +5,9 @@ from transfer.errors import SettingsError
 from transfer.training.optim import check_optimizer, make_optimizer
 
 
-@pytest.mark.parametrize(("name", "near"), [("adamm", "adam"), ("sdg", "sgd")])
-def test_an_unknown_optimizer_is_answered_with_near_names(name, near):
-    with pytest.raises(SettingsError) as caught:
-        check_optimizer(name)
-    assert repr(name) in str(caught.value)
-    assert near in str(caught.value).split("; try ")[1].split(", ")
-
-
-def test_an_optimizer_that_does_not_fit_is_answered_in_a_line():
-    network = tiny_network()
-    groups = network.trainable_groups(1e-3)
-    with pytest.raises(SettingsError, match=r"'adahessian' cannot be used here .*choose adamw"):
-        make_optimizer("adahessian", groups, 0.0)
+def test_an_unknown_optimizer_is_answered_with_near_names():
+    with pytest.raises(SettingsError, match=r"found 'sdg'; try .*sgd"):
+        check_optimizer("sdg")
 
 
 def test_an_optimizer_keeps_each_group_s_rate_and_spares_biases():

@@ -135,15 +135,6 @@ def test_the_entire_body_can_be_unfrozen(stripes, tmp_path):
     assert transfer.evaluate(transfer.load(run), str(stripes))["accuracy"] == run.accuracy
 
 
-def test_fine_tuning_from_cached_pixels_trains_as_well(stripes, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("transfer.features.plan.choose_cut", lambda *_, **__: ("block1", "no room"))
-    seen, other = drained(training_events(str(stripes), out=tmp_path / "run", **TINY))
-    block5 = {"features.16.weight", "features.16.bias", "features.18.weight", "features.18.bias"}
-    assert body_tensors(other) <= block5
-    assert other.report["stages"]["warm-up"] == run.report["stages"]["warm-up"]
-    assert phases(seen) == ["features", "warm-up", "fine-tune"]
-
-
 @pytest.mark.parametrize("kind", ["CacheProgress", "EpochDone"])
 def test_closing_the_generator_leaves_nothing_behind(stripes, tmp_path, kind):
     out = tmp_path / "run"

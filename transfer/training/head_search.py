@@ -147,7 +147,7 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
     """Warm up one head, for fewer epochs than the real warm-up, and judge its best epoch."""
     started = time.monotonic()
     x, y = _pooled(head, data.train[0]), data.train[1]  # (V, M, width), (M,)
-    validation = _pooled(head, data.validation[0])[0], data.validation[1]
+    validation, labels = _pooled(head, data.validation[0])[0], data.validation[1]
     head.standardise([x[0]])  # of the plain views
     phase = candidate.warm_up
     groups = [{"params": list(head.parameters()), "lr": phase.learning_rate}]
@@ -166,9 +166,12 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
                 smoothed_loss(logits, y[rows], data.class_weights).backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            judged = _judge(head, *validation, data.class_weights)
-            if best is None or judged[0].mean() < best[0].mean():
-                best = judged
+            with torch.no_grad():
+                logits = head.eval().scores(validation)  # (M, width) → (M, classes)
+            losses = cross_entropy(logits, labels, data.class_weights, reduction="none")
+            losses = losses.nan_to_num(nan=DIVERGED_LOSS, posinf=DIVERGED_LOSS)
+            if best is None or losses.mean() < best[0].mean():
+                best = losses, (logits.argmax(1) == labels).float().mean().item()
     losses, accuracy = best
     event = HeadTried(
         head=candidate.head.name,
@@ -186,14 +189,3 @@ def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
 def _pooled(head: Head, features: torch.Tensor) -> torch.Tensor:
     """(V, M, C, H, W) → float32 (V, M, width)."""
     return head.pool(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-
-
-@torch.no_grad()
-def _judge(
-    head: Head, x: torch.Tensor, y: torch.Tensor, class_weights: torch.Tensor | None
-) -> tuple[torch.Tensor, float]:
-    """(losses float32 (M,), accuracy) on validation, for pooled features (M, width)."""
-    logits = head.eval().scores(x)
-    losses = cross_entropy(logits, y, class_weights, reduction="none")
-    losses = losses.nan_to_num(nan=DIVERGED_LOSS, posinf=DIVERGED_LOSS)
-    return losses, (logits.argmax(1) == y).float().mean().item()

@@ -47,26 +47,22 @@ class TrainingHistory:
         self.phases.append(phase)
 
     def pack(self) -> dict:
-        return {
-            "phases": self.phases,
-            "stages": self.stages,
-            "heads": self.heads,
+        """JSON and tensors; `started` becomes the seconds since."""
+        return vars(self) | {
             "phase_heads": {phase: vars(head) for phase, head in self.phase_heads.items()},
             "scores": torch.from_numpy(self.scores),
-            "seconds": time.monotonic() - self.started,
+            "started": time.monotonic() - self.started,
         }
 
     @classmethod
     def unpack(cls, data: dict) -> "TrainingHistory":
         """The inverse of `pack`."""
-        return cls(
-            phases=data["phases"],
-            stages=data["stages"],
-            heads=data["heads"],
-            phase_heads={name: PhaseHead(**head) for name, head in data["phase_heads"].items()},
-            scores=data["scores"].numpy(),
-            started=time.monotonic() - data["seconds"],
-        )
+        changed = {
+            "phase_heads": {name: PhaseHead(**head) for name, head in data["phase_heads"].items()},
+            "scores": data["scores"].numpy(),
+            "started": time.monotonic() - data["started"],
+        }
+        return cls(**data | changed)
 
     def report(self, images: ImageDataset, labels: np.ndarray, names: tuple[str, ...]) -> dict:
         """The content of report.json."""
