@@ -8,29 +8,25 @@ from transfer.runs.run import STAGES
 from transfer.settings import HeadSettings
 
 
-@pytest.fixture
-def heads() -> dict[str, PhaseHead]:
-    shapes = {"features": HeadSettings.named("avg"), "warm-up": HeadSettings.named("flatten-8-4")}
-    return {
-        stage: PhaseHead.of(tiny_network(pooling=s.pooling, hidden=s.hidden).head, s)
-        for stage, s in shapes.items()
-    }
+def phase_head(name: str) -> PhaseHead:
+    settings = HeadSettings.named(name)
+    network = tiny_network(pooling=settings.pooling, hidden=settings.hidden)
+    return PhaseHead.of(network.head, settings)
 
 
-def test_heads_are_read_as_they_were_packed(heads, tmp_path):
-    assert read_heads(tmp_path / STAGES) == {}
-    (tmp_path / STAGES).write_bytes(pack_heads(heads))
-    found = read_heads(tmp_path / STAGES)
-    assert [head.shape for head in found.values()] == ["avg", "flatten-8-4"]
-    for stage, head in heads.items():
-        assert found[stage].tensors.keys() == head.tensors.keys()
-        assert all(torch.equal(found[stage].tensors[n], t) for n, t in head.tensors.items())
-
-
-def test_a_cut_file_is_one_line(heads, tmp_path):
-    (tmp_path / STAGES).write_bytes(pack_heads(heads)[:-1])
+def test_heads_are_read_as_they_were_packed(tmp_path):
+    heads = {"features": phase_head("avg"), "warm-up": phase_head("flatten-8-4")}
+    file = tmp_path / STAGES
+    assert read_heads(file) == {}
+    file.write_bytes(pack_heads(heads))
+    for stage, head in read_heads(file).items():
+        known = heads.pop(stage)
+        assert head.shape == known.shape and head.tensors.keys() == known.tensors.keys()
+        assert all(torch.equal(head.tensors[n], t) for n, t in known.tensors.items())
+    assert heads == {}
+    file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(RunError, match=f"the run's {STAGES} is cut or damaged") as caught:
-        read_heads(tmp_path / STAGES)
+        read_heads(file)
     assert str(tmp_path) not in str(caught.value)
 
 

@@ -35,10 +35,6 @@ def edit(path, **change) -> None:
     (path / RECORD).write_text(json.dumps(record))
 
 
-def edit_tensors(path, **change) -> None:
-    save_file(load_file(path / TENSORS) | change, path / TENSORS)
-
-
 def test_a_finished_run_is_four_files_and_none_is_a_pickle(run):
     assert {path.name for path in run.path.iterdir()} == FILES | {STAGES}
     for name in (TENSORS, STAGES):
@@ -76,15 +72,6 @@ def test_a_loaded_network_gives_the_scores_of_the_report(run, stripes):
     assert wrong == pytest.approx(reported, abs=1e-5)
 
 
-def test_tensors_in_half_precision_are_read_as_float32(copied_run):
-    expected = read_network(read_run(copied_run)).state_dict()
-    stored = load_file(copied_run / TENSORS)
-    save_file({name: tensor.half() for name, tensor in stored.items()}, copied_run / TENSORS)
-    for name, tensor in read_network(read_run(copied_run)).state_dict().items():
-        before = expected[name].half().float() if name in stored else expected[name]
-        assert tensor.dtype == torch.float32 and torch.equal(tensor, before)
-
-
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_or_cut_file_is_named(copied_run, name):
     content = (copied_run / name).read_bytes()
@@ -97,8 +84,7 @@ def test_a_missing_or_cut_file_is_named(copied_run, name):
 
 def test_a_folder_that_is_missing_or_no_run_is_named(tmp_path):
     assert "found none called 'nothing'" in refusal(tmp_path / "nothing")
-    (tmp_path / "empty").mkdir()
-    assert f"found no {RECORD}" in refusal(tmp_path / "empty")
+    assert f"found no {RECORD}" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +92,6 @@ def test_a_folder_that_is_missing_or_no_run_is_named(tmp_path):
     [
         ({"format_version": 2}, f"expected a run of format {FORMAT_VERSION}, found 2"),
         ({"settings": None}, "'settings'"),
-        ({"classes": []}, "expected class names"),
         ({"classes": ["a", None, "b"]}, "expected class names"),
         ({"classes": ["across", "down", "spots", "waves"]}, "(4, "),
         ({"settings": {"method": "finetune"}}, "cannot be read"),
@@ -131,21 +116,16 @@ def test_a_damaged_report_is_one_line(copied_run, text):
     [
         ("features.18.weight", torch.zeros(512, 256, 3, 3), "(512, 512, 3, 3) in the run's"),
         ("features.99.weight", torch.zeros(1), "features.99.weight"),
+        ("head.mean", None, "expected the tensor head.mean"),
         ("head.scale", torch.full((512,), torch.nan), "expected finite numbers in head.scale"),
         ("head.scale", torch.ones(512, dtype=torch.int64), "head.scale"),
     ],
-    ids=["shape", "unknown", "nan", "integers"],
+    ids=["shape", "unknown", "missing", "nan", "integers"],
 )
 def test_tensors_that_do_not_fit_are_named(copied_run, name, tensor, words):
-    edit_tensors(copied_run, **{name: tensor})
+    stored = load_file(copied_run / TENSORS) | {name: tensor}
+    save_file({n: t for n, t in stored.items() if t is not None}, copied_run / TENSORS)
     assert words in refusal(copied_run)
-
-
-def test_a_missing_tensor_is_named(copied_run):
-    stored = load_file(copied_run / TENSORS)
-    del stored["head.mean"]
-    save_file(stored, copied_run / TENSORS)
-    assert "expected the tensor head.mean" in refusal(copied_run)
 
 
 def test_a_record_cannot_name_a_file_of_this_machine(copied_run, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 
 from transfer.errors import RunError
 from transfer.runs import checkpoint
-from transfer.runs.checkpoint import FILE, PART, write_checkpoint
+from transfer.runs.checkpoint import FILE, PART
 from transfer.runs.run import CHECKPOINT, RECORD, REPORT, STAGES, TENSORS
 from transfer.runs.writer import LOCK, RunWriter, is_unfinished
 
@@ -26,6 +26,7 @@ def refused(path, match: str = "expected|cannot be created", **options) -> None:
 def test_an_unfinished_run_leaves_nothing(tmp_path, existed):
     path = tmp_path if existed else tmp_path / "deep" / "run"
     with pytest.raises(ZeroDivisionError), RunWriter(path) as writer:
+        writer.save_checkpoint(lambda: pytest.fail("only with resume"))
         (writer.checkpoint / TENSORS).write_bytes(b"1")
         for name in (REPORT, STAGES):
             (writer.path / name).write_text("{}")
@@ -67,21 +68,15 @@ def test_a_full_disk_does_not_end_the_training_and_is_logged_once(tmp_path, monk
     assert warned == ["no checkpoint was written (No space left on device)"]
 
 
-def interrupted(path, **options) -> None:
-    """A training into `path` that ends in the middle."""
-    with pytest.raises(ZeroDivisionError), RunWriter(path, **options) as writer:
-        writer.save_checkpoint(lambda: ({"epoch": 1}, {}))
-        raise ZeroDivisionError
-
-
 def test_with_resume_only_the_checkpoint_stays(tmp_path):
     path = tmp_path / "run"
-    interrupted(path)
-    assert not path.exists()
     with RunWriter(path, resume=True):
         pass
     assert not path.exists(), "without a checkpoint there is nothing to resume"
-    interrupted(path, resume=True)
+    with pytest.raises(ZeroDivisionError), RunWriter(path, resume=True) as writer:
+        writer.save_checkpoint(lambda: ({"epoch": 1}, {}))
+        refused(path, "one that is running", resume=True)
+        raise ZeroDivisionError
     assert names(path) == {CHECKPOINT} and FILE in names(path / CHECKPOINT)
     assert is_unfinished(path)
     refused(path, "--resume")
@@ -102,13 +97,3 @@ def test_a_kill_while_the_files_are_moved_leaves_an_unfinished_run(tmp_path, mov
     assert is_unfinished(tmp_path)
     (tmp_path / RECORD).write_text("{}")
     assert not is_unfinished(tmp_path)
-
-
-@pytest.mark.parametrize("resume", [True, False])
-def test_two_writers_cannot_share_a_folder(tmp_path, resume):
-    with RunWriter(tmp_path / "run", resume=True) as first:
-        write_checkpoint(first.checkpoint, {}, {})
-        refused(tmp_path / "run", resume=resume)
-        assert FILE in names(first.checkpoint)
-    with RunWriter(tmp_path / "run", resume=True):
-        pass
