@@ -87,10 +87,10 @@ def test_checkpoints_take_at_most_a_twentieth_of_the_time(
         clock[0] += seconds
         return {}, {}
 
-    while clock[0] < 3000:
+    while len(made) < 12:
         with contextlib.suppress(OSError):
             writer.write_if_due(make)
         clock[0] += epoch
-    assert made[0] == 1000 and len(made) > 10
+    assert made[0] == 1000
     assert made[1] - made[0] >= checkpoint.SECONDS_BETWEEN
     assert seconds * (len(made) - 1) <= checkpoint.LARGEST_SHARE_OF_TIME * (clock[0] - made[0])

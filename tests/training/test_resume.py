@@ -121,7 +121,7 @@ def test_a_training_in_pieces_equals_the_uninterrupted_one_bit_for_bit(
     [
         (("warm-up", 1), {"optimizer": "sgd", "class_weights": True}),
         (("fine-tune", 1), {"optimizer": "rmsprop", "precision": "bf16"}),
-        (("warm-up", 1), {"warm_up": PATIENT}),
+        pytest.param(("warm-up", 1), {"warm_up": PATIENT}, marks=pytest.mark.full),
         pytest.param(("fine-tune", 0), {"target_accuracy": 0.1}, marks=pytest.mark.full),
         pytest.param(("warm-up", 3), {"unfreeze": "none"}, marks=pytest.mark.full),
         pytest.param(("fine-tune", 1), {"unfreeze": "block1"}, marks=pytest.mark.full),

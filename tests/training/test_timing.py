@@ -75,7 +75,10 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "time", watch)
 
 
-@pytest.mark.parametrize(("limit", "cut"), [("1", "the input of block5"), ("0.00045", "pixels")])
+@pytest.mark.parametrize(
+    ("limit", "cut"),
+    [("1", "the input of block5"), pytest.param("0.00045", "pixels", marks=pytest.mark.full)],
+)
 def test_a_training_takes_as_long_as_estimated(clock, monkeypatch, stripes, tmp_path, limit, cut):
     monkeypatch.setenv("TRANSFER_CACHE_GB", limit)
     options = {name: TINY[name] for name in ("architecture", "weights", "image_size", "views")}
