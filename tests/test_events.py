@@ -6,45 +6,31 @@ import pytest
 from transfer import events
 from transfer.errors import TransferError
 
-TRIED = {
-    "head": "flatten-256",
-    "dropout": 0.7,
-    "learning_rate": 1e-3,
-    "optimizer": "adamw",
-    "parameters": 133_898,
-    "validation_loss": 0.25,
-    "validation_accuracy": 0.9375,
-    "seconds": 0.5,
-}
+SKIPPED = [{"where": "a/b.jpg", "why": "the file is empty"}]
+HEAD = {"head": "flatten-256", "dropout": 0.7, "learning_rate": 1e-3, "optimizer": "adamw"}
+JUDGED = {"validation_loss": 0.25, "validation_accuracy": 0.9375, "seconds": 0.5}
+TRIED = HEAD | {"parameters": 133_898} | JUDGED
 WEIGHTS = events.WeightsChosen(weights="bundled", reason="asked for")
 CACHING = events.CacheProgress(stage="features", done=64, total=128, seconds=2.0)
 STARTED = events.PhaseStarted(
     phase="warm-up", epochs=3, trainable=131_842, parameters=14_846_530, learns=["head"]
 )
+LOSSES = {"loss": 0.25, "validation_loss": 0.5, "validation_accuracy": 0.875}
+TIMES = {"seconds": 3.0, "seconds_left": 21.0}
 EPOCH = events.EpochDone(
-    phase="fine-tune",
-    epoch=1,
-    epochs=8,
-    loss=0.25,
-    validation_loss=0.5,
-    validation_accuracy=0.875,
-    best=True,
-    seconds=3.0,
-    seconds_left=21.0,
-    drift={"block5": 0.01},
+    phase="fine-tune", epoch=1, epochs=8, best=True, drift={"block5": 0.01}, **LOSSES, **TIMES
 )
 DONE = events.PhaseDone(
     phase="warm-up", epochs=3, best_epoch=2, accuracy=0.75, seconds=1.5, ended="all epochs"
 )
+SPLITS = {"train": 8, "validation": 2, "test": 2}
+SETTINGS = {"seed": 0, "head": {"hidden": [256]}}
+PARAMETERS = {"head_parameters": 133_898, "original_head_parameters": 123_642_856}
 EXAMPLES = [
     events.BodyProgress(done_bytes=12_345_678, total_bytes=58_900_000),
     WEIGHTS,
     events.DatasetReady(
-        source="digits",
-        classes=["0", "1"],
-        images={"train": 8, "validation": 2, "test": 2},
-        skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
-        settings={"seed": 0, "head": {"hidden": [256]}},
+        source="digits", classes=["0", "1"], images=SPLITS, skipped=SKIPPED, settings=SETTINGS
     ),
     events.Estimated(
         seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},
@@ -53,7 +39,7 @@ EXAMPLES = [
     CACHING,
     events.CacheFilled(
         images={"train": 100, "validation": 12, "test": 16},
-        skipped=[{"where": "a/b.jpg", "why": "the file is empty"}],
+        skipped=SKIPPED,
         computed=228,
         megabytes=12.5,
         seconds=4.0,
@@ -72,12 +58,7 @@ EXAMPLES = [
     DONE,
     events.RunSaved(
         run="runs/digits",
-        result={
-            "accuracy": 0.9375,
-            "accuracy_interval": [0.9, 0.96],
-            "head_parameters": 133_898,
-            "original_head_parameters": 123_642_856,
-        },
+        result={"accuracy": 0.9375, "accuracy_interval": [0.9, 0.96]} | PARAMETERS,
     ),
 ]
 
