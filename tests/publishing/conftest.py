@@ -3,29 +3,23 @@
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.hub_writing import writable
-from tests.publishing.sending import contents, save_tensors
+from tests.publishing.sending import save_tensors
 from transfer.publishing import retry
 from transfer.publishing.bundle import Bundle
 from transfer.runs.run import read_run
-
-
-class Clock:
-    """Instead of `time` in huggingface_hub: its own retries take no time."""
-
-    @staticmethod
-    def sleep(seconds: float) -> None:
-        time.sleep(min(seconds, 0.005))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(retry, "PAUSES", (0.002, 0.004))
     monkeypatch.setattr(retry, "TICK_SECONDS", 0.002)
-    monkeypatch.setattr("huggingface_hub.utils._http.time", Clock)
+    clock = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.005)))
+    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)  # for its own retries
 
 
 @pytest.fixture
@@ -44,10 +38,8 @@ def small(run, tmp_path, monkeypatch):
 
     def write_bundle(_, what, target, public=False):
         shutil.copytree(folder, target, dirs_exist_ok=True)
-        sizes = {name: len(data) for name, data in contents(folder).items()}
-        return Bundle(
-            folder=target, what=what, files=sizes, run=read_run(folder), classes=run.classes
-        )
+        known = {"run": read_run(folder), "classes": run.classes}
+        return Bundle(folder=target, what=what, files={}, **known)
 
     def write_card(bundle, repository, *, previous=None, **_):
         (bundle.folder / "README.md").write_text(previous or f"---\ntags: [x]\n---\n# {repository}")

@@ -7,15 +7,13 @@ import torch
 
 import transfer
 from tests.tiny import CLASSES, SIDE
-from tests.tiny_timm import pictures
+from tests.tiny_timm import pictures, scores_of
 from transfer.data.transform import Transform
 from transfer.model.vgg import build_network
 from transfer.model.weights import find_body
 from transfer.runs.run import changed_tensors
 from transfer.runs.writer import RunWriter
 from transfer.settings import HeadSettings, TrainingSettings
-
-HEADS = [(pooling, hidden) for pooling in ("avg", "flatten") for hidden in ((), (12,), (20, 9))]
 
 
 def finished(
@@ -27,16 +25,13 @@ def finished(
     architecture: str = "vgg11",
     weights: str = "random",
     classes: tuple[str, ...] = CLASSES,
-    **transform,
 ) -> transfer.Run:
     """A run as a training leaves it. Its scores are far from even, and its block5 has changed."""
+    head = HeadSettings(pooling=pooling, hidden=hidden, dropout=0.5)
     settings = TrainingSettings(
-        architecture=architecture,
-        weights=weights,
-        image_size=side,
-        head=HeadSettings(pooling=pooling, hidden=hidden, dropout=0.5),
+        architecture=architecture, weights=weights, image_size=side, head=head
     )
-    transform = Transform(image_size=side, **transform)
+    transform = Transform(image_size=side)
     body = find_body(weights, architecture, 0)
     network = build_network(architecture, body.tensors, settings.head, side, len(classes), seed=1)
     _spread_scores(network, transform)
@@ -63,8 +58,7 @@ def _spread_scores(network, transform: Transform) -> None:
 
 
 def scores_of_run(run) -> np.ndarray:
-    classifier = transfer.load(run)
-    return np.stack([classifier.scores(shown) for shown in pictures()])
+    return scores_of(transfer.load(run))
 
 
 def scores_of_transformers(transformers, name: str, classes, folder: Path) -> np.ndarray:

@@ -51,17 +51,21 @@ def refused(run, repository=ID, kind=PublishError, **more) -> str:
     return message
 
 
+def empty(writing) -> None:
+    """The Hub holds nothing again, and answers without faults."""
+    writing.hub.repositories.clear()
+    writing.objects.clear()
+    writing.forget()
+
+
 def requests(writing, small) -> list[str]:
     """The requests of one publish, in order."""
     send(small)
     asked = [asked for asked, _ in writing.seen]
-    writing.hub.repositories.clear()
-    writing.objects.clear()
-    writing.forget()
+    empty(writing)
     return asked
 
 
 def number_of(writing, small, part: str) -> int:
-    """The number of the first request with `part` in it."""
-    asked = requests(writing, small)
-    return next(n for n, request in enumerate(asked, 1) if part in request)
+    """The number of the first request with `part` in it, from 1."""
+    return 1 + [part in asked for asked in requests(writing, small)].index(True)

@@ -5,27 +5,26 @@ from tests.hub_writing import READER
 from tests.publishing.sending import ID, refused, send
 
 
+@pytest.mark.parametrize(("name", "full"), [("ME/stripes", ID), ("any", "me/any"), ("team/a",) * 2])
+def test_a_bare_name_belongs_to_the_account(name, full, small, writing):
+    assert send(small, name, private=False)[1].repository == full
+    assert not writing.hub.repositories["models", full].private
+
+
 @pytest.mark.parametrize(
-    ("name", "repository"), [("stripes", ID), ("ME/stripes", ID), ("team/any", "team/any")]
+    ("name", "token", "words"),
+    [
+        ("you/stripes", FRIEND, "expected an account of yours (me/, team/)"),
+        ("me/a/b", FRIEND, "expected a repository name like me/ants-bees"),
+        ("me/", FRIEND, "expected a repository name"),
+        (ID, READER, "does not let this sign-in write"),
+        (ID, "hf_unknown", "does not know this token"),
+        (ID, "two words", "found other characters"),
+    ],
 )
-def test_a_bare_name_belongs_to_the_account(name, repository, small, writing):
-    assert send(small, name)[1].repository == repository
-
-
-WRONG = {
-    "foreign owner": ("you/stripes", FRIEND, "expected an account of yours (me/, team/)"),
-    "two slashes": ("me/a/b", FRIEND, "expected a repository name like me/ants-bees"),
-    "no name": ("me/", FRIEND, "expected a repository name"),
-    "strange characters": ("me/ä b", FRIEND, "expected a repository name"),
-    "read token": (ID, READER, "does not let this sign-in write"),
-    "unknown token": (ID, "hf_unknown", "does not know this token"),
-    "no token": (ID, "two words", "found other characters"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_succeed_is_refused_before_anything_is_created(case, small, writing):
-    name, token, words = WRONG[case]
+def test_what_cannot_succeed_is_refused_before_anything_is_created(
+    name, token, words, small, writing
+):
     message = refused(small, name, token=token)
     assert words in message and token not in message
     assert not writing.hub.repositories

@@ -24,29 +24,22 @@ def test_a_folder_appears_at_once_and_an_empty_one_is_filled_from_within(tmp_pat
 @pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
 @pytest.mark.parametrize(
     ("stop", "wanted"),
-    [(OSError(28, "No space left on device"), RunError), (KeyboardInterrupt(), KeyboardInterrupt)],
-    ids=["disk full", "interrupted"],
+    [(OSError(28, "No space left"), RunError), (KeyboardInterrupt(), KeyboardInterrupt)],
 )
 def test_an_error_leaves_nothing(stop, wanted, there, tmp_path):
     if there:
         (tmp_path / "out").mkdir()
-    with pytest.raises(wanted) as caught, new_folder(tmp_path / "out") as part:
+    with pytest.raises(wanted), new_folder(tmp_path / "out") as part:
         fill(part)
         raise stop
-    if wanted is RunError:
-        assert "'out' cannot be written (No space left on device)" in str(caught.value)
-    assert names_in(tmp_path) == (["out"] if there else [])
-    assert not there or names_in(tmp_path / "out") == []
+    assert [path.name for path in tmp_path.rglob("*")] == (["out"] if there else [])
 
 
 def test_nothing_is_overwritten(tmp_path):
-    (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    for name, words in {"file": "something in it", "full": "something in it"}.items():
-        with pytest.raises(RunError, match=words), new_folder(tmp_path / name) as part:
+    for name in ("full", "full/notes.txt", "full/notes.txt/x"):
+        with pytest.raises(RunError), new_folder(tmp_path / name) as part:
             fill(part)
-    with pytest.raises(RunError, match="cannot be written"), new_folder(tmp_path / "file" / "x"):
-        pass
-    assert names_in(tmp_path) == ["file", "full"] and names_in(tmp_path / "full") == ["notes.txt"]
-    assert (tmp_path / "file").read_text() == "mine"
+    assert names_in(tmp_path) == ["full"] and names_in(tmp_path / "full") == ["notes.txt"]
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"

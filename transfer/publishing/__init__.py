@@ -2,12 +2,7 @@
 
 from transfer.publishing.bundle import read_run_or_export
 from transfer.publishing.events import Checked, Event, Published, Sending, Verifying, Waiting
-from transfer.publishing.publisher import (
-    PublishRequest,
-    publish,
-    publish_events,
-    write_files,
-)
+from transfer.publishing.publisher import PublishRequest, publish, publish_events, write_files
 
 __all__ = [
     "Checked",

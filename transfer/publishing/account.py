@@ -36,14 +36,13 @@ def check_name(repository: str) -> str:
     owner, slash, name = repository.rpartition("/")
     try:
         validate_repo_id(repository)
-        valid = bool(name) and bool(owner) == bool(slash)
+        if not name or (slash and not owner):
+            raise HFValidationError
     except HFValidationError:
-        valid = False
-    if not valid:
         raise PublishError(
             f"expected a repository name like me/ants-bees, found {repository[:100]!r}; use at "
             "most 96 letters, digits, - _ and ."
-        )
+        ) from None
     return repository
 
 

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import RunError, SettingsError
+from transfer.inference.timm_config import CONFIG, read_config
 from transfer.publishing.new_folder import new_folder
-from transfer.publishing.redact import (
-    bare,
-    published_config,
-    published_record,
-    published_report,
-)
+from transfer.publishing.redact import bare, published_config, published_record, published_report
 from transfer.publishing.sizes import full_files, head_files
 from transfer.runs.run import (
     CHECKPOINT,
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from transfer.model.vgg import Network
 
 WHATS = ("head", "full")
-CONFIG = "config.json"
 SCORE_TOLERANCE = 2.5e-4  # on a few images, so that no image differs by more than 1e-3
 
 
@@ -51,10 +46,6 @@ class Bundle:
     run: Run | None
     classes: tuple[str, ...]
 
-    @property
-    def bytes(self) -> int:
-        return sum(self.files.values())
-
 
 def write_bundle(
     run_or_dir: str | Path | Run, what: str, folder: str | Path, *, public: bool = False
@@ -65,11 +56,11 @@ def write_bundle(
     kept only if the source is `public`. The written network is loaded and compared with the run.
     Raises SettingsError, RunError or WeightsError.
     """
-    source, what = _check(run_or_dir, what)
+    source = read_publishable(run_or_dir, what)
     folder, run = Path(folder).expanduser(), None
     with new_folder(folder) as part:
         if isinstance(source, Path):
-            classes = _copy_exported(source, part)
+            what, classes = "full", _copy_exported(source, part)
         else:
             write = _write_head if what == "head" else _write_full
             run, classes = replace(write(source, part, public), path=folder), source.classes
@@ -77,53 +68,39 @@ def write_bundle(
     return Bundle(folder=folder, what=what, files=files, run=run, classes=classes)
 
 
-def bundle_files(run_or_dir: str | Path | Run, what: str) -> dict[str, int]:
-    """Name → bytes of what `write_bundle` will write, to a few percent, without loading torch.
-
-    Raises what `write_bundle` raises for what cannot be published.
-    """
-    source, what = _check(run_or_dir, what)
-    if isinstance(source, Path):
-        return {name: _plain_file(source, name).stat().st_size for name in (CONFIG, TENSORS)}
-    return head_files(source) if what == "head" else full_files(source)
+def bundle_files(run: Run, what: str) -> dict[str, int]:
+    """Name → bytes of what `write_bundle` will write or refuse, to a few percent, without torch."""
+    run = read_publishable(run, what)
+    return head_files(run) if what == "head" else full_files(run)
 
 
-def _check(run_or_dir: str | Path | Run, what: str) -> tuple[Run | Path, str]:
-    """(a run or the folder of an exported one, what of it is published)."""
+def read_publishable(run_or_dir: str | Path | Run, what: str) -> Run | Path:
+    """`read_run_or_export`, if `what` of it can be published. Raises SettingsError or RunError."""
     if what not in WHATS:
         raise SettingsError(f"what must be one of {', '.join(WHATS)}, found {what!r}")
     source = read_run_or_export(run_or_dir)
-    if isinstance(source, Path):
-        return source, "full"
-    weights = str(source.record["body"].get("weights"))
+    weights = str(source.record["body"].get("weights")) if isinstance(source, Run) else ""
     if what == "head" and weights.startswith("file:"):
         raise RunError(
             f"expected a body that others can find too, found the weights {bare(weights[5:])!r} of "
             "this machine; publish the full network"
         )
-    return source, what
+    return source
 
 
 def read_run_or_export(run_or_dir: str | Path | Run) -> Run | Path:
     """The finished run; or the folder itself if `export` wrote it. Raises RunError."""
     if isinstance(run_or_dir, Run):
         return run_or_dir
-    name = bare(str(run_or_dir))[:80]
     try:
         path = Path(run_or_dir).expanduser()
         found = {name for name in (RECORD, CONFIG, CHECKPOINT) if (path / name).exists()}
-        missing = not path.is_dir()
     except (OSError, RuntimeError, ValueError):  # too long a name, or an unknown user's home
-        found, missing = set(), True
-    if missing:
-        raise RunError(
-            f"expected a finished run or an exported folder, found none called {name!r}; "
-            "check its name"
-        )
+        found = set()
     if not found:
         raise RunError(
             f"expected a finished run or an exported folder, found neither {RECORD} nor {CONFIG} "
-            f"in {name!r}; train into it, or name another folder"
+            f"in {bare(str(run_or_dir))[:80]!r}; check its name"
         )
     return path if found == {CONFIG} else read_run(path)
 
@@ -183,25 +160,17 @@ def _copy_exported(source: Path, folder: Path) -> tuple[str, ...]:
     """The two files of an exported folder, without what else was written into them."""
     from safetensors.torch import save_file
 
-    from transfer.inference.timm_config import read_config
     from transfer.inference.timm_vgg import read_vgg
 
-    config, tensors = (_plain_file(source, name) for name in (CONFIG, TENSORS))
-    known = read_config(config)
+    for path in (source / CONFIG, source / TENSORS):
+        if path.is_symlink() or not path.is_file():  # a link may lead to anything
+            raise RunError(
+                f"expected the file {path.name} in the exported folder {source.name!r}, found "
+                "none or a link; export the run again"
+            )
+    known = read_config(source / CONFIG)
     read_vgg(source, known)  # raises if it is incomplete, does not fit or holds NaN
-    published = published_config(json.loads(config.read_text(encoding="utf-8")))
-    save_file(read_tensors(tensors)[0], folder / TENSORS, metadata={"format": "pt"})
+    published = published_config(json.loads((source / CONFIG).read_text(encoding="utf-8")))
+    save_file(read_tensors(source / TENSORS)[0], folder / TENSORS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(published, indent=2) + "\n", encoding="utf-8")
     return known.classes
-
-
-def _plain_file(folder: Path, name: str) -> Path:
-    """A link is refused, for it may lead to anything."""
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        found = "a link" if path.is_symlink() else "none"
-        raise RunError(
-            f"expected the file {name} in the exported folder {folder.name!r}, found {found}; "
-            "export the run again"
-        )
-    return path

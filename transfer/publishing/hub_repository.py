@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from transfer import hub
 from transfer.errors import PublishError, TransferError
 from transfer.publishing.events import Sending, Waiting
-from transfer.publishing.retry import check, retrying, status_of
+from transfer.publishing.retry import Steps, check, retrying, status_of
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoFile
 
+CARD = "README.md"
 REQUEST_SECONDS = 10.0
 CREATE_SECONDS = 30.0
 COMMIT_SECONDS = 120.0
@@ -78,20 +79,20 @@ class HubRepository:
     def ask(self, call: Callable, seconds: float = 0, **more) -> Generator:
         return retrying(call, seconds or REQUEST_SECONDS, self.should_stop, **more)
 
-    def look_up(self) -> Generator[Waiting, None, "ModelInfo | None"]:
+    def look_up(self) -> Steps["ModelInfo | None"]:
         """Find the repository, which may have been renamed; None if there is none."""
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         try:
             info = yield from self.ask(partial(self.api.model_info, self.name))
-        except GatedRepoError:  # a kind of RepositoryNotFoundError
-            raise
-        except RepositoryNotFoundError:
+        except RepositoryNotFoundError as error:
+            if isinstance(error, GatedRepoError):  # it exists
+                raise
             return None
         self.name, self.head, self.names = info.id, info.sha, _names(info)
         return info
 
-    def create(self, private: bool) -> Generator[Waiting, None, None]:
+    def create(self, private: bool) -> Steps[None]:
         check(self.should_stop)
         self.created = True  # perhaps even if no answer comes
         create = partial(self.api.create_repo, self.name, private=private, exist_ok=True)
@@ -105,12 +106,14 @@ class HubRepository:
             self.created = False  # somebody else was faster
             raise PublishError(f"{self.name} is public meanwhile; publish under another name")
 
-    def download(self, name: str, folder: Path) -> Generator[Waiting, None, Path]:
-        """Into a folder of its own: private files must not enter a cache that others share."""
-        fetch = partial(
-            self.api.hf_hub_download, self.name, name, revision=self.head, local_dir=folder
-        )
-        return Path((yield from self.ask(fetch, DOWNLOAD_SECONDS)))
+    def read_card(self, folder: Path) -> Steps[str | None]:
+        """README.md of `head`. Private files must not enter a cache that others share."""
+        if CARD not in self.names:
+            return None
+        fetch = partial(self.api.hf_hub_download, self.name, CARD, revision=self.head)
+        path = yield from self.ask(partial(fetch, local_dir=folder), DOWNLOAD_SECONDS)
+        # any bytes and line ends survive
+        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
     def commit(
         self, files: dict[str, FileDigest], message: str
@@ -118,17 +121,17 @@ class HubRepository:
         """Return the commit that holds `files`: a new one, or `head` if it holds them already."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        held = yield from self._held(self.head, files)
-        self.commit_id = self.head if _holds(held, files) else None
-        if self.commit_id is None:
+        different = yield from self.differences(self.head, files)
+        if not different:
+            self.commit_id = self.head
+        else:
             additions = [CommitOperationAdd(name, file.path) for name, file in files.items()]
             yield Sending(total_bytes=sum(file.bytes for file in files.values()))
             for addition in additions:
                 if not addition.path_in_repo.endswith(TEXT_FILES):
                     self._upload(addition, files[addition.path_in_repo].bytes)
-            stale = sorted((OURS & held.keys()) - files.keys())
-            deletions = [CommitOperationDelete(name) for name in stale]
-            self.commit_id = yield from self._commit([*additions, *deletions], files, message)
+            stale = [CommitOperationDelete(name) for name in different if name not in files]
+            self.commit_id = yield from self._commit([*additions, *stale], files, message)
         self.should_stop = _never  # what follows only reads
         return self.commit_id
 
@@ -145,9 +148,7 @@ class HubRepository:
             if time.monotonic() > end:
                 raise hub.HubUnavailable
 
-    def _commit(
-        self, operations: list, files: dict[str, FileDigest], message: str
-    ) -> Generator[Waiting, None, str]:
+    def _commit(self, operations: list, files: dict[str, FileDigest], message: str) -> Steps[str]:
         def send() -> str:
             self.committing = True
             commit = self.api.create_commit(
@@ -155,7 +156,7 @@ class HubRepository:
             )
             return commit.oid
 
-        def find_result(error: Exception) -> Generator[Waiting, None, str | None]:
+        def find_result(error: Exception) -> Steps[str | None]:
             """The answer may have been lost: does the newest commit hold what was sent?"""
             refused = 400 <= (status_of(error) or 0) < 500 and status_of(error) not in CONFLICTS
             found = None if refused else (yield from self._newest_with(files))
@@ -164,12 +165,11 @@ class HubRepository:
 
         return (yield from self.ask(send, COMMIT_SECONDS, find_result=find_result))
 
-    def _newest_with(self, files: dict[str, FileDigest]) -> Generator[Waiting, None, str | None]:
+    def _newest_with(self, files: dict[str, FileDigest]) -> Steps[str | None]:
         stop_asked, self.should_stop = self.should_stop, _never  # first find out what happened
         try:
-            look = partial(self.api.model_info, self.name)
-            newest = (yield from self.ask(look)).sha
-            held = yield from self._held(newest, files)
+            newest = (yield from self.ask(partial(self.api.model_info, self.name))).sha
+            return None if (yield from self.differences(newest, files)) else newest
         except TransferError:
             raise
         except Exception:
@@ -179,27 +179,18 @@ class HubRepository:
             ) from None
         finally:
             self.should_stop = stop_asked
-        return newest if _holds(held, files) else None
 
-    def first_difference(
-        self, files: dict[str, FileDigest]
-    ) -> Generator[Waiting, None, str | None]:
-        """The name of a file that is missing in the new commit or has other content there."""
-        held = yield from self._held(self.commit_id, files)
-        return next(
-            (name for name, file in files.items() if not file.is_same(held.get(name))), None
-        )
-
-    def _held(
-        self, commit: str, names: Iterable[str]
-    ) -> Generator[Waiting, None, dict[str, "RepoFile"]]:
-        """Those of `names` and of OURS that a commit holds."""
+    def differences(self, commit: str, files: dict[str, FileDigest]) -> Steps[list[str]]:
+        """The names of files that a commit misses or holds with other content, and of OURS that it
+        should not hold; the user's own are ignored."""
         from huggingface_hub.hf_api import RepoFile
 
-        paths = sorted({*names, *OURS})
+        paths = sorted({*files, *OURS})
         look = partial(self.api.get_paths_info, self.name, paths, revision=commit)
         entries = yield from self.ask(look)
-        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        held = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        wrong = [name for name, file in files.items() if not file.is_same(held.get(name))]
+        return wrong + sorted((OURS & held.keys()) - files.keys())
 
     def withdraw(self) -> str:
         """Delete the repository if it was created here and is still empty; says what remains."""
@@ -227,29 +218,18 @@ def _names(info: "ModelInfo") -> set[str]:
     return {file.rfilename for file in info.siblings or ()}
 
 
-def _holds(held: dict[str, "RepoFile"], files: dict[str, FileDigest]) -> bool:
-    """Whether a commit holds exactly these files of ours, and perhaps some of the user's."""
-    same = all(file.is_same(held.get(name)) for name, file in files.items())
-    return same and not (OURS & held.keys()) - files.keys()
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no warnings of huggingface_hub: they print addresses of uploads, which
     are as good as a key."""
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-        logging,
-    )
+    from huggingface_hub import utils
 
-    had_bars, verbosity = not are_progress_bars_disabled(), logging.get_verbosity()
-    disable_progress_bars()
-    logging.set_verbosity(logging.CRITICAL)
+    had_bars, verbosity = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
+    utils.disable_progress_bars()
+    utils.logging.set_verbosity(utils.logging.CRITICAL)
     try:
         yield
-        logging.set_verbosity(verbosity)  # not after a failure: a given-up upload may go on
+        utils.logging.set_verbosity(verbosity)  # not after a failure: a given-up upload may go on
     finally:
         if had_bars:
-            enable_progress_bars()
+            utils.enable_progress_bars()

@@ -7,17 +7,21 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transfer.cache.paths import private_folder
-from transfer.errors import PublishError, SettingsError
+from transfer.errors import PublishError
 from transfer.publishing import account
-from transfer.publishing.bundle import WHATS, Bundle, read_run_or_export, write_bundle
+from transfer.publishing.bundle import Bundle, read_publishable, read_run_or_export, write_bundle
 from transfer.publishing.errors import explain
-from transfer.publishing.events import Checked, Event, Published, Verifying, Waiting
+from transfer.publishing.events import Checked, Event, Published, Verifying
 from transfer.publishing.hub_repository import FileDigest, HubRepository, quiet
+from transfer.publishing.retry import Steps
 from transfer.runs.run import Run
 
-CARD = "README.md"
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
 LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folders are leftovers
 
 
@@ -38,21 +42,9 @@ class PublishRequest:
     token: str | None = field(default=None, repr=False)
 
 
-def publish(
-    run: str | Path | Run,
-    repository: str,
-    *,
-    what: str = "head",
-    private: bool = True,
-    license: str | None = None,
-    token: str | None = None,
-) -> Published:
-    """Publish a run, or a folder that `export` wrote, as `repository`; see PublishRequest."""
-    published = None
-    request = PublishRequest(
-        run=run, repository=repository, what=what, private=private, license=license, token=token
-    )
-    for event in publish_events(request):
+def publish(run: str | Path | Run, repository: str, **options) -> Published:
+    """Publish a run, or a folder that `export` wrote; `options` are as in PublishRequest."""
+    for event in publish_events(PublishRequest(run=run, repository=repository, **options)):
         published = event
     return published
 
@@ -69,9 +61,7 @@ def publish_events(
     """
     from huggingface_hub import HfApi
 
-    if request.what not in WHATS:
-        raise SettingsError(f"what must be one of {', '.join(WHATS)}, found {request.what!r}")
-    request = replace(request, run=read_run_or_export(request.run))
+    request = replace(request, run=read_publishable(request.run, request.what))
     token = account.sign_in(request.token)
     repository = HubRepository(HfApi(token=token), request.repository, should_stop)
     with quiet():
@@ -90,26 +80,23 @@ def publish_events(
 def _publish(
     repository: HubRepository, request: PublishRequest
 ) -> Generator[Event, None, Published]:
-    existing_is_private = yield from _find_place(repository)
-    exists = existing_is_private is not None
-    private = existing_is_private if exists else request.private
+    existing = yield from _find_place(repository)
+    private = bool(existing.private) if existing else request.private
+    request = replace(request, repository=repository.name, private=private)
     with _temporary_folder() as folder:
-        previous = yield from _previous_card(repository, folder)
-        bundle = write_files(request, folder / "files", repository.name, previous)
+        previous = yield from repository.read_card(folder / "before")
+        bundle = write_files(request, folder / "files", previous)
         files = {path.name: FileDigest.of(path) for path in sorted(bundle.folder.iterdir())}
         sizes = {name: file.bytes for name, file in files.items()}
-        facts = {
-            "repository": repository.name,
-            "private": private,
-            "what": bundle.what,
-            "files": sizes,
-            "bytes": sum(sizes.values()),
-        }
-        yield Checked(exists=exists, **facts)
+        facts = {"repository": repository.name, "private": private, "what": bundle.what}
+        facts |= {"files": sizes, "bytes": sum(sizes.values())}
+        yield Checked(exists=existing is not None, **facts)
         before = repository.head
-        if not exists:
+        if existing is None:
             yield from repository.create(private)
-        commit = yield from repository.commit(files, _message(bundle))
+        name = "head" if bundle.what == "head" else "complete network"
+        message = f"{len(bundle.classes)} classes, {name}"
+        commit = yield from repository.commit(files, message)
         yield Verifying()
         yield from _verify(repository, files)
     published = Published(url=repository.url, commit=commit, changed=commit != before, **facts)
@@ -117,20 +104,16 @@ def _publish(
     return published
 
 
-def _find_place(repository: HubRepository) -> Generator[Waiting, None, bool | None]:
-    """Complete the repository's name and look it up.
-
-    Returns whether the existing repository is private, None if there is none.
-    """
+def _find_place(repository: HubRepository) -> Steps["ModelInfo | None"]:
+    """Complete the repository's name and look it up; None if it does not exist yet."""
     whoami = yield from repository.ask(repository.api.whoami)
     repository.name = account.full_name(repository.name, whoami)
     info = yield from repository.look_up()
-    if info is None:
-        return None
-    account.full_name(info.id, whoami)  # it may have been moved to somebody else
-    if info.disabled:
-        raise PublishError(f"the Hub has disabled {info.id}; publish under another name")
-    return bool(info.private)
+    if info:
+        account.full_name(info.id, whoami)  # it may have been moved to somebody else
+        if info.disabled:
+            raise PublishError(f"the Hub has disabled {info.id}; publish under another name")
+    return info
 
 
 @contextmanager
@@ -148,20 +131,11 @@ def _temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _previous_card(repository: HubRepository, folder: Path) -> Generator[Waiting, None, str | None]:
-    if CARD not in repository.names:
-        return None
-    path = yield from repository.download(CARD, folder / "before")
-    return path.read_bytes().decode("utf-8", "surrogateescape")  # any bytes and line ends survive
-
-
-def write_files(
-    request: PublishRequest, folder: Path, repository: str = "", previous_card: str | None = None
-) -> Bundle:
+def write_files(request: PublishRequest, folder: Path, previous_card: str | None = None) -> Bundle:
     """Write everything that would be published into `folder`: the model and its card.
 
-    `repository` is the complete name if the request has a shorter one; what a person wrote into
-    `previous_card` stays in the new one. Raises SettingsError, RunError or WeightsError.
+    What a person wrote into `previous_card` stays in the new one. Raises SettingsError, RunError or
+    WeightsError.
     """
     from transfer.publishing.card import is_public, write_card
 
@@ -170,7 +144,7 @@ def write_files(
     bundle = write_bundle(run, request.what, folder, public=public)
     write_card(
         bundle,
-        repository or request.repository,
+        request.repository,
         license=request.license,
         private=request.private,
         source_is_public=public,
@@ -179,26 +153,19 @@ def write_files(
     return bundle
 
 
-def _message(bundle: Bundle) -> str:
-    what = "head" if bundle.what == "head" else "complete network"
-    return f"{len(bundle.classes)} classes, {what}"
-
-
-def _verify(
-    repository: HubRepository, files: dict[str, FileDigest]
-) -> Generator[Waiting, None, None]:
+def _verify(repository: HubRepository, files: dict[str, FileDigest]) -> Steps[None]:
     """Raises PublishError unless the commit holds what was sent, by size and hash."""
     try:
-        wrong = yield from repository.first_difference(files)
+        wrong = yield from repository.differences(repository.commit_id, files)
     except Exception:
         raise PublishError(
             f"all files were sent to {repository.url}, but the Hub did not let them be compared; "
             "look there, or publish again: nothing is sent twice"
         ) from None
-    if wrong is not None:
+    if wrong:
         raise PublishError(
-            f"expected {wrong} at {repository.url} as it was sent, found it missing or different; "
-            "publish again"
+            f"expected {wrong[0]} at {repository.url} as it was sent, found it missing or "
+            "different; publish again"
         )
 
 

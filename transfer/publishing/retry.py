@@ -10,6 +10,7 @@ from transfer.errors import PublishError
 from transfer.publishing.events import Waiting
 
 Answer = TypeVar("Answer")
+Steps = Generator[Waiting, None, Answer]  # what a request reports while it waits, and its answer
 PAUSES = (1.0, 3.0)  # seconds before the second and the last attempt
 LONGEST_WAIT_SECONDS = 300.0  # the window of the Hub's rate limits
 TICK_SECONDS = 0.2
@@ -20,14 +21,15 @@ def retrying(
     seconds: float,
     should_stop: Callable[[], bool],
     *,
-    find_result: Callable[[Exception], Generator[Waiting, None, Answer | None]] | None = None,
-) -> Generator[Waiting, None, Answer]:
+    find_result: Callable[[Exception], Steps[Answer | None]] | None = None,
+) -> Steps[Answer]:
     """Return what `call` returns, after up to three attempts of at most `seconds` each.
 
     After a failure `find_result` may find that the request took effect and only its answer was
     lost. Raises what the last attempt raised, or PublishError.
     """
-    for pause in (*PAUSES, None):
+    pauses = list(PAUSES)
+    while True:
         check(should_stop)
         try:
             return hub.with_deadline(call, seconds)
@@ -35,25 +37,22 @@ def retrying(
             caught = error
         if find_result and (result := (yield from find_result(caught))) is not None:
             return result
-        if pause is None or not is_temporary(caught):
+        if not pauses or not is_temporary(caught):
             raise caught
-        yield from wait(requested_pause(caught, pause), reason(caught), should_stop)
-    raise AssertionError("the last pause is None")
+        yield from wait(requested_pause(caught, pauses.pop(0)), reason(caught), should_stop)
 
 
 def wait(seconds: float, why: str, should_stop: Callable[[], bool]) -> Iterator[Waiting]:
-    """Yields about once a second. Raises PublishError if the wait is too long or is stopped."""
+    """Yields every TICK_SECONDS. Raises PublishError if the wait is too long or is stopped."""
     if seconds > LONGEST_WAIT_SECONDS:
         raise PublishError(
             f"the Hub asks to wait {seconds:.0f} seconds, so nothing was published; publish again "
             "after that"
         )
-    end, shown = time.monotonic() + seconds, float("inf")
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         check(should_stop)
-        if shown - left >= 1:
-            yield Waiting(seconds=left, why=why)
-            shown = left
+        yield Waiting(seconds=left, why=why)
         time.sleep(min(TICK_SECONDS, left))
 
 
@@ -76,18 +75,19 @@ def is_temporary(error: BaseException) -> bool:
 
 def status_of(error: BaseException | None) -> int | None:
     """The HTTP status of the Hub's answer, if there was one."""
-    response = getattr(error, "response", None)
-    if response is None and isinstance(error, hub.HubUnavailable):
-        response = getattr(error.__cause__, "response", None)
-    return getattr(response, "status_code", None)
+    return getattr(_response(error), "status_code", None)
+
+
+def _response(error: BaseException | None):
+    cause = error.__cause__ if isinstance(error, hub.HubUnavailable) else error
+    return getattr(cause, "response", None)
 
 
 def requested_pause(error: BaseException, own: float) -> float:
     """The seconds that the Hub asks to wait, else `own`."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    source = error.__cause__ if isinstance(error, hub.HubUnavailable) else error
-    headers = getattr(getattr(source, "response", None), "headers", {})
+    headers = getattr(_response(error), "headers", {})
     limit = parse_ratelimit_headers(headers)
     if status_of(error) == 429 and limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)

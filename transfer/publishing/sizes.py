@@ -1,33 +1,40 @@
-"""The sizes of the files that would be published, estimated without torch or writing anything."""
+"""The sizes of what would be published and the limits of timm's VGG, without importing torch."""
 
 import json
-import math
-from pathlib import Path
 
 from transfer.errors import RunError
 from transfer.publishing.redact import published_record, published_report
-from transfer.publishing.timm_limits import CHANNELS, KERNEL, WIDTH, check_exportable
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run
 
 BODY_NUMBERS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
-FLOAT_BYTES, HALF_BYTES = 4, 2
-HEADER_BYTES_A_TENSOR, CONFIG_BYTES = 85, 600
+FLOAT_BYTES = 4
+CONFIG_BYTES = 600  # without the class names
+# Of timm's VGG:
+CHANNELS = 512  # of the body's output
+KERNEL = 7  # pixels a side that timm's `pre_logits.fc1` sees of that output
+WIDTH = 4096  # of the output of timm's `pre_logits.fc2`
+LARGEST_SIDE = 32 * (KERNEL + 1) - 1  # pixels; above it fc1 would slide over several places
 
 
 def head_files(run: Run) -> dict[str, int]:
-    """With matrices in half precision. Raises RunError."""
-    shapes = _shapes(run.path / TENSORS)
-    size = HEADER_BYTES_A_TENSOR * len(shapes)
-    for shape in shapes.values():
-        size += math.prod(shape) * (HALF_BYTES if len(shape) > 1 else FLOAT_BYTES)
-    return {TENSORS: size, RECORD: _json_bytes(published_record(run)), REPORT: _report_bytes(run)}
+    """In half precision, as a published head is stored already. Raises RunError."""
+    try:
+        size = (run.path / TENSORS).stat().st_size
+    except OSError:
+        raise RunError(f"the run's {TENSORS} is missing; train again") from None
+    return {
+        TENSORS: size if run.record.get("stored") == "float16" else size // 2,
+        RECORD: _json_bytes(published_record(run)),
+        REPORT: _json_bytes(published_report(run, public=False)),
+    }
 
 
 def full_files(run: Run) -> dict[str, int]:
     """timm's VGG in float32, its config and the report. Raises RunError."""
     check_exportable(run)
-    (features,) = _shapes(run.path / TENSORS).get("head.mean", (0,))
-    classes, hidden = len(run.classes), run.settings.head.hidden
+    classes, head, hidden = len(run.classes), run.settings.head, run.settings.head.hidden
+    places = 1 if head.pooling == "avg" else (run.transform.image_size // 32) ** 2
+    features = CHANNELS * places
     # the width of fc1, as timm_export chooses it
     width = hidden[0] if len(hidden) == 2 else min(features, *hidden[:1] or [2 * classes])
     numbers = (
@@ -39,23 +46,18 @@ def full_files(run: Run) -> dict[str, int]:
     return {
         TENSORS: FLOAT_BYTES * numbers,
         "config.json": CONFIG_BYTES + _json_bytes(list(run.classes)),
-        REPORT: _report_bytes(run),
+        REPORT: _json_bytes(published_report(run, public=False)),
     }
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """From the file's header alone."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        raise RunError(f"the run's {path.name} is cut, damaged or missing; train again") from None
-
-
-def _report_bytes(run: Run) -> int:
-    return _json_bytes(published_report(run, public=False))
+def check_exportable(run: Run) -> None:
+    """Raises RunError if the run's images are too large for timm's VGG."""
+    image_size = run.transform.image_size
+    if image_size > LARGEST_SIDE:
+        raise RunError(
+            f"expected a run on images of at most {LARGEST_SIDE} pixels, found {image_size}; "
+            f"timm's VGG cannot hold its head; train again with --image-size {LARGEST_SIDE} or less"
+        )
 
 
 def _json_bytes(data: dict | list) -> int:

@@ -19,14 +19,13 @@ from torch import nn
 from torch.nn import functional
 
 from transfer.errors import RunError, SettingsError
+from transfer.inference.timm_config import CONFIG
 from transfer.model.vgg import Head, Network
 from transfer.publishing.check_images import check_images
 from transfer.publishing.new_folder import new_folder
-from transfer.publishing.timm_limits import KERNEL, WIDTH, check_exportable
-from transfer.runs.run import Run, read_network, read_run
+from transfer.publishing.sizes import KERNEL, WIDTH, check_exportable
+from transfer.runs.run import TENSORS, Run, read_network, read_run
 
-FORMATS = ("timm",)
-TENSORS, CONFIG = "model.safetensors", "config.json"
 TOLERANCE = 1e-4  # of a logit
 Affine = tuple[torch.Tensor, torch.Tensor]  # weight (out, in) and bias (out,), float64
 
@@ -40,8 +39,8 @@ def export(run: str | Path | Run, out: str | Path, format: str = "timm") -> Path
     fraction of it, so scores may differ slightly there.
     Raises SettingsError, RunError or WeightsError.
     """
-    if format not in FORMATS:
-        raise SettingsError(f"format must be one of {', '.join(FORMATS)}, found {format!r}")
+    if format != "timm":
+        raise SettingsError(f"format must be timm, found {format!r}")
     run, out = run if isinstance(run, Run) else read_run(run), Path(out).expanduser()
     with new_folder(out) as folder:
         write_timm(run, folder)

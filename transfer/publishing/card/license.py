@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from transfer import hub
 from transfer.data.presets import PRESETS
 from transfer.errors import SettingsError
-from transfer.publishing.card.escape import as_text
+from transfer.publishing.card.escape import as_line, as_text
+from transfer.publishing.redact import bare
 from transfer.runs.run import Run
 
 if TYPE_CHECKING:
@@ -69,6 +70,20 @@ def hub_dataset(run: Run) -> str | None:
     return found[1] if found else None
 
 
+def own_name(run: Run) -> str:
+    """The bare name of a folder or zip, whatever path it was opened by."""
+    return as_line(bare(str(run.record.get("source") or "own images")))
+
+
+def source_link(run: Run) -> str:
+    """Where the images come from, as Markdown."""
+    if is_digits(run):
+        return "scikit-learn's handwritten digits"
+    if name := hub_dataset(run):
+        return f"[{as_text(name)}](https://huggingface.co/datasets/{name})"
+    return f"the publisher's own images (“{as_text(own_name(run))}”)"
+
+
 def is_public(run: Run) -> bool:
     """Whether anyone may see the images: digits, or a dataset that the Hub shows to strangers.
 
@@ -95,8 +110,8 @@ def licenses(run: Run) -> tuple[str | None, str | None]:
             return body, identifier(preset.licence)
     info = _ask(name)
     stated = info and info.card_data and info.card_data.get("license")
-    if isinstance(stated, list):
-        stated = stated[0] if len(stated) == 1 else None
+    if isinstance(stated, list) and len(stated) == 1:
+        stated = stated[0]
     return body, identifier(stated) if stated else None
 
 
@@ -151,11 +166,6 @@ def choose_license(run: Run | None, chosen: str | None) -> License:
 
 def _parts(run: Run, images: str | None) -> str:
     _, body = BODIES.get(str(run.record["body"]["weights"]), OWN_FILE)
-    if is_digits(run):
-        source = DIGITS
-    elif name := hub_dataset(run):
-        source = f"[{as_text(name)}](https://huggingface.co/datasets/{name}) on the Hub"
-    else:
-        source = "the publisher's own"
-    terms = f"license {images}" if images else "license unknown"
+    source = DIGITS if is_digits(run) else source_link(run)
+    terms = f"license {images or 'unknown'}"
     return f"\n\n- Body: {body}\n- Training images: {source}, {terms}."

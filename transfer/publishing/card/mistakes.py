@@ -1,12 +1,10 @@
 """The images of a run's mistakes, if they are public and still on this machine."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
 from PIL import Image
 
 from transfer import hub
 from transfer.data.dataset import ImageDataset
+from transfer.data.remote.columns import LoadOptions
 from transfer.data.source import load_splits
 from transfer.errors import ImageError
 from transfer.publishing.card.license import hub_dataset, is_digits
@@ -17,26 +15,16 @@ SECONDS = 20.0  # for opening a dataset that is on this machine
 SIDE = 256  # pixels
 
 
-@dataclass(frozen=True, kw_only=True)
-class MistakeExample:
-    """`truth` and `predicted` are (class name, its number from 0)."""
+def find_mistakes(run: Run) -> list[tuple[Image.Image, dict]]:
+    """(image, its entry in the report) of the most confident mistakes of a run on public images.
 
-    picture: Image.Image
-    truth: tuple[str, int]
-    predicted: tuple[str, int]
-    score: float
-
-
-def find_mistakes(run: Run) -> list[MistakeExample]:
-    """The most confident mistakes of a run on public images; [] if the images are not here.
-
-    Downloads no images.
+    Downloads no images: [] if they are not here.
     """
     mistakes = [m for m in run.report.get("mistakes", []) if m.get("name")][:SHOWN_AT_MOST]
     images = _open(run) if mistakes else None
-    if images is None or "test" not in images.splits:
+    if images is None:
         return []
-    test, numbers = images.splits["test"], {name: i for i, name in enumerate(run.classes)}
+    test = images.splits["test"]
     rows = {name: row for row, name in enumerate(test.names)}
     found = []
     for mistake in mistakes:
@@ -48,12 +36,7 @@ def find_mistakes(run: Run) -> list[MistakeExample]:
         except ImageError:
             continue
         picture.thumbnail((SIDE, SIDE))
-        truth, predicted = ((mistake[key], numbers[mistake[key]]) for key in ("label", "predicted"))
-        found.append(
-            MistakeExample(
-                picture=picture, truth=truth, predicted=predicted, score=mistake["score"]
-            )
-        )
+        found.append((picture, mistake))
     return found
 
 
@@ -71,14 +54,7 @@ def _open(run: Run) -> ImageDataset | None:
 
 
 def _open_if_local(run: Run, name: str) -> ImageDataset | None:
-    from transfer.data.remote import snapshot
-    from transfer.data.remote.columns import LoadOptions
-    from transfer.data.remote.repository import pin
+    from transfer.data.remote.dataset import is_local
 
-    settings = run.settings
-    if settings.limit_per_class:
-        options = LoadOptions.of(settings)
-        is_local = snapshot.find_public(name, asdict(options)) is not None
-    else:
-        is_local = Path(pin(name).builder(settings.config).cache_dir).is_dir()
-    return load_splits(f"hub:{name}", settings) if is_local else None
+    is_here = is_local(name, LoadOptions.of(run.settings))
+    return load_splits(f"hub:{name}", run.settings) if is_here else None

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import RunError
 from transfer.publishing.card.escape import as_line, as_text, counted, percent
-from transfer.publishing.card.facts import card_facts
+from transfer.publishing.card.facts import LICENSE_KEYS, card_facts, card_metadata, merge_metadata
 from transfer.publishing.card.license import checked_license, choose_license
-from transfer.publishing.card.metadata import LICENSE_KEYS, card_metadata, merge_metadata
 from transfer.publishing.card.mistakes import find_mistakes
 from transfer.publishing.card.plots import draw_confusion, draw_curves, draw_mistakes
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from transfer.publishing.bundle import Bundle
 
 CARD = "README.md"
-CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
 FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
 # The generated part, with the license that it was given. Versions until 0.4 marked each section by
 # a name of its own; these are replaced as well. A mark without its partner is ordinary text.
@@ -37,8 +35,8 @@ def write_card(
     private: bool = True,
     source_is_public: bool,
     previous: str | None = None,
-) -> list[str]:
-    """Write README.md and its pictures into the bundle's folder and return their names.
+) -> None:
+    """Write README.md and its pictures into the bundle's folder.
 
     `previous` is the repository's card, decoded with `surrogateescape`. Everything outside the
     generated part stays, and so do the metadata that a person added and a license that a person
@@ -49,16 +47,15 @@ def write_card(
 
     try:
         pictures = _draw(bundle, source_is_public)
-        text = _card(bundle, repository, license, private, frozenset(pictures), previous or "")
+        facts = {"private": private, "pictures": pictures.keys()}
+        text = _card(bundle, repository, license, previous or "", facts)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise RunError(
             "expected a complete record and report of the run to write its card from, found them "
             f"damaged ({type(error).__name__}: {as_line(error)}); train again"
         ) from None
-    files = {CARD: text.encode("utf-8", "surrogateescape")} | pictures
-    for name, content in files.items():
+    for name, content in {CARD: text.encode("utf-8", "surrogateescape"), **pictures}.items():
         (bundle.folder / name).write_bytes(content)
-    return list(files)
 
 
 def _draw(bundle: "Bundle", source_is_public: bool) -> dict[str, bytes]:
@@ -66,44 +63,36 @@ def _draw(bundle: "Bundle", source_is_public: bool) -> dict[str, bytes]:
     if bundle.run is None:
         return {}
     report = bundle.run.report
+    mistakes = find_mistakes(bundle.run) if source_is_public else []
     drawn = {
-        CURVES: draw_curves(report),
-        CONFUSION: draw_confusion(bundle.classes, report["confusion"]),
-        MISTAKES: draw_mistakes(find_mistakes(bundle.run)) if source_is_public else None,
+        "curves.png": draw_curves(report),
+        "confusion.png": draw_confusion(bundle.classes, report["confusion"]),
+        "mistakes.png": draw_mistakes(mistakes, bundle.classes),
     }
     return {name: picture for name, picture in drawn.items() if picture}
 
 
 def _card(
-    bundle: "Bundle",
-    repository: str,
-    license: str | None,
-    private: bool,
-    pictures: frozenset[str],
-    previous: str,
+    bundle: "Bundle", repository: str, license: str | None, previous: str, facts: dict
 ) -> str:
     from huggingface_hub.utils import yaml_dump
 
     old, text = split_card(previous)
     generated = GENERATED.search(text)
-    persons = _persons_license(old, generated) if license is None else None
-    chosen = checked_license(license) if license else persons
+    # The previous license is a person's, unless the generated part says that it was derived.
+    name = _license_name(old) if license is None else ""
+    persons = "" if generated and generated[2] == name else name
+    chosen = checked_license(license) if license else persons or None
     terms = choose_license(bundle.run, chosen)
     metadata = card_metadata(bundle, repository, terms)
     if persons:
         metadata |= {key: old[key] for key in LICENSE_KEYS if key in old}
     head = yaml_dump(merge_metadata(old, metadata, bool(generated)), sort_keys=False)
-    facts = card_facts(bundle, repository, terms, pictures) | {"private": private}
+    facts = facts | card_facts(bundle, repository, terms)
     derived = "" if chosen else _license_name(terms.metadata)
     if not text.strip():
         text = f"# {repository.rpartition('/')[2]}\n\n"
     return f"---\n{head}---\n{replace_generated(text, _render(facts), derived)}"
-
-
-def _persons_license(old: dict, generated: re.Match | None) -> str | None:
-    """The license in the previous metadata, unless the generated part says that it was derived."""
-    name = _license_name(old)
-    return name if name and not (generated and generated[2] == name) else None
 
 
 def _license_name(metadata: dict) -> str:
@@ -149,15 +138,6 @@ def _render(facts: dict) -> str:
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
     )
-    environment.filters |= {
-        "percent": percent,
-        "text": as_text,
-        "counted": counted,
-        "number": _number,
-    }
+    environment.filters.update(percent=percent, text=as_text, counted=counted)
     template = Path(__file__).with_name("template.md").read_text(encoding="utf-8")
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(template).render(facts))
-
-
-def _number(value: float, digits: int = 6) -> str:
-    return f"{value:.{digits}g}"

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from transfer.cache.paths import private_folder
 from transfer.errors import CacheError
 from transfer.publishing.card.escape import as_line
-from transfer.publishing.card.mistakes import MistakeExample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 DOTS_AN_INCH = 110
 INK, FAINT, ACCURACY, LOSS = "#1f2933", "#5f6b7a", "#1d4ed8", "#b45309"
@@ -26,83 +26,64 @@ NUMBERS_AT_MOST = 20  # classes whose counts fit into the cells
 PICTURES_A_ROW = 4
 LONGEST_LABEL, SHORT_LABEL = 22, 4  # characters
 
-Curves = dict[str, list[dict]]  # phase → its epochs
+LINES = (  # (left or right plot, what of an epoch, factor, color, label)
+    (0, "validation_accuracy", 100, ACCURACY, "validation images"),
+    (1, "loss", 1, LOSS, "training images"),
+    (1, "validation_loss", 1, ACCURACY, "validation images"),
+)
 
 
 def draw_curves(report: dict) -> bytes | None:
     """Accuracy and loss of both phases side by side; None if there was no phase."""
+    from matplotlib.ticker import MaxNLocator
+
     curves = {name: report.get("curves", {}).get(name) for name in PHASES}
-    curves = {name: curve for name, curve in curves.items() if curve}
-    if not curves:
+    if not any(curves.values()):
         return None
     figure = _figure(9.6, 3.7)
-    accuracy, loss = figure.subplots(1, 2)
-    for axes, title in ((accuracy, "Accuracy"), (loss, "Loss")):
-        axes.set_title(title, loc="left", fontweight="bold", pad=20)
-        _shade_phases(axes, curves)
-    _line(accuracy, curves, "validation_accuracy", ACCURACY, "validation images", 100)
-    _mark_kept(accuracy, curves)
+    accuracy, loss = plots = figure.subplots(1, 2)
+    end = 0  # where on the axis the next phase starts
+    for name, epochs in curves.items():
+        end = _draw_phase(plots, name, epochs, end) if epochs else end
     if before := report.get("stages", {}).get("features"):
         level = 100 * before["validation_accuracy"]
         accuracy.axhline(level, color=FAINT, linestyle=":", label="frozen features only")
     accuracy.set(ylabel="accuracy (%)", ylim=(0, 103))
-    _line(loss, curves, "loss", LOSS, "training images")
-    _line(loss, curves, "validation_loss", ACCURACY, "validation images")
     loss.set_ylabel("cross-entropy")
     loss.set_ylim(bottom=0)
-    for axes in (accuracy, loss):
-        if axes.get_lines():
-            axes.legend(loc="best", fontsize=8.5)
+    for axes, title in ((accuracy, "Accuracy"), (loss, "Loss")):
+        axes.set_title(title, loc="left", fontweight="bold", pad=20)
+        axes.set(xlim=(0, max(end, 1)), xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.grid(color="white", linewidth=1, zorder=1)
+        handles, labels = axes.get_legend_handles_labels()
+        entries = dict(zip(labels, handles, strict=True))  # one for both phases
+        axes.legend(entries.values(), entries.keys(), loc="best", fontsize=8.5)
     return _png(figure)
 
 
-def _phases(curves: Curves) -> Iterator[tuple[str, int, list[dict]]]:
-    """(name, where on the axis it starts, epochs): a phase starts where the one before ended."""
-    start = 0
-    for name, epochs in curves.items():
-        yield name, start, epochs
-        start += max(epoch["epoch"] for epoch in epochs)
+def _draw_phase(plots: Sequence["Axes"], name: str, epochs: list[dict], start: int) -> int:
+    """Draw it to the right of `start`; returns where it ends.
 
+    The lines of two phases are not joined: the second starts from the best epoch of the first.
+    """
+    import numpy as np
 
-def _shade_phases(axes: "Axes", curves: Curves) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    end = 0
-    for name, start, epochs in _phases(curves):
-        title, color = PHASES[name]
-        end = start + max(epoch["epoch"] for epoch in epochs)
-        axes.axvspan(start, end, color=color, linewidth=0, zorder=0)
+    title, shade = PHASES[name]
+    x = [start + epoch["epoch"] for epoch in epochs]
+    for axes in plots:
+        axes.axvspan(start, max(x), color=shade, linewidth=0, zorder=0)
         place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        axes.text((start + end) / 2, 1.015, title, fontsize=8.5, color=FAINT, **place)
-    axes.set(xlim=(0, max(end, 1)), xlabel="epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.grid(color="white", linewidth=1, zorder=1)
-
-
-def _line(
-    axes: "Axes", curves: Curves, key: str, color: str, label: str, factor: float = 1
-) -> None:
-    """One line per phase: the next phase starts from the best epoch of this one, not its last."""
-    for _, start, epochs in _phases(curves):
-        points = [
-            (start + epoch["epoch"], factor * epoch[key])
-            for epoch in epochs
-            if epoch.get(key) is not None
-        ]
-        if points:
-            style = {"marker": ".", "markersize": 4, "linewidth": 1.6, "clip_on": False}
-            axes.plot(*zip(*points, strict=True), color=color, label=label, **style)
-            label = None  # one entry in the legend
-
-
-def _mark_kept(axes: "Axes", curves: Curves) -> None:
-    label = "kept"
-    for _, start, epochs in _phases(curves):
-        best = [epoch for epoch in epochs if epoch.get("best")]
-        if best:
-            x, y = start + best[-1]["epoch"], 100 * best[-1]["validation_accuracy"]
-            axes.plot(x, y, "o", color=ACCURACY, markersize=8, mfc="white", mew=1.8, label=label)
-            label = None
+        axes.text((start + max(x)) / 2, 1.015, title, fontsize=8.5, color=FAINT, **place)
+    style = {"marker": ".", "markersize": 4, "linewidth": 1.6, "clip_on": False}
+    for side, key, factor, color, label in LINES:
+        y = factor * np.array([epoch.get(key) for epoch in epochs], dtype=float)  # None is NaN
+        plots[side].plot(x, y, color=color, label=label, **style)
+    if best := [epoch for epoch in epochs if epoch.get("best")]:
+        kept = start + best[-1]["epoch"], 100 * best[-1]["validation_accuracy"]
+        ring = {"color": ACCURACY, "markersize": 8, "mfc": "white", "mew": 1.8}
+        plots[0].plot(*kept, "o", label="kept", **ring)
+    return max(x)
 
 
 def draw_confusion(classes: tuple[str, ...], confusion: list[list[int]]) -> bytes | None:
@@ -132,20 +113,20 @@ def draw_confusion(classes: tuple[str, ...], confusion: list[list[int]]) -> byte
     return _png(figure)
 
 
-def draw_mistakes(mistakes: list[MistakeExample]) -> bytes | None:
+def draw_mistakes(mistakes: list[tuple["Image", dict]], classes: tuple[str, ...]) -> bytes | None:
     """The images that were classified wrongly with the highest scores."""
     if not mistakes:
         return None
     rows = math.ceil(len(mistakes) / PICTURES_A_ROW)
-    figure = _figure(9.6, 3.0 * rows)
-    grid = figure.subplots(rows, PICTURES_A_ROW, squeeze=False)
+    grid = (figure := _figure(9.6, 3.0 * rows)).subplots(rows, PICTURES_A_ROW, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    for axes, mistake in zip(grid.flat, mistakes, strict=False):
-        smooth = "antialiased" if min(mistake.picture.size) > 64 else "nearest"
-        axes.imshow(mistake.picture, interpolation=smooth)
-        truth, predicted = (_drawable(name, i) for name, i in (mistake.truth, mistake.predicted))
-        title = f"said {predicted} ({mistake.score:.0%})\nactually {truth}"
+    for axes, (picture, mistake) in zip(grid.flat, mistakes, strict=False):
+        smooth = "antialiased" if min(picture.size) > 64 else "nearest"
+        axes.imshow(picture, interpolation=smooth)
+        names = mistake["predicted"], mistake["label"]
+        predicted, truth = (_drawable(name, classes.index(name)) for name in names)
+        title = f"said {predicted} ({mistake['score']:.0%})\nactually {truth}"
         axes.set_title(title, fontsize=9, parse_math=False)
     return _png(figure)
 
