@@ -176,23 +176,26 @@ def test_a_license_that_follows_from_the_parts_is_replaced_unless_a_person_edits
         assert metadata_of(mine)["license_name"] == "my-terms"
 
 
-def test_the_code_on_the_card_runs_as_it_is(run, tmp_path, monkeypatch, capfd):
-    pytest.importorskip("transformers", reason="requirements-dev.txt names transformers")
+@pytest.mark.parametrize(
+    ("what", "blocks"), [("head", 2), pytest.param("full", 3, marks=pytest.mark.full)]
+)
+def test_the_code_on_the_card_runs_as_it_is(what, blocks, run, tmp_path, monkeypatch, capfd):
+    if what == "full":
+        pytest.importorskip("transformers", reason="requirements-dev.txt names transformers")
     monkeypatch.chdir(tmp_path)
     picture(1, 5).save("photo.jpg")
-    number = 0
-    for what in ("head", "full"):
-        folder = write_bundle(run, what, tmp_path / what).folder
-        card = card_of(run, tmp_path / "card", what)
-        here = card.replace(f"hf-hub:{REPOSITORY}", f"local-dir:{folder}")
-        here = here.replace(REPOSITORY, str(folder))
-        for language, text in re.findall(r"```(python|bash)\n(.*?)```", here, re.DOTALL):
-            if language == "python":
-                exec(compile(text, "the card", "exec"), {})
-            else:
-                command = [sys.executable, *shlex.split(text)[1:]]
-                environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-                subprocess.run(command, check=True, timeout=120, env=environment)
-            assert any(name in capfd.readouterr().out for name in CLASSES)
-            number += 1
-    assert number == 5
+    folder = write_bundle(run, what, tmp_path / what).folder
+    card = card_of(run, tmp_path / "card", what).replace(
+        f"hf-hub:{REPOSITORY}", f"local-dir:{folder}"
+    )
+    code = re.findall(r"```(python|bash)\n(.*?)```", card, re.DOTALL)
+    assert len(code) == blocks
+    for language, text in code:
+        here = text.replace(REPOSITORY, str(folder))
+        if language == "python":
+            exec(compile(here, "the card", "exec"), {})
+        else:
+            command = [sys.executable, *shlex.split(here)[1:]]
+            environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+            subprocess.run(command, check=True, timeout=120, env=environment)
+        assert any(name in capfd.readouterr().out for name in CLASSES)
