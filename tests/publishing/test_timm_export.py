@@ -17,7 +17,7 @@ from transfer.errors import RunError, TransferError
 from transfer.publishing import timm_export as module
 from transfer.publishing.check_images import check_images
 from transfer.publishing.timm_export import CONFIG, TENSORS, export, timm_tensors
-from transfer.runs.run import read_network, read_safetensors
+from transfer.runs.run import read_network, read_tensors
 
 ATOL = 1e-4
 
@@ -90,7 +90,7 @@ def test_the_command_line_writes_two_files_readable_as_others(made, tmp_path, ca
     assert names_in(out) == [CONFIG, TENSORS] and names_in(out.parent) == ["out"]
     for name in (TENSORS, CONFIG):
         assert (out / name).stat().st_mode == (tmp_path / "plain").stat().st_mode
-    tensors, metadata = read_safetensors(out / TENSORS)
+    tensors, metadata = read_tensors(out / TENSORS)
     assert metadata == {"format": "pt"}
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     config = json.loads((out / CONFIG).read_text())
