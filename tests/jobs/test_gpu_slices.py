@@ -232,7 +232,7 @@ def scheduler():
     server.server_close()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(find_spec("spaces") is None, reason="requirements-dev.txt names `spaces`")
 def test_a_training_on_zero_gpu_is_cut_into_slices(scheduler, stripes, tmp_path):
     options = TINY | {"head": "avg-8", "head_epochs": 20, "finetune_epochs": 4}

@@ -19,7 +19,6 @@ from transfer.errors import SourceError
 from transfer.jobs import JobManager, Worker
 from transfer.jobs.worker import NEEDED, PAUSED, carry_out
 from transfer.runs.run import read_run
-from transfer.settings import TrainingSettings
 from transfer.training import recipe
 
 ROOT = str(Path(__file__).parents[2])
@@ -108,19 +107,6 @@ def test_what_a_worker_imports_first_is_there():
     assert all(find_spec(name) for name in NEEDED)
 
 
-@pytest.mark.slow
-def test_a_stop_while_it_learns_saves_the_run(tmp_path, stripes):
-    with closing(JobManager(tmp_path / "runs")) as jobs:
-        job = jobs.start(str(stripes), TrainingSettings.from_options(**LONG))
-        wait_for(lambda: kinds(job.history).count("EpochDone") > 5, seconds=PATIENCE)
-        jobs.stop(job.id)
-        wait_for(lambda: not job.live, seconds=PATIENCE)
-    (phase,) = (e for e in job.history if isinstance(e, events.PhaseDone) and e.phase == "warm-up")
-    assert phase.ended == "stopped" and phase.epochs < 10_000
-    assert job.history[-1].result["accuracy"] == read_run(job.out).accuracy
-    assert not (job.out / "checkpoint").exists()
-
-
 APP = """
 import sys, time
 from pathlib import Path
@@ -136,10 +122,9 @@ time.sleep(600)
 
 
 @pytest.mark.slow
-def test_when_the_app_is_killed_its_worker_ends_and_the_job_can_be_resumed(stripes, tmp_path):
-    runs = tmp_path / "runs"
+def test_a_training_of_a_killed_app_is_resumed_and_a_stop_saves_what_it_learned(stripes, tmp_path):
     with subprocess.Popen(
-        [sys.executable, "-c", APP.format(options=LONG), str(runs), str(stripes)],
+        [sys.executable, "-c", APP.format(options=LONG), str(tmp_path), str(stripes)],
         env=os.environ | {"PYTHONPATH": ROOT},
         stdout=subprocess.PIPE,
         text=True,
@@ -148,7 +133,15 @@ def test_when_the_app_is_killed_its_worker_ends_and_the_job_can_be_resumed(strip
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, app.pid)
         app.kill()
     wait_for(lambda: not psutil.pid_exists(worker))
-    with closing(JobManager(runs, command=("true",))) as jobs:
+    with closing(JobManager(tmp_path)) as jobs:
         job = jobs.newest_of("ann")
         assert job.state == "interrupted" and job.can_resume
-        assert "EpochDone" in kinds(job.history)
+        epochs = kinds(job.history).count("EpochDone")
+        jobs.retry(job.id, "ann")
+        wait_for(lambda: kinds(job.history).count("EpochDone") > epochs, seconds=PATIENCE)
+        jobs.stop(job.id, "ann")
+        wait_for(lambda: not job.live, seconds=PATIENCE)
+    phases = {event.phase: event for event in job.history if isinstance(event, events.PhaseDone)}
+    assert phases["warm-up"].ended == "stopped" and phases["warm-up"].epochs < 10_000
+    assert job.history[-1].result["accuracy"] == read_run(job.out).accuracy
+    assert not (job.out / "checkpoint").exists()

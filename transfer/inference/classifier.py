@@ -1,4 +1,4 @@
-"""A trained network with its transform and class names: picture → ranked classes."""
+"""Picture → ranked classes."""
 
 from dataclasses import dataclass
 
@@ -13,30 +13,21 @@ from transfer.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """`score` is the softmax over all classes, 0…1."""
-
     label: str
-    score: float
+    score: float  # the softmax over all classes, 0…1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A trained network with the transform and the class names it was trained with.
+    """A trained network with the transform and the class names it was trained with."""
 
-    `network` maps normalised pixels, float32 (N, 3, H, W), to logits (N, classes).
-    `run` is None for a model that was trained elsewhere.
-    """
-
-    network: torch.nn.Module
+    network: torch.nn.Module  # normalised pixels, float32 (N, 3, H, W) → logits (N, classes)
     transform: Transform
     classes: tuple[str, ...]
-    run: Run | None = None
+    run: Run | None = None  # None for a model that was trained elsewhere
 
     def classify(self, picture: Picture, top: int = 5) -> list[Prediction]:
-        """The `top` best classes of a file, its bytes, an array or a PIL image, best first.
-
-        Raises ImageError.
-        """
+        """The best classes of a file, its bytes, an array or a PIL image. Raises ImageError."""
         return self.predict(self.prepare(picture), top)
 
     def scores(self, picture: Picture) -> np.ndarray:
@@ -44,10 +35,9 @@ class Classifier:
         return self.probabilities(self.prepare(picture))[0]
 
     def prepare(self, picture: Picture) -> torch.Tensor:
-        """The network's input, float32 (1, 3, H, W), normalised, on the network's device.
+        """The network's input, float32 (1, 3, H, W), normalised, on its device. Raises ImageError.
 
         `predict`, `heat_map` and `Comparison.predict` take it, so that a picture is decoded once.
-        Raises ImageError.
         """
         pixels = torch.from_numpy(self.transform.pixels(picture)).unsqueeze(0)  # uint8 (1, 3, H, W)
         return self.transform.normalise(pixels.to(next(self.network.parameters()).device))

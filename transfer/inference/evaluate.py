@@ -1,6 +1,7 @@
 """A classifier on labelled images → report."""
 
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -19,43 +20,32 @@ CHANNELS_OF_LARGEST_LAYER = 64  # VGG's first convolutions keep the picture's fu
 
 
 def evaluate(
-    classifier: Classifier,
-    source: str,
-    split: str = "test",
-    *,
-    limit_per_class: int | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    config: str | None = None,
+    classifier: Classifier, source: str, split: str = "test", **options: str | int | None
 ) -> dict:
     """The report on one split of a source, with unreadable images under "skipped".
 
-    The training's own source is read with the training's options where these are None, so that the
-    test images are again the ones held out. Another source is read with these options alone, and
-    splits that it lacks are made with the training's seed. "held_out" is True where the test images
-    are known to be those that the training held out, False where they are known to be others, else
-    None; where the training's own source has changed since, a "note" says that some may have been
-    trained on. With more than 200 classes the report lists only those that occur. Raises
-    SourceError.
+    `options` are limit_per_class, image_column, label_column and config; those left out or None are
+    the training's for its own source, so that the test images are again the ones held out. Splits
+    that another source lacks are made with the training's seed. "held_out" says whether the test
+    images are those that the training held out, None where that is unknown; a "note" says that some
+    may have been trained on. With more than 200 classes the report lists only those that occur.
+    Raises SourceError.
     """
-    options = {
-        "limit_per_class": limit_per_class,
-        "image_column": image_column,
-        "label_column": label_column,
-        "config": config,
-    }
     dataset, held_out, note = open_again(classifier.run, str(source), options)
     if split not in dataset.splits:
         raise SettingsError(f"split must be one of {', '.join(dataset.splits)}, found {split!r}")
-    labels = np.array(_labels_by_name(dataset, classifier.classes))[dataset.splits[split].labels]
-    names = dataset.splits[split].names
-    scores, rows, errors = _score(classifier, dataset.splits[split])
+    images, classes = dataset.splits[split], classifier.classes
+    labels = np.array(_labels_by_name(dataset, classes))[images.labels]
+    scores, rows, errors = _score(classifier, images)
     if not rows:
-        raise SourceError(
-            f"expected images in {split} that can be read, found none; run inspect to see why"
-        )
-    report = _report(scores, labels[rows], tuple(names[row] for row in rows), classifier.classes)
-    skipped = [{"where": names[row], "why": str(error)} for row, error in errors.items()]
+        raise SourceError(f"expected images in {split}, found none to read; run inspect to see why")
+    names, labels = tuple(images.names[row] for row in rows), labels[rows]
+    if len(classes) > MAX_CLASSES_SHOWN:
+        occur = np.union1d(labels, scores.argmax(axis=1))
+        scores, labels = scores[:, occur], np.searchsorted(occur, labels)
+        classes = tuple(classes[i] for i in occur)
+    report = make_report(scores, labels, names, classes)
+    skipped = [{"where": images.names[row], "why": str(error)} for row, error in errors.items()]
     test_only = {"held_out": held_out, "note": note} if split == "test" else {}
     return report | {"source": source, "split": split, "skipped": skipped} | test_only
 
@@ -64,19 +54,14 @@ def _score(
     classifier: Classifier, images: Split
 ) -> tuple[np.ndarray, list[int], dict[int, ImageError]]:
     """(scores float32 (M, classes), their M rows, row → why it cannot be read)."""
-    scores, rows, errors, batch = [], [], {}, []
+    scores, rows, errors = [], [], {}
     size = _batch_size(classifier)
-    for row, pixels in read_ahead(partial(_prepare, classifier, images), range(len(images))):
-        if isinstance(pixels, ImageError):
-            errors[row] = pixels
-            continue
-        rows.append(row)
-        batch.append(pixels)
-        if len(batch) == size:
-            scores.append(classifier.probabilities(torch.cat(batch)))  # (size, classes)
-            batch.clear()
-    if batch:
-        scores.append(classifier.probabilities(torch.cat(batch)))
+    prepared = iter(read_ahead(partial(_prepare, classifier, images), range(len(images))))
+    while batch := dict(islice(prepared, size)):  # row → pixels or why they cannot be read
+        errors |= {row: read for row, read in batch.items() if isinstance(read, ImageError)}
+        if good := {row: pixels for row, pixels in batch.items() if row not in errors}:
+            rows += good
+            scores.append(classifier.probabilities(torch.cat([*good.values()])))
     return np.concatenate(scores or [np.empty((0, 0))]), rows, errors
 
 
@@ -93,22 +78,10 @@ def _batch_size(classifier: Classifier) -> int:
     return images_per_batch(values, blank.device, MAX_BATCH)
 
 
-def _report(
-    scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
-) -> dict:
-    """`scores` float32 (M, classes), `labels` int (M,)."""
-    if len(classes) > MAX_CLASSES_SHOWN:
-        occur = np.union1d(labels, scores.argmax(axis=1))
-        scores, labels = scores[:, occur], np.searchsorted(occur, labels)
-        classes = tuple(classes[i] for i in occur)
-    return make_report(scores, labels, names, classes)
-
-
 def _labels_by_name(dataset: ImageDataset, classes: tuple[str, ...]) -> list[int]:
     """The classifier's label for each of the dataset's classes."""
     numbers = {name: i for i, name in enumerate(classes)}
-    unknown = [name for name in dataset.classes if name not in numbers]
-    if unknown:
+    if unknown := [name for name in dataset.classes if name not in numbers]:
         raise RunError(
             f"expected classes of the classifier ({', '.join(classes[:10])}), found "
             f"{unknown[0]!r} in the source; evaluate on images of the same classes"

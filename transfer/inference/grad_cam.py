@@ -21,14 +21,9 @@ MIDDLE_GREY = 128
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMap:
-    """`heat` float32 (H/16, W/16), 0…1 with 1 at the hottest place; all 0 without any evidence.
-
-    H and W are the sides of the network's input. `score` is the softmax of `label`.
-    """
-
     label: str
-    score: float
-    heat: np.ndarray
+    score: float  # the softmax of `label`
+    heat: np.ndarray  # float32 (H/16, W/16), 0…1 with 1 at the hottest place; all 0: no evidence
 
     @property
     def empty(self) -> bool:
@@ -36,11 +31,8 @@ class HeatMap:
 
 
 def heat_map(classifier: Classifier, pixels: torch.Tensor, label: str | None = None) -> HeatMap:
-    """Where the evidence for `label`, by default the best class, lies in one prepared picture.
-
-    `pixels` is what `Classifier.prepare` returns, float32 (1, 3, H, W). Raises SettingsError where
-    there is no class of that name.
-    """
+    """Where the evidence for `label`, by default the best class, lies in one prepared picture,
+    float32 (1, 3, H, W). Raises SettingsError where there is no class of that name."""
     if label is not None and label not in classifier.classes:
         raise SettingsError(
             f"expected one of the {len(classifier.classes)} classes, found {label[:80]!r}; choose "
@@ -51,11 +43,8 @@ def heat_map(classifier: Classifier, pixels: torch.Tensor, label: str | None = N
         maps = upper.below(pixels)  # (1, 512, H/16, W/16)
         scores = softmax(upper(maps))[0]  # (classes,)
     target = int(scores.argmax()) if label is None else classifier.classes.index(label)
-    return HeatMap(
-        label=classifier.classes[target],
-        score=float(scores[target]),
-        heat=_heat(upper, maps, target),
-    )
+    label, heat = classifier.classes[target], _heat(upper, maps, target)
+    return HeatMap(label=label, score=float(scores[target]), heat=heat)
 
 
 class _UpperNetwork(nn.Module):

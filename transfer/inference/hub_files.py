@@ -1,26 +1,22 @@
 """A model repository on the Hub at one commit, and the few of its files that are needed.
 
-Files of open repositories go into the Hub's own cache, which all programs share. Files of private
-and gated ones, and those that visitors ask for, go into a bounded folder of our own, and are used
-only after the Hub has just confirmed access with the visitor's token.
+Files of open repositories go into the Hub's own cache. Files of private and gated ones, and those
+that visitors ask for, go into a bounded folder of our own, and are used only after the Hub has just
+confirmed access with the visitor's token.
 """
 
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transfer import hub
 from transfer.cache.downloads import open_models
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG
 from transfer.runs.run import RECORD, REPORT, TENSORS
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfUri
 
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]{0,199}", re.ASCII)
 MAX_TENSOR_BYTES = 2 * 2**30  # VGG19 in float32, with its head, has 0.6 GB
@@ -30,35 +26,31 @@ Token = str | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """`revision` is a branch, a tag or a commit; None is the main branch."""
-
     repository: str
-    revision: str | None = None
+    revision: str | None = None  # a branch, a tag or a commit; None is the main branch
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
 
 
 def parse_address(text: str) -> Address | None:
-    """`user/name`, `user/name@revision` or a link to a model's page; None if it is neither.
-
-    Raises RunError for a link that leads elsewhere.
-    """
-    link = _parse_uri(text)
+    """`user/name`, `user/name@revision` or a link to a model's page; None if it is neither. Raises
+    RunError for a link that leads elsewhere."""
+    link = _parse(text)
     if (link is None and "://" in text) or (link and link.type != "model"):
         raise RunError(
             "expected a link to a model on the Hub, like https://huggingface.co/user/name, found "
             f"{f'one to a {link.type}' if link else 'another one'}"
         )
-    found = link or (None if text.startswith("/") else _parse_uri(f"hf://{text}"))
+    found = link or (None if text.startswith("/") else _parse(f"hf://{text}"))
     if found is None or found.type != "model" or (found.path_in_repo and not link):
         return None
-    if found.revision and not REVISION.fullmatch(found.revision):
-        return None
-    return Address(repository=found.id, revision=found.revision)
+    fits = not found.revision or REVISION.fullmatch(found.revision)
+    return Address(repository=found.id, revision=found.revision) if fits else None
 
 
-def _parse_uri(text: str) -> "HfUri | None":
+def _parse(text: str):
+    """A `huggingface_hub.HfUri` or None."""
     from huggingface_hub import constants, parse_hf_uri
 
     try:
@@ -69,30 +61,25 @@ def _parse_uri(text: str) -> "HfUri | None":
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """`files` is name → bytes of all that the repository holds at `commit`.
-
-    `snapshot` is the folder they are in where the Hub did not answer. Otherwise they are
-    downloaded into `cache`, or into the Hub's own where that is None.
-    """
-
     address: Address
     commit: str
-    files: dict[str, int]
-    snapshot: Path | None = None
-    cache: Path | None = None
+    files: dict[str, int]  # name → bytes of all that the repository holds at `commit`
+    snapshot: Path | None = None  # the folder they are in where the Hub did not answer
+    cache: Path | None = None  # where they are downloaded to; None: the Hub's own cache
     token: Token = field(default=None, repr=False)
 
     def fetch(self, *names: str) -> Path:
-        """The folder with these files, downloaded where they are missing.
-
-        Raises RunError or CacheError.
-        """
+        """The folder with these files, downloaded if missing. Raises RunError or CacheError."""
         if self.snapshot:
             return self.snapshot
         self._check_sizes(names)
-        self._make_room(names)
+        if self.cache:
+            self._make_room(names)
         try:
-            paths = hub.wait_for(lambda: [self._download(name) for name in names], self._ping)
+            paths = hub.wait_for(
+                lambda: [self._download(name) for name in names],
+                ping=lambda: _info(self.address, self.token, timeout=hub.PING_SECONDS),
+            )
         except Exception as error:
             raise _explained(error, self.address) from None
         if TENSORS in names and not self.cache:
@@ -102,13 +89,11 @@ class ModelFiles:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """It is not removed to make room for another while it is downloaded and read."""
-        if self.cache is None:
+        model = open_models().of(self.address.repository) if self.cache else None
+        with model.lock if model else nullcontext():
             yield
-            return
-        model = open_models().of(self.address.repository)
-        with model.lock:
-            yield
-            model.touch()
+            if model:
+                model.touch()
 
     def _check_sizes(self, names: tuple[str, ...]) -> None:
         """Before a byte is downloaded."""
@@ -121,8 +106,6 @@ class ModelFiles:
                 )
 
     def _make_room(self, names: tuple[str, ...]) -> None:
-        if self.cache is None:
-            return
         models = open_models()
         model = models.of(self.address.repository)
         folder = model.path / "snapshots" / self.commit
@@ -132,16 +115,8 @@ class ModelFiles:
     def _download(self, name: str) -> str:
         from huggingface_hub import hf_hub_download
 
-        return hf_hub_download(
-            self.address.repository,
-            name,
-            revision=self.commit,
-            cache_dir=self.cache,
-            token=self.token,
-        )
-
-    def _ping(self) -> object:
-        return _info(self.address, self.token, timeout=hub.PING_SECONDS)
+        place = {"revision": self.commit, "cache_dir": self.cache, "token": self.token}
+        return hf_hub_download(self.address.repository, name, **place)
 
     def _save_branch(self) -> None:
         """Which commit the branch points to, so that it is found without the Hub too."""
@@ -155,20 +130,18 @@ class ModelFiles:
 def find_model(address: Address, token: Token = None) -> ModelFiles:
     """What the Hub has now, or, where it does not answer, what this machine has downloaded.
 
-    `token` is a visitor's (False: one who is not signed in), who gets nothing unless the Hub
-    answers; None stands for the token of whoever runs this. Raises RunError.
+    `token` is a visitor's (False: not signed in), who gets nothing unless the Hub answers; None
+    stands for the token of the user who runs this. Raises RunError.
     """
     from huggingface_hub import get_token
 
     try:
         known = get_token() if token is None else token
         return _ask_hub(address, known, is_visitor=token is not None)
-    except hub.HubUnavailable as error:
-        downloaded = _downloaded(address) if token is None else None
-        if downloaded is None:
-            raise _explained(error, address) from None
-        return downloaded
     except Exception as error:
+        unavailable = isinstance(error, hub.HubUnavailable)
+        if unavailable and token is None and (downloaded := _downloaded(address)):
+            return downloaded
         raise _explained(error, address) from None
 
 
@@ -191,22 +164,21 @@ def _ask_hub(address: Address, token: Token, *, is_visitor: bool) -> ModelFiles:
     )
 
 
-def _info(address: Address, token: Token, **options):
+def _info(at: Address, token: Token, **options):
     from huggingface_hub import HfApi
 
-    api = HfApi(token=token)
-    return api.model_info(address.repository, revision=address.revision, **options)
+    return HfApi(token=token).model_info(at.repository, revision=at.revision, **options)
 
 
 def _downloaded(address: Address) -> ModelFiles | None:
     """What the Hub's own cache holds of it, if that is enough to load it."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = {
-        name: try_to_load_from_cache(address.repository, name, revision=address.revision)
-        for name in (CONFIG, RECORD, REPORT, TENSORS)
-    }
-    paths = {name: Path(path) for name, path in found.items() if isinstance(path, str)}
+    paths = {}
+    for name in (CONFIG, RECORD, REPORT, TENSORS):
+        path = try_to_load_from_cache(address.repository, name, revision=address.revision)
+        if isinstance(path, str):
+            paths[name] = Path(path)
     if TENSORS not in paths or not ({RECORD, REPORT} <= paths.keys() or CONFIG in paths):
         return None
     folder = paths[TENSORS].parent

@@ -24,8 +24,7 @@ def open_classifier(name: str | Path | Run, token: Token = None) -> Classifier:
 
     The Hub is meant by `user/name`, `user/name@revision` or a link. A folder of that name wins
     unless `hub:` or `hf-hub:` stands before it; names that strangers give must begin so. `token` is
-    a visitor's (False: not signed in), None that of whoever runs this. Raises RunError,
-    WeightsError or CacheError.
+    that of `find_model`. Raises RunError, WeightsError or CacheError.
     """
     if isinstance(name, Run):
         return _from_run(name)
@@ -67,7 +66,6 @@ def _from_folder(folder: Path) -> Classifier:
 
 
 def _from_hub(model: ModelFiles) -> Classifier:
-    """Raises RunError or WeightsError, which name the model."""
     try:
         with model.in_use():
             return _download(model)
@@ -86,19 +84,13 @@ def _download(model: ModelFiles) -> Classifier:
         run = read_run(model.fetch(RECORD, REPORT))
         check_tensors(model.files)
         model.fetch(TENSORS)
-        return _from_run(_with_printable_classes(run))
+        printable = {"classes": list(distinct_labels(run.classes))}
+        return _from_run(replace(run, record=run.record | printable))
     check_tensors(model.files)
     if CONFIG not in model.files:
-        raise RunError(
-            f"expected {RECORD} of a run, or {CONFIG} of an image classifier of timm, found "
-            "neither; choose another model"
-        )
+        raise RunError(f"expected {RECORD} or {CONFIG}, found neither; choose another model")
     config = read_config(model.fetch(CONFIG) / CONFIG)
     return _from_timm(model.fetch(TENSORS), config)
-
-
-def _with_printable_classes(run: Run) -> Run:
-    return replace(run, record=run.record | {"classes": list(distinct_labels(run.classes))})
 
 
 def _from_run(run: Run) -> Classifier:

@@ -16,19 +16,13 @@ from transfer.settings import HeadSettings, SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Stage → classifier, in the order of the training; the last one is the run itself.
-
-    Stages on the same body share its layers.
-    """
+    """Stage → classifier, in the order of the training, the run itself last; bodies are shared."""
 
     classifiers: dict[str, Classifier]
 
     @torch.inference_mode()
     def predict(self, pixels: torch.Tensor, top: int = 5) -> dict[str, list[Prediction]]:
-        """Stage → its best classes for one prepared picture, float32 (1, 3, H, W).
-
-        A body that several stages share runs once.
-        """
+        """Stage → its best classes for one prepared picture; a body that stages share runs once."""
         features: dict[nn.Module, torch.Tensor] = {}  # body → float32 (1, 512, h, w)
         found = {}
         for name, classifier in self.classifiers.items():
@@ -42,8 +36,8 @@ class Comparison:
 def load_stages(classifier: Classifier) -> Comparison:
     """The stages of a classifier's run. Raises RunError where their heads were not saved."""
     run = classifier.run
-    names = [phase["name"] for phase in run.record.get("phases", [])] if run else []
-    names = [name for name in names if name != "cache"]
+    phases = run.record.get("phases", []) if run else []
+    names = [phase["name"] for phase in phases if phase["name"] != "cache"]
     if not names:
         raise RunError(
             "expected a run with the steps of its training, found a model without its training; "
@@ -72,14 +66,11 @@ def _original_body(run: Run, network: Network) -> nn.Sequential:
 
 
 def _with_head(classifier: Classifier, body: nn.Sequential, saved: PhaseHead) -> Classifier:
-    run = classifier.run
+    run, device = classifier.run, next(body.parameters()).device
     try:
         shape = replace(HeadSettings.named(saved.shape), dropout=0.0)
         with torch.device("meta"):  # shapes only; the saved tensors take these places
-            head = build_head(
-                body, shape, run.transform.image_size, len(run.classes), run.settings.seed
-            )
-        device = next(body.parameters()).device
+            head = build_head(body, shape, run.transform.image_size, len(run.classes), seed=0)
         tensors = {name: tensor.to(device) for name, tensor in saved.tensors.items()}
         head.load_state_dict(tensors, assign=True)
     except (SettingsError, RuntimeError):

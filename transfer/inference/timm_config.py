@@ -32,12 +32,10 @@ UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode: controls, surrogates, line an
 
 @dataclass(frozen=True, kw_only=True)
 class TimmConfig:
-    """`architecture` is one of timm's VGGs, `arguments` are those that its builder gets."""
-
-    architecture: str
+    architecture: str  # one of timm's VGGs
     classes: tuple[str, ...]
     transform: TimmTransform
-    arguments: dict[str, object] = field(default_factory=dict)
+    arguments: dict[str, object] = field(default_factory=dict)  # of timm's builder
 
 
 def read_config(path: Path) -> TimmConfig:
@@ -52,7 +50,6 @@ def read_config(path: Path) -> TimmConfig:
 
 
 def _parse(config: dict) -> TimmConfig:
-    architecture = _architecture(config)
     pretrained = config.get("pretrained_cfg") or config  # older files have a single level
     arguments = config.get("model_args") or {}
     counts = (held.get("num_classes") for held in (config, arguments, pretrained))
@@ -60,7 +57,7 @@ def _parse(config: dict) -> TimmConfig:
     _check(1 <= index(count) <= MAX_CLASSES, "num_classes", count)
     labels = config.get("label_names") or pretrained.get("label_names") or config.get("labels")
     return TimmConfig(
-        architecture=architecture,
+        architecture=_architecture(config),
         classes=distinct_labels(_labels(labels, count)),
         transform=_transform(pretrained),
         arguments=_arguments(arguments),
@@ -87,7 +84,7 @@ def _arguments(found: dict) -> dict[str, object]:
     """
     known = {"num_classes", "drop_rate", "in_chans", "output_stride", "mlp_ratio", "global_pool"}
     for name in found.keys() - known:
-        raise _unusable(f"the argument {_short(name)}")
+        _check(False, "the argument", name)
     _check(found.get("in_chans", 3) == 3, "in_chans", found.get("in_chans"))
     _check(found.get("output_stride", 32) == 32, "output_stride", found.get("output_stride"))
     ratio, pool = found.get("mlp_ratio", 1.0), found.get("global_pool", "avg")
@@ -99,7 +96,11 @@ def _arguments(found: dict) -> dict[str, object]:
 def _labels(labels: list | dict | None, count: int) -> list:
     """One for each class: those given, else ImageNet's where their number fits, else numbers."""
     if labels is None:
-        return _imagenet(count) or [f"class {i}" for i in range(count)]
+        from timm.data import ImageNetInfo, infer_imagenet_subset
+
+        subset = infer_imagenet_subset({"num_classes": count})
+        names = ImageNetInfo(subset).label_descriptions() if subset else []
+        return names if len(names) == count else [f"class {i}" for i in range(count)]
     if isinstance(labels, dict):
         by_number = {int(number): label for number, label in labels.items()}
         _check(by_number.keys() <= set(range(count)), "label_names", f"number {max(by_number)}")
@@ -108,40 +109,28 @@ def _labels(labels: list | dict | None, count: int) -> list:
     return labels
 
 
-def _imagenet(count: int) -> list[str]:
-    """The names that transformers shows for ImageNet's classes too."""
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    subset = infer_imagenet_subset({"num_classes": count})
-    names = ImageNetInfo(subset).label_descriptions() if subset else []
-    return names if len(names) == count else []
-
-
 def _transform(pretrained: dict) -> TimmTransform:
     """timm's own defaults stand in for what is missing."""
     channels, height, width = pretrained.get("input_size") or (3, 224, 224)
     sides = MIN_SIDE <= index(height) <= MAX_SIDE and MIN_SIDE <= index(width) <= MAX_SIDE
     _check(channels == 3 and sides, "input_size", pretrained.get("input_size"))
-    mean = tuple(float(v) for v in pretrained.get("mean") or IMAGENET_MEAN)
-    std = tuple(float(v) for v in pretrained.get("std") or IMAGENET_STD)
-    _check(len(mean) == 3 and all(map(math.isfinite, mean)), "mean", mean)
-    _check(len(std) == 3 and all(1e-3 <= v <= 1e3 for v in std), "std", std)
-    crop_pct = float(pretrained.get("crop_pct") or 0.875)
-    _check(0.25 <= crop_pct <= 4, "crop_pct", crop_pct)  # a tiny one would enlarge without limit
-    crop_mode = pretrained.get("crop_mode") or "center"
-    _check(crop_mode in CROP_MODES, "crop_mode", crop_mode)
-    interpolation = pretrained.get("interpolation") or "bicubic"
-    _check(interpolation in INTERPOLATIONS, "interpolation", interpolation)
-    return TimmTransform(
-        image_size=min(height, width),
-        height=height,
-        width=width,
-        mean=mean,
-        std=std,
-        interpolation=interpolation,
-        crop_pct=crop_pct,
-        crop_mode=crop_mode,
-    )
+    found = {
+        "mean": tuple(float(v) for v in pretrained.get("mean") or IMAGENET_MEAN),
+        "std": tuple(float(v) for v in pretrained.get("std") or IMAGENET_STD),
+        "crop_pct": float(pretrained.get("crop_pct") or 0.875),
+        "crop_mode": pretrained.get("crop_mode") or "center",
+        "interpolation": pretrained.get("interpolation") or "bicubic",
+    }
+    fits = {
+        "mean": len(found["mean"]) == 3 and all(map(math.isfinite, found["mean"])),
+        "std": len(found["std"]) == 3 and all(1e-3 <= v <= 1e3 for v in found["std"]),
+        "crop_pct": 0.25 <= found["crop_pct"] <= 4,  # a tiny one would enlarge without limit
+        "crop_mode": found["crop_mode"] in CROP_MODES,
+        "interpolation": found["interpolation"] in INTERPOLATIONS,
+    }
+    for name, value in found.items():
+        _check(fits[name], name, value)
+    return TimmTransform(image_size=min(height, width), height=height, width=width, **found)
 
 
 def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
@@ -162,11 +151,9 @@ def _one_line(label: object) -> str:
 
 def _check(fits: bool, name: str, found: object) -> None:
     if not fits:
-        raise _unusable(f"{name}: {_short(found)}")
-
-
-def _unusable(found: str) -> RunError:
-    return RunError(f"{CONFIG} cannot be used, found {found}; choose another model")
+        raise RunError(
+            f"{CONFIG} cannot be used, found {name}: {_short(found)}; choose another model"
+        )
 
 
 def _short(value: object) -> str:

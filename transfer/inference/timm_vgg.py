@@ -3,15 +3,14 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG, TimmConfig
 from transfer.runs.run import TENSORS
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".tar")
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -28,22 +27,19 @@ def check_tensors(files: Iterable[str]) -> None:
     files = set(files)
     if TENSORS in files:
         return
-    found = "none"
+    pickles = sorted(name for name in files if name.endswith(PICKLES))
+    found = f"{pickles[0][:60]!r}, a pickle, which is never loaded" if pickles else "none"
     if any(name.endswith(".safetensors.index.json") for name in files):
         found = "several shards"
-    elif pickles := sorted(name for name in files if name.endswith(PICKLES)):
-        found = f"{pickles[0][:60]!r}, a pickle, which is never loaded"
     raise RunError(f"expected {TENSORS}, found {found}; choose a model that has it")
 
 
-def read_vgg(folder: Path, config: TimmConfig) -> "nn.Module":
+def read_vgg(folder: Path, config: TimmConfig) -> nn.Module:
     """The network, float32, in eval mode: normalised (N, 3, H, W) → logits (N, classes).
 
     Nothing is allocated before the file's header agrees with config.json. Raises RunError.
     """
     import timm
-    import torch
-    from safetensors import SafetensorError, safe_open
 
     check_tensors(path.name for path in folder.iterdir())
     with torch.device("meta"):  # shapes without memory
@@ -57,17 +53,12 @@ def read_vgg(folder: Path, config: TimmConfig) -> "nn.Module":
             _check_names(names.keys(), expected.keys())
             for name, tensor in expected.items():
                 _check_header(name, file.get_slice(names[name]), tensor)
-            state = {
-                name: file.get_tensor(names[name]).reshape(tensor.shape).to(tensor.dtype)
-                for name, tensor in expected.items()
-            }
+            read = {name: file.get_tensor(names[name]) for name in expected}
     except (SafetensorError, OSError, ValueError):
         raise RunError(f"{TENSORS} is cut or damaged; download or export it again") from None
-    if unfit := [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]:
-        raise RunError(
-            f"expected finite numbers in {TENSORS}, found others in {unfit[0]}; choose another "
-            "model"
-        )
+    state = {name: read[name].reshape(t.shape).to(t.dtype) for name, t in expected.items()}
+    if unfit := [n for n, t in state.items() if not t.isfinite().all()]:
+        raise RunError(f"{unfit[0]} in {TENSORS} is not finite; choose another model")
     network.load_state_dict(state, assign=True)
     return network.requires_grad_(False).eval()
 
@@ -87,7 +78,7 @@ def _check_names(found: Iterable[str], expected: Iterable[str]) -> None:
         )
 
 
-def _check_header(name: str, found, expected: "torch.Tensor") -> None:
+def _check_header(name: str, found, expected: torch.Tensor) -> None:
     """Shape and dtype, from the file's header alone."""
     shape, wanted = tuple(found.get_shape()), tuple(expected.shape)
     # torchvision's fully-connected layers: (4096, 25088) is timm's convolution (4096, 512, 7, 7)
@@ -98,7 +89,5 @@ def _check_header(name: str, found, expected: "torch.Tensor") -> None:
             "the two files are of different models"
         )
     if expected.is_floating_point() and found.get_dtype() not in FLOATS:
-        raise RunError(
-            f"expected floats in {name} of {TENSORS}, found {found.get_dtype()}; choose a model "
-            "that is not quantised"
-        )
+        kind = found.get_dtype()
+        raise RunError(f"{name} of {TENSORS} is {kind}; choose a model that is not quantised")
