@@ -10,11 +10,6 @@ from transfer.errors import ImageError, SettingsError
 from transfer.runs.run import RECORD
 
 
-@pytest.fixture(scope="module")
-def classifier(run):
-    return transfer.load(run.path)
-
-
 def test_the_best_classes_come_first_each_beside_its_own_score(classifier):
     scores = classifier.scores(picture(1, 50))
     assert scores.dtype == np.float32 and scores.sum() == pytest.approx(1, abs=1e-5)
@@ -35,22 +30,12 @@ def test_a_picture_may_be_a_file_its_bytes_an_array_or_an_image(classifier, tmp_
         assert classifier.classify(other) == wanted
 
 
-def test_a_prepared_picture_gets_the_same_answer(classifier):
-    pixels = classifier.prepare(picture(0, 50))
-    assert tuple(pixels.shape) == (1, 3, 32, 32)
-    assert classifier.predict(pixels, 2) == classifier.classify(picture(0, 50), 2)
-
-
-@pytest.mark.parametrize("top", [0, -1])
-def test_fewer_than_one_class_is_refused(classifier, top):
-    with pytest.raises(SettingsError, match=f"found {top}"):
-        classifier.classify(picture(0, 0), top=top)
-
-
-def test_a_file_that_is_no_picture_is_refused(classifier, tmp_path):
+def test_no_picture_and_fewer_than_one_class_are_refused(classifier, tmp_path):
     for bad in (b"no picture", tmp_path / "nothing.png"):
         with pytest.raises(ImageError):
             classifier.classify(bad)
+    with pytest.raises(SettingsError, match="found 0"):
+        classifier.classify(picture(0, 0), top=0)
 
 
 def test_the_run_s_own_transform_is_used(copied_run, classifier):

@@ -1,27 +1,20 @@
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import save
 
 import transfer
+from tests.inference.conftest import refused
 from tests.tiny import CLASSES, tiny_body
-from tests.tiny_timm import edit_config, files_of, save_vgg, scores_of, scores_of_timm
-from transfer.errors import RunError, TransferError
+from tests.tiny_timm import edit_config, files_of, scores_of, scores_of_timm
+from transfer.errors import RunError
 from transfer.inference.loading import open_classifier
 from transfer.publishing.timm_export import export
 
 CONFIG, TENSORS, RECORD = "config.json", "model.safetensors", "run.json"
 NOTHING = b"not one byte of it may be downloaded"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    """A classifier as timm saves it. Shared by all; not to be changed."""
-    folder = tmp_path_factory.mktemp("timm") / "saved"
-    return save_vgg(folder, "vgg11_bn", labels=["ant", "bee", "cat", "dog", "eel"])
 
 
 def changed(run: transfer.Run, **change) -> dict[str, bytes]:
@@ -33,17 +26,14 @@ def changed(run: transfer.Run, **change) -> dict[str, bytes]:
     return files | {RECORD: json.dumps(record).encode()}
 
 
-def refusal(hub, files: dict[str, bytes], name: str = "ann/broken", **more) -> str:
-    """The error for such a repository; no file called NOTHING may have been asked for."""
-    hub.add("models", name, files, **more)
+def refused_from_hub(hub, words: str, files: dict[str, bytes], name: str = "ann/broken"):
+    """Opening such a repository is refused; no file called NOTHING may have been asked for."""
+    hub.add("models", name, files)
     hub.requests.clear()
-    with pytest.raises(TransferError) as caught:
+    with refused(words):
         open_classifier(name)
-    text = str(caught.value)
-    assert repr(name) in text and "\n" not in text and len(text) < 500
     never = [file for file, data in files.items() if data == NOTHING]
     assert not any(request.endswith(file) for request in hub.requests for file in never)
-    return text
 
 
 def test_a_run_loads_from_itself_its_folder_and_the_hub(hub, run):
@@ -53,26 +43,23 @@ def test_a_run_loads_from_itself_its_folder_and_the_hub(hub, run):
         opened = transfer.load(name)
         assert opened.classes == CLASSES and opened.run.accuracy == run.accuracy
         np.testing.assert_array_equal(scores_of(opened), wanted)
+    with hub.gone():
+        np.testing.assert_array_equal(scores_of(open_classifier("ann/head")), wanted)
 
 
 def test_a_run_whose_body_is_on_the_hub_downloads_it(hub, run, tmp_path, monkeypatch):
     body = hub.add("models", "timm/vgg11.tv_in1k", {TENSORS: save(tiny_body().tensors)})
-    files = changed(run, body={"weights": "hub", "revision": body.sha})
-    hub.add("models", "ann/on-hub", files)
+    hub.add("models", "ann/on-hub", changed(run, body={"weights": "hub", "revision": body.sha}))
     opened = open_classifier("ann/on-hub")
     np.testing.assert_array_equal(scores_of(opened), scores_of(transfer.load(run)))
     assert TENSORS in {name for name, _ in hub.served}
-    assert "sha256 000000000000" in refusal(hub, changed(run, body={"sha256": "0" * 64}))
+    refused_from_hub(hub, "sha256 000000000000", changed(run, body={"sha256": "0" * 64}))
 
 
-def test_an_exported_run_scores_as_the_run_and_as_in_timm(hub, run, tmp_path):
-    exported = export(run, tmp_path / "full")
-    hub.add("models", "ann/full", files_of(exported))
-    opened = open_classifier("ann/full")
+def test_an_exported_run_scores_as_the_run(run, tmp_path):
+    opened = open_classifier(export(run, tmp_path / "full"))
     assert opened.classes == CLASSES and opened.run is None
     np.testing.assert_allclose(scores_of(opened), scores_of(transfer.load(run)), atol=1e-4)
-    np.testing.assert_allclose(scores_of(opened), scores_of_timm("hf-hub:ann/full"), atol=1e-4)
-    np.testing.assert_array_equal(scores_of(open_classifier(exported)), scores_of(opened))
 
 
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
@@ -91,12 +78,11 @@ def test_a_classifier_of_timm_scores_as_in_timm(hub, saved, tmp_path, crop_mode)
 def test_code_and_pickles_are_not_even_downloaded(hub, saved, run, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "copy")
     edit_config(folder, auto_map={"AutoModel": "modeling.Evil"}, pretrained_cfg={"url": "evil"})
-    dangerous = {"pytorch_model.bin": NOTHING, "modeling.py": NOTHING, "handler.py": NOTHING}
-    hub.add("models", "ann/code", files_of(folder) | dangerous)
-    hub.add("models", "ann/code2", files_of(run.path) | dangerous)
+    dangerous = dict.fromkeys(("pytorch_model.bin", "modeling.py", "handler.py"), b"")
     hub.served.clear()
-    assert len(open_classifier("ann/code").classes) == 5
-    open_classifier("ann/code2")
+    for name, files in (("ann/code", files_of(folder)), ("ann/code2", files_of(run.path))):
+        hub.add("models", name, files | dangerous)
+        assert open_classifier(name)
     downloaded = {name for name, _ in hub.served}
     assert downloaded & set(dangerous) == set() and TENSORS in downloaded
 
@@ -114,42 +100,20 @@ def test_a_name_that_is_neither_here_nor_on_the_hub_is_refused(hub, tmp_path):
     with pytest.raises(RunError, match=r"no folder is called 'runs/pets' here, and .* the Hub"):
         open_classifier("runs/pets")
     for name in ("pets", str(tmp_path / "pets"), "", "\0", "~nobody/pets", "x" * 5000):
-        with pytest.raises(RunError) as caught:
+        with refused("expected a run folder"):
             open_classifier(name)
-        text = str(caught.value)
-        assert "expected a run folder, an exported folder, or a Hub id" in text
-        assert str(tmp_path) not in text and len(text) < 300
     with pytest.raises(RunError, match=r"found no run\.json"):
         open_classifier(tmp_path)
 
 
-def test_without_the_hub_a_run_opens_again(hub, run):
-    hub.add("models", "ann/again", files_of(run.path))
-    before = scores_of(open_classifier("ann/again"))
-    with hub.gone():
-        np.testing.assert_array_equal(scores_of(open_classifier("ann/again")), before)
-
-
-def test_repositories_without_a_usable_model_are_refused_before_tensors_are_downloaded(
-    hub, saved, run
-):
-    bert = json.dumps({"model_type": "bert"}).encode()
-    assert "type bert" in refusal(hub, {CONFIG: bert, TENSORS: NOTHING})
-    assert "found neither" in refusal(hub, {"README.md": b"# soon", TENSORS: NOTHING})
+def test_what_is_no_usable_model_is_refused_before_tensors_are_downloaded(hub, saved, run):
+    bert, runs = json.dumps({"model_type": "bert"}).encode(), files_of(run.path)
+    refused_from_hub(hub, "type bert", {CONFIG: bert, TENSORS: NOTHING})
+    refused_from_hub(hub, "found neither", {"README.md": b"# soon", TENSORS: NOTHING})
     pickled = {CONFIG: files_of(saved)[CONFIG], "pytorch_model.bin": NOTHING}
-    assert "a pickle, which is never loaded" in refusal(hub, pickled)
-    for name, files in (("ann/timm", files_of(saved)), ("ann/run", files_of(run.path))):
-        text = refusal(hub, files | {TENSORS: NOTHING}, name, claims={TENSORS: 20 * 10**9})
-        assert "20,000 MB" in text
-
-
-def test_cut_or_incomplete_repositories_are_refused(hub, saved, run):
-    for files, name in ((files_of(saved), TENSORS), (files_of(run.path), RECORD)):
-        assert "cut or damaged" in refusal(hub, files | {name: files[name][:-9]}, f"ann/{name}")
-    for name in ("report.json", TENSORS):
-        files = files_of(run.path)
-        files.pop(name)
-        assert f"expected {name}" in refusal(hub, files, f"ann/without-{name}")
+    refused_from_hub(hub, "a pickle, which is never loaded", pickled)
+    refused_from_hub(hub, "cut or damaged", runs | {RECORD: runs[RECORD][:-9], TENSORS: NOTHING})
+    refused_from_hub(hub, "expected report.json", {RECORD: runs[RECORD], TENSORS: NOTHING})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +128,7 @@ def test_cut_or_incomplete_repositories_are_refused(hub, saved, run):
     ids=str,
 )
 def test_a_run_that_no_training_made_is_refused(hub, run, change):
-    refusal(hub, changed(run, **change))
+    refused_from_hub(hub, "'ann/broken'", changed(run, **change))
 
 
 def test_class_names_of_strangers_are_made_printable(hub, run):

@@ -3,8 +3,8 @@ import json
 import pytest
 from timm.data import ImageNetInfo
 
+from tests.inference.conftest import refused
 from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD
-from transfer.errors import RunError
 from transfer.inference.timm_config import read_config
 
 COMPLETE = {
@@ -38,19 +38,17 @@ def test_every_field_that_counts_is_read(tmp_path):
     config = read(tmp_path, COMPLETE)
     assert config.architecture == "vgg16" and config.classes == ("cat", "dog", "hen")
     assert config.arguments == {"mlp_ratio": 0.25, "global_pool": "avg"}
-    transform = config.transform
-    assert (transform.height, transform.width, transform.image_size) == (224, 200, 200)
-    assert (transform.crop_pct, transform.crop_mode) == (0.9, "border")
-    assert transform.interpolation == "bilinear"
-    assert transform.mean == (0.1, 0.2, 0.3) and transform.std == (0.4, 0.5, 0.6)
+    expected = {"height": 224, "width": 200, "image_size": 200, "crop_pct": 0.9}
+    expected |= {"crop_mode": "border", "interpolation": "bilinear"}
+    expected |= {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    assert expected.items() <= vars(config.transform).items()
 
 
 def test_missing_fields_are_timm_s_defaults(tmp_path):
     transform = read(tmp_path, {"architecture": "vgg11_bn.tv_in1k"}).transform
-    assert (transform.height, transform.width) == (224, 224)
-    assert (transform.crop_pct, transform.crop_mode) == (0.875, "center")
-    assert transform.interpolation == "bicubic"
-    assert transform.mean == IMAGENET_MEAN and transform.std == IMAGENET_STD
+    expected = {"height": 224, "width": 224, "crop_pct": 0.875, "crop_mode": "center"}
+    expected |= {"interpolation": "bicubic", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    assert expected.items() <= vars(transform).items()
 
 
 def test_the_older_form_with_a_single_level_is_understood(tmp_path):
@@ -95,17 +93,13 @@ def test_names_are_one_printable_line_and_distinct(tmp_path):
         ({"pretrained_cfg": {"std": [0.2, 0.2, 0.0]}}, "std"),
         ({"pretrained_cfg": {"crop_pct": 1e-6}}, "crop_pct"),
         ({"pretrained_cfg": {"interpolation": ["bilinear"]}}, "interpolation"),
-        ({"pretrained_cfg": {"input_size": 224}}, "another kind"),
         ({"pretrained_cfg": {"input_size": [3, 224.5, 224]}}, "another kind"),
         ({"pretrained_cfg": {"std": [0.2, 0.2, 10**400]}}, "another kind"),
         ({"model_args": "run"}, "another kind"),
         ("[" * 100_000, "another kind"),
-        ("[]", "another kind"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_values_that_cannot_be_used_are_refused_in_one_line(tmp_path, change, words):
-    with pytest.raises(RunError, match=words) as caught:
+    with refused(words):
         read(tmp_path, change if isinstance(change, str) else COMPLETE | change)
-    text = str(caught.value)
-    assert "\n" not in text and str(tmp_path) not in text and len(text) < 300

@@ -7,18 +7,12 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny_timm import NARROW, edit_config, save_vgg
-from transfer.errors import RunError
+from tests.inference.conftest import refused
+from tests.tiny_timm import NARROW, edit_config
 from transfer.inference.timm_config import read_config
 from transfer.inference.timm_vgg import read_vgg
 
 NAME = "model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Shared by all; not to be changed."""
-    return save_vgg(tmp_path_factory.mktemp("timm") / "saved")
 
 
 @pytest.fixture
@@ -29,14 +23,6 @@ def folder(saved, tmp_path):
 
 def read(folder):
     return read_vgg(folder, read_config(folder / "config.json"))
-
-
-def refusal(folder) -> str:
-    with pytest.raises(RunError) as caught:
-        read(folder)
-    text = str(caught.value)
-    assert "\n" not in text and str(folder.parent) not in text and len(text) < 400
-    return text
 
 
 def change(folder, edit) -> None:
@@ -82,23 +68,21 @@ def test_torchvision_s_names_linear_layers_and_half_precision_are_understood(fol
 
 def test_only_one_safetensors_file_is_ever_read(folder):
     (folder / NAME).rename(folder / "pytorch_model.bin")
-    assert "a pickle, which is never loaded" in refusal(folder)
+    with refused("a pickle, which is never loaded"):
+        read(folder)
     (folder / "model.safetensors.index.json").write_text("{}")
-    assert "several shards" in refusal(folder)
+    with refused("several shards"):
+        read(folder)
 
 
-@pytest.mark.parametrize("left", [0, 100, -1])
-def test_a_cut_file_is_refused(folder, left):
-    data = (folder / NAME).read_bytes()
-    (folder / NAME).write_bytes(data[:left])
-    assert "cut or damaged" in refusal(folder)
-
-
-def test_a_header_that_claims_too_much_takes_no_memory(folder):
+def test_a_cut_file_or_one_that_claims_too_much_is_refused(folder):
     header = {"head.fc.bias": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}
     text = json.dumps(header).encode()
-    (folder / NAME).write_bytes(struct.pack("<Q", len(text)) + text)
-    assert "cut or damaged" in refusal(folder)
+    data = (folder / NAME).read_bytes()
+    for bad in (b"", data[:100], data[:-1], struct.pack("<Q", len(text)) + text):
+        (folder / NAME).write_bytes(bad)
+        with refused("cut or damaged"):
+            read(folder)
 
 
 def test_a_pickle_under_a_safe_name_is_not_run(folder, tmp_path):
@@ -107,30 +91,31 @@ def test_a_pickle_under_a_safe_name_is_not_run(folder, tmp_path):
             return (open, (str(tmp_path / "ran"), "w"))
 
     torch.save({"head.fc.bias": Evil()}, folder / NAME)
-    assert "cut or damaged" in refusal(folder)
+    with refused("cut or damaged"):
+        read(folder)
     assert not (tmp_path / "ran").exists()
 
 
 def test_tensors_of_another_network_are_named_with_both_shapes(folder):
-    edit_config(folder, num_classes=7, model_args={"num_classes": 7})
-    text = refusal(folder)
-    assert "head.fc.weight" in text and "(7, 4096)" in text and "(5, 4096)" in text
+    edit_config(folder, num_classes=7, label_names=None, model_args={"num_classes": 7})
+    with refused("expected head.fc.weight with shape (7, 4096"):
+        read(folder)
     edit_config(folder, num_classes=5, model_args={"num_classes": 5}, architecture="vgg13")
-    assert "features." in refusal(folder)
-    edit_config(folder, architecture="vgg11")
-    change(folder, lambda t: t.update({"evil.0": torch.zeros(1)}))
-    assert "'evil.0' too" in refusal(folder)
+    with refused("features."):
+        read(folder)
 
 
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda t: t["features.3.weight"].view(-1)[5].fill_(float("nan")), "features.3.weight"),
+        (lambda t: t["head.fc.weight"].view(-1)[5].fill_(float("nan")), "head.fc.weight"),
         (lambda t: t.update({"head.fc.bias": torch.zeros(5, dtype=torch.int8)}), "quantised"),
         (lambda t: t.pop("head.fc.bias"), "no head.fc.bias"),
+        (lambda t: t.update({"evil.0": torch.zeros(1)}), "'evil.0' too"),
     ],
-    ids=["NaN", "integers", "missing"],
+    ids=["NaN", "integers", "missing", "extra"],
 )
 def test_tensors_that_cannot_be_used_are_named(folder, edit, words):
     change(folder, edit)
-    assert words in refusal(folder)
+    with refused(words):
+        read(folder)

@@ -2,19 +2,18 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from transfer.cache.store import Store
+from transfer.cli.options import AsJson
 
 
 def cache(
     clear: Annotated[
         bool, typer.Option("--clear", help="Remove everything that is not in use.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List cached features, and models, datasets and pretrained bodies downloaded from the Hub,
     with their folders and sizes."""
@@ -28,8 +27,15 @@ def cache(
         "bodies": open_bodies(),
     }
     cleared = [store.clear() for store in stores.values()] if clear else []
-    listed = {name: _listed(store) for name, store in stores.items()}
-    del listed["bodies"]["limit_bytes"]  # there are only a few
+    listed = {}
+    for name, store in stores.items():
+        entries = [
+            {"what": entry.description, "bytes": entry.bytes, "used": entry.used}
+            for entry in reversed(store.entries())  # newest first
+        ]
+        listed[name] = {"folder": str(store.folder), "bytes": store.bytes, "entries": entries}
+        if name != "bodies":  # there are only a few
+            listed[name]["limit_bytes"] = store.limit
     result = listed.pop("features") | listed
     if clear:
         result["removed_bytes"] = sum(removed for removed, _ in cleared)
@@ -42,19 +48,6 @@ def cache(
         print(f"removed {result['removed_bytes'] / 1e6:.0f} MB{left}")
     for store in (result, *listed.values()):
         _print_store(store)
-
-
-def _listed(store: "Store") -> dict:
-    """Newest entries first."""
-    return {
-        "folder": str(store.folder),
-        "bytes": store.bytes,
-        "limit_bytes": store.limit,
-        "entries": [
-            {"what": entry.description, "bytes": entry.bytes, "used": entry.used}
-            for entry in reversed(store.entries())
-        ],
-    }
 
 
 def _print_store(store: dict) -> None:

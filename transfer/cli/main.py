@@ -13,10 +13,12 @@ from transfer.cli.cache import cache
 from transfer.cli.interrupt import Interrupted
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, Source
 from transfer.cli.predict import classify, evaluate
+from transfer.cli.progress import Progress
 from transfer.cli.publish import publish
 from transfer.cli.train import train
 from transfer.errors import SettingsError, SignInError, TransferError
 from transfer.formatting import duration, escape_unencodable_output, printable
+from transfer.settings import TrainingSettings
 
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
@@ -38,12 +40,10 @@ def main() -> None:
         status = app(standalone_mode=False)
     except UsageError as error:
         status = _fail(error.format_message(), 2)
-    except SettingsError as error:
-        status = _fail(error, 2)
     except SignInError as error:
         status = _fail(f"{error}; run `hf auth login`", 1)
     except TransferError as error:
-        status = _fail(error, 1)
+        status = _fail(error, 2 if isinstance(error, SettingsError) else 1)
     except Interrupted as interrupted:
         status = _fail(interrupted, 130)
     except (KeyboardInterrupt, typer.Abort):
@@ -66,11 +66,9 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Count a dataset's images and report problems: unreadable files, small classes, duplicates."""
-    from transfer.cli.progress import Progress
     from transfer.data.checks.inspect import inspect
     from transfer.data.checks.summary import report_lines
     from transfer.data.source import open_dataset
-    from transfer.settings import TrainingSettings
 
     settings = TrainingSettings(image_column=image_column, label_column=label_column, config=config)
     progress, started = Progress(), time.monotonic()
@@ -94,11 +92,8 @@ def export(
 
     folder = export(run, out, format)
     print(folder)
-    for call in (
-        f'timm.create_model("local-dir:{folder}", pretrained=True)',
-        f'transformers.pipeline("image-classification", model="{folder}")',
-    ):
-        print(f"load it with {call}", file=sys.stderr)
+    print(f'load it with timm.create_model("local-dir:{folder}", pretrained=True)', file=sys.stderr)
+    print(f'or transformers.pipeline("image-classification", model="{folder}")', file=sys.stderr)
 
 
 for command in (inspect, train, classify, evaluate, export, publish, cache):

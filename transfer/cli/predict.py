@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,14 @@ from transfer.errors import ImageError, SettingsError, TransferError
 from transfer.formatting import printable
 
 MISTAKES_PRINTED = 10
+ACCURACY_LINE = (
+    "accuracy {accuracy:.4f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}) on {images} "
+    "images"
+)
+CLASS_LINE = (
+    "{label}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}, support {support}"
+)
+MISTAKE_LINE = "mistake: {name}: {label} predicted as {predicted} ({score:.1%})"
 
 
 def classify(
@@ -80,6 +87,7 @@ def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     run: RunOrRepository,
     source: Source,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
@@ -93,40 +101,19 @@ def evaluate(
     default to those of the training."""
     from transfer.inference.evaluate import evaluate
     from transfer.inference.loading import load
+    from transfer.runs.holdout import OPTIONS
 
-    report = evaluate(
-        load(run),
-        source,
-        split,
-        limit_per_class=limit_per_class,
-        image_column=image_column,
-        label_column=label_column,
-        config=config,
-    )
+    options = {name: context.params[name] for name in OPTIONS}
+    report = evaluate(load(run), source, split, **options)
     if note := report.get("note"):
         print(f"note: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(report))
         return
-    for line in _report_lines(report):
-        print(printable(line))
-    for problem in report["skipped"]:
-        print(printable(f"skipped: {problem['where']}: {problem['why']}"), file=sys.stderr)
-
-
-def _report_lines(report: dict) -> Iterator[str]:
-    low, high = report["interval"]
-    yield (
-        f"accuracy {report['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}) on "
-        f"{report['images']} images"
-    )
+    print(ACCURACY_LINE.format(**report))
     for row in report["classes"]:
-        yield (
-            f"{row['label']}: precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
-            f"F1 {row['f1']:.3f}, support {row['support']}"
-        )
+        print(printable(CLASS_LINE.format(**row)))
     for mistake in report["mistakes"][:MISTAKES_PRINTED]:
-        yield (
-            f"mistake: {mistake['name']}: {mistake['label']} predicted as "
-            f"{mistake['predicted']} ({mistake['score']:.1%})"
-        )
+        print(printable(MISTAKE_LINE.format(**mistake)))
+    for problem in report["skipped"]:
+        print(printable("skipped: {where}: {why}".format(**problem)), file=sys.stderr)

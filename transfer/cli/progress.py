@@ -21,7 +21,6 @@ class Progress:
         self.line_is_open = False
 
     def report(self, event: events.Event) -> None:
-        """One line about the event."""
         self.show(describe(event), passing=isinstance(event, events.TRANSIENT))
 
     def show(self, text: str, *, passing: bool) -> None:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from transfer.cli.progress import Progress
-    from transfer.publishing import Event
+from transfer.cli.interrupt import lasting_interrupt
+from transfer.cli.options import AsJson
+from transfer.cli.progress import Progress
 
-RunOrFolder = Annotated[
-    str, typer.Argument(metavar="RUN_OR_DIR", help="A run folder, or one that `export` wrote.")
-]
+if TYPE_CHECKING:
+    from transfer.publishing import Event
 
 
 def publish(
-    run: RunOrFolder,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_OR_DIR", help="A run folder, or one that `export` wrote.")
+    ],
     repository: Annotated[str, typer.Argument(metavar="USER/NAME", help="Where on the Hub.")],
     private: Annotated[
         bool, typer.Option("--private/--public", help="Who may see a new repository.")
@@ -28,11 +29,9 @@ def publish(
     license: Annotated[
         str | None, typer.Option(help="Like apache-2.0; by default what weights and images allow.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish a run or an exported folder on the Hub: one commit, compared with what was sent."""
-    from transfer.cli.interrupt import lasting_interrupt
-    from transfer.cli.progress import Progress
     from transfer.publishing import PublishRequest, publish_events
 
     progress, event = Progress(), None
@@ -65,7 +64,7 @@ def _ask_license(run: str) -> str | None:
     return typer.prompt(question, default="", show_default=False, err=True).strip() or None
 
 
-def _report(progress: "Progress", event: "Event", private: bool) -> None:
+def _report(progress: Progress, event: "Event", private: bool) -> None:
     from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
 
     match event:

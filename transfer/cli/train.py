@@ -53,22 +53,17 @@ def train(
     # every parameter but these few is a setting of the same name
     options = {name: v for name, v in context.params.items() if name not in NOT_SETTINGS}
     settings = TrainingSettings.from_options(**options)
-    result = _train(source, settings, out=out, resume=resume)
-    if as_json and PRINTS:
-        print(json.dumps(result))
-
-
-def _train(source: str, settings: TrainingSettings, **options) -> dict:
-    """Train with progress on stderr; returns what `--json` prints."""
     progress, event = Progress(), None
     if PRINTS:
         progress.say("Loading torch and timm")
     from transfer.training.recipe import training_events
 
-    outcome = "run the same command again to resume" if options["resume"] else "nothing was saved"
+    outcome = "run the same command again to resume" if resume else "nothing was saved"
     with lasting_interrupt(outcome) as check:
-        for event in training_events(source, settings=settings, should_stop=check, **options):
+        known = {"out": out, "settings": settings, "should_stop": check, "resume": resume}
+        for event in training_events(source, **known):
             check()
             if PRINTS:
                 progress.report(event)
-    return event.result
+    if as_json and PRINTS:
+        print(json.dumps(event.result))
