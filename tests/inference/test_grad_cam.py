@@ -108,7 +108,4 @@ def test_no_hooks_and_no_gradients_reach_the_shared_network(network):
 def test_the_legend_s_colours_are_those_of_the_overlay_on_grey():
     grey = Image.new("RGB", (9, 1), (128, 128, 128))
     ramp = np.linspace(0, 1, 9, dtype=np.float32)[None]
-    shown = np.asarray(overlay(grey, ramp))[0]
-    assert [tuple(int(v) for v in colour) for colour in shown] == scale(9)
-    brightness = [sum(colour) for colour in scale(9)]
-    assert brightness == sorted(brightness)
+    assert np.asarray(overlay(grey, ramp))[0].tolist() == [list(colour) for colour in scale(9)]

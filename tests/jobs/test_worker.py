@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -17,7 +16,7 @@ from tests.waiting import wait_for
 from transfer import events
 from transfer.errors import SourceError
 from transfer.jobs import JobManager, Worker
-from transfer.jobs.worker import NEEDED, PAUSED, carry_out
+from transfer.jobs.worker import PAUSED, carry_out
 from transfer.runs.run import read_run
 from transfer.training import recipe
 
@@ -101,10 +100,6 @@ def test_a_worker_ends_when_it_is_stopped_and_when_the_app_is_gone(stopped):
     else:
         worker._process.stdin.close()
     assert list(messages) == [] and worker.wait() == (0 if stopped else 1)
-
-
-def test_what_a_worker_imports_first_is_there():
-    assert all(find_spec(name) for name in NEEDED)
 
 
 APP = """

@@ -22,9 +22,7 @@ def seconds_left(job: Job, typical: float | None, most: float | None) -> float |
     left = _estimated(job, now)
     if left is None and typical is not None and passed < typical:
         left = typical - passed
-    if left is None or most is None:
-        return left
-    return max(0.0, min(left, most - passed))
+    return left if None in (left, most) else max(0.0, min(left, most - passed))
 
 
 def _estimated(job: Job, now: float) -> float | None:

@@ -32,8 +32,6 @@ TOO_SLOW = (
     "smaller image size or a higher block to unfreeze"
 )
 
-RunSlice = Callable[[dict, str], Iterator[dict]]  # task, path of the flag file → messages
-
 
 def zero_gpu_worker() -> Callable[[tuple[str, ...]], "SlicedWorker"]:
     """Makes workers that train on ZeroGPU, in forks that inherit the modules imported here.
@@ -75,7 +73,9 @@ def one_slice(task: dict, flag: str, seconds: float) -> Iterator[dict]:
 class SlicedWorker:
     """Has the methods of `Worker`. GPUs are requested in the context of `send`: the visitor's."""
 
-    def __init__(self, command: tuple[str, ...] = WORKER, *, run_slice: RunSlice):
+    def __init__(
+        self, command: tuple[str, ...] = WORKER, *, run_slice: Callable
+    ):  # like `one_slice`
         self._opener = Worker(command)
         self._run_slice = run_slice
         self._flag: Path | None = None

@@ -15,7 +15,6 @@ from transfer.jobs.job import Job, hashed
 from transfer.jobs.store import ID, JobStore
 
 HOUR = 3_600  # seconds
-SECONDS_BETWEEN_CHECKS = 300
 LOG = logging.getLogger(__name__)
 
 
@@ -153,7 +152,7 @@ class Expiry:
                 self.remove_expired()
             except OSError as error:
                 LOG.warning("expired runs or images were not removed (%s)", error.strerror)
-            self.closed.wait(SECONDS_BETWEEN_CHECKS)
+            self.closed.wait(HOUR / 12)
 
     def _seconds_left(self, job: Job) -> float:
         lifetimes = 2 if job.state == "expired" else 1

@@ -18,8 +18,6 @@ from transfer.jobs.process import WORKER, Worker
 from transfer.jobs.store import INTERRUPTED, JobStore
 from transfer.settings import TrainingSettings
 
-SECONDS_TO_CLEAN_UP = 5
-
 
 class JobManager:
     """Jobs by id, for any number of threads. Raises JobError when another app is using `runs`.
@@ -153,7 +151,7 @@ class JobManager:
                 self._spare.kill()
                 self._spare.wait()
         self.expiry.closed.set()
-        self._thread.join(timeout=SECONDS_TO_CLEAN_UP)
+        self._thread.join(timeout=5)
         self._store.close()
 
     def _check_may_start(self, owner: str) -> None:

@@ -23,8 +23,6 @@ from transfer.hub import on_zero_gpu
 from transfer.jobs.process import STOP
 from transfer.settings import TrainingSettings
 
-NICENESS = 5  # the page answers first
-SECONDS_IDLE = 2.0
 SECONDS_BETWEEN_TRANSIENT_EVENTS = 0.25
 PAUSED = {"paused": True}
 # imported before there is a task, because it takes longer than a training on cached features
@@ -44,9 +42,9 @@ def main() -> None:
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
-    os.nice(NICENESS)
+    os.nice(5)  # the page answers first
     import_needed()
-    idle = not select.select([sys.stdin], [], [], SECONDS_IDLE)[0]  # no task has come
+    idle = not select.select([sys.stdin], [], [], 2.0)[0]  # no task within two seconds
     if idle and not on_zero_gpu():
         from transfer.training.benchmark import measure_again
 
