@@ -3,7 +3,6 @@ from contextlib import contextmanager
 import pytest
 
 import transfer
-from tests.tiny_timm import save_vgg
 from transfer.errors import TransferError
 
 
@@ -15,6 +14,8 @@ def classifier(run):
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
     """A classifier as timm saves it. Shared by all; not to be changed."""
+    from tests.tiny_timm import save_vgg  # not sooner: it imports the Hub's client
+
     folder = tmp_path_factory.mktemp("timm") / "saved"
     return save_vgg(folder, "vgg11_bn", labels=["ant", "bee", "cat", "dog", "eel"])
 
