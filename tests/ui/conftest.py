@@ -17,11 +17,23 @@ def runs_folder(tmp_path_factory, training):
 
 
 @pytest.fixture
-def empty(tmp_path):
-    """A job manager over a folder without runs, whose workers do nothing."""
-    jobs = JobManager(tmp_path / "runs", command=SAYS_NOTHING)
-    yield jobs
-    jobs.close()
+def manage():
+    """Makes job managers whose workers do nothing."""
+    made = []
+
+    def manage(folder, **options) -> JobManager:
+        made.append(JobManager(folder, command=SAYS_NOTHING, **options))
+        return made[-1]
+
+    yield manage
+    for jobs in made:
+        jobs.close()
+
+
+@pytest.fixture
+def empty(tmp_path, manage):
+    """A job manager over a folder without runs."""
+    return manage(tmp_path / "runs")
 
 
 @pytest.fixture

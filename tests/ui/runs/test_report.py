@@ -40,15 +40,17 @@ def test_a_report_has_every_phase_the_sizes_and_each_class():
     assert "Confusion matrix" in page and "Head search" not in page
 
 
-def test_the_chosen_head_stands_out():
+def test_the_chosen_head_stands_out_and_names_are_escaped():
     run = copy.deepcopy(RUN)
     figures = {"dropout": 0.5, "optimizer": "adam", "learning_rate": 0.01, "parameters": 9}
     run.report["heads"] = [
         figures | {"head": name, "validation_loss": loss, "validation_accuracy": 0.5, "chosen": ok}
         for name, loss, ok in (("avg", 0.9, True), ("flatten", 0.8, False))
     ]
-    page = report(run)
+    run.record["classes"][0] = run.report["classes"][0]["label"] = "<script>"
+    page = report(run, "<script>")
     assert page.index(">flatten<") < page.index('class=chosen><th scope="row">avg<')
+    assert "<script>" not in page
 
 
 def test_many_classes_show_bars_of_the_hardest_and_a_table_of_all():
@@ -62,9 +64,3 @@ def test_many_classes_show_bars_of_the_hardest_and_a_table_of_all():
     bars, table = report(run).split("hardest classes")[1].split("<details>")
     assert ">c29<" in bars and ">c9<" not in bars
     assert all(f">c{i}<" in table for i in range(30))
-
-
-def test_class_names_and_titles_are_escaped():
-    run = copy.deepcopy(RUN)
-    run.record["classes"][0] = run.report["classes"][0]["label"] = "<script>"
-    assert "<script>" not in report(run, "<script>")

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from transfer.ui.shared.components import PHASE_TITLES, warning
 from transfer.ui.shared.images import data_url, fitted
+from transfer.ui.shared.tables import bar
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Prediction
@@ -18,10 +20,10 @@ EMPTY = (
     '<div class="answers empty" role="status" aria-live="polite"><p>Draw something or add '
     "pictures; the predictions appear here.</p></div>"
 )
-PHASES = {
-    "features": ("Features only", "linear classifier on the frozen body"),
-    "warm-up": ("After warm-up", "new head on the frozen body"),
-    "fine-tune": ("After fine-tuning", "upper blocks trained too"),
+LEARNED = {
+    "features": "linear classifier on the frozen body",
+    "warm-up": "new head on the frozen body",
+    "fine-tune": "upper blocks trained too",
 }
 
 
@@ -32,14 +34,14 @@ def page(cards: list[str], legend: str = "", note: str = "") -> str:
     return f'<div class="answers" {region}>{legend}{"".join(cards)}{note}</div>'
 
 
-def about(text: str, *, warning: bool = False) -> str:
-    """A line about the selected run."""
-    return f'<p class="about{" warning" if warning else ""}">{escape(text)}</p>'
+def about(text: str, kind: str = "") -> str:
+    """A line about the selected run; `kind` is "warning" if it cannot be used."""
+    return f'<p class="about {kind}">{escape(text)}</p>'
 
 
 def error(text: str) -> str:
     """An error in the place of the predictions."""
-    return f'<div class="answers" role="alert">{_warning(text)}</div>'
+    return f'<div class="answers" role="alert">{warning(text)}</div>'
 
 
 def prediction_card(name: str, image: Image.Image, found: "list[Prediction]") -> str:
@@ -49,7 +51,7 @@ def prediction_card(name: str, image: Image.Image, found: "list[Prediction]") ->
 
 def unreadable_card(name: str, why: str) -> str:
     """A file that is not a picture, beside the others."""
-    return _card(name, '<span class="thumb none" aria-hidden="true">?</span>', _warning(why))
+    return _card(name, '<span class="thumb none" aria-hidden="true">?</span>', warning(why))
 
 
 def heat_card(name: str, image: Image.Image, found: "list[Prediction]", heat: "HeatMap") -> str:
@@ -58,7 +60,7 @@ def heat_card(name: str, image: Image.Image, found: "list[Prediction]", heat: "H
 
     label = _short(heat.label)
     if heat.empty:
-        right = _warning(f"There is no evidence for {label} in this picture.")
+        right = warning(f"There is no evidence for {label} in this picture.")
     else:
         under_heat = _picture(overlay(fitted(image, LARGE), heat.heat), f"heat map: {label}", LARGE)
         right = _figure(under_heat, f"evidence for {label}, {percent(heat.score)}")
@@ -84,17 +86,15 @@ def legend() -> str:
 
 def phases_card(name: str, image: Image.Image, found: "dict[str, list[Prediction]]") -> str:
     """The picture above the predictions after each phase of the training."""
-    columns = "".join(_phase(phase, best) for phase, best in found.items())
-    picture = _picture(image, name, SMALL)
-    return (
-        f'<article class="answer broad"><div class="head">{picture}<h4>{escape(name)}</h4></div>'
-        f'<div class="stages">{columns}</div></article>'
+    columns = "".join(
+        f'<section class="stage"><h5>{escape(PHASE_TITLES.get(phase, phase))}</h5>'
+        f"<p>{LEARNED.get(phase, '')}</p>{_scores(best)}</section>"
+        for phase, best in found.items()
     )
-
-
-def _phase(phase: str, found: "list[Prediction]") -> str:
-    title, what = PHASES.get(phase, (phase, ""))
-    return f'<section class="stage"><h5>{escape(title)}</h5><p>{what}</p>{_scores(found)}</section>'
+    return (
+        f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}'
+        f'<h4>{escape(name)}</h4></div><div class="stages">{columns}</div></article>'
+    )
 
 
 def _card(name: str, picture: str, body: str) -> str:
@@ -103,18 +103,16 @@ def _card(name: str, picture: str, body: str) -> str:
 
 def _scores(found: "list[Prediction]") -> str:
     """A bar for each class, best first."""
-    rows = "".join(_score(i, prediction) for i, prediction in enumerate(found))
-    return f'<ol class="scores">{rows}</ol>'
-
-
-def _score(rank: int, found: "Prediction") -> str:
-    label = escape(_short(found.label))
-    best = ' class="best"' if rank == 0 else ""
-    return (
-        f'<li{best}><span class="name" title="{label}">{label}</span><span class="bar">'
-        f'<i style="width:{100 * found.score:.1f}%"></i></span>'
-        f'<span class="n">{percent(found.score)}</span></li>'
+    rows = (
+        bar(
+            _short(prediction.label),
+            prediction.score,
+            escape(percent(prediction.score)),
+            best=not i,
+        )
+        for i, prediction in enumerate(found)
     )
+    return f'<ol class="scores">{"".join(rows)}</ol>'
 
 
 def percent(score: float) -> str:
@@ -126,10 +124,6 @@ def percent(score: float) -> str:
 
 def _short(label: str) -> str:
     return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
-
-
-def _warning(text: str) -> str:
-    return f'<p class="warning">{escape(text)}</p>'
 
 
 def _figure(picture: str, caption: str) -> str:

@@ -1,10 +1,9 @@
 """What the Try it tab does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gradio as gr
 from PIL import Image
@@ -16,22 +15,16 @@ from transfer.ui.predict import cards
 from transfer.ui.shared.components import run_choices
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 
-if TYPE_CHECKING:
-    import torch
-
-    from transfer.inference.classifier import Classifier
-
 TOP = 5
 MOST_PICTURES = 24  # at once
 MOST_LABELS = 100  # to choose a heat map for
 SECONDS_BETWEEN_UPDATES = 0.4
-VIEWS = {
-    "predictions": "Predictions",
-    "heat": "Where the model looked",
-    "phases": "Compare phases",
-}
+VIEWS = [
+    ("Predictions", "predictions"),
+    ("Where the model looked", "heat"),
+    ("Compare phases", "phases"),
+]
 Asked = list[tuple[str, "Path | Image.Image"]]  # names with files, or with a drawing
-Draw = Callable[[str, Image.Image, "torch.Tensor"], str]  # name, picture, prepared → card
 
 
 class PredictHandlers:
@@ -67,7 +60,7 @@ class PredictHandlers:
                 yield cards.about(f"Loading {name[:200]} …"), gr.Dropdown()
             text, classes = self._about(visitor, name)
         except TransferError as error:
-            yield cards.about(str(error), warning=True), gr.Dropdown()
+            yield cards.about(str(error), "warning"), gr.Dropdown()
             return
         labels = [("best class", ""), *((name[:80], name) for name in classes[:MOST_LABELS])]
         yield cards.about(text), gr.Dropdown(choices=labels, value="", allow_custom_value=True)
@@ -96,33 +89,41 @@ class PredictHandlers:
             yield cards.EMPTY, []
             return
         try:
-            run = _checked(run)
-            classifier, draw = self._view(visitor, run, view, label)
-            digits = self._is_on_digits(visitor, run)
+            made = self._cards(visitor, _checked(run), view, label, asked)
             legend = cards.legend() if view == "heat" else ""
-            made = (_card(classifier, draw, *each, digits) for each in asked[:MOST_PICTURES])
             for shown, note in _growing(made, len(asked)):
                 yield cards.page(shown, legend, note), asked
         except TransferError as error:
             yield cards.error(str(error)), asked
 
-    def _view(self, visitor: str, run: str, view: str, label: str) -> "tuple[Classifier, Draw]":
-        """(the run's classifier, what makes a card of a picture). Raises TransferError."""
+    def _cards(self, visitor: str, run: str, view: str, label: str, asked: Asked) -> Iterator[str]:
+        """A card for each picture; a file that is not a picture gets a message among the others.
+
+        Raises TransferError.
+        """
         classifier = self.runs.classifier(visitor, run)
         phases = self.runs.comparison(visitor, run) if view == "phases" else None
-
-        def draw(name: str, image: Image.Image, pixels: "torch.Tensor") -> str:
+        digits = self._is_on_digits(visitor, run)
+        for name, picture in asked[:MOST_PICTURES]:
+            if digits and isinstance(picture, Image.Image):
+                picture = as_digit(picture)  # uint8 (8, 8), as such a run knows them
+            try:
+                image = classifier.transform.load(picture)
+                pixels = classifier.prepare(image)  # float32 (1, 3, H, W)
+            except ImageError as error:
+                yield cards.unreadable_card(name, str(error))
+                continue
             if phases:
-                return cards.phases_card(name, image, phases.predict(pixels, TOP))
+                yield cards.phases_card(name, image, phases.predict(pixels, TOP))
+                continue
             found = classifier.predict(pixels, TOP)
-            if view != "heat":
-                return cards.prediction_card(name, image, found)
-            from transfer.inference.grad_cam import heat_map
+            if view == "heat":
+                from transfer.inference.grad_cam import heat_map
 
-            heat = heat_map(classifier, pixels, str(label or "") or None)
-            return cards.heat_card(name, image, found, heat)
-
-        return classifier, draw
+                heat = heat_map(classifier, pixels, str(label or "") or None)
+                yield cards.heat_card(name, image, found, heat)
+            else:
+                yield cards.prediction_card(name, image, found)
 
     def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
         """(a line about a run, its classes). Raises TransferError."""
@@ -157,18 +158,6 @@ def _pictures(given: list[str] | str | Image.Image | None) -> Asked:
     drawing = load_image(given)
     as_digit(drawing)  # raises ImageError for an empty canvas
     return [("your drawing", drawing)]
-
-
-def _card(classifier: "Classifier", draw: Draw, name: str, picture, digits: bool) -> str:
-    """A picture's card; a file that is not a picture gets a message among the others."""
-    if digits and isinstance(picture, Image.Image):
-        picture = as_digit(picture)  # uint8 (8, 8), as such a run knows them
-    try:
-        image = classifier.transform.load(picture)
-        pixels = classifier.prepare(image)
-    except ImageError as error:
-        return cards.unreadable_card(name, str(error))
-    return draw(name, image, pixels)
 
 
 def _growing(made: Iterator[str], asked: int) -> Iterator[tuple[list[str], str]]:

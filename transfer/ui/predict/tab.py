@@ -40,7 +40,14 @@ def try_tab(
         with gr.Column(min_width=280):
             tabs, drawing, ask, files, camera = _inputs()
         with gr.Column(min_width=300):
-            view, label = _views()
+            view = gr.Radio(VIEWS, value="predictions", label="Show")
+            label = gr.Dropdown(
+                [("best class", "")],
+                value="",
+                label="Heat map for the class",
+                allow_custom_value=True,
+                visible=False,
+            )
             shown, asked = gr.HTML(EMPTY, elem_classes="shown"), gr.State([])
     known, answer = [visitor, run, view, label], [shown, asked]
     drawn = gr.Image(type="pil", visible=False)
@@ -48,7 +55,9 @@ def try_tab(
     for event, given in ((copied.then, drawn), (files.change, files), (camera.change, camera)):
         event(handlers.ask, [*known, given], answer, **CLASSIFIES)
     run_changed, view_changed = on_change(run), on_change(view)
-    view_changed.then(_only_for_heat, view, label, **LATEST, **QUIET)
+    view_changed.then(
+        lambda view: gr.Dropdown(visible=view == "heat"), view, label, **LATEST, **QUIET
+    )
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
     _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change), tab)
@@ -70,26 +79,20 @@ def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events, tab: 
     tab.select(**listed)
 
 
-def _only_for_heat(view: str) -> gr.Dropdown:
-    return gr.Dropdown(visible=view == "heat")
-
-
-def _views() -> tuple[gr.Radio, gr.Dropdown]:
-    """(what to show, the class for a heat map)."""
-    choices = [(title, view) for view, title in VIEWS.items()]
-    return gr.Radio(choices, value="predictions", label="Show"), gr.Dropdown(
-        [("best class", "")],
-        value="",
-        label="Heat map for the class",
-        allow_custom_value=True,
-        visible=False,
-    )
-
-
 def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
     with gr.Tabs(selected="draw") as tabs:
         with gr.Tab("Draw", id="draw"):
-            drawing = _sketchpad()
+            white = Image.new("RGB", (280, 280), "white")
+            drawing = gr.Sketchpad(
+                # without a background the brush is not selected at first
+                value={"background": white, "layers": [], "composite": white},
+                type="pil",
+                label="Your digit",
+                height=340,
+                canvas_size=(280, 280),
+                brush=gr.Brush(default_size=18, colors=["#000000"], color_mode="fixed"),
+                layers=False,
+            )
             ask = gr.Button("What is it?", variant="primary")
         with gr.Tab("Photos", id="photos"):
             files = gr.File(
@@ -108,17 +111,3 @@ def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
                 height=300,
             )
     return tabs, drawing, ask, files, camera
-
-
-def _sketchpad() -> gr.Sketchpad:
-    white = Image.new("RGB", (280, 280), "white")
-    return gr.Sketchpad(
-        # without a background the brush is not selected at first
-        value={"background": white, "layers": [], "composite": white},
-        type="pil",
-        label="Your digit",
-        height=340,
-        canvas_size=(280, 280),
-        brush=gr.Brush(default_size=18, colors=["#000000"], color_mode="fixed"),
-        layers=False,
-    )

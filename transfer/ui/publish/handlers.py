@@ -52,9 +52,10 @@ class PublishHandlers:
             found = self._summary(visitor, run_id)
         except TransferError:
             return gr.Radio(), "", gr.Dropdown()
-        ways = [(_title(found, what), what) for what in WHATS]
-        possible = gr.Radio(choices=ways, value=next(iter(found.files), "head"))
-        return possible, found.name, gr.Dropdown(value="", allow_custom_value=True)
+        sizes = {what: text.total_size(found, what) for what in WHATS}
+        ways = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
+        what = gr.Radio(choices=ways, value=next(iter(found.files), "head"))
+        return what, found.name, gr.Dropdown(value="", allow_custom_value=True)
 
     def describe(self, visitor: str, run_id: str | None, what: str) -> Iterator[tuple]:
         """(the licenses to choose from, what will be published); again once the Hub answered."""
@@ -100,10 +101,7 @@ class PublishHandlers:
 
     @as_message()
     def start(self, **form) -> tuple:
-        """Publish with the typed token, else with this machine's.
-
-        Returns what `watch` shows, and an empty token field.
-        """
+        """Publish with the typed token, else this machine's; what `watch` shows, and no token."""
         return *self._start(form), ""
 
     @as_message()
@@ -115,8 +113,7 @@ class PublishHandlers:
         return self._start(form | {"token": token.token})
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
-        """(status, publish button, cancel button) of this visitor's newest upload, whenever they
-        change."""
+        """(status, publish button, cancel button) of the newest upload, whenever they change."""
         live, shown = True, ""
         while live:
             task = self.queue.newest_of(visitor)
@@ -167,8 +164,3 @@ def _shown(task: PublishTask | None) -> tuple:
     live = task is not None and task.live
     can_cancel = live and not task.stopping
     return text.status(task), gr.Button(interactive=not live), gr.Button(interactive=can_cancel)
-
-
-def _title(found: PublishSummary, what: str) -> str:
-    size = text.total_size(found, what) if what in found.files else "not possible"
-    return f"{text.WHAT_TITLES[what]}, {size}"

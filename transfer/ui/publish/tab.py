@@ -10,8 +10,6 @@ from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
 
-ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "bundle"}  # it loads a network
-
 
 def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab) -> None:
     """Nothing is asked of the Hub before `tab` is opened."""
@@ -36,8 +34,9 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
     names = ("visitor", "run_id", "what", "repository", "private", "license")
     form = dict(zip(names, (visitor, run, what, repository, private, license), strict=True))
     if handlers.shared:
-        start = {"fn": handlers.start_signed_in, "inputs_kwargs": form, "outputs": watched}
-        started = publish.click(**start, **QUIET)
+        started = publish.click(
+            handlers.start_signed_in, None, watched, inputs_kwargs=form, **QUIET
+        )
         signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, signed_in_as, sign_in]}
         known = tab.select(**signed_in, **QUIET)
         started.failure(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
@@ -56,19 +55,13 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
         event(handlers.watch, visitor, watched, concurrency_limit=None, **QUIET)
     cancel.click(handlers.cancel, visitor, watched, **QUIET)
     download_on_click(
-        zip_it, handlers.zipped, None, "fetched-bundle", inputs_kwargs=form, **ONE_AT_A_TIME
-    )
+        zip_it, handlers.zipped, None, "fetched-bundle", inputs_kwargs=form, concurrency_limit=1
+    )  # one at a time, since it loads a network
 
 
 def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
     # custom values are refused by the handlers: gradio's own message would repeat what was posted
-    run = gr.Dropdown(
-        [],
-        value=None,
-        label="Run",
-        info="One of your finished runs.",
-        allow_custom_value=True,
-    )
+    run = gr.Dropdown([], label="Run", info="One of your finished runs.", allow_custom_value=True)
     what = gr.Radio(
         [(text.WHAT_TITLES[what], what) for what in WHATS],
         value="head",
@@ -95,9 +88,7 @@ def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox]:
         max_lines=1,
         html_attributes=gr.InputHTMLAttributes(autocapitalize="off", spellcheck=False),
     )
-    private = gr.Checkbox(
-        True, label="Private", info="Only you, or your organization, can see a new repository."
-    )
+    private = gr.Checkbox(True, label="Private", info="Only you or your organization can see it.")
     return repository, private
 
 

@@ -33,9 +33,7 @@ SIGN_IN_FIRST = (
     "You are not signed in, or your sign-in has expired. Sign in, then press Publish again."
 )
 ACCOUNT_UNKNOWN = "Signed in on this machine. The Hub does not answer, so the account is unknown."
-TOKEN_UNKNOWN = (
-    "The Hub no longer accepts the token that is saved on this machine. Paste another one."
-)
+TOKEN_UNKNOWN = "The Hub no longer accepts the token of this machine. Paste another one."
 
 
 def about(html: str) -> str:
@@ -88,6 +86,8 @@ def _photos(found: PublishSummary) -> str:
 
 
 def total_size(found: PublishSummary, what: str) -> str:
+    if what not in found.files:
+        return "not possible"
     least, most = zip(*found.files[what].values(), strict=True)
     return size_of(sum(least), sum(most))
 

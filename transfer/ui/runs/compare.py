@@ -4,17 +4,26 @@ from html import escape
 
 from transfer.formatting import duration
 from transfer.runs.run import Run
-from transfer.ui.runs.report import PHASES
-from transfer.ui.runs.tables import interval_bar, scrolling, table
+from transfer.ui.shared.components import PHASE_TITLES, warning
+from transfer.ui.shared.tables import interval_bar, scrolling, table
 
 FEWEST, MOST = 2, 6  # runs in one comparison
 CLASSES_SHOWN = 20
-SETTINGS = ("run", "accuracy", "body", "pixels", "unfrozen", "head", "parameters", "time")
+SETTINGS = {
+    "accuracy": lambda run: f"{run.accuracy:.1%}",
+    "body": lambda run: escape(run.record["result"]["weights"]),
+    "pixels": lambda run: str(run.settings.image_size),
+    "unfrozen": lambda run: run.settings.unfreeze or "",
+    "head": lambda run: run.settings.head.name,
+    "parameters": lambda run: f"{run.record['result']['head_parameters']:,}",
+    "time": lambda run: duration(run.record["result"]["seconds"]),
+}
 
 
 def comparison(runs: list[tuple[str, Run]]) -> str:
     """`runs` are (name, run); differences are relative to the first one."""
-    settings = table(SETTINGS, [[escape(name), *_settings(run)] for name, run in runs])
+    rows = [[escape(name), *(show(run) for show in SETTINGS.values())] for name, run in runs]
+    settings = table(["run", *SETTINGS], rows)
     return (
         f'<div class="report">{_test_images(runs)}{scrolling(settings, "Settings of the runs")}'
         f"<h3>Accuracy after each phase</h3>{_phases(runs)}<h3>Recall by class</h3>"
@@ -25,33 +34,17 @@ def comparison(runs: list[tuple[str, Run]]) -> str:
 def _test_images(runs: list[tuple[str, Run]]) -> str:
     """Whether all runs have the same test images, which these values determine."""
     names = ("source", "revision", "seed")
-    tests = {
-        (run.settings.limit_per_class, *(run.record[name] for name in names)) for _, run in runs
-    }
+    tests = {(run.settings.limit_per_class, *map(run.record.get, names)) for _, run in runs}
     if len(tests) == 1:
         return "<p>All runs were evaluated on the same test images.</p>"
-    return (
-        '<p class="warning">The runs were evaluated on different test images. That alone can make '
-        "a difference.</p>"
+    return warning(
+        "The runs were evaluated on different test images. That alone can make a difference."
     )
-
-
-def _settings(run: Run) -> list[str]:
-    settings, result = run.settings, run.record["result"]
-    return [
-        f"{run.accuracy:.1%}",
-        escape(result["weights"]),
-        f"{settings.image_size}",
-        settings.unfreeze or "",
-        settings.head.name,
-        f"{result['head_parameters']:,}",
-        duration(result["seconds"]),
-    ]
 
 
 def _phases(runs: list[tuple[str, Run]]) -> str:
     parts = []
-    for phase, title in PHASES.items():
+    for phase, title in PHASE_TITLES.items():
         bars = [
             interval_bar(name, found["accuracy"], found["interval"])
             for name, run in runs

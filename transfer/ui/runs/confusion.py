@@ -3,7 +3,7 @@
 from html import escape
 
 from transfer.runs.run import Run
-from transfer.ui.runs.tables import scrolling
+from transfer.ui.shared.tables import scrolling
 
 MOST_CLASSES = 20  # in a matrix that can still be read; for more, a list of pairs
 LONGEST_LABEL, LONGEST_UPRIGHT = 14, 2  # letters
@@ -12,23 +12,16 @@ PAIRS_BESIDE_MATRIX, PAIRS_IN_LIST = 3, 10
 
 def confusion(run: Run) -> str:
     """The matrix and the most frequent mistakes, or only these where there are many classes."""
-    return f"<h3>Confusion matrix</h3>{_summary(run)}"
-
-
-def _summary(run: Run) -> str:
-    pairs = _confused_pairs(run)
-    if len(run.classes) > MOST_CLASSES:
-        items = "".join(f"<li>{escape(pair)}</li>" for pair in pairs[:PAIRS_IN_LIST])
-        return f"<p>Most often confused:</p><ol>{items}</ol>" if items else f"<p>{_sums(run)}</p>"
-    most = "; ".join(pairs[:PAIRS_BESIDE_MATRIX])
-    note = f" Most often confused: {escape(most)}." if most else ""
-    return f"<p>{_sums(run)}{note}</p>{scrolling(_matrix(run), 'Confusion matrix')}"
-
-
-def _sums(run: Run) -> str:
     counts = run.report["confusion"]
     correct = sum(counts[i][i] for i in range(len(counts)))
-    return f"{correct} of {sum(map(sum, counts))} test images are classified correctly."
+    few = len(run.classes) <= MOST_CLASSES
+    pairs = _confused_pairs(run)[: PAIRS_BESIDE_MATRIX if few else PAIRS_IN_LIST]
+    items = "".join(f"<li>{escape(pair)}</li>" for pair in pairs)
+    return (
+        f"<h3>Confusion matrix</h3><p>{correct} of {sum(map(sum, counts))} test images are "
+        f"classified correctly.{' Most often confused:' if pairs else ''}</p><ol>{items}</ol>"
+        f"{scrolling(_matrix(run), 'Confusion matrix') if few else ''}"
+    )
 
 
 def _confused_pairs(run: Run) -> list[str]:

@@ -13,12 +13,12 @@ from transfer.runs.run import Run
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
+from transfer.ui.shared.components import live_region
 from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.session import as_message, require_visitor
 
 NO_RUNS = "<p>No finished runs yet. The first one will appear here.</p>"
-QUESTION = '<div role="status" aria-live="polite">{}</div>'
 NOBODY = ""  # the owner of runs that the command line or another program made
 
 
@@ -72,12 +72,13 @@ class RunHandlers:
     def ask(self, visitor: str, run_id: str | None):
         """(the run, the question whether to delete it, the two buttons that answer)."""
         run, shown = self._run(visitor, run_id), gr.Button(visible=True)
-        return run.id, QUESTION.format(f"<p>Delete {escape(run.name)} for good?</p>"), shown, shown
+        question = live_region(f"<p>Delete {escape(run.name)} for good?</p>")
+        return run.id, question, shown, shown
 
     def keep(self):
         """The same with the question withdrawn."""
         hidden = gr.Button(visible=False)
-        return "", QUESTION.format(""), hidden, hidden
+        return "", live_region(""), hidden, hidden
 
     @as_message()
     def delete(self, visitor: str, asked: str, compared: list[str]):

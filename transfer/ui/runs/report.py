@@ -4,13 +4,9 @@ from html import escape
 
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
-from transfer.ui.runs.tables import bar, cells, interval_bar, scrolling, table
+from transfer.ui.shared.components import PHASE_TITLES
+from transfer.ui.shared.tables import bar, cells, interval_bar, scrolling, table
 
-PHASES = {
-    "features": "Features only",
-    "warm-up": "After warm-up",
-    "fine-tune": "After fine-tuning",
-}
 CLASSES_SHOWN = 20  # bars; more would push the rest of the report out of sight
 # title: (key in report.json, how its values are formatted)
 HEAD_COLUMNS = {
@@ -40,7 +36,7 @@ def report(run: Run, title: str = "") -> str:
 
 def _phases(run: Run) -> str:
     rows = "".join(
-        interval_bar(PHASES[name], phase["accuracy"], phase["interval"])
+        interval_bar(PHASE_TITLES[name], phase["accuracy"], phase["interval"])
         for name, phase in run.report["stages"].items()
     )
     return (
@@ -92,4 +88,4 @@ def _classes(run: Run) -> str:
 
 def _recall(c: dict) -> str:
     found = round(c["recall"] * c["support"])
-    return bar(c["label"], c["recall"], f"{c['recall']:.0%}", f"{found} of {c['support']}")
+    return bar(c["label"], c["recall"], f"<b>{c['recall']:.0%}</b> {found} of {c['support']}")

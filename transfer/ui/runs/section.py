@@ -3,8 +3,8 @@
 import gradio as gr
 
 from transfer.ui.runs.compare import MOST
-from transfer.ui.runs.handlers import NO_RUNS, QUESTION, RunHandlers
-from transfer.ui.shared.components import LATEST, accordion, on_change
+from transfer.ui.runs.handlers import NO_RUNS, RunHandlers
+from transfer.ui.shared.components import LATEST, accordion, live_region, on_change
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -26,7 +26,7 @@ def runs_section(
             show = gr.Button("Show report", min_width=140)
             download = gr.Button("Download as zip", min_width=140)
             delete = gr.Button("Delete", min_width=100)
-        question, asked_about = gr.HTML(QUESTION.format(""), padding=False), gr.State("")
+        question, asked_about = gr.HTML(live_region(""), padding=False), gr.State("")
         with gr.Row():
             confirm = gr.Button("Yes, delete it", variant="stop", visible=False)
             keep = gr.Button("Keep it", visible=False)

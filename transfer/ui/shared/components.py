@@ -9,6 +9,12 @@ from transfer.ui.shared.session import PRIVATE
 
 # an event that comes while its handler still runs is run once more at the end
 LATEST = {"trigger_mode": "always_last"}
+# of accuracies and predictions, by the phase of the training after which they were made
+PHASE_TITLES = {
+    "features": "Features only",
+    "warm-up": "After warm-up",
+    "fine-tune": "After fine-tuning",
+}
 
 
 def warning(message: object) -> str:

@@ -1,4 +1,4 @@
-"""Tables and bars as HTML, for the report of a run and for the comparison of several."""
+"""Tables and bars as HTML, for reports, comparisons and predictions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
@@ -31,14 +31,14 @@ def interval_bar(name: str, accuracy: float, interval: Sequence[float]) -> str:
     """An accuracy with its 95 % interval, as a bar and in figures."""
     low, high = interval
     line = f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u>'
-    return bar(name, accuracy, f"{accuracy:.1%}", f"{low:.1%} to {high:.1%}", line)
+    return bar(name, accuracy, f"<b>{accuracy:.1%}</b> {low:.1%} to {high:.1%}", line)
 
 
-def bar(name: str, share: float, figure: str, note: str, line: str = "") -> str:
-    """One list item: its name, a bar for `share` (0 to 1) and what that is in figures."""
-    name = escape(name)
+def bar(name: str, share: float, figures: str, line: str = "", *, best: bool = False) -> str:
+    """One list item: its name, a bar for `share` (0 to 1) and what that is in figures (HTML)."""
+    name, kind = escape(name), ' class="best"' if best else ""
     return (
-        f'<li><span class="name" title="{name}">{name}</span><span class="bar" aria-hidden="true">'
-        f'<i style="width:{100 * share:.1f}%"></i>{line}</span>'
-        f'<span class="n"><b>{figure}</b> {note}</span></li>'
+        f'<li{kind}><span class="name" title="{name}">{name}</span>'
+        f'<span class="bar" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i>{line}'
+        f'</span><span class="n">{figures}</span></li>'
     )
