@@ -74,6 +74,7 @@ def test_a_body_that_folding_changed_is_refused():
         script.folding_difference(body, plain, Transform(image_size=32), cached)
 
 
+@pytest.mark.full
 def test_a_body_learns_and_is_written_in_half_precision(tmp_path):
     images = script.open_images(
         "digits", TrainingSettings(architecture="vgg11", limit_per_class=40)
