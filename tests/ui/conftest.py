@@ -4,8 +4,15 @@ import pytest
 
 from tests.tiny import picture
 from transfer.jobs import JobManager
+from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.data.uploads import UploadHandlers
+from transfer.ui.train.handlers import TrainHandlers
 
 SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # a worker that waits until its input ends
+
+
+def trainings_of(jobs: JobManager, *, shared: bool = False) -> TrainHandlers:
+    return TrainHandlers(jobs, DataHandlers(UploadHandlers(jobs), shared=shared))
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
 """A training's history as the page gets it."""
 
-from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
+from transfer.events import EpochDone, Event, PhaseStarted
 
 
-def epoch(phase: str, number: int, accuracy: float, of: int = 3) -> EpochDone:
+def epoch(phase: str, number: int, accuracy: float) -> EpochDone:
     return EpochDone(
         phase=phase,
         epoch=number,
-        epochs=of,
+        epochs=3,
         loss=None if number == 0 else 1.0 / number,
         validation_loss=1.2 / (number + 1),
         validation_accuracy=accuracy,
@@ -18,21 +18,11 @@ def epoch(phase: str, number: int, accuracy: float, of: int = 3) -> EpochDone:
     )
 
 
-def phase(name: str, accuracies: list[float], learns: list[str]) -> list[Event]:
-    started = PhaseStarted(phase=name, epochs=3, trainable=10, parameters=100, learns=learns)
-    done = PhaseDone(
-        phase=name,
-        epochs=3,
-        best_epoch=3,
-        accuracy=accuracies[-1],
-        seconds=1.0,
-        ended="epoch limit",
-    )
-    return [started, *(epoch(name, i, a) for i, a in enumerate(accuracies)), done]
-
-
 def history() -> list[Event]:
-    return [
-        *phase("warm-up", [0.1, 0.6, 0.7, 0.8], ["head"]),
-        *phase("fine-tune", [0.8, 0.85, 0.88, 0.9], ["block5", "head"]),
-    ]
+    """Two phases of three epochs each: events 0 to 4, and 5 to 9."""
+    found = []
+    for phase, learns in (("warm-up", ["head"]), ("fine-tune", ["block5", "head"])):
+        counts = {"epochs": 3, "trainable": 10, "parameters": 100}
+        found.append(PhaseStarted(phase=phase, learns=learns, **counts))
+        found += [epoch(phase, at, accuracy) for at, accuracy in enumerate((0.8, 0.85, 0.88, 0.9))]
+    return found

@@ -3,14 +3,8 @@ from PIL import Image
 from tests.tiny import draw_classes
 from transfer.data.checks.inspect import inspect
 from transfer.data.source import load_splits
-from transfer.events import CacheProgress
 from transfer.settings import TrainingSettings
-from transfer.ui.data.checks import findings, progress
-
-
-def test_progress_says_how_many_images_were_checked():
-    page = progress(CacheProgress(stage="checking", done=1000, total=4000, seconds=1.0))
-    assert "1,000 of 4,000" in page and "width:25.0%" in page
+from transfer.ui.data.checks import findings
 
 
 def test_problems_are_listed_by_reason_without_markup(tmp_path):
@@ -24,5 +18,4 @@ def test_problems_are_listed_by_reason_without_markup(tmp_path):
         (folder / "down" / f"<b>{number}.png").write_bytes(b"")
     Image.new("RGB", (40, 400), "red").save(folder / "down" / "long.png")
     assert "Checked 35 images" in page() and "&lt;b&gt;" in page() and "<b>" not in page()
-    assert "and 2 more: the file is empty" in page()
-    assert "long.png: at least 4 times as long as wide" in page()
+    assert "and 2 more: the file is empty" in page() and "long.png: at least 4" in page()

@@ -3,12 +3,11 @@ import re
 import gradio as gr
 import pytest
 
+from tests.ui.conftest import trainings_of
 from tests.ui.visitors import ME, OTHER
 from transfer.settings import BLOCKS, TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import Speed
-from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.train import forecast
 from transfer.ui.train.forecast import Forecaster
 
@@ -19,7 +18,7 @@ FORM = {"method": "finetune", "effort": "balanced", "unfreeze": "block5", "weigh
 @pytest.fixture
 def forecaster(empty, monkeypatch):
     monkeypatch.setattr(forecast, "known_speed", lambda: SPEED)
-    return Forecaster(empty, DataHandlers(UploadHandlers(empty), shared=False))
+    return Forecaster(empty, trainings_of(empty).datasets)
 
 
 def changed(forecaster, source="digits", **change):
@@ -27,43 +26,31 @@ def changed(forecaster, source="digits", **change):
     return forecaster.form_changed(ME, source, **FORM | change)
 
 
-def seconds(estimate: str) -> float:
-    number, unit = re.search(r"Estimated: ([\d.]+) (s|min|h)", estimate).groups()
-    return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+def test_each_effort_has_its_time_and_settings_change_it(forecaster):
+    def seconds(**change) -> float:
+        estimate = changed(forecaster, **change)[1]
+        number, unit = re.search(r"Estimated: ([\d.]+) (s|min|h)", estimate).groups()
+        return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
 
-
-def test_each_effort_has_its_time_and_the_chosen_one_its_steps(forecaster):
     efforts, estimate, diagram = changed(forecaster)
     assert [name for _, name in efforts.choices] == list(EFFORTS)
-    for title, _ in efforts.choices:
-        assert re.fullmatch(r"[A-Z]\w+, about [\d.]+ (s|min|h)", title)
-    assert "warm-up" in estimate and "fine-tune" in estimate and "small bundled body" in estimate
-    assert 'class="vgg"' in diagram
-
-
-def test_settings_change_the_estimate(forecaster):
-    usual = seconds(changed(forecaster)[1])
-    assert seconds(changed(forecaster, finetune_epochs="100")[1]) > 2 * usual
-    assert seconds(changed(forecaster, unfreeze="none")[1]) < usual
-    assert seconds(changed(forecaster, limit_per_class="20")[1]) < usual
+    assert all(re.search(r", about [\d.]+ (s|min|h)$", title) for title, _ in efforts.choices)
+    assert "warm-up" in estimate and "fine-tune" in estimate and 'class="vgg"' in diagram
+    assert seconds(finetune_epochs="100") > 2 * seconds()
+    assert seconds(unfreeze="none") < seconds() > seconds(limit_per_class="20")
 
 
 def test_a_hub_dataset_that_was_not_shown_has_no_time(forecaster, hub):
     efforts, estimate, _ = changed(forecaster, "user/name")
-    assert "Show images" in estimate and "Estimated" not in estimate
+    assert "Show images" in estimate and "Estimated" not in estimate and hub.requests == []
     assert [title for title, _ in efforts.choices] == ["Quick", "Balanced", "Thorough"]
-    assert hub.requests == []
 
 
-def test_an_invalid_setting_is_a_sentence(forecaster):
-    _, estimate, diagram = changed(forecaster, image_size="7")
-    assert "image size must be" in estimate and 'class="vgg"' in diagram
-
-
-def test_feature_extraction_has_one_effort(forecaster):
+def test_feature_extraction_has_one_effort_and_an_invalid_setting_none(forecaster):
     efforts, estimate, diagram = changed(forecaster, method="features")
     assert efforts.interactive is False and "Feature extraction" in diagram
     assert "linear classifier" in estimate and "fine-tune" not in estimate
+    assert "image size must be" in changed(forecaster, image_size="7")[1]
 
 
 def test_the_diagram_of_a_training_stays(forecaster):
@@ -84,8 +71,7 @@ def test_the_page_waits_until_the_machine_was_measured(forecaster, monkeypatch):
 
 def test_the_hub_is_asked_once_for_the_body(forecaster, monkeypatch, hub):
     assert forecast.expected_body() == "bundled"  # this Hub has none
-    asked = []
-    monkeypatch.setattr(forecast, "expected_body", lambda: asked.append(1) or "hub")
-    for _ in range(3):
+    answers = iter(["hub"])
+    monkeypatch.setattr(forecast, "expected_body", lambda: next(answers))
+    for _ in range(2):
         assert "with the ImageNet body" in changed(forecaster, weights="auto")[1]
-    assert len(asked) == 1

@@ -13,11 +13,8 @@ def initial():
         return {name: field.value for name, field in build_form().items()}
 
 
-def test_the_initial_form_leaves_the_defaults_to_the_dataset(initial):
+def test_every_field_reaches_the_settings_and_the_initial_form_sets_none(initial):
     assert read_form(initial) == TrainingSettings(unfreeze="block5")
-
-
-def test_every_field_reaches_the_settings(initial):
     texts = {"image_size": "64", "views": " 3 ", "head": "avg-32", "optimizer": "sgd", "seed": "7"}
     texts |= {"head_epochs": "5", "head_lr": "0.01", "finetune_epochs": "4.0"}
     texts |= {"finetune_lr": "1e-5", "target_accuracy": "0.9", "limit_per_class": "50"}
@@ -40,23 +37,10 @@ def test_every_field_reaches_the_settings(initial):
 
 def test_feature_extraction_ignores_what_it_does_not_use(initial):
     form = initial | {"method": "features", "unfreeze": "block3", "head": "avg", "views": "9"}
-    assert read_form(form | {"image_size": "64"}) == TrainingSettings(
-        method="features", unfreeze="none", image_size=64
-    )
+    assert read_form(form) == TrainingSettings(method="features", unfreeze="none")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("class_weights", ["maybe"]),
-        ("precision", "fp8"),
-        ("image_size", "64.5"),
-        ("head_lr", "nan"),
-        ("seed", "7" * 99),
-        ("views", "many"),
-        ("unfreeze", "block9"),
-    ],
-)
-def test_an_invalid_value_is_one_sentence(initial, name, value):
+@pytest.mark.parametrize("name", ["class_weights", "image_size", "seed", "views"])
+def test_an_invalid_value_is_one_sentence(initial, name):
     with pytest.raises(SettingsError, match="must be"):
-        read_form(initial | {name: value})
+        read_form(initial | {name: "7" * 99})

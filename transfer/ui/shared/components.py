@@ -18,7 +18,6 @@ PHASE_TITLES = {
 
 
 def warning(message: object) -> str:
-    """An error or a problem as a paragraph."""
     return f'<p class="warning">{escape(str(message))}</p>'
 
 

@@ -31,5 +31,5 @@ def fitted(picture: Image.Image, side: int) -> Image.Image:
     picture = picture.copy()
     picture.thumbnail((side, side))
     times = max(1, side // max(picture.size))
-    size = (picture.width * times, picture.height * times)
-    return picture.resize(size, Image.Resampling.NEAREST)
+    width, height = picture.size
+    return picture.resize((width * times, height * times), Image.Resampling.NEAREST)

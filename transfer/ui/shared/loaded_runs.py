@@ -33,8 +33,8 @@ class LoadedRuns:
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(title, name) of own runs, newest first, and of the example."""
-        own = with_accuracy(self.jobs.finished.of(visitor))
-        return [*own, ("Example: handwritten digits", EXAMPLE)]
+        example = "Example: handwritten digits", EXAMPLE
+        return [*with_accuracy(self.jobs.finished.of(visitor)), example]
 
     def own_path(self, visitor: str, name: str) -> Path:
         """The folder of the example, or of a run among the visitor's own. Raises JobError."""
@@ -60,8 +60,7 @@ class LoadedRuns:
 
 
 class HubModels:
-    """Models by Hub id. They are opened one at a time, since they may be large; a model that is
-    open already waits for none."""
+    """Models by Hub id, opened one at a time as they may be large; an open one waits for none."""
 
     def __init__(self, token: bool | None):
         self._token = token
@@ -70,7 +69,6 @@ class HubModels:
         self._errors = TimedCache(ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED)
 
     def classifier(self, name: str) -> "Classifier":
-        """Raises TransferError."""
         if found := self._models.get(name):
             return found
         with self._opening:

@@ -19,10 +19,8 @@ QUIET = PRIVATE | {"show_progress": "hidden"}
 def require_visitor(visitor: str) -> str:
     """The visitor's id, or a message that there is none."""
     if not isinstance(visitor, str) or len(visitor) < 16:
-        raise gr.Error(
-            "This page is not ready yet or has lost its connection. Try again, or reload it.",
-            print_exception=False,
-        )
+        why = "This page is not ready yet or has lost its connection. Try again, or reload it."
+        raise gr.Error(why, print_exception=False)
     return visitor
 
 

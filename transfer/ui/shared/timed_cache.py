@@ -11,7 +11,6 @@ class TimedCache:
         self._items: dict[object, tuple] = {}
 
     def get(self, key):
-        """None if there is none, or an old one."""
         since, value = self._items.get(key, (0.0, None))
         return value if time.monotonic() - since < self.seconds else None
 
