@@ -4,14 +4,16 @@ import pytest
 
 from tests.tiny import picture
 from transfer.jobs import JobManager
-from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.data.uploads import UploadHandlers
-from transfer.ui.train.handlers import TrainHandlers
 
 SAYS_NOTHING = ("sh", "-c", "cat > /dev/null")  # a worker that waits until its input ends
 
 
-def trainings_of(jobs: JobManager, *, shared: bool = False) -> TrainHandlers:
+def trainings_of(jobs: JobManager, *, shared: bool = False):
+    # imported here, as gradio imports huggingface_hub, which reads the address of the test's Hub
+    from transfer.ui.data.handlers import DataHandlers
+    from transfer.ui.data.uploads import UploadHandlers
+    from transfer.ui.train.handlers import TrainHandlers
+
     return TrainHandlers(jobs, DataHandlers(UploadHandlers(jobs), shared=shared))
 
 
