@@ -22,13 +22,17 @@ def test_a_source_is_shown_and_the_page_fits(browser, page_address):
     page.close()
 
 
-def test_own_classes_are_made_photo_by_photo(browser, page_address, tmp_path):
+def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tmp_path):
     page, foreign = open_page(browser, page_address, PHONE)
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
     assert fits_everywhere(page)
     page.reload()
     page.get_by_role("button", name="Make your own classes").click()
     page.get_by_text("dog: 6 photos").wait_for()
+    with page.expect_download() as fetched:
+        button(page, "Save as zip").click()
+    with zipfile.ZipFile(fetched.value.path()) as saved:
+        assert len(saved.namelist()) == 12
     assert fits_everywhere(page)
     assert foreign == []
     page.close()
@@ -98,16 +102,6 @@ def test_an_upload_survives_a_reload_and_can_be_removed(browser, page_address, t
     page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
     page.get_by_label("Dataset").first.click()
     assert page.get_by_role("option", name="your upload").count() == 0
-    page.close()
-
-
-def test_own_photos_are_saved_as_a_zip(browser, page_address, tmp_path):
-    page, _ = open_page(browser, page_address)
-    make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
-    with page.expect_download() as fetched:
-        button(page, "Save as zip").click()
-    with zipfile.ZipFile(fetched.value.path()) as saved:
-        assert len(saved.namelist()) == 12
     page.close()
 
 

@@ -1,4 +1,4 @@
-"""A training outlives whatever happens to the page: reload, closed tab, cut connection."""
+"""A running training is found again after a reload, in a new tab, and after a cut connection."""
 
 import random
 import time
@@ -8,14 +8,16 @@ import pytest
 from tests.browser.conftest import DESKTOP, button, leave, tab, visit
 from tests.browser.wire import Wire
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
-TIMES = 20
-SECONDS_BEFORE = 0.5
-MILLISECONDS_TO_FIND_IT = 60_000
+TIMES, SECONDS_BEFORE, PATIENCE = 20, 0.5, {"timeout": 60_000}
 LATER = """number => {
     const shown = /epoch (\\d+)\\//.exec(document.querySelector(".status")?.textContent)?.[1];
     return shown > number && Number(shown);
 }"""
+
+
+def later_epoch(page, number: int) -> int:
+    """The epoch that the page shows, as soon as it is later than `number`."""
+    return page.wait_for_function(LATER, arg=number, **PATIENCE).json_value()
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def wire(shared_address):
 
 @pytest.fixture(scope="module")
 def context(browser, wire):
-    """One visitor, whose training goes on for ever."""
+    """One visitor, whose training runs until it is stopped."""
     context = browser.new_context(viewport={"width": DESKTOP, "height": 900})
     page, _ = visit(context.new_page(), wire.address)
     tab(page, "Train")
@@ -38,51 +40,32 @@ def context(browser, wire):
     leave(context)
 
 
-def later_epoch(page, number: int) -> int:
-    """The epoch that the page shows, once it is a later one than `number`."""
-    shown = page.wait_for_function(LATER, arg=number, timeout=MILLISECONDS_TO_FIND_IT)
-    return shown.json_value()
+def reload(context, wire, seconds: float) -> None:
+    context.pages[-1].reload(wait_until="commit")
 
 
-def found_again(page, epoch: int) -> int:
-    """`later_epoch` of the training, shown without a click; it can be stopped, not started."""
-    page.locator(".status").first.wait_for(timeout=MILLISECONDS_TO_FIND_IT)
-    epoch = later_epoch(page, epoch)
-    assert button(page, "Start training").is_disabled()
-    assert button(page, "Stop and save the result").is_enabled()
-    return epoch
+def open_new_tab(context, wire, seconds: float) -> None:
+    context.pages[-1].close()
+    context.new_page().goto(wire.address, wait_until="commit")
 
 
-def moments(seed: int) -> list[float]:
-    """Seconds to wait before each of the interruptions."""
-    chance = random.Random(seed)
-    return [chance.uniform(0, SECONDS_BEFORE) for _ in range(TIMES)]
-
-
-def test_a_reload_at_any_moment_finds_it_again(context):
-    page, epoch = context.pages[-1], 0
-    for seconds in moments(1):
+def cut_connection(context, wire, seconds: float) -> None:
+    with context.pages[-1].expect_event("load"):
+        wire.cut()
         time.sleep(seconds)
-        page.reload(wait_until="commit")
-        epoch = found_again(page, epoch)
+        wire.mend()
 
 
-def test_a_new_tab_after_the_old_one_was_closed_finds_it_again(context, wire):
-    epoch = 0
-    for seconds in moments(2):
+@pytest.mark.full
+@pytest.mark.parametrize("disturb", [reload, open_new_tab, cut_connection])
+def test_a_running_training_is_found_again(context, wire, disturb):
+    chance, epoch = random.Random(1), 0
+    for _ in range(TIMES):
+        seconds = chance.uniform(0, SECONDS_BEFORE)
         time.sleep(seconds)
-        context.pages[-1].close()
-        page = context.new_page()
-        page.goto(wire.address, wait_until="commit")
-        epoch = found_again(page, epoch)
-
-
-def test_a_connection_that_is_cut_is_taken_up_again(context, wire):
-    page, epoch = context.pages[-1], 0
-    for seconds in moments(3):
-        time.sleep(seconds)
-        with page.expect_event("load"):
-            wire.cut()
-            time.sleep(seconds)
-            wire.mend()
-        epoch = found_again(page, epoch)
+        disturb(context, wire, seconds)
+        page = context.pages[-1]
+        page.locator(".status").first.wait_for(**PATIENCE)  # shown without a click
+        epoch = later_epoch(page, epoch)
+        assert button(page, "Start training").is_disabled()
+        assert button(page, "Stop and save the result").is_enabled()

@@ -203,16 +203,6 @@ def test_the_end_stays_when_the_answer_to_stop_comes_late(visitors, slow_address
     assert page.get_by_text("Stopped before anything was learned").is_visible()
 
 
-WATCH = """() => {
-    window.said = [];
-    const note = () => {
-        const text = document.querySelector(".status")?.textContent;
-        text && window.said.push(text);
-    };
-    new MutationObserver(note).observe(document.body, {childList: true, subtree: true});
-}"""
-
-
 @pytest.mark.slow
 def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, tmp_path):
     page, _ = open_page(browser, page_address)
@@ -224,8 +214,7 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     page.reload()
     tab(page, "Train")
     page.get_by_text("This training failed").wait_for()
-    page.evaluate(WATCH)
-    button(page, "Start again").click()
-    page.wait_for_function("() => window.said.length")
+    with page.expect_response("**/queue/join*"):
+        button(page, "Start again").click()
     page.get_by_text("This training failed").wait_for()
     page.close()

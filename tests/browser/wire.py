@@ -19,7 +19,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Break what is open; whoever comes before `mend` is turned away."""
+        """Break what is open; new connections are refused until `mend`."""
         self._is_cut = True
         for end in [*self._open]:
             with contextlib.suppress(OSError):
