@@ -11,9 +11,10 @@ from pathlib import Path
 from transfer.errors import JobError
 from transfer.jobs.eta import seconds_left, typical_seconds
 from transfer.jobs.execution import JobExecution
+from transfer.jobs.expiry import Expiry
 from transfer.jobs.finished_runs import FinishedRuns
 from transfer.jobs.job import Job, hashed, new_id, run_name, shown_source
-from transfer.jobs.limits import Expiry, JobLimits, RateLimit
+from transfer.jobs.limits import JobLimits, RateLimit
 from transfer.jobs.process import WORKER, Worker
 from transfer.jobs.store import INTERRUPTED, JobStore
 from transfer.settings import TrainingSettings

@@ -11,9 +11,7 @@ from transfer.settings import TrainingSettings
 from transfer.training.accelerator import gc_frozen, make_accelerator
 from transfer.training.optim import check_optimizer
 from transfer.training.phases import fine_tune, warm_up
-from transfer.training.resume import find_checkpoint
-from transfer.training.state import TrainingState
-from transfer.training.steps import (
+from transfer.training.preparation import (
     choose_head,
     evaluate,
     fill_cache,
@@ -22,6 +20,8 @@ from transfer.training.steps import (
     plan_cache,
     save,
 )
+from transfer.training.resume import find_checkpoint
+from transfer.training.state import TrainingState
 
 
 def train(source: str, *, out: str | Path, **options) -> Run:
