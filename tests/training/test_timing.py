@@ -12,7 +12,7 @@ from transfer.features import extract
 from transfer.features.cached_dataset import CacheLayer
 from transfer.model.vgg import Segment
 from transfer.settings import PhaseSettings
-from transfer.training import loop, steps, timing
+from transfer.training import loop, preparation, timing
 from transfer.training.loop import Phase
 from transfer.training.recipe import training_events
 from transfer.training.timing import phase_seconds
@@ -71,7 +71,7 @@ def clock(monkeypatch):
 
     watch = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
     monkeypatch.setattr(Segment, "forward", counted)
-    for module in (extract, steps, timing, loop):
+    for module in (extract, preparation, timing, loop):
         monkeypatch.setattr(module, "time", watch)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.jobs.fake import ANN, BOB, SETTINGS, ended, learns, manager, save_run
 from tests.waiting import wait_for
 from transfer.errors import JobError
-from transfer.jobs import JobLimits, JobManager, limits
+from transfer.jobs import JobLimits, JobManager, expiry
 from transfer.jobs.job import hashed
 from transfer.jobs.limits import HOUR, in_words
 from transfer.settings import TrainingSettings
@@ -18,7 +18,7 @@ A_DAY = 24 * HOUR
 @pytest.fixture
 def a_day(tmp_path, monkeypatch):
     """A manager that removes what is a day old, but only when it is told to."""
-    monkeypatch.setattr(limits.Expiry, "_run", lambda self: None)
+    monkeypatch.setattr(expiry.Expiry, "_run", lambda self: None)
     with manager(tmp_path, limits=JobLimits(run_seconds=A_DAY, own_runs_only=True)) as found:
         yield found
 
