@@ -1,4 +1,4 @@
-"""Optimizers and the learning-rate schedule, from timm."""
+"""Optimizers and the learning-rate schedule, from timm; how rates differ between blocks."""
 
 import difflib
 
@@ -9,6 +9,8 @@ from timm.scheduler import CosineLRScheduler
 from transfer.errors import SettingsError
 
 WARMUP_SHARE = 0.1  # of all steps
+# discriminative rates (Howard & Ruder 2018): lower features are more general, so they move less
+BLOCK5_RATE, RATE_DECAY_PER_BLOCK = 1.0, 0.5  # of the head's rate; of the rate of the block above
 FUSED = ("adam", "adamw")  # torch's fused kernels: the same steps, several times faster
 
 

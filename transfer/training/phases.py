@@ -8,11 +8,9 @@ from transfer.features.linear_probe import pooled
 from transfer.model.vgg import Network, parameter_count
 from transfer.runs.phase_heads import PhaseHead
 from transfer.training.loop import Phase, PhaseTrainer
+from transfer.training.optim import BLOCK5_RATE, RATE_DECAY_PER_BLOCK
 from transfer.training.resume import pack
 from transfer.training.state import TrainingState
-
-BLOCK5_RATE = 1.0  # of the head's learning rate
-RATE_DECAY_A_BLOCK = 0.5  # each lower block: its features are more general and need to move less
 
 
 def warm_up(training: TrainingState) -> Iterator[Event]:
@@ -45,7 +43,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
         module=training.segment(network.between(block, "none"), network.head),
         learns=learns,
         groups=network.trainable_groups(
-            phase.learning_rate, body_rate=BLOCK5_RATE, decay=RATE_DECAY_A_BLOCK
+            phase.learning_rate, body_rate=BLOCK5_RATE, decay=RATE_DECAY_PER_BLOCK
         ),
         data=training.cached.get(block, {}),
         settings=phase,
