@@ -235,9 +235,6 @@ SHAPES: dict[str, Callable[[], Shape]] = {
         data=paths_elsewhere(), refused="not only of paths or addresses, found image (Image)"
     ),
     "no labels": lambda: one(data=typed(4), refused="found none; pass --label-column"),
-    "lists of labels": lambda: one(
-        data=typed(4, tags=[[0, 1], [1], [0], [1]]), refused="found tags (List)"
-    ),
     "captions": lambda: one(
         data=typed(6, caption=[f"picture {row}" for row in range(6)]),
         refused="found caption (string); pass --label-column",
@@ -248,8 +245,6 @@ SHAPES: dict[str, Callable[[], Shape]] = {
         problem="split 'train': 2 rows without label",
     ),
     "hidden test labels": lambda: contest(plain(-1, -1), "it has no labels"),
-    "no test labels": lambda: contest(typed(2), "it has no labels"),
-    "equal test labels": lambda: contest(plain(*[0] * 10), "every label is 'wasp'"),
     "splits of other names": splits_of_other_names,
     "one of two configs": lambda: two_configs("winter", labels=named(SIX)),
     "no config chosen": lambda: two_configs(
@@ -270,10 +265,6 @@ SHAPES: dict[str, Callable[[], Shape]] = {
         "text", [f"photo {n}" for n in range(6)], PETS, problem="'label': the folders' names"
     ),
     "an image folder in a zip": lambda: Shape(files={"train.zip": zip_of_folders()}, labels=PETS),
-    "images without folders": lambda: Shape(
-        files={f"train/{row}.png": picture(row) for row in range(4)},
-        refused="found none; pass --label-column",
-    ),
     "a tar of pairs": lambda: Shape(
         files={"train-0.tar": tar_of_pairs()}, labels=[str(n) for n in SIX], problem=GUESSED
     ),

@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from transfer.data.dataset import DataIssue, ImageDataset, Split, uneven
+from transfer.data.dataset import DataIssue, ImageDataset, Split
 
 
 def numbered(labels) -> Split:
@@ -33,10 +32,3 @@ def test_new_splits_keep_the_problems_and_add_to_them():
     more = images.with_splits({"test": numbered([2])}, second)
     assert more.problems == (first, second) and images.problems == (first,)
     assert more.counts() == {"test": 1} and more.class_counts() == {"ant": 0, "bee": 0, "cow": 1}
-
-
-@pytest.mark.parametrize(
-    ("counts", "found"), [([5, 14], False), ([5, 15], True), ([20, 5, 5], True), ([0, 1], True)]
-)
-def test_classes_are_uneven_from_three_times_the_images(counts, found):
-    assert uneven(np.array(counts)) is found

@@ -1,25 +1,16 @@
-import os
 import threading
 
 import pytest
 
 from tests.waiting import SECONDS, Threads, wait_for
 from transfer.data import prefetch
-from transfer.data.prefetch import processors, read_ahead
+from transfer.data.prefetch import read_ahead
 from transfer.errors import SourceError
 
 
 @pytest.fixture
 def two_processors(monkeypatch):
     monkeypatch.setattr(prefetch, "processors", lambda: 2)
-
-
-def test_only_processors_that_this_process_may_use_count(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 70}, raising=False)
-    assert processors() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert processors() == 1
 
 
 def test_results_come_in_order_although_the_first_is_slow(two_processors):

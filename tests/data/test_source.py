@@ -50,12 +50,6 @@ def test_what_is_no_path_and_no_hub_id_is_refused_without_a_request(hub, source)
     assert hub.requests == []
 
 
-def test_a_word_is_a_local_folder_or_an_id_on_the_hub(hub):
-    with pytest.raises(SourceError, match="no folder or zip is called 'wrod' here, and expected"):
-        open_dataset("wrod", SETTINGS)
-    assert hub.requests != []
-
-
 def test_a_summary_has_the_median_shorter_side_and_whether_all_are_grey():
     pictures = [Image.new("RGB", (side, 90), "red") for side in (10, 40, 50, 60, 200)]
     found = summarize(of_pictures(5, lambda i: pictures[i]))

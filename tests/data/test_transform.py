@@ -57,12 +57,6 @@ def test_it_agrees_with_timm_s_squash():
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_normalise_uses_the_mean_and_the_deviation_of_each_channel():
-    transform = Transform(image_size=1, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
-    found = transform.normalise(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))
-    torch.testing.assert_close(found.flatten(), torch.tensor([1.0, 1.0, 0.0]))
-
-
 def as_timm(**change) -> TimmTransform:
     known = {"image_size": 64, "height": 64, "width": 64, "crop_pct": 0.875, "crop_mode": "center"}
     return TimmTransform(**known | change)

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from tests.features.layers import BLOCK5, PIXELS, SPEC, TRANSFORM
-from tests.tiny import SIDE, held
+from tests.tiny import held
 from transfer.cache.store import ITEM_BYTES, CacheEntry, open_store
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.transform import Transform
 from transfer.features import cached_dataset as features
 from transfer.features.cached_dataset import CacheSpec, MemmapTensor, dtype_name
 
-SMAPS = Path("/proc/self/smaps")
 DTYPES = [torch.uint8, torch.bfloat16, torch.float16, torch.float32]
 
 
@@ -58,25 +57,6 @@ def test_an_entry_on_disk_reads_like_a_tensor_in_memory(dtype):
     assert ITEM_BYTES[dtype_name(dtype)] == dtype.itemsize
 
 
-def resident(mapped: MemmapTensor) -> int:
-    """Kilobytes of the mapping that stand in this process's memory."""
-    lines = SMAPS.read_text().splitlines()
-    start = f"{mapped._values.ctypes.data:x}-"
-    at = next(i for i, line in enumerate(lines) if line.startswith(start))
-    return int(next(line for line in lines[at:] if line.startswith("Rss:")).split()[1])
-
-
-@pytest.mark.skipif(not SMAPS.exists(), reason="only Linux says what is resident")
-def test_pages_are_given_back_and_values_stay_right(monkeypatch):
-    values = some(torch.float32, (1, 64, 16, 1024))  # 4 MB
-    mapped, largest = MemmapTensor(entry_of(values)), 0
-    monkeypatch.setattr(features, "BYTES_BEFORE_RELEASE", 200_000)
-    for row in [*range(0, 64, 2)] * 2:
-        assert torch.equal(mapped[0, [row, row + 1]], values[0, row : row + 2])
-        largest = max(largest, resident(mapped)) if row % 16 == 14 else largest
-    assert largest < 4000
-
-
 def test_a_batch_draws_its_views_only_where_they_are_random():
     views = torch.arange(4.0).reshape(4, 1, 1).expand(4, 50, 1)
     drawn, labels = held(views, range(50), random_views=True).__getitems__(list(range(50)))
@@ -95,18 +75,6 @@ def test_a_batch_is_read_by_readable_row(on_disk):
     found, labels = cached.__getitems__([1, 0])
     assert found.flatten().tolist() == [3.0, 0.0] and labels.tolist() == [13, 10]
     assert (cached.views, len(cached)) == (1, 2)
-
-
-def test_only_training_images_have_several_views_and_test_images_full_precision():
-    shapes = [SPEC.shape_of(name, BLOCK5, 7) for name in IMAGES.splits]
-    assert shapes == [(views, 7, 512, 2, 2) for views in (3, 1, 1)]
-    dtypes = [SPEC.dtype_of(name, BLOCK5) for name in IMAGES.splits]
-    assert dtypes == [torch.bfloat16, torch.bfloat16, torch.float32]
-    assert {SPEC.dtype_of(name, PIXELS) for name in IMAGES.splits} == {torch.uint8}
-    pixels, features = (3 * 6 + 2 + 3) * 3 * SIDE * SIDE, 512 * 2 * 2
-    both = replace(SPEC, layers=(replace(PIXELS, cached=False), BLOCK5))
-    assert both.bytes(IMAGES.counts()) == ((3 * 6 + 2) * 2 + 3 * 4) * features
-    assert replace(SPEC, layers=(PIXELS,)).bytes(IMAGES.counts()) == pixels
 
 
 def key(

@@ -1,6 +1,5 @@
 import functools
 import os
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +15,7 @@ from tests.waiting import Threads
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import load_splits
-from transfer.errors import CacheError, SourceError
+from transfer.errors import CacheError
 from transfer.features import extract
 from transfer.features.cached_dataset import CachedDataset, CacheLayer
 from transfer.features.extract import FeatureExtractor, cache_layers, in_parts, passes_left
@@ -178,18 +177,6 @@ def test_an_image_that_can_be_read_now_takes_part(images, complete, below):
     assert sum(passes_left(images, SPEC, open_store()).values()) == 0
 
 
-def test_a_split_without_a_readable_image_is_refused(images):
-    with pytest.raises(SourceError, match="found none; run inspect"):
-        run_all(changed(images, lambda split, row: b""), PIXELS_ALONE)
-
-
-def test_progress_rises_to_the_total(images, complete):
-    done = [event.done for event in complete[0]]
-    assert done == sorted(set(done)) and done[0] == BATCH * SPEC.views
-    assert {event.total for event in complete[0]} == {done[-1]} == {sum(passes(images).values())}
-    assert {event.stage for event in complete[0]} == {READING}
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("block", ["block5", "none"])
 def test_cached_features_are_what_a_direct_forward_gives(complete, block):
@@ -203,12 +190,6 @@ def test_cached_features_are_what_a_direct_forward_gives(complete, block):
             wanted = layers(pixels.to(device)).cpu()
             off = (found.inputs[view, found.rows].float() - wanted).norm() / wanted.norm()
             assert off < (1e-5 if name == "test" and device.type == "cpu" else 0.02), name
-
-
-def test_only_cached_layers_are_returned_and_take_room(images, complete):
-    spec = replace(SPEC, layers=(replace(PIXELS, cached=False), *LAYERS[1:]))
-    run_again(images, complete, spec)
-    assert open_store().bytes == spec.bytes(images.counts())
 
 
 def refusing(layer: CacheLayer) -> CacheLayer:
@@ -241,14 +222,6 @@ def test_an_interrupted_extraction_continues_where_it_stopped(images, complete, 
     events, opened = run_again(images, complete)
     assert sorted(opened) == all_names(images, first=rows)
     assert events[-1].total == sum(left.values())
-
-
-def test_a_killed_extraction_starts_its_split_again(images, complete):
-    generator = started(images)
-    next(generator), next(generator)
-    generator.close()
-    (entry_of(images, BLOCK5).path / "entry.json").unlink()
-    assert sorted(run_again(images, complete)[1]) == all_names(images)
 
 
 @pytest.mark.parametrize("below", [1, 2])
@@ -319,14 +292,6 @@ def test_too_little_room_is_reported_before_an_image_is_read(images, monkeypatch
     assert opened == [] and open_store().entries() == []
 
 
-def test_a_cache_that_is_removed_meanwhile_is_one_sentence(images):
-    generator = started(images, PIXELS_ALONE)
-    next(generator)
-    shutil.rmtree(entry_of(images, PIXELS).path)
-    with pytest.raises(CacheError, match="could not be written"):
-        drained(generator)
-
-
 def test_batches_are_halved_until_memory_suffices():
     sizes, inputs = [], torch.arange(7.0)
 
@@ -340,27 +305,3 @@ def test_batches_are_halved_until_memory_suffices():
     assert sizes == [7, 4, 2, 2, 3, 2, 1]
     with pytest.raises(RuntimeError, match="shapes differ"):
         in_parts(functools.partial(double, error="shapes differ"), inputs)
-
-
-def test_a_pass_is_measured_on_a_few_images_the_second_time(images, monkeypatch):
-    """Reading an image takes 6 s on one of two processors, a segment 2 s but 100 s at first."""
-    now, forwards = [0.0], [100, 100, 2, 2, 2, 2]
-    monkeypatch.setattr(extract, "processors", lambda: 2)
-    monkeypatch.setattr(extract, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    forward = Segment.forward
-
-    def slow_forward(segment, stored):
-        now[0] += forwards.pop(0)
-        return forward(segment, stored)
-
-    def slow_read(split, row):
-        now[0] += 6
-        return split.read(row)
-
-    monkeypatch.setattr(Segment, "forward", slow_forward)
-    slow, opened = counted(changed(images, slow_read))
-    store, cpu = open_store(), torch.device("cpu")
-    seconds = extract.seconds_a_pass(slow, SPEC, store, "train", cpu)
-    assert seconds == pytest.approx((12 / 2 + 4) / 6)
-    assert {*opened, DAMAGED} == {*images.splits["train"].names[:2]}
-    assert store.entries() == []

@@ -5,15 +5,12 @@ import pytest
 import torch
 
 from tests.tiny import SIDE, tiny_network
-from transfer import device as hardware
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.transform import Transform
-from transfer.device import BYTES_PER_VALUE, MEMORY_SHARE
 from transfer.features import plan
-from transfer.features.cached_dataset import CacheLayer
-from transfer.features.plan import IMAGES_A_STEP, Plan, PlanRequest, choose_cut, make_plan, widest
-from transfer.settings import UNFREEZE, TrainingSettings
+from transfer.features.plan import Plan, PlanRequest, choose_cut, make_plan
+from transfer.settings import TrainingSettings
 
 CPU = torch.device("cpu")
 TRANSFORM = Transform(image_size=SIDE)
@@ -135,35 +132,3 @@ def test_fewer_views_are_cached_where_more_do_not_fit(
     images = unreadable(train=8000, validation=2000, test=2000)
     made = planned(images, views=8, may_reduce_views=may_reduce_views)
     assert (made.cut, made.spec.views) == expected and f"in {expected[1]} views" in made.why
-
-
-@pytest.mark.parametrize(("views", "rows"), [(1, 10), (3, 3), (100, 1)])
-def test_all_views_of_an_image_run_through_the_frozen_layers_together(monkeypatch, views, rows):
-    monkeypatch.setattr(plan, "images_per_batch", lambda *given: 10)
-    assert planned(FEW, views=views).rows_a_batch == rows
-
-
-def test_the_higher_a_phase_starts_the_more_images_it_takes_at_once(monkeypatch):
-    def with_memory(values: int) -> None:
-        memory = values * BYTES_PER_VALUE / MEMORY_SHARE
-        monkeypatch.setattr(hardware, "free_memory", lambda device: memory)
-
-    made = planned(FEW)
-    with_memory(2 * 64 * SIDE * SIDE)
-    found = [made.at_once(block, CPU) for block in ("block1", "block5", "none")]
-    assert found == [2, 2 * 64 * SIDE * SIDE // (2 * 512 * 2 * 2), 128]
-    with_memory(10**12)
-    assert made.at_once("none", CPU) == IMAGES_A_STEP
-
-
-@pytest.mark.parametrize("block", UNFREEZE)
-@torch.no_grad()
-def test_no_layer_is_wider_than_estimated(block):
-    network, sizes = tiny_network(), []
-    for layer in (*network.features, network.head):
-        layer.register_forward_hook(
-            lambda _, given, out: sizes.extend((given[0].numel(), out.numel()))
-        )
-    shape = network.border_shape(block, SIDE)
-    network.head(network.between(block, "none")(torch.rand(1, *shape)))
-    assert max(sizes) <= widest(CacheLayer(block=block, row_shape=shape)) <= 2 * max(sizes)

@@ -2,11 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import transfer
 from tests.tiny import CLASSES, picture
-from transfer.errors import ImageError, SettingsError
+from transfer.errors import SettingsError
 from transfer.runs.run import RECORD
 
 
@@ -19,21 +18,6 @@ def test_the_best_classes_come_first_each_beside_its_own_score(classifier):
     assert classifier.classify(picture(1, 50), top=2) == found[:2]
     assert classifier.classify(picture(1, 50), top=99) == found
     assert not np.allclose(scores, classifier.scores(picture(0, 50)))
-
-
-def test_a_picture_may_be_a_file_its_bytes_an_array_or_an_image(classifier, tmp_path):
-    image = picture(0, 50)
-    file = tmp_path / "photo.png"
-    image.save(file)
-    wanted = classifier.classify(image)
-    for other in (file, str(file), file.read_bytes(), np.asarray(image), Image.open(file)):
-        assert classifier.classify(other) == wanted
-
-
-def test_no_picture_and_fewer_than_one_class_are_refused(classifier, tmp_path):
-    for bad in (b"no picture", tmp_path / "nothing.png"):
-        with pytest.raises(ImageError):
-            classifier.classify(bad)
     with pytest.raises(SettingsError, match="found 0"):
         classifier.classify(picture(0, 0), top=0)
 

@@ -96,15 +96,6 @@ def test_a_pickle_under_a_safe_name_is_not_run(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_tensors_of_another_network_are_named_with_both_shapes(folder):
-    edit_config(folder, num_classes=7, label_names=None, model_args={"num_classes": 7})
-    with refused("expected head.fc.weight with shape (7, 4096"):
-        read(folder)
-    edit_config(folder, num_classes=5, model_args={"num_classes": 5}, architecture="vgg13")
-    with refused("features."):
-        read(folder)
-
-
 @pytest.mark.parametrize(
     ("edit", "words"),
     [

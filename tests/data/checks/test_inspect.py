@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -84,10 +82,6 @@ def test_sizes_are_those_of_the_files_and_odd_ones_are_reported(tmp_path):
     assert (found.sizes.tiny, found.sizes.long) == (2, 1)
     assert issues(found)[0][0] == "train/cat/12 and 1 more" and "under 32 px" in issues(found)[0][1]
     assert issues(found)[1][0] == "train/dog/14" and "4 times as long" in issues(found)[1][1]
-    small = inspect(
-        source(train=[(name, photo(n, 8, 8)) for n in range(9) for name in ("cat", "dog")])
-    )
-    assert small.sizes.tiny == 18 and not any("under 32" in why for _, why in issues(small))
 
 
 def test_held_out_copies_of_training_pictures_are_leaks():
@@ -118,18 +112,7 @@ def test_two_labels_of_a_picture_and_copies_within_a_split_are_reported():
     assert "validation and test are drawn from train" in issues(alone)[0][1]
 
 
-def test_of_many_duplicates_the_first_are_named_and_all_counted(monkeypatch):
-    again, many = range(5), range(100, 160)
-    images = source(
-        train=photos("cat", [*again, *many]) + photos("dog", again), test=photos("cat", many)
-    )
-    found = inspect(images)
-    counted = found.duplicates
-    assert (counted.groups, counted.leaks, counted.two_labels) == (65, 60, 5)
-    assert len(counted.listed) == 50 and all(group["leak"] for group in counted.listed)
-    assert len([why for _, why in issues(found) if "the test accuracy" in why]) == 50
-    why = "10 more pictures are used for training and held out, not named here"
-    assert ("duplicates", why) in issues(found)
+def test_too_many_similar_images_are_reported_as_not_compared(monkeypatch):
     monkeypatch.setattr("transfer.data.checks.fingerprints.MOST_CANDIDATES", 0)
     found = inspect(source(**clean(train=[("cat", copied(photo(0), 0.9))])))
     assert not found.duplicates.complete
@@ -144,15 +127,3 @@ def test_closing_it_stops_its_threads():
     assert threads.alive
     events.close()
     assert not threads.alive
-
-
-def test_it_needs_no_torch(stripes):
-    code = """
-import sys
-from pathlib import Path
-from transfer.data.checks.inspect import inspect
-from transfer.data.local.folder import open_folder
-assert len(inspect(open_folder(Path(sys.argv[1]))).counts) == 3
-assert "torch" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code, str(stripes)], check=True)

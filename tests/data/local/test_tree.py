@@ -48,18 +48,6 @@ def test_ambiguous_splits_are_refused(tmp_path, names, words):
     assert words in refusal(draw(tmp_path, *names.split(" ")))
 
 
-def test_what_is_outside_the_splits_is_reported_by_folder(tmp_path):
-    names = ("train/cat/1.png", "train/dog/2.png", "extra/cat/3.png", "extra/4.png", "lost.png")
-    images = open_folder(draw(tmp_path, *(f"pets/{name}" for name in names)))
-    assert images.counts() == {"train": 2} and images.skipped() == 3
-    assert issues(images) == {
-        "extra": "not used: not called train, validation or test (2 images)",
-        "pets/lost.png": "not in the folder of a split",
-    }
-    draw(tmp_path / "plain", "cat/1.png", "dog/2.png", "lost.png")
-    assert issues(open_folder(tmp_path / "plain")) == {"lost.png": "not in the folder of a class"}
-
-
 def test_a_table_gives_classes_to_images_in_any_folder(tmp_path):
     names = [unicodedata.normalize("NFD", name) for name in ("é.png", "x/a/b.png", "x/c.png")]
     draw(tmp_path, *names)

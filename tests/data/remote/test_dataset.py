@@ -1,7 +1,5 @@
-import errno
 import os
 import stat
-import threading
 import time
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import pytest
 
 from tests.hub_datasets import SHAPES, picture, plain, row_of
 from tests.hub_server import FRIEND, STRANGER
-from transfer import hub as asking
 from transfer.cache.downloads import open_datasets
 from transfer.cache.paths import cache_folder
 from transfer.data.dataset import ImageDataset
@@ -229,27 +226,3 @@ def test_a_hub_that_does_not_answer_is_reported_soon(hub, mood, limit, impatient
         message = refusal("someone/there", limit_per_class=limit)
     assert "does not answer" in message and "check the connection" in message
     assert time.monotonic() - started < 5
-
-
-def test_a_hub_that_falls_silent_halfway_is_given_up(hub, monkeypatch):
-    monkeypatch.setattr(asking, "PING_SECONDS", 0.3)
-    hub.add("datasets", "someone/tired", {"train.parquet": plain(0, 1)})
-    started = time.monotonic()
-    with hub.in_mood("tired"):
-        assert "does not answer" in refusal("someone/tired", limit_per_class=5)
-        assert time.monotonic() - started < 10
-    for thread in threading.enumerate():
-        if thread.name == "hub":  # abandoned, but alive until its own timeouts end it
-            thread.join(30)
-
-
-def test_a_full_disk_is_reported(hub, monkeypatch):
-    import datasets
-
-    def full(*args, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    hub.add("datasets", "someone/huge", {"train.parquet": plain(0, 1)})
-    monkeypatch.setattr(datasets.DatasetBuilder, "download_and_prepare", full)
-    message = refusal("someone/huge")
-    assert "expected room on the disk" in message and "--limit-per-class" in message

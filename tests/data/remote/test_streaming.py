@@ -6,11 +6,8 @@ from PIL import Image
 
 from tests.data.remote.test_dataset import load, problems, refusal
 from tests.hub_datasets import (
-    card,
     class_type,
-    config_of,
     image_type,
-    in_folders,
     parquet,
     picture,
     plain,
@@ -106,17 +103,6 @@ def test_without_the_hub_an_earlier_snapshot_is_used(hub):
     assert "the Hub does not answer: images saved earlier" in problems(again)
 
 
-def test_files_sorted_by_class_are_not_read_to_their_ends(hub):
-    names = ("a", "b", "c", "d")
-    labels = np.repeat(range(4), 100).tolist()
-    files = {"data/train.parquet": heavy(labels, names)}
-    hub.add("datasets", "large/sorted", files)
-    hub.served.clear()
-    images = load("large/sorted", limit_per_class=3)
-    assert images.class_counts() == dict.fromkeys(names, 3)
-    assert served(hub, ".parquet") < sum(map(len, files.values())) / 1.5
-
-
 def test_no_more_rows_are_read_than_the_bound(hub, monkeypatch):
     monkeypatch.setattr(streaming, "ROWS_AT_LEAST", 60)
     monkeypatch.setattr(streaming, "ROWS_A_PLACE", 3)
@@ -127,21 +113,6 @@ def test_no_more_rows_are_read_than_the_bound(hub, monkeypatch):
     assert images.class_counts().get("common") == 5
     assert served(hub, ".parquet") < len(data) / 2
     assert "only 60 rows were read: some classes have less than 5" in problems(images)
-
-
-def test_unlabelled_and_unused_splits_cost_little(hub, monkeypatch):
-    monkeypatch.setattr(streaming, "ROWS_UNLABELLED", 30)
-    readme = card(config_of("default", train="a.parquet", test="b.parquet", extra="c.parquet"))
-    test = heavy([-1] * 200, ("x", "y"))
-    train = plain(*[0, 1] * 9, names=("x", "y"))
-    files = {"README.md": readme, "a.parquet": train, "b.parquet": test, "c.parquet": test}
-    hub.add("datasets", "large/contest", files)
-    hub.served.clear()
-    images = load("large/contest", limit_per_class=3)
-    assert images.counts() == {"train": 6}
-    assert not any(number for name, number in hub.served if name == "c.parquet")
-    assert served(hub, "b.parquet") < len(test) / 2
-    assert "split 'test': not used: it has no labels" in problems(images)
 
 
 def test_an_image_folder_downloads_only_what_is_used_of_all_classes(hub, monkeypatch):
@@ -161,12 +132,3 @@ def test_an_image_folder_downloads_only_what_is_used_of_all_classes(hub, monkeyp
     assert sorted(row < 60 for row in rows) == [False] * 4 + [True] * 4
     assert all(name in files for name in split.names)
     assert not all(row % 100 < 4 for row in rows), "the first files are not a random draw"
-
-
-def test_a_missing_file_is_reported(hub):
-    table = b"file_name,breed\ncat/0.png,x\ncat/1.png,y\ncat/9.png,x\ndog/0.png,y\n"
-    files = in_folders("train/cat", "train/dog") | {"train/metadata.csv": table}
-    hub.add("datasets", "large/missing", files)
-    images = load("large/missing", limit_per_class=10)
-    assert images.class_counts() == {"x": 1, "y": 2}
-    assert "train/cat/9.png: its file is not in the dataset" in problems(images)
