@@ -84,19 +84,10 @@ def test_every_event_has_an_example_and_its_place_in_the_docstring():
     assert all(name in events.__doc__ for name in events.KINDS)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {},
-        {"event": "Nonsense"},
-        {"event": "WeightsChosen", "weights": "hub"},
-        {"event": "WeightsChosen", "weights": "hub", "reason": "", "colour": "red"},
-    ],
-    ids=["nothing", "unknown kind", "missing field", "unknown field"],
-)
-def test_a_record_that_is_no_event_is_refused(data):
+@pytest.mark.parametrize("fields", [{}, {"weights": "hub", "reason": "", "colour": "red"}])
+def test_a_record_that_is_no_event_is_refused(fields):
     with pytest.raises(TransferError, match="expected an event"):
-        events.from_json(data)
+        events.from_json({"event": "WeightsChosen"} | fields)
 
 
 def epoch(phase: str, number: int) -> events.EpochDone:
@@ -126,10 +117,8 @@ def recorded(*seen) -> list:
 @pytest.mark.parametrize(
     ("history", "phase", "number", "left"),
     [
-        (HISTORY, "warm-up", 0, HISTORY[:3]),
         (HISTORY, "warm-up", 1, HISTORY[:4]),
         (HISTORY, "fine-tune", 0, HISTORY[:7]),
-        (HISTORY, "fine-tune", 1, HISTORY),
         (HISTORY, "", 0, []),
         # an epoch in the checkpoint but not in the history
         (HISTORY[:3], "warm-up", 1, HISTORY[:3]),

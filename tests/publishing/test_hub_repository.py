@@ -1,7 +1,6 @@
 import os
 import signal
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -113,14 +112,6 @@ def test_ctrl_c_says_what_was_published(part, words, small, writing):
         send(small)
     interrupted.set()
     assert found(writing) is None or part == "/commit/main"
-
-
-def test_an_upload_is_given_up_at_its_deadline(small, writing, monkeypatch):
-    monkeypatch.setattr("transfer.publishing.hub_repository.UPLOAD_SECONDS", 0.1)
-    monkeypatch.setattr("transfer.hub.STEP_SECONDS", 0.05)
-    writing.before = {"PUT": lambda: time.sleep(1)}
-    assert "does not answer" in refused(small)
-    assert found(writing) is None
 
 
 def test_the_pause_that_the_hub_asks_for_is_reported_and_can_be_cancelled(small, writing):

@@ -19,7 +19,6 @@ from tests.publishing.sending import (
     send,
 )
 from tests.tiny import picture
-from transfer.errors import RunError, SettingsError
 from transfer.publishing import Checked, Published, Sending, Verifying
 
 
@@ -78,12 +77,6 @@ def test_leftovers_of_a_killed_publish_are_removed_by_the_next(small, writing, c
     os.utime(left, (day_ago, day_ago))
     send(small)
     assert list((cache / "publish").iterdir()) == [running]
-
-
-def test_the_run_and_what_to_publish_are_checked_first(small, writing):
-    assert "neither run.json" in refused(small.parent / "gone", kind=RunError)
-    assert "found 'body'" in refused(small, kind=SettingsError, what="body")
-    assert not writing.seen
 
 
 def test_a_hub_that_is_away_silent_or_busy_is_reported(small, writing, hub, monkeypatch):

@@ -5,11 +5,9 @@ import pytest
 import torch
 
 from tests.publishing.runs import finished
-from transfer.errors import RunError
 from transfer.model.weights import build_body
 from transfer.publishing.bundle import bundle_files, write_bundle
 from transfer.publishing.sizes import BODY_NUMBERS
-from transfer.runs.run import TENSORS, read_run
 
 
 @pytest.mark.parametrize(
@@ -34,15 +32,10 @@ def test_the_number_of_parameters_of_each_body():
 
 def test_estimating_loads_neither_torch_nor_timm(run):
     code = (
-        "import sys; from transfer.publishing.bundle import bundle_files, read_run;"
+        "import sys, transfer.training.forecast;"
+        "from transfer.publishing.bundle import bundle_files, read_run;"
         "[bundle_files(read_run(sys.argv[1]), what) for what in ('head', 'full')];"
         "print([name for name in ('torch', 'timm') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(run.path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_missing_tensors_are_reported(copied_run):
-    (copied_run / TENSORS).unlink()
-    with pytest.raises(RunError, match=r"model.safetensors is missing"):
-        bundle_files(read_run(copied_run), "head")

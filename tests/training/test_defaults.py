@@ -4,7 +4,7 @@ import pytest
 
 from transfer.data.dataset import DatasetSummary
 from transfer.settings import HeadSettings, TrainingSettings
-from transfer.training.defaults import EFFORTS, fill_defaults
+from transfer.training.defaults import fill_defaults
 
 
 def filled(weights: str = "hub", fast_device: bool = False, dataset=(), **options):
@@ -24,15 +24,6 @@ def test_everything_left_open_is_chosen():
     assert settings.fine_tune.learning_rate < settings.warm_up.learning_rate
 
 
-def test_every_effort_does_more_than_the_one_before_it():
-    quick, balanced, thorough = (filled(effort=name) for name in EFFORTS)
-    assert quick.warm_up.epochs < balanced.warm_up.epochs < thorough.warm_up.epochs
-    assert quick.fine_tune.epochs < balanced.fine_tune.epochs < thorough.fine_tune.epochs
-    assert quick.views < balanced.views < thorough.views
-    assert (quick.unfreeze, balanced.unfreeze, thorough.unfreeze) == ("none", "block5", "block4")
-    assert (quick.try_heads, balanced.try_heads, thorough.try_heads) == (False, True, True)
-
-
 def test_given_settings_win():
     given = {"head_epochs": 3, "finetune_epochs": 0, "views": 5, "unfreeze": "block2"}
     head = HeadSettings(pooling="avg", hidden=(7,), dropout=0)
@@ -49,14 +40,6 @@ def test_the_image_size_depends_on_pictures_body_and_device():
     assert filled("bundled").image_size < size
     large = {"train_images": 100_000}
     assert filled(dataset=large).image_size < filled(fast_device=True, dataset=large).image_size
-
-
-def test_less_data_gets_more_epochs_and_views():
-    sizes = (200, 10_000, 1_000_000)
-    little, medium, much = (filled(dataset={"train_images": n}) for n in sizes)
-    assert little.warm_up.epochs > medium.warm_up.epochs > much.warm_up.epochs
-    assert little.fine_tune.epochs > medium.fine_tune.epochs > much.fine_tune.epochs
-    assert little.views > medium.views > much.views == 1
 
 
 def test_letters_and_digits_are_never_mirrored_and_get_their_own_head():

@@ -12,10 +12,9 @@ import pytest
 from safetensors.torch import load_file
 
 import transfer
-from tests.tiny import CLASSES, TINY, drained, draw_classes, tiny_body
+from tests.tiny import CLASSES, TINY, drained, draw_classes
 from transfer import events
-from transfer.data.source import load_splits
-from transfer.errors import SettingsError, SourceError, WeightsError
+from transfer.errors import SourceError
 from transfer.runs.run import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.training.recipe import training_events
@@ -59,22 +58,6 @@ def test_events_come_in_order(training):
     assert kinds(lasting) == [*first.split(), *search.split(), *learned, *learned, "RunSaved"]
     assert phases(seen) == ["features", "warm-up", "fine-tune"]
     assert seen[-1].run == str(run.path)
-    for event in seen:
-        assert events.from_json(json.loads(json.dumps(events.to_json(event)))) is not None
-
-
-def test_chosen_settings_are_in_the_events_and_the_run(training, stripes):
-    seen, run = training
-    (ready,) = of_kind(events.DatasetReady, seen)
-    counts = load_splits(str(stripes), TrainingSettings()).counts()
-    assert ready.classes == list(CLASSES)
-    assert ready.images == counts and sum(counts.values()) == 36
-    (chosen,) = of_kind(events.HeadChosen, seen)
-    row = next(row for row in chosen.tried if row["chosen"])
-    settings = read_run(run.path).settings
-    assert settings.head.name == row["head"] and settings.head.dropout == row["dropout"]
-    assert settings.warm_up.learning_rate == row["learning_rate"]
-    assert run.report["heads"] == chosen.tried
 
 
 def test_the_result_has_the_keys_and_types_that_scripts_rely_on(training):
@@ -124,17 +107,6 @@ def test_feature_extraction_makes_a_run_like_any_other(stripes, tmp_path):
     assert report["confusion"] == run.report["confusion"]
 
 
-def test_the_entire_body_can_be_unfrozen(stripes, tmp_path):
-    options = QUICK | {"unfreeze": "block1", "finetune_lr": 1e-6}
-    seen, run = drained(training_events(str(stripes), out=tmp_path / "run", **options))
-    fine = of_kind(events.PhaseStarted, seen)[-1]
-    assert fine.trainable == fine.parameters
-    last = of_kind(events.EpochDone, seen)[-1]
-    assert set(last.drift) == {"block1", "block2", "block3", "block4", "block5", "head"}
-    assert last.best and body_tensors(run) == set(tiny_body().tensors)
-    assert transfer.evaluate(transfer.load(run), str(stripes))["accuracy"] == run.accuracy
-
-
 @pytest.mark.parametrize("kind", ["CacheProgress", "EpochDone"])
 def test_closing_the_generator_leaves_nothing_behind(stripes, tmp_path, kind):
     out = tmp_path / "run"
@@ -169,22 +141,6 @@ def test_an_unreadable_image_is_reported_in_events_report_and_result(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "kind", "words"),
-    [
-        ({"optimizer": "adamm"}, SettingsError, "adamm"),
-        ({"weights": "no-such-file.pth"}, WeightsError, "no-such-file.pth"),
-        ({"source": "nowhere-at-all"}, SourceError, "nowhere-at-all"),
-    ],
-    ids=str,
-)
-def test_unusable_settings_are_named_and_leave_nothing(stripes, tmp_path, change, kind, words):
-    options = {"source": str(stripes)} | QUICK | change
-    with pytest.raises(kind, match=words):
-        transfer.train(out=tmp_path / "run", **options)
-    assert not (tmp_path / "run").exists()
-
-
 SCRIPT = f"""
 import json, sys
 import transfer
@@ -195,22 +151,15 @@ if __name__ == "__main__":
     seen = [state.process_index, state.num_processes, run.accuracy, run.path.exists()]
     print("SEEN " + json.dumps(seen), flush=True)
 """
-LAUNCHERS = {
-    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2"],
-    "torchrun": ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-}
 
 
-@pytest.mark.parametrize(
-    "launcher", ["torchrun", pytest.param("accelerate", marks=pytest.mark.full)]
-)
-def test_a_distributed_training_makes_one_run(stripes, tmp_path, launcher):
-    """Without MPI, accelerate starts one process on CPUs; torchrun always starts two."""
+def test_a_distributed_training_makes_one_run(stripes, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     root = Path(transfer.__file__).parent.parent
     environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [*LAUNCHERS[launcher], str(script), str(stripes), str(tmp_path / "run")]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, str(script), str(stripes), str(tmp_path / "run")]
     done = subprocess.run(
         [sys.executable, "-m", *command],
         env=os.environ | environment,
@@ -221,8 +170,7 @@ def test_a_distributed_training_makes_one_run(stripes, tmp_path, launcher):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seen = sorted(map(json.loads, re.findall(r"SEEN (\[.*?\])", done.stdout)))
-    assert [index for index, *_ in seen] == list(range(seen[0][1]))
-    assert launcher != "torchrun" or len(seen) == 2
+    assert [index for index, *_ in seen] == [0, 1]
     run = read_run(tmp_path / "run")
     assert {accuracy for _, _, accuracy, _ in seen} == {run.accuracy}
     assert all(exists for *_, exists in seen)

@@ -3,8 +3,12 @@
 import itertools
 import json
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,13 +53,14 @@ def uncut(source, tmp_path_factory):
     return drained(training_events(str(source), out=out, **SETTINGS))
 
 
-def cut_after(source, out, phase, epoch, **options) -> list:
-    """The events until that epoch is done; the training is closed there."""
+def cut_after(source, out, phase, epoch, end=lambda: None, **options) -> list:
+    """The events until that epoch is done; the training is ended or closed there."""
     seen = []
     with closing(training_events(str(source), out=out, resume=True, **options)) as training:
         for event in training:
             seen.append(event)
             if isinstance(event, events.EpochDone) and (event.phase, event.epoch) == (phase, epoch):
+                end()
                 return seen
     raise AssertionError("it ended before")
 
@@ -135,6 +140,32 @@ def test_other_settings_resume_bit_exactly_too(source, tmp_path, cut, options):
     seen, run = resumed(source, tmp_path / "run", **options)
     assert untimed(recorded(first, seen)) == untimed(uncut)
     assert_same(run, other)
+
+
+KILLED = """
+import os, sys
+from tests.training import test_resume as test
+
+test.write_every_epoch(test.pytest.MonkeyPatch())
+test.cut_after(*sys.argv[1:], "fine-tune", 2, **test.SETTINGS, end=lambda: os.kill(os.getpid(), 9))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_identical_losses(source, uncut, tmp_path):
+    out, top = tmp_path / "run", Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, source, out]
+    assert subprocess.run(command, cwd=top, timeout=300).returncode == -signal.SIGKILL
+    assert is_unfinished(out)
+    seen, run = resumed(source, out, **SETTINGS)
+    (again,) = [event for event in seen if isinstance(event, events.Resumed)]
+    assert again.phase == "fine-tune" and again.epoch >= 1
+    losses = [
+        [(epoch["loss"], epoch["validation_loss"]) for epoch in one.report["curves"]["fine-tune"]]
+        for one in (run, uncut[1])
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == 4
+    assert_same(run, uncut[1])
 
 
 def test_a_stop_right_after_resuming_keeps_what_was_learned(source, tmp_path):

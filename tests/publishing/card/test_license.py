@@ -6,7 +6,6 @@ import tests.hub_server
 from tests.hub_server import FRIEND
 from tests.publishing.card.cards import edited
 from transfer.publishing.card import choose_license, is_public, licenses
-from transfer.publishing.card.license import identifier
 
 DIGITS = {"source": "digits", "revision": "scikit-learn 1.9.1"}
 DATASETS = {
@@ -71,12 +70,6 @@ def test_the_license_follows_from_body_and_images(
     terms = choose_license(of(run, name, weights), chosen)
     assert metadata.items() <= terms.metadata.items() and bool(metadata) == bool(terms.metadata)
     assert words in terms.text
-
-
-def test_licenses_are_spelled_as_the_hub_does():
-    assert identifier(" CC BY-SA 4.0 ") == "cc-by-sa-4.0" and identifier("MIT") == "mit"
-    for none in ("licence unknown", "", "a\nb", "x" * 80, "<b>", ["mit"]):
-        assert identifier(none) is None
 
 
 def test_public_is_only_what_a_stranger_may_see(run, hub, monkeypatch):

@@ -36,10 +36,6 @@ def test_a_card_gives_results_training_and_limits(run, written):
     for stage, name in (("features", "logistic regression"), ("fine-tune", "after fine-tuning")):
         accuracy = 100 * run.report["stages"][stage]["accuracy"]
         assert re.search(rf"\| {name}[^|]*\| {accuracy:.1f} % \| ", written)
-    assert f"{run.record['result']['head_parameters']:,} parameters instead of the " in written
-    assert "2 epochs, epoch " in written and "learning rate 1e-05" in written
-    assert "32 × 32 px" in written and f"torch {run.record['versions']['torch']}" in written
-    assert "nothing was transferred" in written
     shown = re.findall(r"!\[[^\]]+\]\(([\w.]+)\)", written)
     assert sorted(shown) == ["confusion.png", "curves.png"]
 
@@ -60,14 +56,10 @@ def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):
     assert {*full["tags"]} - {*head["tags"]} == {"timm", "transformers"}
 
 
-def test_many_classes_are_folded_and_ten_thousand_make_a_short_card(run, written, tmp_path):
-    assert "### All 3 classes" in written
-    folded = with_classes(run, tuple(f"class {i}" for i in range(21)))
-    assert "<summary>All 21 classes</summary>" in card_of(folded, tmp_path / "folded")
+def test_ten_thousand_classes_make_a_short_card(run, tmp_path):
     many = with_classes(run, tuple(f"class {i}" for i in range(10_000)))
     card = card_of(many, tmp_path / "card")
-    assert len(card) < 30_000 and "and 9,988 more" in card
-    assert "| 200 | class 199 |" in card and "| class 200 |" not in card
+    assert len(card) < 30_000 and "| 200 | class 199 |" in card and "| class 200 |" not in card
 
 
 @pytest.mark.parametrize("source", ["/home/olga/photos/", "C:\\Users\\olga\\photos"])
@@ -160,20 +152,12 @@ def test_a_license_that_a_person_chose_stays_until_another_is_named(run, tmp_pat
     first = card_of(run, tmp_path / "first", license="CC BY 4.0")
     assert metadata_of(first)["license"] == "cc-by-4.0" and "Published under **cc-by-4.0" in first
     assert card_of(run, tmp_path / "again", previous=first) == first
+    follows = card_of(edited(run, body={"weights": "bundled"}), tmp_path / "follows")
+    assert "license" not in metadata_of(card_of(run, tmp_path / "replaced", previous=follows))
     other = card_of(run, tmp_path / "other", previous=first, license="mit")
     assert metadata_of(other)["license"] == "mit"
     with pytest.raises(SettingsError, match="mit, apache"):
         card_of(run, tmp_path / "none", license="do what you\nwant: true")
-
-
-def test_a_license_that_follows_from_the_parts_is_replaced_unless_a_person_edits_it(run, tmp_path):
-    first = card_of(edited(run, body={"weights": "bundled"}), tmp_path / "first")
-    assert metadata_of(first)["license_name"] == "imagenet-terms"
-    assert "license" not in metadata_of(card_of(run, tmp_path / "other", previous=first))
-    mine = first.replace("license_name: imagenet-terms", "license_name: my-terms")
-    for number in range(2):
-        mine = card_of(run, tmp_path / str(number), previous=mine)
-        assert metadata_of(mine)["license_name"] == "my-terms"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from huggingface_hub.utils import validate_repo_id
 
 import transfer
 from tests.hub_server import FRIEND
@@ -22,7 +23,7 @@ from transfer.ui.page import build_page
 from transfer.ui.publish import text
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.queue import PublishTask
-from transfer.ui.publish.summary import summarize
+from transfer.ui.publish.summary import proposed_name
 from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
 
 ID = "me/vgg11-tiny"
@@ -108,14 +109,11 @@ def test_what_will_be_published_is_listed_with_its_size(handlers):
     assert sorted(run for _, run in handlers.listed(ME, None).choices) == ["digits", "tiny"]
     what, repository, _ = handlers.select(ME, "tiny")
     assert repository == "vgg11-tiny" and what.value == "head"
-    assert what.choices[0][0].startswith("Changed weights only, ")
-    ((license, page),) = handlers.describe(ME, "tiny", "head")
-    assert license.interactive and len(license.choices) > 5
+    ((_, page),) = handlers.describe(ME, "tiny", "head")
     assert all(f"<b>{name}</b>" in page for name in ("run.json", "model.safetensors", "README.md"))
     assert "No photos and no file names of photos are sent" in page and "“stripes”" in page
-    ((license, page),) = handlers.describe(ME, "digits", "full")
+    ((license, _),) = handlers.describe(ME, "digits", "full")
     assert not license.interactive and license.choices == [("imagenet-terms", "")]
-    assert "config.json" in page and "mistakes.png" in page
 
 
 def change_record(folder: Path, **change) -> None:
@@ -131,15 +129,6 @@ def test_no_photo_of_a_private_dataset_is_announced(handlers, folder, hub):
     assert "only if the Hub says" in second[1] and "mistakes.png" not in second[1]
 
 
-def test_own_weights_can_only_be_published_with_the_full_network(handlers, folder):
-    body = json.loads((folder / "tiny" / "run.json").read_text())["body"]
-    change_record(folder, body=body | {"weights": "file:mine.safetensors"})
-    what, *_ = handlers.select(ME, "tiny")
-    assert what.choices[0][0] == "Changed weights only, not possible" and what.value == "full"
-    ((_, page),) = handlers.describe(ME, "tiny", "head")
-    assert "mine.safetensors" in page and "publish the full network" in page
-
-
 def test_a_run_is_published_and_the_token_is_stored_nowhere(handlers, writing):
     _, publish, cancel, token = handlers.start(**form())
     assert not publish.interactive and cancel.interactive and token == ""
@@ -147,25 +136,8 @@ def test_a_run_is_published_and_the_token_is_stored_nowhere(handlers, writing):
     assert isinstance(task.event, Published), task.error
     repository = writing.hub.repositories["models", ID]
     assert repository.private and {"run.json", "README.md"} <= set(repository.files)
-    status = text.status(task)
-    assert f'href="{writing.hub.endpoint}/{ID}"' in status and "transfer.load" in status
+    assert f'href="{writing.hub.endpoint}/{ID}"' in text.status(task)
     assert FRIEND not in repr(task) + repr(vars(handlers.queue))
-    sizes = summarize(handlers.jobs.finished.get("tiny", ME).path, "tiny").files["head"].values()
-    estimates = map(sum, zip(*sizes, strict=True))
-    assert any(task.event.bytes == pytest.approx(size, rel=0.03) for size in estimates)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"token": TOKEN}, "does not know this token"),
-        ({"what": "body"}, "must be one of head, full"),
-        ({"license": "unknown"}, "must be one that the Hub knows"),
-    ],
-)
-def test_what_the_hub_would_not_take_is_a_message(handlers, writing, change, reason):
-    assert reason in failure(handlers, **change)
-    assert ("models", ID) not in writing.hub.repositories
 
 
 @pytest.mark.parametrize(
@@ -237,7 +209,7 @@ def test_a_private_upload_goes_into_no_public_repository(handlers, writing, hub)
     assert hub.repositories["models", ID].files == {"README.md": b"mine"}
 
 
-def test_a_failure_is_seen_at_once_and_later(handlers, replaced, monkeypatch):
+def test_a_failure_is_seen_at_once_and_later(handlers, replaced):
     async def watched() -> list:
         return [shown async for shown in handlers.watch(ME)]
 
@@ -249,9 +221,20 @@ def test_a_failure_is_seen_at_once_and_later(handlers, replaced, monkeypatch):
         assert "The Hub is away" in status and publish.interactive and not cancel.interactive
     replaced(error=ValueError(f"with {FRIEND}"))
     assert "ValueError" in failure(handlers)
-    monkeypatch.setattr("transfer.ui.publish.queue.SECONDS_SHOWN", -1)
-    handlers.start(**form(OTHER))
-    assert handlers.queue.newest_of(ME) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [("AI-Lab/beans", "vgg16-beans"), ("日本", "vgg16-run"), ("a--b..c.git", "vgg16-a-b.c")],
+)
+def test_the_proposed_name_is_valid_on_the_hub(name, proposed):
+    assert proposed_name("vgg16", name) == proposed
+    validate_repo_id(f"me/{proposed}")
+
+
+def test_an_error_is_escaped():
+    status = text.status(PublishTask(error="the Hub is gone <b>", waiting=False, live=False))
+    assert "gone &lt;b&gt;" in status
 
 
 def test_a_zip_holds_what_would_be_published_and_loads(handlers, tmp_path):
@@ -267,26 +250,19 @@ def test_a_zip_holds_what_would_be_published_and_loads(handlers, tmp_path):
     assert str(tmp_path) not in (out / "run.json").read_text()
 
 
-def test_the_account_of_this_machine_is_asked_for_once_and_owns_bare_names(
-    handlers, writing, hub, monkeypatch
-):
+def test_the_account_of_this_machine_is_asked_for_once(handlers, writing, monkeypatch):
     def account(token: str | None) -> tuple[str, str]:
         monkeypatch.setattr("huggingface_hub.get_token", lambda: token)
         return handlers.account()
 
     name, page = account(None)
     assert "Not signed in" in page and name == ""
-    assert "no longer accepts" in account("hf_old")[1]
     name, page = account(FRIEND)
     assert "<b>me</b>" in page and name == "me"
     asked = len(writing.seen)
     assert account(FRIEND)[0] == "me" and len(writing.seen) == asked
     assert handlers.with_owner("me", " x ") == "me/x"
-    for owner, repository in (("me", "team/x"), ("me", ""), ("", "x"), ("me", None)):
-        assert handlers.with_owner(owner, repository) == gr.skip()
-    monkeypatch.setattr("transfer.hub.ANSWER_SECONDS", 0.2)
-    with hub.in_mood("silent"):
-        assert "does not answer" in account("hf_another")[1]
+    assert handlers.with_owner("me", "team/x") == gr.skip()
 
 
 def test_the_token_goes_to_one_private_event_that_clears_it_and_to_no_shared_server(empty):

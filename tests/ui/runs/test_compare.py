@@ -33,9 +33,3 @@ def test_runs_stand_side_by_side_with_differences_from_the_first():
     assert page.count('80% <span class="better">+30</span>') == 2
     assert page.count('80% <span class="worse">-10</span>') == 2
     assert page.index(">ant<") < page.index(">bee<"), "the largest difference first"
-
-
-def test_different_test_images_and_classes_are_mentioned():
-    assert "same test images" in comparison([("one", ONE), ("other", OTHER)])
-    page = comparison([("one", ONE), ("other", run({"cat": 1.0}, seed=1))])
-    assert "different test images" in page and "no class in common" in page
