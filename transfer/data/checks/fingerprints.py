@@ -7,7 +7,7 @@ A copy that is cropped, mirrored, rotated or recoloured counts as another pictur
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -63,6 +63,9 @@ class Fingerprints:
         if contrast >= SMALLEST_CONTRAST and min(image.size) >= SMALLEST_SIDE:
             self.contrasts[row] = contrast
 
+    def are_exact(self, rows: Iterable[int]) -> bool:
+        return len({self.digests[row] for row in rows}) == 1
+
     def compared(self) -> int:
         """How many images can be compared; of the others only exact copies are found."""
         return int(np.count_nonzero(self.contrasts))
@@ -72,8 +75,7 @@ class Fingerprints:
         pairs were compared: where very many have similar hashes, it gives up)."""
         group, first = np.arange(len(self.digests)), {}
         for row, digest in enumerate(self.digests):
-            if digest is not None:
-                group[row] = first.setdefault(digest, row)
+            group[row] = row if digest is None else first.setdefault(digest, row)
         alone = np.flatnonzero((group == np.arange(len(group))) & (self.contrasts > 0))
         complete = self._join_alike(alone, group)
         order = np.argsort(group, kind="stable")

@@ -37,10 +37,7 @@ class Balance:
 class Duplicates:
     """How many groups of images show the same picture: exact copies, copies in training and held
     out (`leaks`), with two classes. `compared` images were compared; of the others, flat or tiny,
-    only exact copies are found. Not `complete`: too many look alike to compare all pairs.
-
-    `listed` (JSON): the first fifty groups, the worst first, and of each the first ten images.
-    """
+    only exact copies are found. Not `complete`: too many look alike to compare all pairs."""
 
     groups: int
     exact: int
@@ -48,7 +45,6 @@ class Duplicates:
     two_labels: int
     compared: int
     complete: bool
-    listed: tuple[dict, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
