@@ -10,19 +10,15 @@ from transfer.errors import SourceError
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
 def split_called(name: str) -> str | None:
     """The split that a name stands for, or None; "set" may follow it: test_set, testset."""
-    plain = re.sub("[ _-]?set$", "", name.lower())
-    for split, names in SPLIT_NAMES.items():
-        if plain in names:
-            return split
-    return None
+    return SPLIT_NAMES.get(re.sub("[ _-]?set$", "", name.lower()))
 
 
 def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
@@ -44,10 +40,10 @@ def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
 
 def limit_per_class(images: ImageDataset, limit: int, seed: int) -> ImageDataset:
     """At most `limit` images of each class in each split, drawn by the seed."""
-    limited = {}
-    for name, split in images.splits.items():
-        rows = [rows[:limit] for rows in _rows_by_class(split.labels, seed)]
-        limited[name] = _sorted(split, rows)
+    limited = {
+        name: _sorted(split, [rows[:limit] for rows in _rows_by_class(split.labels, seed)])
+        for name, split in images.splits.items()
+    }
     return images.with_splits(limited)
 
 
@@ -62,11 +58,10 @@ def _rows_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
 
 def _stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """(rest, drawn): of each class a share is drawn, at least one image where it has two."""
-    rest, drawn = [], []
-    for rows in _rows_by_class(split.labels, seed):
-        number = min(max(round(share * len(rows)), 1), len(rows) - 1)
-        drawn.append(rows[:number])
-        rest.append(rows[number:])
+    classes = _rows_by_class(split.labels, seed)
+    numbers = [min(max(round(share * len(rows)), 1), len(rows) - 1) for rows in classes]
+    rest = [rows[number:] for rows, number in zip(classes, numbers, strict=True)]
+    drawn = [rows[:number] for rows, number in zip(classes, numbers, strict=True)]
     return _sorted(split, rest), _sorted(split, drawn)
 
 

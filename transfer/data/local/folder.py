@@ -5,14 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.data.dataset import DataIssue, ImageDataset
-from transfer.data.local.tree import (
-    FileTree,
-    is_image,
-    is_junk,
-    is_table,
-    open_tree,
-    revision_of,
-)
+from transfer.data.local.tree import FileTree, is_image, is_junk, is_table, open_tree, revision_of
 from transfer.errors import SourceError
 
 
@@ -49,12 +42,10 @@ def _walk(top: Path) -> Iterator[tuple[str, bool]]:
     try:
         for where, folders, files in os.walk(top, onerror=refuse):
             inside = Path(where).relative_to(top)
-            folders[:] = [name for name in folders if not is_junk(name)]
-            for names, are_folders in ((folders, True), (files, False)):
-                names.sort()
-                yield from (
-                    ((inside / name).as_posix(), are_folders) for name in names if not is_junk(name)
-                )
+            folders[:] = sorted(name for name in folders if not is_junk(name))
+            files = sorted(name for name in files if not is_junk(name))
+            yield from (((inside / name).as_posix(), True) for name in folders)
+            yield from (((inside / name).as_posix(), False) for name in files)
     except RecursionError:
         raise SourceError(
             f"the folders in {top.name!r} are nested too deeply; move the images up"
@@ -68,6 +59,5 @@ def _refusal(folder: Path, file: str) -> str:
         return ""
     if not path.is_file():
         return "not a file, or a link to nothing"
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        return "a link out of the folder"
-    return ""
+    inside = not path.is_symlink() or path.resolve().is_relative_to(folder.resolve())
+    return "" if inside else "a link out of the folder"

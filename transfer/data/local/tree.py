@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from posixpath import basename, dirname, join, normpath, splitext
 
@@ -19,9 +20,8 @@ from transfer.data.local.metadata import TABLES, read_table
 from transfer.data.splits import split_called
 from transfer.errors import SourceError
 
-IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in "jpg jpeg jfif png gif webp bmp tif tiff ppm pgm heic heif avif".split(" ")
+IMAGE_SUFFIXES = (
+    ".jpg .jpeg .jfif .png .gif .webp .bmp .tif .tiff .ppm .pgm .heic .heif .avif".split()
 )
 MOST_SPLITS = 10  # as in cross-validation; more folders than that are classes
 JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
@@ -73,7 +73,7 @@ def open_tree(
     top = _top(tree)
     splits = _split_folders(tree, top)
     places = dict.fromkeys((*splits.values(), top))
-    tables = [file for place in places for file in _files_in(tree, place) if is_table(file)]
+    tables = [file for place in places for file in _children(tree.files, place) if is_table(file)]
     if tables:
         labels, label_column = _by_table(tree, tables, label_column, problems)
     else:
@@ -99,34 +99,23 @@ def open_tree(
     )
 
 
-def _within(path: str, folder: str) -> bool:
-    return not folder or path.startswith(f"{folder}/")
-
-
-def _below(path: str, folder: str) -> str:
-    """The path relative to a folder that it is in."""
-    return path[len(folder) + 1 :] if folder else path
-
-
-def _children(tree: FileTree, folder: str) -> list[str]:
-    """The folders right below `folder`."""
-    return [path for path in tree.folders if dirname(path) == folder]
-
-
-def _files_in(tree: FileTree, folder: str) -> list[str]:
-    return [file for file in tree.files if dirname(file) == folder]
+def _children(paths: list[str], folder: str) -> list[str]:
+    """Those right below `folder`, which is empty or ends in a slash, as everywhere below."""
+    return [path for path in paths if dirname(path) == folder.removesuffix("/")]
 
 
 def _top(tree: FileTree) -> str:
     """The folder of the classes or splits: single folders around it are passed through."""
     top = ""
     while True:
-        inside, files = _children(tree, top), _files_in(tree, top)
+        inside, files = _children(tree.folders, top), _children(tree.files, top)
         if len(inside) != 1 or any(is_image(file) or is_table(file) for file in files):
             return top
-        (only,) = inside
-        deeper = _children(tree, only) or any(map(is_table, _files_in(tree, only)))
-        if split_called(basename(only)) or not deeper:  # a folder of nothing but images is a class
+        only = f"{inside[0]}/"
+        deeper = _children(tree.folders, only) or any(map(is_table, _children(tree.files, only)))
+        if (
+            split_called(basename(inside[0])) or not deeper
+        ):  # a folder of nothing but images is a class
             return top
         top = only
 
@@ -134,7 +123,7 @@ def _top(tree: FileTree) -> str:
 def _split_folders(tree: FileTree, top: str) -> dict[str, str]:
     """Split → its folder; without a folder for train, everything is the training split."""
     folders: dict[str, list[str]] = {}
-    for path in _children(tree, top):
+    for path in _children(tree.folders, top):
         if split := split_called(basename(path)):
             folders.setdefault(split, []).append(path)
     if "train" not in folders:
@@ -143,7 +132,7 @@ def _split_folders(tree: FileTree, top: str) -> dict[str, str]:
         if len(paths) > 1:
             found = " and ".join(map(basename, paths))
             raise SourceError(f"expected one folder for {split}, found {found}; keep one")
-    return {split: path for split, (path,) in folders.items()}
+    return {split: f"{path}/" for split, (path,) in folders.items()}
 
 
 def _check_no_splits(tree: FileTree, top: str) -> None:
@@ -151,7 +140,7 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
     are splits of other names, which must not become classes."""
     inside: dict[str, set[str]] = {}
     for file in filter(is_image, tree.files):
-        folder, *deeper = _below(file, top).split("/")
+        folder, *deeper = file.removeprefix(top).split("/")
         if len(deeper) == 1:
             return
         if deeper:
@@ -167,14 +156,16 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
 
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
     """Images outside the folders of the splits, one issue a folder."""
-    outside = [f for f in files if not any(_within(f, folder) for folder in splits.values())]
-    loose = [file for file in outside if "/" not in _below(file, top)]
-    folders = Counter(_below(f, top).partition("/")[0] for f in outside if "/" in _below(f, top))
+    issues, folders = [], Counter()
+    for file in files:
+        if not file.startswith(tuple(splits.values())):
+            folder, slash, _ = file.removeprefix(top).partition("/")
+            if slash:
+                folders[folder] += 1
+            else:
+                issues.append(DataIssue(file, "not in the folder of a split"))
     why = "not used: not called train, validation or test"
-    return [
-        *(DataIssue(file, "not in the folder of a split") for file in loose),
-        *(DataIssue(name, f"{why} ({n:,} images)", n) for name, n in folders.items()),
-    ]
+    return issues + [DataIssue(name, f"{why} ({n:,} images)", n) for name, n in folders.items()]
 
 
 def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]) -> dict[str, str]:
@@ -182,8 +173,8 @@ def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]
     labels: dict[str, str] = {}
     for folder in splits.values():
         used = set()
-        for file in (file for file in tree.files if _within(file, folder)):
-            name, slash, _ = _below(file, folder).partition("/")
+        for file in (file for file in tree.files if file.startswith(folder)):
+            name, slash, _ = file.removeprefix(folder).partition("/")
             if not is_image(file):
                 problems.append(DataIssue(file, "not named as an image", skipped=0))
             elif not slash:
@@ -191,7 +182,8 @@ def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]
             else:
                 labels[file] = name
                 used.add(name)
-        empty = [basename(path) for path in _children(tree, folder) if basename(path) not in used]
+        names = map(basename, _children(tree.folders, folder))
+        empty = [name for name in names if name not in used]
         if used and empty:
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
@@ -205,13 +197,15 @@ def _by_table(
 ) -> tuple[dict[str, str], str | None]:
     """(image → class, the column of labels). Raises SourceError."""
     labels: dict[str, str] = {}
-    there = {_composed(file): file for file in tree.files if is_image(file)}
+    # a letter and its accent as one character: macOS stores two in file names, tables have one
+    composed = partial(unicodedata.normalize, "NFC")
+    there = {composed(file): file for file in tree.files if is_image(file)}
     for table in tables:
         rows, column, guesses = read_table(table, _data(tree, table), column)
         problems += guesses
         for number, name, label in rows:
             path = normpath(join(dirname(table), name.replace("\\", "/")))
-            file = there.get(_composed(path))  # never one outside the tree
+            file = there.get(composed(path))  # never one outside the tree
             if file is None or label is None:
                 # an image that gets no label is counted below
                 why = "no label" if file else f"there is no image {name[:80]!r} in this folder"
@@ -221,7 +215,7 @@ def _by_table(
                     f"expected one label for {name[:80]!r} in {table!r}, found "
                     f"{labels[file]!r} and {label!r}; keep one"
                 )
-    unnamed = sorted(set(there.values()) - labels.keys(), key=_parts)
+    unnamed = sorted(set(there.values()) - labels.keys(), key=lambda file: file.split("/"))
     problems += [DataIssue(file, "not in the table of labels") for file in unnamed]
     return labels, column
 
@@ -234,24 +228,15 @@ def _data(tree: FileTree, table: str) -> bytes:
         raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
 
 
-def _composed(path: str) -> str:
-    """A letter and its accent as one character: macOS stores two in file names, tables have one."""
-    return unicodedata.normalize("NFC", path)
-
-
 def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
     label_of = {name: label for label, name in enumerate(classes)}
-    inside = [file for file in labels if _within(file, folder)]
-    files = sorted(inside, key=lambda file: (label_of[labels[file]], _parts(file)))
+    inside = [file for file in labels if file.startswith(folder)]
+    files = sorted(inside, key=lambda file: (label_of[labels[file]], file.split("/")))
     return Split(
         labels=np.array([label_of[labels[file]] for file in files], dtype=np.int64),
         names=tuple(files),
         read=lambda i: tree.read(files[i]),
     )
-
-
-def _parts(file: str) -> list[str]:
-    return file.split("/")
 
 
 def _numbers_first(name: str) -> tuple:

@@ -1,6 +1,6 @@
 """Which column holds the images and which the labels; every guess is reported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 from transfer.data.dataset import DataIssue, listed
@@ -33,13 +33,8 @@ class LoadOptions:
     @classmethod
     def of(cls, settings: TrainingSettings) -> "LoadOptions":
         """Without a limit nothing is drawn, so that the seed makes no difference."""
-        return cls(
-            config=settings.config,
-            image_column=settings.image_column,
-            label_column=settings.label_column,
-            limit_per_class=settings.limit_per_class,
-            seed=settings.seed if settings.limit_per_class else 0,
-        )
+        options = cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
+        return options if options.limit_per_class else replace(options, seed=0)
 
 
 class Table(Protocol):
@@ -103,12 +98,11 @@ def _shows_images(table: Table, files: DatasetFiles, column: str) -> bool:
 
 
 def _is_image_cell(files: DatasetFiles, cell, typed: bool) -> bool:
-    if files.name(cell):
-        return True
     try:
-        data = files.read(cell)
-        if not typed:
-            load_image(data)
+        if not files.name(cell):
+            data = files.read(cell)
+            if not typed:
+                load_image(data)
     except ImageError:
         return False
     return True
@@ -127,7 +121,11 @@ def _label_column(table: Table, wanted: str | None, image: str) -> tuple[str, st
 
     features = {c: feature for c, feature in table.features.items() if c != image}
     if wanted is not None:
-        _check_label_column(features, wanted)
+        if wanted not in features:
+            kind = NoLabelsError if wanted == "label" else SourceError
+            raise kind(_no_labels(features, f" called {wanted!r}"))
+        if type(features[wanted]).__name__ not in ("ClassLabel", "Value"):
+            raise SourceError(_no_labels({wanted: features[wanted]}))
         return wanted, ""
     named = [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
     named.sort(key=lambda column: column not in LABEL_NAMES)
@@ -142,14 +140,6 @@ def _label_column(table: Table, wanted: str | None, image: str) -> tuple[str, st
         if few or column in LABEL_NAMES:
             return column, f"taken as the label: no ClassLabel column, and {distinct} values here"
     raise NoLabelsError(_no_labels(features))
-
-
-def _check_label_column(features: dict, wanted: str) -> None:
-    if wanted not in features:
-        kind = NoLabelsError if wanted == "label" else SourceError
-        raise kind(_no_labels(features, f" called {wanted!r}"))
-    if type(features[wanted]).__name__ not in ("ClassLabel", "Value"):
-        raise SourceError(_no_labels({wanted: features[wanted]}))
 
 
 def _no_labels(features: dict, called: str = "") -> str:

@@ -1,7 +1,5 @@
 """A complete dataset of the Hub, in the cache that `datasets` shares with all programs."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from transfer.data.dataset import DataIssue, ImageDataset, Split
@@ -28,8 +26,7 @@ def read_downloaded(repository: Repository, options: LoadOptions) -> ImageDatase
         splits[split] = _split(split, cells, numbers, files)
         if missing := len(numbers) - len(splits[split]):
             problems.append(DataIssue(f"split {split!r}", f"{missing} rows without label", missing))
-    images = replace(repository.empty(options, columns), classes=classes)
-    return images.with_splits(splits, *problems)
+    return repository.empty(options, columns, classes).with_splits(splits, *problems)
 
 
 class DownloadedTables:
@@ -41,9 +38,10 @@ class DownloadedTables:
         tables = dict(builder.as_dataset())
         self.problems: list[DataIssue] = []
         names = used_splits(tables, self.problems)
-        self.splits = {split: tables[name] for name, split in names.items()}
-        if folders:
-            self.splits = {name: _with_folders(one, folders) for name, one in self.splits.items()}
+        self.splits = {
+            split: _with_folders(tables[name], folders) if folders else tables[name]
+            for name, split in names.items()
+        }
         self._first = next(iter(self.splits.values()))
 
     @property

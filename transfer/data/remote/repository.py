@@ -46,12 +46,14 @@ class Repository:
         """Where `datasets` puts them when it downloads them."""
         return DatasetFiles(root=f"{self._shared_folder()}/snapshots/{self.revision}/")
 
-    def empty(self, options: LoadOptions, columns: Columns) -> ImageDataset:
-        """All that is known before a row is read."""
+    def empty(
+        self, options: LoadOptions, columns: Columns, classes: tuple[str, ...]
+    ) -> ImageDataset:
+        """Without splits."""
         return ImageDataset(
             source=f"hub:{self.name}" + (f" ({options.config})" if options.config else ""),
             revision=self.revision,
-            classes=(),
+            classes=classes,
             splits={},
             image_column=columns.image,
             label_column=columns.label,
@@ -61,12 +63,12 @@ class Repository:
     def builder(self, config: str | None):
         """The `datasets` builder of exactly this revision. Raises its errors, or HubUnavailable."""
         builder = self._build(config, self._cache())
-        if builder.hash == self.revision:
-            return builder
-        # `datasets` hides any error behind an older download; with an empty cache it raises it
-        with tempfile.TemporaryDirectory() as empty:
-            self._build(config, empty)
-        raise hub.HubUnavailable
+        if builder.hash != self.revision:
+            # `datasets` hides any error behind an older download; with an empty cache it raises it
+            with tempfile.TemporaryDirectory() as empty:
+                self._build(config, empty)
+            raise hub.HubUnavailable
+        return builder
 
     def variant(self, builder, **options):
         """The same builder with other options, without listing the repository's files again."""
@@ -144,10 +146,6 @@ def _download_config(cache: str | None = None):
     return DownloadConfig(cache_dir=cache and f"{cache}/downloads", token=_token())
 
 
-def is_image_folder(builder) -> bool:
-    return builder.name == "imagefolder"
-
-
 def open_with_labels(
     repository: Repository, options: LoadOptions, files: DatasetFiles, load: Callable
 ) -> tuple:
@@ -158,7 +156,7 @@ def open_with_labels(
     not find them in archives, nor beside metadata.
     """
     builder = repository.builder(options.config)
-    if not is_image_folder(builder):
+    if builder.name != "imagefolder":
         table = load(builder, None)
         return table, choose_columns(table, files, options)
     with_metadata = load(repository.variant(builder, drop_labels=True), None)

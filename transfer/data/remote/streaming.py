@@ -9,7 +9,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -20,7 +20,7 @@ from transfer.data.prefetch import read_ahead
 from transfer.data.remote import snapshot
 from transfer.data.remote.columns import Columns, LoadOptions
 from transfer.data.remote.files import DatasetFiles
-from transfer.data.remote.repository import Repository, is_image_folder, open_with_labels
+from transfer.data.remote.repository import Repository, open_with_labels
 from transfer.errors import ImageError
 
 ROWS_IN_VALUES = 200  # that the columns are chosen by
@@ -46,7 +46,13 @@ def read_streamed(repository: Repository, options: LoadOptions) -> ImageDataset:
     streams, columns = open_with_labels(repository, options, files, load)
     feature, problems = streams.features[columns.label], streams.problems
     sampler = ClassSampler(columns, feature, options.limit_per_class, streams.is_image_folder)
-    fetch = functools.partial(_fetch, files)
+
+    def fetch(row: tuple) -> bytes | ImageError:
+        try:
+            return files.read(row[1])
+        except ImageError as error:
+            return error
+
     with snapshot.writing(key) as writer:
         for split in streams.splits:
             writer.splits[split] = snapshot.SavedSplit()
@@ -59,7 +65,7 @@ def read_streamed(repository: Repository, options: LoadOptions) -> ImageDataset:
                     writer.add(split, label, name, data)
         values = {split: saved.labels for split, saved in writer.splits.items()}
         classes, labels = number_labels(values, feature, columns.label, problems)
-        images = replace(repository.empty(options, columns), classes=classes)
+        images = repository.empty(options, columns, classes)
         writer.finish(images.with_splits({}, *problems), labels)
     return snapshot.find(key) or read_streamed(repository, options)  # cleared in this moment
 
@@ -76,7 +82,7 @@ class Streams:
         self.splits = {split: streams[name] for name, split in names.items()}
         self.is_parquet = builder.name == "parquet"
         # its rows are file names: a row that is not used downloads nothing
-        self.is_image_folder = is_image_folder(builder)
+        self.is_image_folder = builder.name == "imagefolder"
         self._folders, self._seed = folders, seed
         self._first_split = next(iter(self.splits))
         self._peeked: list[dict] = []
@@ -191,14 +197,6 @@ class ClassSampler:
         """Of an image folder all rows: they are file names."""
         places = self.limit * len(getattr(self.feature, "names", counts))
         return math.inf if self.is_image_folder else max(ROWS_AT_LEAST, ROWS_A_PLACE * places)
-
-
-def _fetch(files: DatasetFiles, row: tuple) -> bytes | ImageError:
-    _, cell = row
-    try:
-        return files.read(cell)
-    except ImageError as error:
-        return error
 
 
 def _name(split: str, files: DatasetFiles, cell, data: bytes | ImageError) -> str:
