@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transfer.cache.paths import cache_errors, cache_folder, file_stat, read_json
+from transfer.cache.paths import cache_errors, file_stat, read_json
 from transfer.cache.store import LOCKS, CacheEntry, Store, folder_with_locks
 from transfer.hub import on_space
 
@@ -141,8 +141,6 @@ def open_models() -> Models:
 
 
 def open_datasets() -> Datasets:
-    with suppress(OSError):  # an earlier version's folder is bounded and cleared like this one
-        (cache_folder() / "taken").rename(cache_folder() / "datasets")
     return Datasets(folder_with_locks("datasets"), share=DATASETS_SHARE)
 
 

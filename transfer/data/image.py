@@ -57,10 +57,9 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageError(TOO_MANY_PIXELS) from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
+        reason = f"the picture is damaged ({_reason(error)}); save it again"
         if isinstance(error, OSError) and error.strerror:
             reason = f"the file cannot be read ({error.strerror}); check its name"
-        else:
-            reason = f"the picture is damaged ({_reason(error)}); save it again"
         raise ImageError(reason) from None
 
 
@@ -68,7 +67,13 @@ def _open(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, np.ndarray):
-        return _from_array(picture)
+        try:
+            return Image.fromarray(picture)
+        except (TypeError, ValueError):
+            raise ImageError(
+                "expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), found "
+                f"{picture.dtype} {picture.shape}; convert it first"
+            ) from None
     if isinstance(picture, (bytes, str, Path)):
         file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
         return Image.open(file, formats=formats())
@@ -89,16 +94,6 @@ def _register_heic() -> None:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    try:
-        return Image.fromarray(array)
-    except (TypeError, ValueError):
-        raise ImageError(
-            f"expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), found {array.dtype} "
-            f"{array.shape}; convert it first"
-        ) from None
 
 
 def _upright(image: Image.Image) -> Image.Image:

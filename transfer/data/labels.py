@@ -19,14 +19,13 @@ def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, st
     used: dict[str, str] = {}
     for name in names:
         split = split_called(name) or ("train" if len(names) == 1 else None)
-        if split is None:
-            why = "not used: not train, validation or test"
-        elif split in used.values():
-            why = f"not used: there is another split for {split}"
-        else:
+        if split and split not in used.values():
             used[name] = split
-            continue
-        problems.append(DataIssue(f"split {name!r}", why, skipped=0))
+        else:
+            why = (
+                f"there is another split for {split}" if split else "not train, validation or test"
+            )
+            problems.append(DataIssue(f"split {name!r}", f"not used: {why}", skipped=0))
     if not used:
         raise SourceError(
             f"expected a split for train, validation or test, found {', '.join(names) or 'none'}; "
@@ -39,15 +38,16 @@ def label_reader(feature) -> Callable:
     """What turns a stored label into one to compare: None for no label, 1 for 1.0."""
     from datasets import ClassLabel
 
-    def read_class(value):
-        return None if value is None or value < 0 else value
+    is_class = isinstance(feature, ClassLabel)
 
-    def read_plain(value):
+    def read(value):
+        if value is None or value == "" or (is_class and value < 0):
+            return None
         if isinstance(value, float):
             return None if math.isnan(value) else int(value) if value.is_integer() else value
-        return None if value == "" else value
+        return value
 
-    return read_class if isinstance(feature, ClassLabel) else read_plain
+    return read
 
 
 def without_labels(values: list, train: list, named: Callable[[object], str]) -> str | None:
@@ -84,11 +84,10 @@ def number_labels(
     present = {value for rows in labelled.values() for value in rows if value is not None}
     classes = _class_names(present, feature, column, problems)
     numbers = {value: number for number, value in enumerate(classes)}
-    coded = {
+    return tuple(classes.values()), {
         split: np.array([numbers.get(value, -1) for value in rows], dtype=np.int64)
         for split, rows in labelled.items()
     }
-    return tuple(classes.values()), coded
 
 
 def _class_names(present: set, feature, column: str, problems: list[DataIssue]) -> dict:

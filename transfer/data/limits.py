@@ -4,7 +4,6 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from transfer.errors import ImageError
 
@@ -16,12 +15,6 @@ def check_size(size: int) -> None:
             f"expected at most {LIMITS.image_bytes // 1_000_000} MB, found "
             f"{size // 1_000_000}; make the image smaller"
         )
-
-
-def read_file(path: Path) -> bytes:
-    """Raises ImageError, or OSError."""
-    check_size(path.stat().st_size)
-    return path.read_bytes()
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

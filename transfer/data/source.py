@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from transfer.data.dataset import DatasetSummary, ImageDataset, uneven
 from transfer.data.image import load_image
@@ -79,11 +78,9 @@ def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
     return DatasetSummary(
         train_images=len(train),
         side=int(np.median([min(image.size) for image in seen])),
-        grey=all(_is_grey(image) for image in seen),
+        # (H, W, 3), signed for differences
+        grey=all(
+            np.abs(np.diff(np.asarray(image, dtype=np.int16))).max() <= SAME_GREY for image in seen
+        ),
         uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
     )
-
-
-def _is_grey(image: Image.Image) -> bool:
-    pixels = np.asarray(image, dtype=np.int16)  # (H, W, 3), signed for differences
-    return bool(np.abs(np.diff(pixels)).max() <= SAME_GREY)

@@ -31,7 +31,7 @@ HUB = HubFiles(
     ],
 )
 def test_what_is_not_in_the_dataset_is_never_opened(path):
-    assert not HUB.holds(path)
+    assert HUB.name({"path": path}) is HUB.folder({"path": path}) is None
     with pytest.raises(ImageError, match="not in the dataset") as caught:
         HUB.read({"bytes": None, "path": path})
     assert "passwd" not in str(caught.value)

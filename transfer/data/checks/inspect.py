@@ -42,6 +42,7 @@ def inspection_events(images: ImageDataset) -> Iterator[CacheProgress]:
 
 def _findings(scan: ScanResult) -> Findings:
     images = scan.images
+    by_split = [scan.counts(scan.split_of == at).tolist() for at in range(len(scan.split_names))]
     balance, imbalance = _balance(scan)
     sizes, odd_sizes = _sizes(scan)
     duplicates, copies = find_duplicates(scan)
@@ -51,7 +52,10 @@ def _findings(scan: ScanResult) -> Findings:
         revision=images.revision,
         image_column=images.image_column,
         label_column=images.label_column,
-        counts=_counts(scan),
+        counts={
+            name: dict(zip(scan.split_names, row, strict=True))
+            for name, *row in zip(images.classes, *by_split, strict=True)
+        },
         sizes=sizes,
         balance=balance,
         duplicates=duplicates,
@@ -59,31 +63,19 @@ def _findings(scan: ScanResult) -> Findings:
     )
 
 
-def _counts(scan: ScanResult) -> dict[str, dict[str, int]]:
-    """Class → split → images."""
-    splits = [scan.counts(scan.split_of == at).tolist() for at in range(len(scan.split_names))]
-    return {
-        name: dict(zip(scan.split_names, row, strict=True))
-        for name, *row in zip(scan.images.classes, *splits, strict=True)
-    }
-
-
 def _balance(scan: ScanResult) -> tuple[Balance, list[DataIssue]]:
     """The largest and the smallest class; small classes, and classes of uneven sizes."""
     classes, counts = scan.images.classes, scan.counts(scan.trainable())
     readable = scan.counts(scan.trainable() & scan.readable()).tolist()
     where = " in train" if scan.trains.any() and not scan.trains.all() else ""
+    why = f"{where}; add some, five at least"
     problems = [
-        DataIssue(
-            f"class {name!r}",
-            f"{count} readable image{'s' * (count != 1)}{where}; add some, five at least",
-        )
+        DataIssue(f"class {name!r}", f"{count} readable image{'s' * (count != 1)}{why}")
         for name, count in zip(classes, readable, strict=True)
         if count < FEWEST_IMAGES
     ]
-    (large, most), (small, fewest) = (
-        (classes[at], int(counts[at])) for at in (counts.argmax(), counts.argmin())
-    )
+    large, most = classes[counts.argmax()], int(counts.max())
+    small, fewest = classes[counts.argmin()], int(counts.min())
     balance = Balance(largest=(large, most), smallest=(small, fewest), uneven=uneven(counts))
     if balance.uneven and fewest:
         why = (
@@ -101,23 +93,13 @@ def _sizes(scan: ScanResult) -> tuple[Sizes | None, list[DataIssue]]:
         return None, []
     short, long = scan.sides[rows].T
     tiny, thin = rows[short < TINY_SIDE], rows[long >= LONG_FROM * short]
-    sizes = Sizes(
-        smallest=int(short.min()),
-        median=int(np.median(short)),
-        largest=int(long.max()),
-        tiny=len(tiny),
-        long=len(thin),
-    )
+    smallest, median, largest = int(short.min()), int(np.median(short)), int(long.max())
+    sizes = Sizes(smallest=smallest, median=median, largest=largest, tiny=len(tiny), long=len(thin))
+    under = f"under {TINY_SIDE} px a side, while most images are larger"
+    strip = f"at least {LONG_FROM} times as long as wide; squashed to a square, little is left"
     problems = []
-    if len(tiny) and sizes.median >= TINY_SIDE:
-        why = f"under {TINY_SIDE} px a side, while most images are larger"
-        problems.append(DataIssue(_first_of(scan, tiny), why))
-    if len(thin):
-        why = f"at least {LONG_FROM} times as long as wide; squashed to a square, little is left"
-        problems.append(DataIssue(_first_of(scan, thin), why))
+    for odd, why in ((tiny if median >= TINY_SIDE else [], under), (thin, strip)):
+        if len(odd):
+            more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+            problems.append(DataIssue(f"{scan.name(odd[0])}{more}", why))
     return sizes, problems
-
-
-def _first_of(scan: ScanResult, rows: np.ndarray) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return scan.name(rows[0]) + more

@@ -71,8 +71,7 @@ class Findings:
     def to_json(self) -> dict:
         classes = {name: sum(row.values()) for name, row in self.counts.items()}
         problems = [problem.to_json() for problem in self.problems]
-        known = asdict(self) | {"problems": problems}
-        return {"splits": self.splits, "classes": classes} | known
+        return {"splits": self.splits, "classes": classes} | asdict(self) | {"problems": problems}
 
 
 def report_lines(findings: Findings) -> Iterator[str]:

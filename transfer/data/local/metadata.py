@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 from transfer.data.dataset import DataIssue, listed
 from transfer.errors import SourceError
@@ -19,10 +20,7 @@ Rows = list[tuple[int, str, str | None]]
 def read_table(
     name: str, data: bytes, label_column: str | None
 ) -> tuple[Rows, str, list[DataIssue]]:
-    """((row number, file, label or None)…, the label column, what was guessed).
-
-    Raises SourceError.
-    """
+    """((row number, file, label or None)…, label column, what was guessed). Raises SourceError."""
     if len(data) > MAX_BYTES:
         raise _refused(name, f"at most {MAX_BYTES // 1_000_000} MB", "more", "split it")
     try:
@@ -38,8 +36,11 @@ def read_table(
     if file_column is None:
         raise _refused(name, "a column file_name", listed(columns), "rename a column")
     column, guesses = _label_column(name, columns, file_column, label_column)
-    if guesses:
-        _check_few(name, column, [str(record.get(column)) for _, record in records])
+    different = len({str(record.get(column)) for _, record in records}) if guesses else 0
+    if different > max(2, len(records) // 2):  # captions, of which nearly every one is different
+        found = f"{column!r} with {different:,} values in {len(records):,} rows"
+        advice = f"pass --label-column {column} if they are labels, or remove the table"
+        raise _refused(name, "a column label", found, advice)
     rows = [
         (number, str(record[file_column]), _label(name, number, record.get(column)))
         for number, record in records
@@ -65,10 +66,9 @@ def _json_lines(name: str, text: str) -> Iterator[tuple[int, dict]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        try:
+        record = None
+        with suppress(ValueError, RecursionError):
             record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
         if not isinstance(record, dict):
             raise _refused(name, f"a JSON object in line {number}", "none", "correct it")
         yield number, record
@@ -94,15 +94,6 @@ def _label_column(
         raise _refused(name, "a column label", listed(columns), "pass --label-column")
     why = "taken as the label: the only other column"
     return others[0], [DataIssue(f"{name} column {others[0]!r}", why, skipped=0)]
-
-
-def _check_few(name: str, column: str, values: list[str]) -> None:
-    """A guessed label column must not hold captions, of which nearly every one is different."""
-    different = len(set(values))
-    if different > max(2, len(values) // 2):
-        found = f"{column!r} with {different:,} values in {len(values):,} rows"
-        advice = f"pass --label-column {column} if they are labels, or remove the table"
-        raise _refused(name, "a column label", found, advice)
 
 
 def _label(name: str, number: int, value: object) -> str | None:

@@ -201,7 +201,12 @@ def _by_table(
     composed = partial(unicodedata.normalize, "NFC")
     there = {composed(file): file for file in tree.files if is_image(file)}
     for table in tables:
-        rows, column, guesses = read_table(table, _data(tree, table), column)
+        try:
+            data = tree.read(table)
+            data = data if isinstance(data, bytes) else data.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
+        rows, column, guesses = read_table(table, data, column)
         problems += guesses
         for number, name, label in rows:
             path = normpath(join(dirname(table), name.replace("\\", "/")))
@@ -218,14 +223,6 @@ def _by_table(
     unnamed = sorted(set(there.values()) - labels.keys(), key=lambda file: file.split("/"))
     problems += [DataIssue(file, "not in the table of labels") for file in unnamed]
     return labels, column
-
-
-def _data(tree: FileTree, table: str) -> bytes:
-    try:
-        read = tree.read(table)
-        return read if isinstance(read, bytes) else read.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
 
 
 def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:

@@ -40,8 +40,7 @@ class LoadOptions:
 class Table(Protocol):
     """A dataset's rows, downloaded or streamed; `features` is column → type."""
 
-    @property
-    def features(self) -> dict: ...
+    features: dict
 
     def values(self, column: str, rows: int | None = None) -> list:
         """Of the first rows; by default of as many as are cheap to get."""

@@ -16,7 +16,7 @@ def read_downloaded(repository: Repository, options: LoadOptions) -> ImageDatase
     feature, problems = tables.features[columns.label], tables.problems
     label = label_reader(feature)
     values = {
-        split: [label(value) for value in _values(table.data, columns.label)]
+        split: [label(value) for value in table.data.column(columns.label).to_pylist()]
         for split, table in tables.splits.items()
     }
     classes, labels = number_labels(values, feature, columns.label, problems)
@@ -43,23 +43,17 @@ class DownloadedTables:
             for name, split in names.items()
         }
         self._first = next(iter(self.splits.values()))
-
-    @property
-    def features(self) -> dict:
-        return self._first.features
+        self.features = self._first.features
 
     def values(self, column: str, rows: int | None = None) -> list:
-        return _values(self._first.data.slice(0, rows), column)
+        """As they are stored: an image as {"bytes", "path"}, a class as its number."""
+        return self._first.data.slice(0, rows).column(column).to_pylist()
 
 
 def _with_folders(table, files: DatasetFiles):
     (image,) = table.column_names
-    return table.add_column("label", [files.folder(cell) for cell in _values(table.data, image)])
-
-
-def _values(table, column: str) -> list:
-    """As they are stored: an image as {"bytes", "path"}, a class as its number."""
-    return table.column(column).to_pylist()
+    cells = table.data.column(image).to_pylist()
+    return table.add_column("label", [files.folder(cell) for cell in cells])
 
 
 def _split(split: str, cells, labels: np.ndarray, files: DatasetFiles) -> Split:

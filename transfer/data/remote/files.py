@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
-from transfer.data.limits import LIMITS, check_size, read_file, read_member
+from transfer.data.limits import LIMITS, check_size, read_member
 from transfer.data.splits import split_called
 from transfer.errors import ImageError
 
@@ -24,23 +24,14 @@ class DatasetFiles:
 
     root: str
 
-    def holds(self, path: str) -> bool:
-        *archives, outermost = path.split("::")
-        inside = outermost.startswith(self.root) and ".." not in outermost.split("/")
-        return inside and len(archives) < 2 and all(hop.startswith(ARCHIVE) for hop in archives)
-
     def name(self, cell) -> str | None:
         """The image's file name in the dataset; None where the cell holds the image itself."""
-        path = _path(cell)
-        held = path and not _bytes(cell) and self.holds(path)
-        return "/".join(self._names(path)) if held else None
+        return None if _bytes(cell) else "/".join(self._names(cell)) or None
 
     def folder(self, cell) -> str | None:
         """The folder of the image's file, where it can be a class name."""
-        path = _path(cell)
-        if not path or not self.holds(path):
-            return None
-        *_, folder, _ = ["", *self._names(path)[-1].split("/")]
+        names = self._names(cell) or [""]
+        *_, folder, _ = ["", *names[-1].split("/")]
         return None if folder == "" or split_called(folder) else folder
 
     def read(self, cell) -> bytes:
@@ -48,12 +39,11 @@ class DatasetFiles:
         Hub's own errors."""
         if data := _bytes(cell):
             return data
-        path = _path(cell)
-        if not path:
+        if not _path(cell):
             raise ImageError("there is no image in this row")
-        if not self.holds(path):
+        if not (names := self._names(cell)):
             raise ImageError("the row holds only a path, and its file is not in the dataset")
-        name, *member = self._names(path)
+        name, *member = names
         try:
             if not member:
                 return self.content(name)
@@ -66,15 +56,20 @@ class DatasetFiles:
 
     def content(self, name: str) -> bytes:
         """Raises FileNotFoundError, or ImageError where it is too large."""
-        return read_file(Path(self.root + name))
+        path = Path(self.root + name)
+        check_size(path.stat().st_size)
+        return path.read_bytes()
 
     def open(self, name: str) -> BinaryIO:
         """Raises FileNotFoundError."""
         return Path(self.root + name).open("rb")
 
-    def _names(self, path: str) -> list[str]:
-        """[file], or [archive, file in it]."""
-        *archives, outermost = path.split("::")
+    def _names(self, cell) -> list[str]:
+        """[file], or [archive, file in it], of the cell's path; empty for any path outside."""
+        *archives, outermost = (_path(cell) or "").split("::")
+        inside = outermost.startswith(self.root) and ".." not in outermost.split("/")
+        if not inside or len(archives) > 1 or not all(hop.startswith(ARCHIVE) for hop in archives):
+            return []
         return [outermost.removeprefix(self.root), *(hop.removeprefix(ARCHIVE) for hop in archives)]
 
 

@@ -71,11 +71,10 @@ class SnapshotWriter:
 
     def add(self, split: str, label, name: str, data: bytes) -> None:
         """Raises CacheError on a full disk or cache."""
-        start = self.file.tell()
+        start, saved = self.file.tell(), self.splits[split]
         self._make_room(len(data))
         with cache_errors():
             self.file.write(data)
-        saved = self.splits[split]
         saved.labels.append(label)
         saved.names.append(name)
         saved.spans.append((start, start + len(data)))

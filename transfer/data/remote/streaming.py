@@ -80,7 +80,7 @@ class Streams:
         self.problems: list[DataIssue] = []
         names = used_splits(streams, self.problems)
         self.splits = {split: streams[name] for name, split in names.items()}
-        self.is_parquet = builder.name == "parquet"
+        self._is_parquet = builder.name == "parquet"
         # its rows are file names: a row that is not used downloads nothing
         self.is_image_folder = builder.name == "imagefolder"
         self._folders, self._seed = folders, seed
@@ -125,7 +125,7 @@ class Streams:
             stream = stream.decode(False)
         if self._seed is None:
             return iter(stream)
-        if self.is_parquet:
+        if self._is_parquet:
             return _row_groups(stream, self._seed)
         size = ROWS_SHUFFLED if self.is_image_folder else 1
         return iter(stream.shuffle(seed=self._seed, buffer_size=size, max_buffer_input_shards=1))
