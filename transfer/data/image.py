@@ -23,9 +23,7 @@ TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upri
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-TOO_MANY_PIXELS = (
-    f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
-)
+TOO_LARGE = f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
 
 
 def load_image(picture: Picture, side: int | None = None) -> Image.Image:
@@ -43,7 +41,7 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
             warnings.simplefilter("ignore")
             image = _open(picture)
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(TOO_MANY_PIXELS)
+                raise ImageError(TOO_LARGE)
             if 0 in image.size:
                 raise ImageError("expected a picture, found one without pixels; save it again")
             # draft changes an image in place: the caller's stays as it is
@@ -55,7 +53,7 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(picture)) from None
     except Image.DecompressionBombError:
-        raise ImageError(TOO_MANY_PIXELS) from None
+        raise ImageError(TOO_LARGE) from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
         reason = f"the picture is damaged ({_reason(error)}); save it again"
         if isinstance(error, OSError) and error.strerror:

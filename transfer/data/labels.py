@@ -100,8 +100,7 @@ def _class_names(present: set, feature, column: str, problems: list[DataIssue]) 
         raise _refused(column, f"at most {MAX_CLASSES} classes", str(len(present)))
     if not isinstance(feature, ClassLabel):
         return {value: str(value) for value in sorted(present)}
-    unseen = [name for number, name in enumerate(feature.names) if number not in present]
-    if unseen:
+    if unseen := [name for number, name in enumerate(feature.names) if number not in present]:
         why = f"no image of {listed(unseen)}: left out"
         problems.append(DataIssue(f"column {column!r}", why, skipped=0))
     return {value: feature.names[value] for value in sorted(present)}

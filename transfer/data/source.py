@@ -1,6 +1,7 @@
 """What the user names (`SOURCE`) → labelled images in train, validation and test splits."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,8 @@ def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
     train = images.splits["train"]
     seen = []
     for i in np.linspace(0, len(train) - 1, min(at_most, len(train))).astype(int):
-        try:
+        with suppress(ImageError):
             seen.append(load_image(train.read(int(i))))
-        except ImageError:
-            continue
     if not seen:
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     return DatasetSummary(

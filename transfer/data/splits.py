@@ -33,9 +33,7 @@ def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
     for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if name not in splits:
             splits["train"], splits[name] = _stratified(splits["train"], share, seed)
-    result = images.with_splits({name: splits[name] for name in SPLITS})
-    _check_trainable(result)
-    return result
+    return _checked(images.with_splits({name: splits[name] for name in SPLITS}))
 
 
 def limit_per_class(images: ImageDataset, limit: int, seed: int) -> ImageDataset:
@@ -79,11 +77,10 @@ def _joined(splits: list[Split]) -> Split:
     )
 
 
-def _check_trainable(images: ImageDataset) -> None:
+def _checked(images: ImageDataset) -> ImageDataset:
     images.check_classes()
     present = np.bincount(images.splits["train"].labels, minlength=len(images.classes))
-    empty = [name for name, n in zip(images.classes, present, strict=True) if n == 0]
-    if empty:
+    if empty := [name for name, n in zip(images.classes, present, strict=True) if n == 0]:
         raise SourceError(
             f"expected images to train on in every class, found none in {listed(empty)}; "
             "add images or remove the class"
@@ -94,3 +91,4 @@ def _check_trainable(images: ImageDataset) -> None:
                 f"expected images for {name}, found too few to draw any; "
                 "add images, at least five a class"
             )
+    return images

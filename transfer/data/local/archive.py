@@ -71,12 +71,12 @@ def _check_size(path: Path) -> None:
         end = zipfile._EndRecData(file)
         if not end:
             raise zipfile.BadZipFile
-        claimed, listing = end[zipfile._ECD_ENTRIES_TOTAL], end[zipfile._ECD_SIZE]
-        most = LIMITS.archive_files
-        if claimed <= most and listing <= most * BYTES_AN_ENTRY:
+        most, listing = LIMITS.archive_files, end[zipfile._ECD_SIZE]
+        fits = end[zipfile._ECD_ENTRIES_TOTAL] <= most and listing <= most * BYTES_AN_ENTRY
+        if fits:
             file.seek(max(0, end[zipfile._ECD_LOCATION] - listing - LONGEST_END64))
-            listed = file.read(listing + LONGEST_END64).count(ENTRY)
-    if claimed > most or listing > most * BYTES_AN_ENTRY or listed > most:
+            fits = file.read(listing + LONGEST_END64).count(ENTRY) <= most
+    if not fits:
         raise _refused(path, f"more than {most:,} files")
 
 

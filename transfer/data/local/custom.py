@@ -83,9 +83,8 @@ class CustomImages:
         return sorted(path for path in self.folder.glob("*") if path.is_dir())
 
     def _class(self, name: str) -> Path:
-        for path in self._classes():
-            if path.name == name:
-                return path
+        if name in (path.name for path in self._classes()):
+            return self.folder / name
         raise SourceError("expected one of your classes, found none of that name; add the class")
 
 

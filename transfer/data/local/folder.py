@@ -19,8 +19,7 @@ def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
         if is_folder:
             folders.append(path)
             if (folder / path).is_symlink():
-                why = "a link to a folder, which is not followed"
-                problems.append(DataIssue(path, why, skipped=0))
+                problems.append(DataIssue(path, "a link to a folder, which is not followed", 0))
         elif why := _refusal(folder, path):
             problems.append(DataIssue(path, why))
         else:

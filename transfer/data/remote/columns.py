@@ -1,5 +1,6 @@
 """Which column holds the images and which the labels; every guess is reported."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -97,14 +98,13 @@ def _shows_images(table: Table, files: DatasetFiles, column: str) -> bool:
 
 
 def _is_image_cell(files: DatasetFiles, cell, typed: bool) -> bool:
-    try:
+    with suppress(ImageError):
         if not files.name(cell):
             data = files.read(cell)
             if not typed:
                 load_image(data)
-    except ImageError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _no_images(table: Table, called: str = "") -> SourceError:

@@ -35,20 +35,14 @@ class Repository:
         return f"hf://datasets/{self.name}"
 
     def files(self) -> HubFiles:
-        return HubFiles(
-            root=f"{self.address}@{self.revision}/",
-            repository=self.name,
-            revision=self.revision,
-            token=_token(),
-        )
+        root = f"{self.address}@{self.revision}/"
+        return HubFiles(root=root, repository=self.name, revision=self.revision, token=_token())
 
     def downloaded_files(self) -> DatasetFiles:
         """Where `datasets` puts them when it downloads them."""
         return DatasetFiles(root=f"{self._shared_folder()}/snapshots/{self.revision}/")
 
-    def empty(
-        self, options: LoadOptions, columns: Columns, classes: tuple[str, ...]
-    ) -> ImageDataset:
+    def empty(self, options: LoadOptions, columns: Columns, classes: tuple) -> ImageDataset:
         """Without splits."""
         return ImageDataset(
             source=f"hub:{self.name}" + (f" ({options.config})" if options.config else ""),
@@ -123,8 +117,7 @@ class Repository:
 
 
 def pin(name: str) -> Repository:
-    """The current revision, if the current token may read it. Raises the Hub's errors, or
-    HubUnavailable."""
+    """The current revision, if the current token may read it. Raises the Hub's errors."""
     from huggingface_hub import HfApi
 
     info = hub.with_deadline(lambda: HfApi().dataset_info(name, timeout=hub.ANSWER_SECONDS))
@@ -171,5 +164,6 @@ def open_with_labels(
     if len(with_metadata.features) == 1:
         return table, columns
     why = "the folders' names are the labels: the metadata has none"
-    issue = DataIssue("column 'label'", why, skipped=0)
-    return table, replace(columns, problems=(*columns.problems, issue))
+    return table, replace(
+        columns, problems=(*columns.problems, DataIssue("column 'label'", why, 0))
+    )

@@ -34,9 +34,7 @@ ROWS_AT_LEAST, ROWS_A_PLACE = 5_000, 10  # rows read at most: a number a class a
 def read_streamed(repository: Repository, options: LoadOptions) -> ImageDataset:
     """At most `options.limit_per_class` images of each class a split, saved for the next time.
 
-    Of a split at most max(ROWS_AT_LEAST, ROWS_A_PLACE x limit x classes) rows are read, and fewer
-    once each class has its limit. Raises SourceError, CacheError, or the errors of `datasets` and
-    of the Hub.
+    Raises SourceError, CacheError, or the errors of `datasets` and of the Hub.
     """
     key = asdict(repository) | asdict(options)
     if images := snapshot.find(key):
