@@ -113,9 +113,8 @@ def _top(tree: FileTree) -> str:
             return top
         only = f"{inside[0]}/"
         deeper = _children(tree.folders, only) or any(map(is_table, _children(tree.files, only)))
-        if (
-            split_called(basename(inside[0])) or not deeper
-        ):  # a folder of nothing but images is a class
+        # a folder of nothing but images is a class
+        if split_called(basename(inside[0])) or not deeper:
             return top
         top = only
 
@@ -156,9 +155,9 @@ def _check_no_splits(tree: FileTree, top: str) -> None:
 
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
     """Images outside the folders of the splits, one issue a folder."""
-    issues, folders = [], Counter()
+    issues, folders, used = [], Counter(), tuple(splits.values())
     for file in files:
-        if not file.startswith(tuple(splits.values())):
+        if not file.startswith(used):
             folder, slash, _ = file.removeprefix(top).partition("/")
             if slash:
                 folders[folder] += 1
