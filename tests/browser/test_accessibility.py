@@ -50,7 +50,7 @@ def ready(page, name: str) -> None:
     page.get_by_text(CONTROLS[name][-1]).locator("visible=true").first.wait_for()
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize("width", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.full)])
 def test_no_tab_has_a_serious_finding(page, width, serious_findings):
     resized(page, width)
     found = []

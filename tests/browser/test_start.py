@@ -2,11 +2,14 @@
 
 import time
 
+import pytest
+
 from tests.browser.conftest import app_up, open_page
 
 SECONDS_AT_MOST = 45.0  # on slow machines that do something else as well
 
 
+@pytest.mark.full
 def test_the_page_can_be_used_soon_after_the_app_was_started(browser, tmp_path, record_property):
     started = time.monotonic()
     with app_up(tmp_path / "runs", tmp_path / "log.txt", tmp_path / "gradio") as address:

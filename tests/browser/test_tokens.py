@@ -48,9 +48,8 @@ def asked(address: str, event: str, source: str) -> str:
     return sent(address, number, [VISITOR, source], secrets.token_hex(6))
 
 
-@pytest.mark.parametrize(
-    "kept_in", ["HF_TOKEN", pytest.param("HF_TOKEN_PATH", marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("kept_in", ["HF_TOKEN", "HF_TOKEN_PATH"])
 def test_on_ones_own_machine_private_datasets_are_open(app, kept_in):
     with app(kept_in) as address:
         for name in CLOSED:
