@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +33,16 @@ def test_an_unfinished_run_leaves_nothing(tmp_path, existed):
             (writer.path / name).write_text("{}")
         raise ZeroDivisionError
     assert (names(path) == set()) if existed else not path.exists()
+
+
+def test_run_json_which_makes_a_folder_a_run_is_put_in_place_last(tmp_path, monkeypatch):
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda file, to: moved.append(to.name) or replace(file, to)
+    )
+    with RunWriter(tmp_path / "run") as writer:
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"weight": torch.zeros(1)})
+    assert moved[-1] == RECORD and set(moved) == FILES == names(tmp_path / "run")
 
 
 def test_a_folder_or_file_of_somebody_else_is_refused_and_unchanged(tmp_path):
