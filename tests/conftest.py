@@ -7,6 +7,8 @@ import pytest
 
 from tests.hub_server import HubServer
 
+# beside the browser's tests, for they share its apps; these need no browser
+ONLY_HTTP = tuple(f"tests/browser/test_{name}.py" for name in ("api", "privacy", "tokens"))
 HUB = pytest.StashKey[HubServer]()
 HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
 UNSET = (
@@ -55,7 +57,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def _in_a_browser(nodeid: str) -> bool:
-    return nodeid.startswith("tests/browser/")
+    return nodeid.startswith("tests/browser/") and not nodeid.startswith(ONLY_HTTP)
 
 
 def pytest_unconfigure(config):
