@@ -23,6 +23,7 @@ def test_a_job_passes_from_queued_to_done(jobs, monkeypatch):
     monkeypatch.setattr(JobStore, "change", noted)
     job = ended(jobs.start("good", TrainingSettings(seed=1)))
     training = ["warm-up", "evaluating", "fine-tune", "evaluating"]
+    wait_for(lambda: states[-1:] == ["done"])  # noted in the job's own thread
     assert states == ["loading", "caching", *training, "done"]
     assert job.error == "" and job.progress is None and job.out.parent == jobs.runs
     lasting = ["PhaseStarted", "EpochDone", "EpochDone", "PhaseDone", "PhaseStarted", "PhaseDone"]
