@@ -206,10 +206,10 @@ def draw(page: Page, line: tuple[tuple[int, int], ...]) -> None:
 def publish(album: Album) -> None:
     """What would be sent of the run."""
     open_tab(album.page, "Publish")
-    told = album.page.get_by_text("What will be published: about")
-    told.wait_for()
+    heading = album.page.get_by_text("What will be published: about")
+    heading.wait_for()
     album.desktop("publish")
-    album.phone(told)
+    album.phone(heading)
 
 
 def open_tab(page: Page, name: str) -> None:

@@ -17,7 +17,7 @@ A_DAY = 24 * HOUR
 
 @pytest.fixture
 def a_day(tmp_path, monkeypatch):
-    """A manager that removes what is a day old, but only when it is told to."""
+    """A manager that removes what is a day old, but only when it is asked to."""
     monkeypatch.setattr(expiry.Expiry, "_run", lambda self: None)
     with manager(tmp_path, limits=JobLimits(run_seconds=A_DAY, own_runs_only=True)) as found:
         yield found

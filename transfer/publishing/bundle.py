@@ -1,7 +1,7 @@
 """A run or an exported folder → the files of a repository on the Hub, except its card.
 
 `head` is a run folder: the head and the body tensors that changed, in half precision if the scores
-stay the same; whoever loads it finds the rest of the body by its hash. `full` is what timm and
+stay the same; the loader finds the rest of the body by its hash. `full` is what timm and
 transformers load.
 """
 
