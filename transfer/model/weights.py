@@ -15,7 +15,7 @@ from transfer.errors import WeightsError
 from transfer.events import BodyProgress
 from transfer.model.backbone_download import download_body, find_cached_body
 
-BUNDLED = Path(__file__).parent / "bundled" / "vgg16-tiny-imagenet.safetensors"
+BUNDLED = Path(__file__).parent / "bundled" / "vgg16-vgg-group.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
