@@ -18,7 +18,7 @@ def of_pictures(number: int, read) -> ImageDataset:
 
 
 def grey(*pictures) -> bool:
-    return summarize(of_pictures(len(pictures), lambda i: pictures[i])).grey
+    return summarize(of_pictures(len(pictures), lambda i: pictures[i])).drawings
 
 
 def test_digits_get_three_splits_after_the_limit_drawn_by_the_seed():
@@ -53,7 +53,7 @@ def test_what_is_no_path_and_no_hub_id_is_refused_without_a_request(hub, source)
 def test_a_summary_has_the_median_shorter_side_and_whether_all_are_grey():
     pictures = [Image.new("RGB", (side, 90), "red") for side in (10, 40, 50, 60, 200)]
     found = summarize(of_pictures(5, lambda i: pictures[i]))
-    assert (found.train_images, found.side, found.grey) == (5, 50, False)
+    assert (found.train_images, found.side, found.drawings) == (5, 50, False)
     almost, olive = (Image.new("RGB", (4, 4), colour) for colour in ((90, 92, 88), (90, 90, 20)))
     assert grey(almost) and not grey(almost, olive)
 

@@ -8,7 +8,7 @@ from transfer.training.defaults import fill_defaults
 
 
 def filled(weights: str = "hub", fast_device: bool = False, dataset=(), **options):
-    known = {"train_images": 1_000, "side": 200, "grey": False} | dict(dataset)
+    known = {"train_images": 1_000, "side": 200, "drawings": False} | dict(dataset)
     asked = TrainingSettings.from_options(**options)
     return fill_defaults(asked, DatasetSummary(**known), weights, fast_device=fast_device)
 
@@ -36,14 +36,16 @@ def test_given_settings_win():
 def test_the_image_size_depends_on_pictures_body_and_device():
     size = filled().image_size
     assert filled(dataset={"side": 32}).image_size < size
-    assert filled(dataset={"grey": True}).image_size < size
+    assert filled(dataset={"drawings": True}).image_size < size
     assert filled("bundled").image_size < size
     large = {"train_images": 100_000}
     assert filled(dataset=large).image_size < filled(fast_device=True, dataset=large).image_size
 
 
 def test_letters_and_digits_are_never_mirrored_and_get_their_own_head():
-    letters, photos = (filled(effort="thorough", dataset={"grey": grey}) for grey in (True, False))
+    letters, photos = (
+        filled(effort="thorough", dataset={"drawings": drawn}) for drawn in (True, False)
+    )
     assert letters.views == 1
     assert (letters.head.pooling, photos.head.pooling) == ("flatten", "avg")
     assert letters.head.dropout < photos.head.dropout

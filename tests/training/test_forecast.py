@@ -14,7 +14,7 @@ from transfer.training.forecast import (
 )
 
 SPEED = Speed(forward=dict.fromkeys(BLOCKS, 0.01), step=0.0, head_step=0.001, fast_device=False)
-PHOTOS = DatasetSummary(train_images=800, side=200, grey=False)
+PHOTOS = DatasetSummary(train_images=800, side=200, drawings=False)
 IMAGES = {"train": 800, "validation": 100, "test": 100}
 
 

@@ -103,5 +103,5 @@ class DatasetSummary:
 
     train_images: int
     side: int
-    grey: bool
+    drawings: bool
     uneven: bool = False

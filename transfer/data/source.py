@@ -78,7 +78,7 @@ def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
         train_images=len(train),
         side=int(np.median([min(image.size) for image in seen])),
         # (H, W, 3), signed for differences
-        grey=all(
+        drawings=all(
             np.abs(np.diff(np.asarray(image, dtype=np.int16))).max() <= SAME_GREY for image in seen
         ),
         uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),

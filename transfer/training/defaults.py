@@ -67,9 +67,9 @@ def fill_defaults(
     pooling = settings.head.pooling or ("flatten" if image_size < 96 else "avg")
     dropout = settings.head.dropout
     if dropout is None:
-        dropout = 0.5 if dataset.grey else 0.7
-    # grey pictures are mostly letters and digits, which mean something else when mirrored
-    views = 1 if dataset.grey else times(effort.views, _by_size(dataset, 4, 2, 1))
+        dropout = 0.5 if dataset.drawings else 0.7
+    # letters and digits mean something else when mirrored
+    views = 1 if dataset.drawings else times(effort.views, _by_size(dataset, 4, 2, 1))
     class_weights = settings.class_weights
     return replace(
         settings,
@@ -104,7 +104,7 @@ def _by_size(dataset: DatasetSummary, small: int, medium: int, large: int) -> in
 
 def _image_size(dataset: DatasetSummary, weights: str, fast_device: bool) -> int:
     """Pixels of a side. Time and cache grow with its square."""
-    if dataset.grey:
+    if dataset.drawings:
         return 64  # drawings, letters, scans
     if dataset.side <= 64:
         return 80  # thumbnails: more pixels would show nothing more
