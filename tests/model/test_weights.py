@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import io
 import os
 import pickle
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from transfer.errors import CacheError, WeightsError
 from transfer.model.weights import (
     BUNDLED,
+    BUNDLED_SHA256,
     build_body,
     find_body,
     find_body_again,
@@ -69,12 +71,27 @@ def test_a_body_holds_no_head_and_no_memory_until_it_is_loaded(vgg11):
 def test_bundled():
     body = find_body("bundled", "vgg16", 0)
     assert (body.weights, body.revision) == ("bundled", None)
-    assert "as requested" in body.reason and "weaker" in body.reason
+    assert body.reason == "as requested; the VGG group's own weights, trained on ImageNet"
     stored = load_file(BUNDLED)
     assert same(body.tensors, {k: v.float() for k, v in stored.items() if k in body.tensors})
     assert len(body.tensors) == 26
     assert {tensor.dtype for tensor in body.tensors.values()} == {torch.float32}
-    assert find_body_again(body.identity(), "vgg16", 0).sha256 == body.sha256
+    assert body.sha256 == BUNDLED_SHA256
+    card = (BUNDLED.parent / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(BUNDLED.read_bytes()).hexdigest() in card
+
+
+@pytest.mark.parametrize("weights", ["bundled", "file:mine.pth"])
+def test_the_bundled_body_is_found_again_by_its_hash_without_the_cache(weights, cache):
+    identity = {"weights": weights, "sha256": BUNDLED_SHA256, "revision": None}
+    body = find_body_again(identity, "vgg16", 0)
+    assert tensors_hash(body.tensors) == BUNDLED_SHA256 and not (cache / "bodies").exists()
+
+
+def test_a_run_on_the_body_of_an_earlier_version_says_what_to_do():
+    identity = {"weights": "bundled", "sha256": "d4c4" * 16, "revision": None}
+    message = refusal(find_body_again, identity, "vgg16", 0)
+    assert "an earlier version bundled (d4c4d4c4d4c4…)" in message and "train again" in message
 
 
 def test_random_is_decided_by_the_seed(vgg11):
@@ -227,7 +244,8 @@ def test_auto_takes_the_bundled_body_when_the_hub_does_not_answer(
 ):
     with hub.in_mood(mood):
         body = find_body("auto", "vgg16", 0)
-    assert body.weights == "bundled" and "does not answer" in body.reason
+    assert body.weights == "bundled" and body.reason.startswith("timm's body is not available")
+    assert "does not answer" in body.reason and "trained on ImageNet" in body.reason
 
 
 def test_hub_weights_are_not_replaced_by_others(hub, empty_hub_cache):

@@ -27,7 +27,7 @@ class Head(nn.Module):
     """Pooling → standardisation → 0, 1 or 2 hidden ReLU layers with dropout → a logit per class.
 
     `mean` and `scale` are statistics of the training features, not learned. They bring the features
-    of any body (ImageNet's, a small one's, a random one's) to the range that a new head expects.
+    of any body (timm's, the bundled, a random one) to the range that a new head expects.
     """
 
     def __init__(self, settings: HeadSettings, channels: int, side: int, classes: int):

@@ -16,6 +16,7 @@ from transfer.events import BodyProgress
 from transfer.model.backbone_download import download_body, find_cached_body
 
 BUNDLED = Path(__file__).parent / "bundled" / "vgg16-vgg-group.safetensors"
+BUNDLED_SHA256 = "f9f89d047b302174ef10b9f0f58454ca262384f4b5b1db7642eead6b75b2884b"  # its tensors'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ BodySteps = Generator[BodyProgress, None, Body]
 def find_body(weights: str, architecture: str, seed: int) -> Body:
     """Find the requested body, with a progress bar on stderr while it is downloaded.
 
-    `auto` takes the ImageNet body from this machine, else from the Hub if it answers in time, else
-    the bundled one. Raises WeightsError, or CacheError where a body cannot be stored.
+    `auto` takes timm's body from this machine, else from the Hub if it answers in time, else the
+    bundled one. Raises WeightsError, or CacheError where a body cannot be stored.
     """
     return _with_bar(find_body_with_progress(weights, architecture, seed))
 
@@ -65,12 +66,20 @@ def find_body_with_progress(weights: str, architecture: str, seed: int) -> BodyS
 def find_body_again(identity: dict, architecture: str, seed: int) -> Body:
     """The body that a run was trained on, checked by its hash. Raises WeightsError."""
     weights, sha256 = identity["weights"], identity["sha256"]
-    if weights == "hub":
+    if sha256 == BUNDLED_SHA256:  # also if the run read it from a file
+        body = _bundled(architecture, "as trained")
+    elif weights == "bundled":
+        raise WeightsError(
+            f"expected a run on the bundled body (sha256 {BUNDLED_SHA256[:12]}…), found one on the "
+            f"body that an earlier version bundled ({sha256[:12]}…); train again, or use the "
+            "version of this package that trained the run"
+        )
+    elif weights == "hub":
         body = _with_bar(_from_hub(architecture, "as trained; ", identity.get("revision")))
     elif weights.startswith("file:"):
         body = _from_own_cache(weights, sha256, architecture)
     else:
-        body = find_body(weights, architecture, seed)
+        body = _random(architecture, seed)
     if body.sha256 != sha256:
         raise WeightsError(
             f"expected the body {weights} with sha256 {sha256[:12]}…, found {body.sha256[:12]}…; "
@@ -129,7 +138,7 @@ def _auto(architecture: str) -> BodySteps:
     except WeightsError as error:
         if architecture != "vgg16":
             raise
-        return _bundled(architecture, f"the ImageNet body is not available ({error})")
+        return _bundled(architecture, f"timm's body is not available ({error})")
 
 
 def _from_hub(architecture: str, reason: str = "", revision: str | None = None) -> BodySteps:
@@ -145,7 +154,7 @@ def _from_hub(architecture: str, reason: str = "", revision: str | None = None) 
 def _bundled(architecture: str, reason: str) -> Body:
     if architecture != "vgg16":
         raise WeightsError(f"expected vgg16 for the bundled body, found {architecture}; use random")
-    reason = f"{reason}; a small substitute, weaker than the ImageNet body"
+    reason = f"{reason}; the VGG group's own weights, trained on ImageNet"
     return _body("bundled", reason, _read(BUNDLED), architecture)
 
 

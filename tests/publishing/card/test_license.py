@@ -57,7 +57,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(run, sets, impatient):
     ("name", "weights", "chosen", "metadata", "words"),
     [
         ("some/free", "hub", None, {"license": "cc0-1.0"}, "license of the training images"),
-        ("some/free", "bundled", None, {"license_name": "imagenet-terms"}, "Research only"),
+        ("some/free", "bundled", None, {"license": "cc0-1.0"}, "with the attribution below"),
         ("some/free", "bundled", "mit", {"license": "mit"}, "Published under **mit**"),
         ("some/free", "file:mine.pth", None, {}, "not recorded"),
         ("some/two", "hub", None, {}, "No license is stated"),
@@ -70,6 +70,14 @@ def test_the_license_follows_from_body_and_images(
     terms = choose_license(of(run, name, weights), chosen)
     assert metadata.items() <= terms.metadata.items() and bool(metadata) == bool(terms.metadata)
     assert words in terms.text
+
+
+@pytest.mark.parametrize("chosen", [None, "mit"])
+def test_the_authors_of_the_bundled_body_are_named_under_any_license(chosen, run):
+    for source in (DIGITS, {"source": "photos"}):
+        text = choose_license(edited(run, body={"weights": "bundled"}, **source), chosen).text
+        for words in ("Simonyan", "Zisserman", "/licenses/by/4.0/", "abs/1409.1556", "Changes:"):
+            assert words in text
 
 
 def test_public_is_only_what_a_stranger_may_see(run, hub, monkeypatch):

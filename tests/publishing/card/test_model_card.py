@@ -16,6 +16,7 @@ from transfer.publishing.bundle import write_bundle
 from transfer.publishing.card.model_card import GENERATED, replace_generated, split_card
 
 HUB_SOURCE = {"source": "hub:someone/insects (small)", "revision": "c0ffee" * 6 + "c0ff"}
+DIGITS = {"source": "digits", "revision": "scikit-learn 1.9.1"}
 HUB_BODY = {"weights": "hub", "revision": "0123456789abcdef"}
 
 
@@ -152,7 +153,9 @@ def test_a_license_that_a_person_chose_stays_until_another_is_named(run, tmp_pat
     first = card_of(run, tmp_path / "first", license="CC BY 4.0")
     assert metadata_of(first)["license"] == "cc-by-4.0" and "Published under **cc-by-4.0" in first
     assert card_of(run, tmp_path / "again", previous=first) == first
-    follows = card_of(edited(run, body={"weights": "bundled"}), tmp_path / "follows")
+    known = edited(run, body={"weights": "bundled"}, **DIGITS)
+    follows = card_of(known, tmp_path / "follows")
+    assert metadata_of(follows)["license"] == "cc-by-4.0" and "Zisserman" in follows
     assert "license" not in metadata_of(card_of(run, tmp_path / "replaced", previous=follows))
     other = card_of(run, tmp_path / "other", previous=first, license="mit")
     assert metadata_of(other)["license"] == "mit"

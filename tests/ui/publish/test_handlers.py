@@ -113,7 +113,7 @@ def test_what_will_be_published_is_listed_with_its_size(handlers):
     assert all(f"<b>{name}</b>" in page for name in ("run.json", "model.safetensors", "README.md"))
     assert "No photos and no file names of photos are sent" in page and "“stripes”" in page
     ((license, _),) = handlers.describe(ME, "digits", "full")
-    assert not license.interactive and license.choices == [("imagenet-terms", "")]
+    assert not license.interactive and license.choices == [("cc-by-4.0", "")]
 
 
 def change_record(folder: Path, **change) -> None:

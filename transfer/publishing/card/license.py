@@ -21,26 +21,20 @@ BODIES = {  # where the body comes from → (its license, what to say about it)
         "images are provided for research.",
     ),
     "bundled": (
-        "other",
-        "the small VGG16 body that comes with the project. It was trained on Tiny-ImageNet, a "
-        "subset of ImageNet, whose [terms](https://image-net.org/download.php) allow "
-        "non-commercial research.",
+        "cc-by-4.0",
+        "VGG16 by Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford "
+        "([paper](https://arxiv.org/abs/1409.1556)), licensed under "
+        "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). It was trained on ImageNet, "
+        "whose images are provided for research. Changes: only the convolutions are used, for "
+        "normalised RGB and with rescaled activations, under a new head; fine-tuning may have "
+        "changed them further.",
     ),
     "random": ("apache-2.0", "random weights, without any terms."),
 }
 OWN_FILE = (None, "a file of the publisher's own, whose terms are not recorded.")
-IMAGENET = {
-    "license": "other",
-    "license_name": "imagenet-terms",
-    "license_link": "https://image-net.org/download.php",
-}
 DIGITS = (
     "*Optical Recognition of Handwritten Digits* by E. Alpaydin and C. Kaynak (UCI Machine "
     "Learning Repository, 1998, https://doi.org/10.24432/C50P49), as included in scikit-learn"
-)
-RESEARCH_ONLY = (
-    "**Research only**: the body was trained on ImageNet's images, so their terms apply to this "
-    "model too, in addition to those of the training images."
 )
 UNKNOWN = (
     "**No license is stated**, because the terms of what this model was made from are not all "
@@ -149,8 +143,6 @@ def choose_license(run: Run | None, chosen: str | None) -> License:
     parts = _parts(run, images) if run else ""
     if chosen is not None:
         metadata, text = {"license": chosen}, f"Published under **{as_text(chosen)}**."
-    elif body == "other":
-        metadata, text = IMAGENET, RESEARCH_ONLY
     elif body is None or images is None:
         metadata, text = {}, UNKNOWN
     elif images == "other":
@@ -160,7 +152,8 @@ def choose_license(run: Run | None, chosen: str | None) -> License:
         text = f"The training images' own [terms]({link})."
     else:
         metadata = {"license": images}
-        text = f"**{images}**, the license of the training images; the body's license allows it."
+        text = f"**{images}**, the license of the training images; the body's license allows it"
+        text += ", with the attribution below." if body == "cc-by-4.0" else "."
     return License(metadata=metadata, text=text + parts)
 
 

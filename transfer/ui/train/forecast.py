@@ -31,8 +31,8 @@ FEATURES_ONLY = "Each image passes through the body once, then a linear classifi
 NOT_OPENED = "To see how long this takes, choose Show images in Data first."
 NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
 BODIES = {
-    "hub": "with the ImageNet body",
-    "bundled": "with the small bundled body",
+    "hub": "with timm's body",
+    "bundled": "with the bundled body",
     "random": "with a random body",
 }
 
@@ -104,7 +104,7 @@ class Forecaster:
 
 
 def expected_body() -> str:
-    """`hub` if the ImageNet body is cached or the Hub answers in time, else `bundled`."""
+    """`hub` if timm's body is cached or the Hub answers in time, else `bundled`."""
     from huggingface_hub import HfApi
 
     from transfer import hub

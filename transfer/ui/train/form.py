@@ -20,8 +20,8 @@ ADVANCED = (
         "weights": (
             "Body",
             WEIGHTS,
-            "auto: ImageNet weights from the Hub if it can be reached, else the small bundled "
-            "body. random shows how much the transfer helps.",
+            "auto: timm's from the Hub if it can be reached, else the bundled one of VGG16's "
+            "authors; both learned ImageNet. random shows how much the transfer helps.",
         ),
         "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Larger shows more, takes longer."),
         "head": (
