@@ -27,18 +27,45 @@ def test_class_weights_are_equal_in_total_and_1_on_average():
 def test_smoothing_gives_the_other_classes_the_same_whatever_their_weights():
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.1, 1.0, 9.0])
-    for label in range(3):  # with a single class no weight matters
+    for label in range(3):
         labels = torch.full((5,), label)
-        plain = cross_entropy(logits, labels, label_smoothing=0.1)
-        assert smoothed_loss(logits, labels, weights).item() == pytest.approx(plain.item())
+        weighted = weights[label] * cross_entropy(logits, labels, label_smoothing=0.1)
+        assert smoothed_loss(logits, labels, weights).item() == pytest.approx(weighted.item())
 
 
 def test_a_loss_counts_each_image_by_its_class_weight():
     logits, labels = torch.randn(4, 2), torch.tensor([0, 0, 0, 1])
     each = [smoothed_loss(logits[i : i + 1], labels[i : i + 1]).item() for i in range(4)]
     loss = smoothed_loss(logits, labels, torch.tensor([1.0, 3.0])).item()
-    assert loss == pytest.approx((sum(each[:3]) + 3 * each[3]) / 6)
+    assert loss == pytest.approx((sum(each[:3]) + 3 * each[3]) / 4)
     assert smoothed_loss(logits, labels).item() == pytest.approx(sum(each) / 4)
+
+
+@pytest.mark.parametrize("counts", [(1000, 10), (400, 400, 20)])
+@pytest.mark.parametrize("at_once", [32, 5])
+def test_every_class_has_the_same_share_of_what_moves_the_weights_in_an_epoch(counts, at_once):
+    """The last columns of the input say the class; what moves their weights is its gradient."""
+    generator, classes = torch.Generator().manual_seed(0), len(counts)
+    labels = torch.arange(classes).repeat_interleave(torch.tensor(counts))
+    noise = torch.randn(len(labels), 512, generator=generator)  # its norm makes clipping act
+    inputs = torch.cat([noise, nn.functional.one_hot(labels)], dim=1)
+    module, moved = nn.Linear(512 + classes, classes, bias=False), torch.zeros(classes)
+    nn.init.zeros_(module.weight)
+    rate = 1e-6  # the network stays as it is
+    step = TrainStep(
+        Accelerator(cpu=True),
+        module,
+        torch.optim.SGD(module.parameters(), lr=rate),
+        at_once,
+        class_weights(labels, classes),
+    )
+    for rows in torch.randperm(len(labels), generator=generator).split(32):
+        before = module.weight.detach().clone()
+        step(inputs[rows], labels[rows])
+        move = (module.weight.detach() - before) / rate
+        assert move.norm() <= step.class_weights[labels[rows]].square().mean().sqrt() + 0.01
+        moved += move[:, -classes:].diagonal()
+    assert moved / moved.sum() == pytest.approx([1 / classes] * classes, abs=0.05)
 
 
 class Limited(nn.Linear):

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
 
-LARGEST_GRADIENT_NORM = 1.0
+LARGEST_GRADIENT_NORM = 1.0  # of a batch whose images all weigh 1
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7
 IMAGES_A_PREDICTION = 32
 
@@ -49,13 +49,13 @@ class TrainStep:
             self.images_at_once = max(1, min(self.images_at_once, len(labels)) // 2)
             self.optimizer.zero_grad()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.accelerator.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
+        self.accelerator.clip_grad_norm_(parameters, self._largest_norm(labels))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return self.accelerator.reduce(loss, "mean").item()
 
     def _accumulate_gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The batch's mean loss, float32 (); each part counts by its share of the weight."""
+        """The batch's mean loss, float32 (); each part counts by its share of the images."""
         total = torch.zeros((), device=labels.device)
         parts = zip(
             inputs.split(self.images_at_once), labels.split(self.images_at_once), strict=True
@@ -64,29 +64,37 @@ class TrainStep:
             with self.accelerator.autocast():
                 logits = self.trained(part).float()  # (n, classes), out of bf16 or fp16
             loss = smoothed_loss(logits, part_labels, self.class_weights)
-            loss = loss * (self._weight(part_labels) / self._weight(labels))
+            loss = loss * (len(part) / len(labels))
             self.accelerator.backward(loss)
             total += loss.detach()
         return total
 
-    def _weight(self, labels: torch.Tensor) -> float:
-        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
+    def _largest_norm(self, labels: torch.Tensor) -> float:
+        """Where gradients are clipped; the same in all processes.
+
+        The norm of a mean of different gradients grows with the root mean square of their weights.
+        One limit for all batches would cut those with a rare class most, and undo its weight.
+        """
+        if self.class_weights is None:
+            return LARGEST_GRADIENT_NORM
+        squares = self.accelerator.reduce(self.class_weights[labels].square().mean(), "mean")
+        return LARGEST_GRADIENT_NORM * squares.sqrt().item()
 
 
 def smoothed_loss(
     logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean cross-entropy of smoothed labels, each image weighted by its class.
+    """Mean cross-entropy of smoothed labels, each image's multiplied by its class's weight.
 
-    `logits` float32 (N, classes), `labels` int64 (N,). The weights that `cross_entropy` takes would
-    also weight what smoothing gives to the other classes: a frequent class would lose to a rare
-    one.
+    `logits` float32 (N, classes), `labels` int64 (N,). The sum is divided by N, not by the batch's
+    weights, which would take from a rare class what it has to weigh more than the batches without
+    it. The weights that `cross_entropy` takes would also weight what smoothing gives to the other
+    classes: a frequent class would lose to a rare one.
     """
     if class_weights is None:
         return cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
     losses = cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING, reduction="none")
-    weights = class_weights[labels]  # (N,)
-    return (losses * weights).sum() / weights.sum()
+    return (losses * class_weights[labels]).mean()
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
