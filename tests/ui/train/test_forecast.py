@@ -74,4 +74,4 @@ def test_the_hub_is_asked_once_for_the_body(forecaster, monkeypatch, hub):
     answers = iter(["hub"])
     monkeypatch.setattr(forecast, "expected_body", lambda: next(answers))
     for _ in range(2):
-        assert "with timm's body" in changed(forecaster, weights="auto")[1]
+        assert "with the body from the Hub" in changed(forecaster, weights="auto")[1]

@@ -31,7 +31,7 @@ FEATURES_ONLY = "Each image passes through the body once, then a linear classifi
 NOT_OPENED = "To see how long this takes, choose Show images in Data first."
 NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
 BODIES = {
-    "hub": "with timm's body",
+    "hub": "with the body from the Hub",
     "bundled": "with the bundled body",
     "random": "with a random body",
 }
