@@ -1,350 +1,353 @@
-"""The same body, the same digits, the same epochs: this package and three peers, side by side.
+"""This package and three peers: the same body file, the same photos, the same image size.
 
     pip install -r examples/benchmarks/requirements.txt
-    python -m examples.benchmarks.peers --out peers.json
+    python -m examples.benchmarks.peers FOLDER... --out peers.json --bf16        # accuracy
+    python -m examples.benchmarks.peers FOLDER... --out peers.json --sample 1    # seconds
 
-1,347 + 450 digits at 64 px, the bundled body, `--frozen` epochs of a new head over the frozen body,
-then `--unfrozen` epochs with more of it. fastai's `fine_tune` unfreezes all blocks, this package's
-`train` block5 (and all of them for one epoch, to compare epochs); a plain PyTorch loop as tutorials
-write it and the transformers Trainer train the same head as this package, then block5.
+FOLDER holds `train/` and `test/`, each with a folder of photos per class. Every learner starts from
+the bundled body and is judged on `test/` once, after its last epoch. Peers train on all of
+`train/`; this package holds out a part of it to choose by.
 
-Every learner runs in a process of its own, in turn, for `--rounds` rounds. This package trains
-whole each time. A peer's epochs take the same time one after the other, so only fastai trains
-whole, in the first round, for its accuracy; else a peer trains `--sample` epochs of either kind,
-and what its whole training takes is the sum of its median epochs.
+- transfer: `transfer.train` with its defaults.
+- fastai: `vision_learner` with `aug_transforms`, then `fine_tune(5, freeze_epochs=3)`.
+- transformers: the Trainer as the image-classification script's example sets it: 5 epochs of the
+  whole network, batches of 8, learning rate 2e-5, falling linearly.
+- tutorial: the loop of PyTorch's transfer-learning tutorial: 25 epochs of the whole network,
+  batches of 4, SGD with learning rate 1e-3, a tenth of it every 7 epochs.
+
+The last two put a linear layer on the pooled features, since the body file has no classifier.
+
+Accuracy and seconds are two figures. **Accuracy** is of whole trainings. `--bf16` makes those of
+the peers affordable on a CPU: their body runs under bf16 autocast, channels last, which is the same
+mathematics to rounding. **Seconds** of this package are of its whole training with an empty cache:
+loading, cache, phases, test, saving. A peer's epochs take equally long, so `--sample N` trains N
+epochs of each kind in float32, as the peer comes; its seconds are the median epoch times the number
+of epochs, and one pass over `test/`. Of a peer, imports, setting up and a validation after each
+epoch are not counted.
+
+Each learner runs in a process of its own, one after the other. Every row is written as soon as it
+is measured; the same command again measures only the rows that are missing.
 """
 
+import itertools
 import json
 import multiprocessing
+import os
+import random
 import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from PIL import Image
 from torch import nn
 
+import transfer
 from examples.benchmarks.steps import machine
+from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD
+from transfer.model.weights import build_body, find_body, load_body
 
-SIDE, IMAGES_A_BATCH, HIDDEN = 64, 32, 256
-CLASSES = 10
-TRAINED, HELD_OUT = 1_347, 450
+EPOCHS = {
+    "fastai": {"frozen": 3, "unfrozen": 5},
+    "transformers": {"unfrozen": 5},
+    "tutorial": {"unfrozen": 25},
+}
+PEER_LIBRARIES = ("fastai", "transformers", "torchvision")
+IDENTITY = ("learner", "data", "image_size", "seed", "bf16", "sample")
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """What a learner trains on, for how many epochs of each kind (peers only), and its clock.
+
+    `seconds` are lists by kind: `frozen` and `unfrozen` epochs, and `test`, the pass over test/.
+    """
+
+    images: Path
+    image_size: int
+    seed: int
+    bf16: bool
+    epochs: dict[str, int]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self.started = time.monotonic()
+
+    def stop(self, kind: str) -> None:
+        self.seconds.setdefault(kind, []).append(time.monotonic() - self.started)
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="The JSON to write.")],
-    frozen: Annotated[int, typer.Option(help="Epochs of the head alone.")] = 10,
-    unfrozen: Annotated[int, typer.Option(help="Epochs with more of the body.")] = 5,
-    rounds: Annotated[int, typer.Option(help="Runs of each learner.")] = 3,
-    sample: Annotated[int, typer.Option(help="A peer's epochs of either kind.")] = 2,
-    only: Annotated[list[str], typer.Option(help="Learners to run.")] = (
-        "transfer",
-        "transfer-all-blocks",
-        "torch",
-        "transformers",
-        "fastai",
-    ),
+    folders: Annotated[list[Path], typer.Argument(help="Folders with train/ and test/.")],
+    out: Annotated[Path, typer.Option(help="The JSON to write, or to add to.")],
+    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 224,
+    seeds: Annotated[int, typer.Option(help="How many, from 0 up.")] = 3,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Peers' bodies in bf16.")] = False,
+    sample: Annotated[int, typer.Option(help="A peer's epochs of each kind; 0: all.")] = 0,
+    only: Annotated[list[str], typer.Option(help="Learners to run.")] = ("transfer", *EPOCHS),
 ) -> None:
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        images = write_digits(Path(folder) / "digits")
-        for round_ in range(rounds):
-            for name in only:
-                epochs = (frozen, unfrozen)
-                if name == "transfer-all-blocks":
-                    epochs = (1, 1)
-                elif name != "transfer" and (name, round_) != ("fastai", 0):
-                    epochs = (min(sample, frozen), min(sample, unfrozen))
-                whole = epochs == (frozen, unfrozen)
-                row = alone(LEARNERS[name], images, *epochs)
-                rows.append({"learner": name, "whole": whole} | row)
-                print(json.dumps(rows[-1]), flush=True)
-                medians = summary(rows, frozen, unfrozen)
-                found = {"machine": machine(), "medians": medians, "rows": rows}
-                out.write_text(json.dumps(found, indent=1))
-    print(json.dumps(medians, indent=1))
-
-
-def summary(rows: list[dict], frozen: int, unfrozen: int) -> dict[str, dict]:
-    """Learner → medians in seconds: an epoch of either kind, all frozen ones, the whole.
-
-    What this package takes is measured whole; `times` is how many times longer a peer takes.
-    """
-    found = {}
-    for name in dict.fromkeys(row["learner"] for row in rows):
-        mine = [row for row in rows if row["learner"] == name]
-        a_frozen, an_unfrozen = (
-            statistics.median(seconds for row in mine for seconds in row[kind])
-            for kind in ("frozen", "unfrozen")
+    if unknown := set(only) - {"transfer", *EPOCHS}:
+        raise typer.BadParameter(f"expected transfer, {', '.join(EPOCHS)}, found {unknown.pop()}")
+    rows = json.loads(out.read_text())["rows"] if out.exists() else []
+    for folder, seed, learner in itertools.product(folders, range(seeds), only):
+        kinds = EPOCHS.get(learner, {})
+        values = (
+            learner,
+            folder.name,
+            image_size,
+            seed,
+            bool(kinds) and bf16,
+            sample * bool(kinds),
         )
-        phases = {"frozen": frozen * a_frozen, "both": frozen * a_frozen + unfrozen * an_unfrozen}
-        if name.startswith("transfer"):
-            phases = {
-                "frozen": statistics.median(row["seconds_frozen"] for row in mine),
-                "both": statistics.median(row["seconds"] for row in mine),
-            }
-        accuracies = [row["accuracy"] for row in mine if row["whole"]]
-        found[name] = {"runs": len(mine), "a_frozen_epoch": a_frozen, **phases} | {
-            "an_unfrozen_epoch": an_unfrozen,
-            "accuracy": statistics.median(accuracies) if accuracies else None,
-        }
-        if "transfer" in found and not name.startswith("transfer"):
-            ours = found["transfer"]
-            found[name]["times"] = {key: phases[key] / ours[key] for key in phases}
+        row = dict(zip(IDENTITY, values, strict=True))
+        if any(row.items() <= earlier.items() for earlier in rows):
+            continue
+        epochs = {kind: sample or count for kind, count in kinds.items()}
+        trial = Trial(images=folder, image_size=image_size, seed=seed, bf16=bf16, epochs=epochs)
+        rows.append(row | alone(learner, trial))
+        print(json.dumps(rows[-1]), flush=True)
+        part = out.with_suffix(".part")
+        part.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
+        part.replace(out)
+    print(json.dumps(summary(rows), indent=1))
+
+
+def summary(rows: list[dict]) -> dict[str, dict]:
+    """Images → learner → accuracy of whole trainings, and seconds as the learner comes.
+
+    `times` is how many times longer than this package a peer takes, by the medians.
+    """
+    groups = {}
+    for row in rows:
+        images = groups.setdefault(f"{row['data']} at {row['image_size']} px", {})
+        images.setdefault(row["learner"], []).append(row)
+    found = {
+        images: {k: figures(v) for k, v in learners.items()} for images, learners in groups.items()
+    }
+    for learners in found.values():
+        ours = learners.get("transfer")
+        for name, line in learners.items():
+            if ours and name != "transfer" and line["seconds"]:
+                line["times"] = line["seconds"]["median"] / ours["seconds"]["median"]
     return found
 
 
-def write_digits(folder: Path) -> Path:
-    """train/ and validation/ of PNG files; test/ is validation again, since all must be there."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(TRAINED + HELD_OUT)
-    for split, rows in {
-        "train": order[:TRAINED],
-        "validation": order[TRAINED:],
-        "test": order[TRAINED:],
-    }.items():
-        for row in rows:
-            target = folder / split / str(digits.target[row]) / f"{row}.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.round(digits.images[row] * 255 / 16).astype(np.uint8)).save(target)
-    return folder
+def figures(rows: list[dict]) -> dict[str, dict | None]:
+    """Of the rows of one learner on the same images."""
+    timed = [r for r in rows if r["learner"] == "transfer" or (r["sample"] and not r["bf16"])]
+    return {
+        "accuracy": spread([row["accuracy"] for row in rows if not row["sample"]]),
+        "seconds": spread([row["seconds"] for row in timed]),
+    }
 
 
-def alone(learner, images: Path, frozen: int, unfrozen: int) -> dict:
+def spread(values: list[float]) -> dict | None:
+    if not values:
+        return None
+    return {
+        "runs": len(values),
+        "mean": statistics.mean(values),
+        "median": statistics.median(values),
+        "range": [min(values), max(values)],
+    }
+
+
+def alone(learner: str, trial: Trial) -> dict:
     """Run in a new process, so that no learner finds another's threads or memory."""
+    load = os.getloadavg()[0]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(learner, images, frozen, unfrozen).result()
+        row = pool.submit(measure, learner, trial).result()
+    peers = {name: version(name) for name in PEER_LIBRARIES}
+    return row | {"load_before": load, "machine": machine() | {"peers": peers}}
 
 
-def transfer_in_two_phases(images: Path, frozen: int, unfrozen: int, unfreeze="block5") -> dict:
-    """The whole of `train` with an empty cache: loading, estimate, cache, phases, test, saving."""
-    import os
+def measure(learner: str, trial: Trial) -> dict:
+    """Accuracy on test/ and seconds: of this package as they passed, of a peer added up."""
+    threads = {"threads": torch.get_num_threads()}
+    if learner == "transfer":
+        return transfer_defaults(trial) | threads
+    random.seed(trial.seed)
+    np.random.seed(trial.seed)
+    torch.manual_seed(trial.seed)
+    accuracy = PEERS[learner](trial)
+    times = EPOCHS[learner] | {"test": 1}
+    seconds = sum(count * statistics.median(trial.seconds[kind]) for kind, count in times.items())
+    return {"accuracy": accuracy, "seconds": seconds, "parts": trial.seconds} | threads
 
-    from transfer.training.recipe import train
 
+def transfer_defaults(trial: Trial) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["TRANSFER_CACHE"] = folder
+        os.environ["TRANSFER_CACHE"] = str(Path(folder) / "cache")
         started = time.monotonic()
-        run = train(
-            str(images),
+        run = transfer.train(
+            str(trial.images),
             out=Path(folder) / "run",
             weights="bundled",
-            image_size=SIDE,
-            views=1,
-            head=f"flatten-{HIDDEN}",
-            head_epochs=frozen,
-            finetune_epochs=unfrozen,
-            unfreeze=unfreeze,
+            image_size=trial.image_size,
+            seed=trial.seed,
         )
         seconds = time.monotonic() - started
-    phases = {phase["name"]: phase for phase in run.record["phases"]}
-    last = phases["fine-tune"]["curve"]
-    return {
-        "seconds": seconds,
-        "seconds_frozen": phases["cache"]["seconds"] + phases["warm-up"]["seconds"],
-        "cache": phases["cache"]["seconds"],
-        "frozen": [epoch["seconds"] for epoch in phases["warm-up"]["curve"][1:]],
-        "unfrozen": [epoch["seconds"] for epoch in last[1:]],
-        "accuracy": last[-1]["validation_accuracy"],
-    }
+    phases = {phase["name"]: [phase["seconds"]] for phase in run.record["phases"]}
+    return {"accuracy": run.accuracy, "seconds": seconds, "parts": phases}
 
 
-def transfer_all_blocks(images: Path, frozen: int, unfrozen: int) -> dict:
-    return transfer_in_two_phases(images, frozen, unfrozen, unfreeze="block1")
+class Body(nn.Sequential):
+    """The bundled body: float32 (N, 3, S, S) → (N, 512, S/32, S/32); inside in bf16 if asked."""
+
+    def __init__(self, bf16: bool):
+        super().__init__(*load_body(build_body("vgg16"), find_body("bundled", "vgg16", 0).tensors))
+        self.bf16 = bf16
+        if bf16:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.bf16:
+            return super().forward(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x.contiguous(memory_format=torch.channels_last)).float()
 
 
-def fastai_fine_tune(images: Path, frozen: int, unfrozen: int) -> dict:
-    """`vision_learner` as its tutorials have it, on timm's VGG16 cut to its body."""
-    import timm
-    from fastai.callback.core import Callback
-    from fastai.callback.schedule import fine_tune  # noqa: F401 - a method of Learner
-    from fastai.vision.all import ImageDataLoaders, Resize, accuracy, vision_learner
+def with_linear_head(trial: Trial, classes: int) -> nn.Sequential:
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(Body(trial.bf16), pool, nn.Flatten(), nn.Linear(512, classes))
 
-    class Clock(Callback):
-        seconds: list[float] = []  # noqa: RUF012
 
+def datasets(trial: Trial, shorter_side: int) -> list:
+    """train/ and test/ as the tutorial and the script of transformers transform them."""
+    from torchvision import transforms as t
+    from torchvision.datasets import ImageFolder
+
+    size = trial.image_size
+    to_tensor = [t.ToTensor(), t.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    augmented = [t.RandomResizedCrop(size), t.RandomHorizontalFlip(), *to_tensor]
+    plain = [t.Resize(shorter_side), t.CenterCrop(size), *to_tensor]
+    both = {"train": augmented, "test": plain}
+    return [ImageFolder(trial.images / name, t.Compose(steps)) for name, steps in both.items()]
+
+
+def fastai_fine_tune(trial: Trial) -> float:
+    from fastai.vision import all as fastai
+
+    class Clock(fastai.Callback):
         def before_epoch(self):
-            self.started = time.monotonic()
+            trial.start()
+
+        def before_validate(self):  # test/ comes once, at the end
+            raise fastai.CancelValidException
 
         def after_epoch(self):
-            self.seconds.append(time.monotonic() - self.started)
+            trial.stop("frozen" if self.opt.frozen_idx else "unfrozen")
 
-    def body(pretrained: bool):
-        model = timm.create_model("vgg16")
-        model.features.load_state_dict(bundled())
-        return model
-
-    loaders = ImageDataLoaders.from_folder(
-        images, train="train", valid="validation", item_tfms=Resize(SIDE), bs=IMAGES_A_BATCH
+    size, epochs = trial.image_size, trial.epochs
+    normalize = fastai.Normalize.from_stats(*fastai.imagenet_stats)
+    loaders = fastai.ImageDataLoaders.from_folder(
+        trial.images,
+        train="train",
+        valid="test",
+        item_tfms=fastai.Resize(round(size * 460 / 224)),  # the tutorials' 460 px for 224 px
+        batch_tfms=[*fastai.aug_transforms(size=size), normalize],
     )
-    learner = vision_learner(
-        loaders, body, pretrained=False, cut=lambda m: m.features, metrics=accuracy
+    learner = fastai.vision_learner(
+        loaders,
+        lambda pretrained: Body(trial.bf16),
+        pretrained=False,  # nothing to download
+        cut=lambda body: body,
+        metrics=fastai.accuracy,
     )
-    learner.freeze()
-    started = time.monotonic()
-    with learner.no_bar():
-        learner.fine_tune(unfrozen, freeze_epochs=frozen, cbs=Clock())
-    seconds = time.monotonic() - started
-    return {
-        "seconds": seconds,
-        "seconds_frozen": sum(Clock.seconds[:frozen]),
-        "frozen": Clock.seconds[:frozen],
-        "unfrozen": Clock.seconds[frozen:],
-        "accuracy": float(learner.recorder.values[-1][-1]),
-    }
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs["unfrozen"], freeze_epochs=epochs["frozen"], cbs=Clock())
+        trial.start()
+        accuracy = float(learner.validate()[-1])
+    trial.stop("test")
+    return accuracy
 
 
-def bundled() -> dict[str, torch.Tensor]:
-    from transfer.model.weights import find_body
+def transformers_trainer(trial: Trial) -> float:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    tensors = find_body("bundled", "vgg16", 0).tensors
-    return {name.removeprefix("features."): tensor for name, tensor in tensors.items()}
+    class Clock(TrainerCallback):
+        def on_epoch_begin(self, *args, **kwargs):
+            trial.start()
 
+        def on_epoch_end(self, *args, **kwargs):
+            trial.stop("unfrozen")
 
-class Plain(nn.Module):
-    """Body, and the same head as this package's, as a person would write it."""
+    class Classifier(nn.Module):
+        def __init__(self, network: nn.Module):
+            super().__init__()
+            self.network = network
 
-    def __init__(self):
-        super().__init__()
-        import timm
+        def forward(self, pixel_values, labels):
+            logits = self.network(pixel_values)
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
-        self.features = timm.create_model("vgg16").features
-        self.features.load_state_dict(bundled())
-        width = 512 * (SIDE // 32) ** 2
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(width, HIDDEN),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-            nn.Linear(HIDDEN, CLASSES),
+    def collate(rows: list) -> dict:
+        pixels, labels = zip(*rows, strict=True)
+        return {"pixel_values": torch.stack(pixels), "labels": torch.tensor(labels)}
+
+    train, test = datasets(trial, shorter_side=trial.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            folder,
+            num_train_epochs=trial.epochs["unfrozen"],
+            learning_rate=2e-5,
+            seed=trial.seed,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
         )
-
-    def freeze(self, frozen: bool) -> None:
-        """The whole body, or all of it but block5."""
-        for i, layer in enumerate(self.features):
-            layer.requires_grad_(not frozen and i >= 24)
-
-    def forward(self, pixel_values, labels=None):
-        logits = self.head(self.features(pixel_values))
-        if labels is None:
-            return logits
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
-
-
-def torch_datasets(images: Path) -> list:
-    from torchvision import datasets, transforms
-
-    as_tensor = transforms.Compose(
-        [
-            transforms.Resize((SIDE, SIDE)),
-            transforms.ToTensor(),
-            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        ]
-    )
-    return [datasets.ImageFolder(images / name, as_tensor) for name in ("train", "validation")]
+        trainer = Trainer(
+            Classifier(with_linear_head(trial, len(train.classes))),
+            settings,
+            data_collator=collate,
+            train_dataset=train,
+            eval_dataset=test,
+            compute_metrics=lambda p: {"accuracy": (p[0].argmax(1) == p[1]).mean().item()},
+            callbacks=[Clock()],
+        )
+        trainer.train()
+        trial.start()
+        accuracy = trainer.evaluate()["eval_accuracy"]
+    trial.stop("test")
+    return accuracy
 
 
-def torch_loop(images: Path, frozen: int, unfrozen: int) -> dict:
-    """The transfer-learning tutorial's loop: a phase, then another with block5."""
+def tutorial_loop(trial: Trial) -> float:
     from torch.utils.data import DataLoader
 
-    train, held_out = torch_datasets(images)
-    train = DataLoader(train, IMAGES_A_BATCH, shuffle=True, num_workers=2)
-    held_out = DataLoader(held_out, IMAGES_A_BATCH, num_workers=2)
-    model, seconds, right = Plain(), {True: [], False: []}, 0
-    for is_frozen, epochs, rate in ((True, frozen, 1e-3), (False, unfrozen, 1e-4)):
-        model.freeze(is_frozen)
-        learning = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(learning, rate)
-        for _ in range(epochs):
-            started, right = time.monotonic(), 0
-            model.train()
-            for x, y in train:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(x), y).backward()
-                optimizer.step()
-            model.eval()
-            with torch.no_grad():
-                for x, y in held_out:
-                    right += int((model(x).argmax(1) == y).sum())
-            seconds[is_frozen].append(time.monotonic() - started)
-    return {
-        "seconds": sum(seconds[True] + seconds[False]),
-        "seconds_frozen": sum(seconds[True]),
-        "frozen": seconds[True],
-        "unfrozen": seconds[False],
-        "accuracy": right / HELD_OUT,
-    }
+    train, test = datasets(trial, shorter_side=round(trial.image_size * 256 / 224))
+    model = with_linear_head(trial, len(train.classes))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
+    batches = DataLoader(train, batch_size=4, shuffle=True, num_workers=4)
+    for _ in range(trial.epochs["unfrozen"]):
+        trial.start()
+        model.train()
+        for x, y in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        schedule.step()
+        trial.stop("unfrozen")
+    trial.start()
+    model.eval()
+    with torch.no_grad():
+        batches = DataLoader(test, batch_size=4, num_workers=4)
+        right = sum(int((model(x).argmax(1) == y).sum()) for x, y in batches)
+    trial.stop("test")
+    return right / len(test)
 
 
-def transformers_trainer(images: Path, frozen: int, unfrozen: int) -> dict:
-    """The image-classification script's Trainer, judged after each epoch; two of them."""
-    from transformers import Trainer, TrainingArguments
-
-    train, held_out = (Pairs(data) for data in torch_datasets(images))
-    model, seconds, accuracy = Plain(), {}, 0.0
-    for is_frozen, epochs, rate in ((True, frozen, 1e-3), (False, unfrozen, 1e-4)):
-        model.freeze(is_frozen)
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                model,
-                TrainingArguments(
-                    folder,
-                    num_train_epochs=epochs,
-                    learning_rate=rate,
-                    per_device_train_batch_size=IMAGES_A_BATCH,
-                    per_device_eval_batch_size=IMAGES_A_BATCH,
-                    eval_strategy="epoch",
-                    save_strategy="no",
-                    report_to="none",
-                    dataloader_num_workers=2,
-                    disable_tqdm=True,
-                ),
-                train_dataset=train,
-                eval_dataset=held_out,
-                compute_metrics=lambda p: {"accuracy": (p[0].argmax(1) == p[1]).mean().item()},
-            )
-            started = time.monotonic()
-            trainer.train()
-            seconds[is_frozen] = time.monotonic() - started
-            accuracy = [log for log in trainer.state.log_history if "eval_accuracy" in log][-1]
-    return {
-        "seconds": seconds[True] + seconds[False],
-        "seconds_frozen": seconds[True],
-        "frozen": [seconds[True] / frozen] * frozen,
-        "unfrozen": [seconds[False] / unfrozen] * unfrozen,
-        "accuracy": accuracy["eval_accuracy"],
-    }
-
-
-class Pairs(torch.utils.data.Dataset):
-    """What the Trainer's collator expects."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> dict:
-        pixels, label = self.images[i]
-        return {"pixel_values": pixels, "labels": label}
-
-
-LEARNERS = {
-    "transfer": transfer_in_two_phases,
-    "transfer-all-blocks": transfer_all_blocks,
-    "torch": torch_loop,
-    "transformers": transformers_trainer,
+PEERS = {
     "fastai": fastai_fine_tune,
+    "transformers": transformers_trainer,
+    "tutorial": tutorial_loop,
 }
 
 if __name__ == "__main__":
