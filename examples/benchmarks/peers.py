@@ -11,19 +11,17 @@ the bundled body and is judged on `test/` once, after its last epoch. Peers trai
 - transfer: `transfer.train` with its defaults.
 - fastai: `vision_learner` with `aug_transforms`, then `fine_tune(5, freeze_epochs=3)`.
 - transformers: the Trainer as the image-classification script's example sets it: 5 epochs of the
-  whole network, batches of 8, learning rate 2e-5, falling linearly.
-- tutorial: the loop of PyTorch's transfer-learning tutorial: 25 epochs of the whole network,
-  batches of 4, SGD with learning rate 1e-3, a tenth of it every 7 epochs.
+  whole network, batches of 8, learning rate 2e-5, falling linearly; a linear layer on pooled
+  features is the classifier, since the body file has none.
+- tutorial: the loop of PyTorch's transfer-learning tutorial: 25 epochs of the same network, batches
+  of 4, SGD with learning rate 1e-3, a tenth of it every 7 epochs.
 
-The last two put a linear layer on the pooled features, since the body file has no classifier.
-
-Accuracy and seconds are two figures. **Accuracy** is of whole trainings. `--bf16` makes those of
-the peers affordable on a CPU: their body runs under bf16 autocast, channels last, which is the same
-mathematics to rounding. **Seconds** of this package are of its whole training with an empty cache:
-loading, cache, phases, test, saving. A peer's epochs take equally long, so `--sample N` trains N
-epochs of each kind in float32, as the peer comes; its seconds are the median epoch times the number
-of epochs, and one pass over `test/`. Of a peer, imports, setting up and a validation after each
-epoch are not counted.
+Accuracy is of whole trainings. `--bf16` makes those of the peers affordable on a CPU: their body
+runs under bf16 autocast, channels last, which is the same mathematics to rounding. Seconds of this
+package are of its whole training with an empty cache, saving included. A peer's epochs take equally
+long, so `--sample N` trains N of each kind in float32, as the peer comes; its seconds are the
+median epoch times the number of epochs, and one pass over `test/`. Its imports, setting up and a
+validation after each epoch are not counted.
 
 Each learner runs in a process of its own, one after the other. Every row is written as soon as it
 is measured; the same command again measures only the rows that are missing.
@@ -37,6 +35,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -58,11 +57,9 @@ EPOCHS = {
     "transformers": {"unfrozen": 5},
     "tutorial": {"unfrozen": 25},
 }
-PEER_LIBRARIES = ("fastai", "transformers", "torchvision")
-IDENTITY = ("learner", "data", "image_size", "seed", "bf16", "sample")
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Trial:
     """What a learner trains on, for how many epochs of each kind (peers only), and its clock.
 
@@ -96,21 +93,13 @@ def main(
         raise typer.BadParameter(f"expected transfer, {', '.join(EPOCHS)}, found {unknown.pop()}")
     rows = json.loads(out.read_text())["rows"] if out.exists() else []
     for folder, seed, learner in itertools.product(folders, range(seeds), only):
-        kinds = EPOCHS.get(learner, {})
-        values = (
-            learner,
-            folder.name,
-            image_size,
-            seed,
-            bool(kinds) and bf16,
-            sample * bool(kinds),
-        )
-        row = dict(zip(IDENTITY, values, strict=True))
+        row = {"learner": learner, "data": folder.name, "image_size": image_size, "seed": seed}
+        if learner in EPOCHS:
+            row |= {"bf16": bf16, "sample": sample}
         if any(row.items() <= earlier.items() for earlier in rows):
             continue
-        epochs = {kind: sample or count for kind, count in kinds.items()}
-        trial = Trial(images=folder, image_size=image_size, seed=seed, bf16=bf16, epochs=epochs)
-        rows.append(row | alone(learner, trial))
+        epochs = {kind: sample or count for kind, count in EPOCHS.get(learner, {}).items()}
+        rows.append(row | alone(learner, Trial(folder, image_size, seed, bf16, epochs)))
         print(json.dumps(rows[-1]), flush=True)
         part = out.with_suffix(".part")
         part.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
@@ -127,22 +116,23 @@ def summary(rows: list[dict]) -> dict[str, dict]:
     for row in rows:
         images = groups.setdefault(f"{row['data']} at {row['image_size']} px", {})
         images.setdefault(row["learner"], []).append(row)
-    found = {
-        images: {k: figures(v) for k, v in learners.items()} for images, learners in groups.items()
-    }
-    for learners in found.values():
-        ours = learners.get("transfer")
-        for name, line in learners.items():
-            if ours and name != "transfer" and line["seconds"]:
+    found = {}
+    for images, learners in groups.items():
+        lines = found[images] = {name: figures(measured) for name, measured in learners.items()}
+        ours = lines.get("transfer")
+        for name, line in lines.items():
+            if ours and name in EPOCHS and line["seconds"]:
                 line["times"] = line["seconds"]["median"] / ours["seconds"]["median"]
     return found
 
 
 def figures(rows: list[dict]) -> dict[str, dict | None]:
     """Of the rows of one learner on the same images."""
-    timed = [r for r in rows if r["learner"] == "transfer" or (r["sample"] and not r["bf16"])]
+    whole = [row for row in rows if not row.get("sample")]
+    peer = rows[0]["learner"] in EPOCHS
+    timed = [row for row in rows if row["sample"] and not row["bf16"]] if peer else whole
     return {
-        "accuracy": spread([row["accuracy"] for row in rows if not row["sample"]]),
+        "accuracy": spread([row["accuracy"] for row in whole]),
         "seconds": spread([row["seconds"] for row in timed]),
     }
 
@@ -160,38 +150,38 @@ def spread(values: list[float]) -> dict | None:
 
 def alone(learner: str, trial: Trial) -> dict:
     """Run in a new process, so that no learner finds another's threads or memory."""
-    load = os.getloadavg()[0]
+    conditions = {"load_before": os.getloadavg()[0], "threads": torch.get_num_threads()}
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         row = pool.submit(measure, learner, trial).result()
-    peers = {name: version(name) for name in PEER_LIBRARIES}
-    return row | {"load_before": load, "machine": machine() | {"peers": peers}}
+    peers = {name: version(name) for name in ("fastai", "transformers", "torchvision")}
+    return row | conditions | {"machine": machine() | {"peers": peers}}
 
 
 def measure(learner: str, trial: Trial) -> dict:
-    """Accuracy on test/ and seconds: of this package as they passed, of a peer added up."""
-    threads = {"threads": torch.get_num_threads()}
+    """Accuracy on test/ and seconds: of this package as they passed, of a peer added up.
+
+    A peer trains, and returns the function that judges it on test/.
+    """
     if learner == "transfer":
-        return transfer_defaults(trial) | threads
+        return transfer_defaults(trial)
     random.seed(trial.seed)
     np.random.seed(trial.seed)
     torch.manual_seed(trial.seed)
-    accuracy = PEERS[learner](trial)
+    judge = PEERS[learner](trial)
+    trial.start()
+    accuracy = judge()
+    trial.stop("test")
     times = EPOCHS[learner] | {"test": 1}
     seconds = sum(count * statistics.median(trial.seconds[kind]) for kind, count in times.items())
-    return {"accuracy": accuracy, "seconds": seconds, "parts": trial.seconds} | threads
+    return {"accuracy": accuracy, "seconds": seconds, "parts": trial.seconds}
 
 
 def transfer_defaults(trial: Trial) -> dict:
+    options = {"weights": "bundled", "image_size": trial.image_size, "seed": trial.seed}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = str(Path(folder) / "cache")
         started = time.monotonic()
-        run = transfer.train(
-            str(trial.images),
-            out=Path(folder) / "run",
-            weights="bundled",
-            image_size=trial.image_size,
-            seed=trial.seed,
-        )
+        run = transfer.train(str(trial.images), out=Path(folder) / "run", **options)
         seconds = time.monotonic() - started
     phases = {phase["name"]: [phase["seconds"]] for phase in run.record["phases"]}
     return {"accuracy": run.accuracy, "seconds": seconds, "parts": phases}
@@ -213,9 +203,8 @@ class Body(nn.Sequential):
             return super().forward(x.contiguous(memory_format=torch.channels_last)).float()
 
 
-def with_linear_head(trial: Trial, classes: int) -> nn.Sequential:
-    pool = nn.AdaptiveAvgPool2d(1)
-    return nn.Sequential(Body(trial.bf16), pool, nn.Flatten(), nn.Linear(512, classes))
+def layers(trial: Trial, classes: int) -> list[nn.Module]:
+    return [Body(trial.bf16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes)]
 
 
 def datasets(trial: Trial, shorter_side: int) -> list:
@@ -231,7 +220,7 @@ def datasets(trial: Trial, shorter_side: int) -> list:
     return [ImageFolder(trial.images / name, t.Compose(steps)) for name, steps in both.items()]
 
 
-def fastai_fine_tune(trial: Trial) -> float:
+def fastai_fine_tune(trial: Trial) -> Callable[[], float]:
     from fastai.vision import all as fastai
 
     class Clock(fastai.Callback):
@@ -248,7 +237,6 @@ def fastai_fine_tune(trial: Trial) -> float:
     normalize = fastai.Normalize.from_stats(*fastai.imagenet_stats)
     loaders = fastai.ImageDataLoaders.from_folder(
         trial.images,
-        train="train",
         valid="test",
         item_tfms=fastai.Resize(round(size * 460 / 224)),  # the tutorials' 460 px for 224 px
         batch_tfms=[*fastai.aug_transforms(size=size), normalize],
@@ -260,15 +248,12 @@ def fastai_fine_tune(trial: Trial) -> float:
         cut=lambda body: body,
         metrics=fastai.accuracy,
     )
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(epochs["unfrozen"], freeze_epochs=epochs["frozen"], cbs=Clock())
-        trial.start()
-        accuracy = float(learner.validate()[-1])
-    trial.stop("test")
-    return accuracy
+    learner.remove_cb(fastai.ProgressCallback)
+    learner.fine_tune(epochs["unfrozen"], freeze_epochs=epochs["frozen"], cbs=Clock())
+    return lambda: float(learner.validate()[-1])
 
 
-def transformers_trainer(trial: Trial) -> float:
+def transformers_trainer(trial: Trial) -> Callable[[], float]:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Clock(TrainerCallback):
@@ -278,13 +263,9 @@ def transformers_trainer(trial: Trial) -> float:
         def on_epoch_end(self, *args, **kwargs):
             trial.stop("unfrozen")
 
-    class Classifier(nn.Module):
-        def __init__(self, network: nn.Module):
-            super().__init__()
-            self.network = network
-
+    class Classifier(nn.Sequential):
         def forward(self, pixel_values, labels):
-            logits = self.network(pixel_values)
+            logits = super().forward(pixel_values)
             return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
     def collate(rows: list) -> dict:
@@ -303,7 +284,7 @@ def transformers_trainer(trial: Trial) -> float:
             disable_tqdm=True,
         )
         trainer = Trainer(
-            Classifier(with_linear_head(trial, len(train.classes))),
+            Classifier(*layers(trial, len(train.classes))),
             settings,
             data_collator=collate,
             train_dataset=train,
@@ -312,17 +293,14 @@ def transformers_trainer(trial: Trial) -> float:
             callbacks=[Clock()],
         )
         trainer.train()
-        trial.start()
-        accuracy = trainer.evaluate()["eval_accuracy"]
-    trial.stop("test")
-    return accuracy
+    return lambda: trainer.evaluate()["eval_accuracy"]
 
 
-def tutorial_loop(trial: Trial) -> float:
+def tutorial_loop(trial: Trial) -> Callable[[], float]:
     from torch.utils.data import DataLoader
 
     train, test = datasets(trial, shorter_side=round(trial.image_size * 256 / 224))
-    model = with_linear_head(trial, len(train.classes))
+    model = nn.Sequential(*layers(trial, len(train.classes)))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
     batches = DataLoader(train, batch_size=4, shuffle=True, num_workers=4)
@@ -335,20 +313,17 @@ def tutorial_loop(trial: Trial) -> float:
             optimizer.step()
         schedule.step()
         trial.stop("unfrozen")
-    trial.start()
-    model.eval()
-    with torch.no_grad():
+
+    @torch.no_grad()
+    def judge() -> float:
+        model.eval()
         batches = DataLoader(test, batch_size=4, num_workers=4)
-        right = sum(int((model(x).argmax(1) == y).sum()) for x, y in batches)
-    trial.stop("test")
-    return right / len(test)
+        return sum(int((model(x).argmax(1) == y).sum()) for x, y in batches) / len(test)
+
+    return judge
 
 
-PEERS = {
-    "fastai": fastai_fine_tune,
-    "transformers": transformers_trainer,
-    "tutorial": tutorial_loop,
-}
+PEERS = dict(zip(EPOCHS, (fastai_fine_tune, transformers_trainer, tutorial_loop), strict=True))
 
 if __name__ == "__main__":
     typer.run(main)

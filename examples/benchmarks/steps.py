@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import tempfile
 from pathlib import Path
@@ -73,10 +74,18 @@ def spread(values: list[float], digits: int = 3) -> str:
 def machine() -> dict:
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "versions": library_versions(),
     }
+
+
+def processor() -> str:
+    """Its name where Linux tells it, and whether it has AMX, on which peers are twice as fast."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    name = re.search(r"model name\s*: (.*)", text)
+    return (name[1] if name else platform.machine()) + (", AMX" if "amx_tile" in text else "")
 
 
 if __name__ == "__main__":
