@@ -81,6 +81,9 @@ class HeadSettings:
         return "-".join([self.pooling or "auto", *map(str, self.hidden)])
 
 
+LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
     """How one phase trains. `learning_rate` is the peak of a cosine schedule over all steps.

@@ -1,16 +1,17 @@
-"""Seconds and peak memory from 1,000 to 20,000 images, and how good the estimate was.
+"""Seconds, processor seconds and peak memory of each command on many small images.
 
     python -m examples.benchmarks.scale --out scale.json
 
-Generated JPEGs of 224 px, a vgg11 body for time's sake, `--image-size` as the network sees them,
-every training in a process of its own with an empty cache.
+Generated JPEGs of 32 px. Every command is a process of its own. The first training fills an empty
+cache, which the second one finds.
 """
 
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -20,20 +21,29 @@ from PIL import Image
 
 from examples.benchmarks.steps import machine
 
-SIDE, CLASSES = 224, 10
+SIDE, CLASSES = 32, 20
+TRAIN = ("train", "--image-size", str(SIDE), "--weights", "bundled")
+COMMANDS = {
+    "inspect": ("inspect", "--json"),
+    "features": (*TRAIN, "--method", "features"),
+    "quick": (*TRAIN, "--effort", "quick"),
+}
 
 
 def main(
     out: Annotated[Path, typer.Option(help="The JSON to write.")],
-    sizes: Annotated[list[int], typer.Option("--images")] = (1_000, 2_000, 5_000, 10_000, 20_000),
-    image_size: Annotated[int, typer.Option(help="Pixels a side in the network.")] = 96,
+    images: Annotated[int, typer.Option(help="How many, in 20 classes.")] = 200_000,
+    only: Annotated[list[str], typer.Option(help="Some of the commands.")] = tuple(COMMANDS),
 ) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for images in sizes:
-            source = write_images(Path(folder) / str(images), images)
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                rows.append(pool.submit(measure, source, images, image_size).result())
+        os.environ["TRANSFER_CACHE"] = f"{folder}/cache"
+        source = write_images(Path(folder) / "images", images)
+        for name in only:
+            run = () if name == "inspect" else ("--out", f"{folder}/{name}")
+            rows.append({"command": name, "images": images, **measure(source, COMMANDS[name], run)})
+            if run:
+                rows[-1] |= described(Path(folder, name))
             print(json.dumps(rows[-1]), flush=True)
             out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
 
@@ -41,46 +51,41 @@ def main(
 def write_images(folder: Path, images: int) -> Path:
     """Class folders of JPEGs: noise over a colour that belongs to the class."""
     random = np.random.default_rng(0)
-    noise = random.integers(0, 120, (SIDE + 64, SIDE + 64, 3), dtype=np.uint8)
+    noise = random.integers(0, 120, (SIDE + 480, SIDE + 480, 3), dtype=np.uint8)
+    for label in range(CLASSES):
+        (folder / f"class-{label:02}").mkdir(parents=True)
     for number in range(images):
         label = number % CLASSES
-        top, left = random.integers(0, 64, 2)
+        top, left = random.integers(0, 480, 2)
         pixels = noise[top : top + SIDE, left : left + SIDE].copy()
-        pixels[..., label % 3] += np.uint8(12 * label)
-        target = folder / f"class-{label}" / f"{number}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(target, quality=85)
+        pixels[..., label % 3] += np.uint8(6 * label)
+        Image.fromarray(pixels).save(folder / f"class-{label:02}" / f"{number}.jpg", quality=85)
     return folder
 
 
-def measure(source: Path, images: int, image_size: int) -> dict:
-    from transfer.events import Estimated, RunSaved
-    from transfer.training.recipe import training_events
-
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TRANSFER_CACHE"] = folder
-        told = list(
-            training_events(
-                str(source),
-                out=Path(folder) / "run",
-                architecture="vgg11",
-                weights="random",
-                image_size=image_size,
-                views=1,
-                head="avg-256",
-                head_epochs=3,
-                finetune_epochs=1,
-            )
-        )
-        kept = sum(file.stat().st_size for file in Path(folder).rglob("data.bin"))
-    result = next(event.result for event in told if isinstance(event, RunSaved))
+def measure(source: Path, command: tuple[str, ...], run: tuple[str, ...]) -> dict:
+    """Wall and processor seconds, and the peak memory, of one process."""
+    name, *options = command
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transfer", name, str(source), *options, *run],
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
     return {
-        "images": images,
-        "peak_rss_megabytes": result["peak_rss_bytes"] / 1e6,
-        "cache_megabytes": kept / 1e6,
-        "seconds": result["seconds"],
-        "taken": {phase["name"]: phase["seconds"] for phase in result["phases"]},
-        "estimated": next(event.seconds for event in told if isinstance(event, Estimated)),
+        "status": status,
+        "seconds": time.monotonic() - started,
+        "processor_seconds": used.ru_utime + used.ru_stime,
+        "peak_megabytes": used.ru_maxrss / 1000,  # Linux counts in kB
+    }
+
+
+def described(run: Path) -> dict:
+    record = json.loads((run / "run.json").read_text())
+    return {
+        "phases": {phase["name"]: phase["seconds"] for phase in record["phases"]},
+        "accuracy": record["result"]["accuracy"],
+        "report_kilobytes": (run / "report.json").stat().st_size / 1000,
     }
 
 

@@ -163,13 +163,17 @@ def test_an_entry_in_use_is_neither_evicted_nor_cleared_until_its_process_dies(s
     old, new = filled(store, {"number": 0}, used=1000), filled(store, {"number": 1}, used=2000)
     limit(monkeypatch, 2 * SIZE)
     with locked_by_another_process(old) as other:
+        assert old.locked and not new.locked
         store.make_room(1)
         assert old.complete and not new.path.exists()
         assert store.clear() == (0, 1)
+        assert store.room_for() == SIZE, "what is in use stays"
+        filled(store, {"number": 1}, used=2000)
         assert "found 0 MB" in refusal(store.make_room, 2 * SIZE)
+        assert new.complete, "removing it would not have made room"
         other.kill()
         other.wait()
-        assert store.clear() == (SIZE, 0)
+        assert store.clear() == (2 * SIZE, 0)
     assert store.entries() == [] and store.bytes == 0
 
 
@@ -184,6 +188,21 @@ def test_nothing_is_removed_where_that_would_not_make_room(store, monkeypatch):
     disk(monkeypatch, 2 * 10**9)
     assert "found 2.0 GB" in refusal(store.make_room, 2 * 10**9 + SIZE + 1)
     assert entry.complete
+
+
+def test_room_is_where_entries_are_and_what_others_leave(store, monkeypatch):
+    own, other = filled(store, {"number": 0}), filled(store, {"number": 1})
+    limit(monkeypatch, 10 * SIZE)
+    assert store.room_for() == store.room_for((own, other)) == 10 * SIZE
+    disk(monkeypatch, 5)
+    assert store.room_for((own,)) == 2 * SIZE + 5
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot")
+def test_an_entry_takes_its_room_on_the_disk_when_it_is_started(store):
+    entry = store.entry(KEY, (1, 1_000_000), "uint8")
+    entry.start()
+    assert (entry.path / "data.bin").stat().st_blocks * 512 >= 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.waiting import Threads
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import load_splits
+from transfer.data.transform import Transform
 from transfer.errors import CacheError
 from transfer.features import extract
 from transfer.features.cached_dataset import CachedDataset, CacheLayer
@@ -192,6 +193,26 @@ def test_cached_features_are_what_a_direct_forward_gives(complete, block):
             assert off < (1e-5 if name == "test" and device.type == "cpu" else 0.02), name
 
 
+@torch.no_grad()
+def test_pooled_features_are_what_the_head_makes_of_the_map(images):
+    """At 64 px, where the map has 2×2 places."""
+    transform, found = Transform(image_size=64), []
+    segment = Segment(tiny_network().between("block1", "none"), transform)
+    for pooled in (False, True):
+        shape = (512, 1, 1) if pooled else (512, 2, 2)
+        layer = CacheLayer(block="none", row_shape=shape, segment=segment, pooled=pooled)
+        pixels = CacheLayer(block="block1", row_shape=(3, 64, 64), cached=False)
+        spec = replace(SPEC, transform=transform, views=2, layers=(pixels, layer))
+        found.append(run_all(images, spec)[1][0]["none"])
+    head, (maps, means) = tiny_network(side=64).head, found
+    for name in images.splits:
+        assert means[name].inputs.dtype == torch.float32
+        for view in range(maps[name].views):
+            at = view, means[name].rows
+            pooled = head.pool(maps[name].inputs[at])
+            assert torch.equal(head.pool(means[name].inputs[at]), pooled), (name, view)
+
+
 def refusing(layer: CacheLayer) -> CacheLayer:
     return replace(layer, segment=Refusing(layer.segment.layers, TRANSFORM))
 
@@ -219,6 +240,7 @@ def test_an_interrupted_extraction_continues_where_it_stopped(images, complete, 
     left = passes(images)
     left["train"] -= rows * SPEC.views
     assert passes_left(images, SPEC, open_store()) == left
+    assert all(entry.record() for entry in open_store().entries()), "the rest is given back"
     events, opened = run_again(images, complete)
     assert sorted(opened) == all_names(images, first=rows)
     assert events[-1].total == sum(left.values())
@@ -284,8 +306,10 @@ def test_the_processes_of_a_training_share_the_images(images, complete):
     assert set(images.splits["train"].names[BATCH : 2 * BATCH]) <= set(others)
 
 
-def test_too_little_room_is_reported_before_an_image_is_read(images, monkeypatch):
-    monkeypatch.setenv("TRANSFER_CACHE_GB", "0.0001")
+def test_too_little_room_for_the_last_split_is_reported_before_an_image_is_read(
+    images, monkeypatch
+):
+    monkeypatch.setenv("TRANSFER_CACHE_GB", f"{(SPEC.bytes(images.counts()) - 1) / 1e9:.9f}")
     unread, opened = counted(images)
     with pytest.raises(CacheError, match="set TRANSFER_CACHE_GB higher"):
         run_all(unread)

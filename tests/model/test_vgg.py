@@ -6,6 +6,7 @@ from torch import nn
 
 from tests.tiny import ARCHITECTURE, tiny_body, tiny_network
 from transfer.data.transform import Transform
+from transfer.features.fit import border_shape
 from transfer.model.vgg import (
     Segment,
     original_head_parameters,
@@ -28,7 +29,7 @@ def noise(*shape) -> torch.Tensor:
 def test_prefix_and_tail_together_are_the_body(network, block):
     pixels = noise(2, 3, 50, 50)
     border = network.between("block1", block)(pixels)
-    assert tuple(border.shape[1:]) == network.border_shape(block, 50)
+    assert tuple(border.shape[1:]) == border_shape(block, 50)
     assert torch.equal(network.between(block, "none")(border), network.features(pixels))
 
 

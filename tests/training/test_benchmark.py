@@ -8,8 +8,20 @@ from transfer.training import benchmark
 from transfer.training.benchmark import measure, measure_again
 from transfer.training.forecast import Speed, known_speed
 
-SLOW = Speed(forward=dict.fromkeys(BLOCKS, 0.02), step=0.01, head_step=0.001, fast_device=False)
-FAST = Speed(forward=dict.fromkeys(BLOCKS, 0.01), step=0.02, head_step=0.002, fast_device=False)
+SLOW = Speed(
+    forward=dict.fromkeys(BLOCKS, 0.02),
+    step=0.01,
+    head_step=0.001,
+    fast_device=False,
+    feature_bytes=2,
+)
+FAST = Speed(
+    forward=dict.fromkeys(BLOCKS, 0.01),
+    step=0.02,
+    head_step=0.002,
+    fast_device=False,
+    feature_bytes=2,
+)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from transfer.data.dataset import DatasetSummary
+from transfer.errors import CacheError
 from transfer.settings import BLOCKS, TrainingSettings
 from transfer.training.forecast import (
     BACKWARD_FACTOR,
@@ -13,7 +14,13 @@ from transfer.training.forecast import (
     forecast,
 )
 
-SPEED = Speed(forward=dict.fromkeys(BLOCKS, 0.01), step=0.0, head_step=0.001, fast_device=False)
+SPEED = Speed(
+    forward=dict.fromkeys(BLOCKS, 0.01),
+    step=0.0,
+    head_step=0.001,
+    fast_device=False,
+    feature_bytes=2,
+)
 PHOTOS = DatasetSummary(train_images=800, side=200, drawings=False)
 IMAGES = {"train": 800, "validation": 100, "test": 100}
 
@@ -37,6 +44,21 @@ def test_fine_tune_takes_as_long_as_the_unfrozen_blocks_and_their_optimizer_step
     assert two - one == pytest.approx(10 * 0.01 * (BACKWARD_FACTOR * 800 + 100))
     slow = seconds(replace(SPEED, step=1.0), unfreeze="block5", finetune_epochs=10)["fine-tune"]
     assert slow - one == pytest.approx(10 * 800 / 32 * MILLION_PARAMETERS["block5"])
+
+
+def test_the_forecast_is_of_what_fits(monkeypatch):
+    """208 MB in 2 views, 121 MB in one, 85 MB with pixels; 14 MB with pixels at 48 px."""
+    options = {"unfreeze": "block4", "finetune_epochs": 10}
+    frozen = 10 * 0.03 * 900  # three frozen blocks, in each epoch over training and validation
+    everything = seconds(views=2, **options)
+    monkeypatch.setenv("TRANSFER_CACHE_GB", "0.13")
+    assert seconds(**options)["images"] == pytest.approx(1_000 * 0.05), "one view"
+    pixels = seconds(views=2, **options)
+    assert pixels["fine-tune"] - everything["fine-tune"] == pytest.approx(frozen)
+    monkeypatch.setenv("TRANSFER_CACHE_GB", "0.02")
+    with pytest.raises(CacheError, match=r"expected room for .* found 20 MB"):
+        seconds(views=2, **options)
+    assert seconds(image_size=None, **options)["images"] < everything["images"] / 4
 
 
 def test_only_the_steps_of_a_training_are_listed_and_more_effort_takes_longer():

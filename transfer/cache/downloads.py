@@ -81,10 +81,16 @@ class DatasetDownload(Download):
             paths = (self.path / f"{number}{LOCK}" for number in itertools.count())
             return next(lock for path in paths if (lock := _acquired(path)))
 
+    @property
+    def locked(self) -> bool:
+        """Whether it is being read or downloaded."""
+        with self.lock:
+            return not all(_acquired(path) for path in self.path.glob(f"*{LOCK}"))
+
     def remove(self) -> bool:
         """Whether it is gone; what is being read or downloaded stays."""
         with self.lock:
-            if all(_acquired(path) for path in self.path.glob(f"*{LOCK}")):
+            if not self.locked:
                 self.discard()
         return not self.path.exists()
 

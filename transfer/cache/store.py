@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,20 +93,34 @@ class Store:
         """Bytes that can be written without removing anything; negative above the limit."""
         return min(self.limit - self.bytes, shutil.disk_usage(self.folder).free)
 
+    def room_for(self, entries: Iterable["CacheEntry"] = ()) -> int:
+        """Bytes that these may take in all: where they are, what is free, and what may be removed.
+
+        What is in use stays.
+        """
+        own = {entry.path: entry.bytes for entry in entries}
+        others = (entry for entry in self.found() if entry.path not in own and not entry.locked)
+        return self.room + sum(own.values()) + sum(entry.bytes for entry in others)
+
     def make_room(self, needed: int, keep: tuple["CacheEntry", ...] = ()) -> None:
         """Remove the least recently used entries until `needed` bytes fit. Raises CacheError."""
         with FileLock(self.folder / LOCKS / "room.lock"):
+            room = self.room_for(keep) - sum(entry.bytes for entry in keep)
+            if room < needed:
+                raise self.refusal(needed, room)
             paths = {entry.path for entry in keep}
             old = [entry for entry in self.entries() if entry.path not in paths]
-            if self.room + sum(entry.bytes for entry in old) >= needed:  # else spare them
-                while self.room < needed and old:
-                    old.pop(0).remove()
-            if self.room < needed:
-                raise CacheError(
-                    f"expected room for {byte_size(needed)} of {self.content}, found "
-                    f"{byte_size(max(0, self.room))} (all may take {byte_size(self.limit)}, and "
-                    f"what is in use stays); {self.advice}"
-                )
+            while self.room < needed and old:
+                old.pop(0).remove()
+            if self.room < needed:  # one was used in this moment
+                raise self.refusal(needed, self.room)
+
+    def refusal(self, needed: int, room: int) -> CacheError:
+        return CacheError(
+            f"expected room for {byte_size(needed)} of {self.content}, found "
+            f"{byte_size(max(0, room))} (all may take {byte_size(self.limit)}, and what is in use "
+            f"stays); {self.advice}"
+        )
 
     def clear(self) -> tuple[int, int]:
         """Remove everything not in use; (bytes removed, entries left)."""
@@ -159,6 +174,15 @@ class CacheEntry:
     def complete(self) -> bool:
         return self.rows == self.shape[1]
 
+    @property
+    def locked(self) -> bool:
+        """Whether another training fills it."""
+        try:
+            with self.lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def record(self) -> dict:
         """The contents of `entry.json`; empty where it is missing or damaged."""
         return read_json(self.path / RECORD)
@@ -197,12 +221,15 @@ class CacheEntry:
         (self.path / RECORD).touch()
 
     def start(self) -> None:
-        """Make an empty file of full size. Raises CacheError on a full disk."""
+        """Make a file of zeros of full size. Raises CacheError on a full disk."""
         self.discard()
         with cache_errors():
             self.path.mkdir(exist_ok=True)
             with (self.path / DATA).open("wb") as file:
-                file.truncate(self.full_bytes)
+                if hasattr(os, "posix_fallocate"):  # takes the room on the disk at once
+                    os.posix_fallocate(file.fileno(), 0, self.full_bytes)
+                else:
+                    file.truncate(self.full_bytes)
 
     def write(self, row: int, values: np.ndarray, unreadable: dict[int, str]) -> None:
         """`values` (V, n, …) of the n rows from `row` on. Raises CacheError on a full disk."""

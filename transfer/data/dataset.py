@@ -1,7 +1,9 @@
 """Labelled images in splits, whatever source they come from."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -46,6 +48,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def names_hash(self) -> str:
+        """sha256 over all names in their order."""
+        return hashlib.sha256("\0".join(self.names).encode("utf-8", "surrogateescape")).hexdigest()
 
     def take(self, rows: np.ndarray) -> "Split":
         """These of the images, in this order; `rows` is int (M,)."""

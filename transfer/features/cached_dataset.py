@@ -8,6 +8,7 @@ phase is trained on.
 import hashlib
 import math
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,7 +56,7 @@ class MemmapTensor:
             self._read = 0
         return torch.from_numpy(values).view(self.dtype)
 
-    def read(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
+    def read(self, rows: Sequence[int]) -> tuple[torch.Tensor, dict[int, str]]:
         """((V, len(rows), …) of all views, no row that is unreadable), as from images."""
         return torch.stack([self[view, rows] for view in range(len(self))]), {}
 
@@ -96,13 +97,15 @@ class CacheLayer:
 
     These are the pixels, or the output of `segment`, which runs on the layer below. They are the
     input of `block`; `row_shape` is the shape of one view of one image. With `cached` false they
-    are only computed on the way to the next layer.
+    are only computed on the way to the next layer. With `pooled` each map is averaged to float32
+    (…, C, 1, 1), of which a head that averages makes the same numbers.
     """
 
     block: str
     row_shape: tuple[int, ...]
     segment: Segment | None = None
     cached: bool = True
+    pooled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,10 @@ class CacheSpec:
     def dtype_of(self, split: str, layer: CacheLayer) -> torch.dtype:
         if layer.segment is None:
             return torch.uint8
+        return torch.float32 if layer.pooled else self.precision_of(split)
+
+    def precision_of(self, split: str) -> torch.dtype:
+        """What the layers compute in."""
         return torch.float32 if split == "test" else self.dtype
 
     def shape_of(self, split: str, layer: CacheLayer, rows: int) -> tuple[int, ...]:
@@ -145,13 +152,12 @@ class CacheSpec:
 
         Labels, classes and other splits are not in it: they change no value.
         """
-        names = "\0".join(images.splits[split].names)
         key = {
             "source": images.source,
             "revision": images.revision,
             "image_column": images.image_column,
             "split": split,
-            "selection": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
+            "selection": images.splits[split].names_hash,
             "transform": self.transform.to_json(),
             "views": self.views_of(split),
             "seed": self.seed if self.views_of(split) > 1 else None,
@@ -160,6 +166,8 @@ class CacheSpec:
         if layer.segment is not None:
             dtype = dtype_name(self.dtype_of(split, layer))
             key |= {"body": self.body, "cut": layer.block, "dtype": dtype}
+        if layer.pooled:
+            key["pooled"] = True
         return key
 
 

@@ -8,8 +8,8 @@ that is available for a minute at a time) continues where it stopped.
 import copy
 import random
 import time
-from collections.abc import Callable, Iterator, Set
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import ExitStack, closing, contextmanager
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ from transfer.features.cached_dataset import (
 from transfer.model.vgg import Segment
 
 SECONDS_BETWEEN_LOCK_TRIES = 0.2
-MEASURED_IMAGES, MEASUREMENTS = 8, 3
+MEASURED_IMAGES, MEASURED_AT, MEASUREMENTS = 8, 112, 3  # images of so many pixels a side, times
+MOST_MEASURED = 64  # smaller images, for a few would mostly measure the calls
 
 
 def passes_left(images: ImageDataset, spec: CacheSpec, store: Store) -> dict[str, int]:
@@ -43,13 +44,21 @@ def passes_left(images: ImageDataset, spec: CacheSpec, store: Store) -> dict[str
     }
 
 
+def all_entries(images: ImageDataset, spec: CacheSpec, store: Store) -> tuple[CacheEntry, ...]:
+    """Of all splits and layers."""
+    extractors = (FeatureExtractor(images, name, spec, store) for name in images.splits)
+    return tuple(entry for one in extractors for entry in one.entries.values())
+
+
 def seconds_a_pass(
     images: ImageDataset, spec: CacheSpec, store: Store, split: str, device: torch.device
 ) -> float:
     """Measured seconds that one view of one image of this split takes through all layers."""
     extractor = FeatureExtractor(images, split, spec, store)
     views = spec.views_of(split)
-    rows = list(range(min(len(extractor.split), max(1, MEASURED_IMAGES // views))))
+    passes = MEASURED_IMAGES * MEASURED_AT**2 // spec.transform.image_size**2
+    passes = min(MOST_MEASURED, max(MEASURED_IMAGES, passes))
+    rows = range(min(len(extractor.split), max(1, passes // views)))
     started = time.perf_counter()
     pixels, _ = extractor.read_images(rows)
     reading = (time.perf_counter() - started) / processors()
@@ -85,25 +94,52 @@ def cache_layers(
 
     cached = {layer.block: {} for layer in spec.layers if layer.cached}
     extractors = [FeatureExtractor(images, name, spec, store) for name in images.splits]
-    entries = tuple(entry for one in extractors for entry in one.entries.values())
-    for extractor in extractors:
-        split = extractor.split
-        with ExitStack() as locks:
-            if accelerator.is_main_process:
+    with ExitStack() as locks:
+        if accelerator.is_main_process:
+            for extractor in extractors:
                 for _ in extractor.lock(locks):
                     yield progress("waiting for another training that prepares the same images")
+            locks.enter_context(_reserved(extractors, store, several=accelerator.num_processes > 1))
+        accelerator.wait_for_everyone()
+        for extractor in extractors:
+            split = extractor.split
             # closed before the locks are released: it saves what an interrupted training has
-            batches = extractor.run(rows_a_batch, accelerator, keep=entries)
-            for rows in locks.enter_context(closing(batches)):
-                done += len(rows) * spec.views_of(extractor.name) * accelerator.num_processes
-                yield progress("preparing images")
+            with closing(extractor.run(rows_a_batch, accelerator)) as batches:
+                for rows in batches:
+                    done += len(rows) * spec.views_of(extractor.name) * accelerator.num_processes
+                    yield progress("preparing images")
             unreadable = extractor.unreadable()
             for block, entry in extractor.entries.items():
                 inputs = MemmapTensor(entry)
                 cached[block][extractor.name] = _labelled(inputs, split, unreadable.keys())
-            accelerator.wait_for_everyone()
-        issues += [DataIssue(where=split.names[row], why=why) for row, why in unreadable.items()]
+            issues += [
+                DataIssue(where=split.names[row], why=why) for row, why in unreadable.items()
+            ]
+        accelerator.wait_for_everyone()
     return cached, issues
+
+
+@contextmanager
+def _reserved(
+    extractors: list["FeatureExtractor"], store: Store, *, several: bool
+) -> Iterator[None]:
+    """Room on the disk for all that is missing of all splits, taken before an image is read.
+
+    The caller holds the entries' locks. What was not begun is given back. Raises CacheError.
+    """
+    entries = tuple(entry for one in extractors for entry in one.entries.values())
+    new = [entry for one in extractors for entry in one.to_begin(several=several)]
+    for entry in new:
+        entry.discard()  # what a killed training left
+    store.make_room(sum(entry.full_bytes for entry in new), keep=entries)
+    try:
+        for entry in new:
+            entry.start()
+        yield
+    finally:
+        for entry in new:
+            if not entry.rows:
+                entry.discard()
 
 
 class FeatureExtractor:
@@ -140,26 +176,17 @@ class FeatureExtractor:
                     yield
                     time.sleep(SECONDS_BETWEEN_LOCK_TRIES)
 
-    def run(
-        self, rows_a_batch: int, accelerator: Accelerator, keep: tuple[CacheEntry, ...]
-    ) -> Iterator[list[int]]:
-        """Compute what is missing; yields the rows of each batch once they are written.
+    def to_begin(self, *, several: bool) -> list[CacheEntry]:
+        """The entries that are filled from the first row on: those missing, unless all of them have
+        rows. `several` processes write here and there, so they begin again."""
+        self._discard_what_can_be_read_now()
+        missing = self._missing().values()
+        return list(missing) if several or not all(entry.rows for entry in missing) else []
 
-        The barriers order what the processes do: all look before the main one starts to write.
-        """
-        accelerator.wait_for_everyone()  # the main process holds the locks
-        if accelerator.is_main_process:
-            self._discard_what_can_be_read_now()
-        accelerator.wait_for_everyone()
-        missing = {block: entry for block, entry in self.entries.items() if not entry.complete}
-        accelerator.wait_for_everyone()
-        if missing:
-            # several processes write here and there, so they begin again
-            several = accelerator.num_processes > 1
-            first = 0 if several else min(entry.rows for entry in missing.values())
-            if accelerator.is_main_process and not first:
-                self._start(list(missing.values()), keep)
-            accelerator.wait_for_everyone()
+    def run(self, rows_a_batch: int, accelerator: Accelerator) -> Iterator[range]:
+        """Compute what is missing; yields the rows of each batch once they are written."""
+        if missing := self._missing():
+            first = min(entry.rows for entry in missing.values())
             yield from self._compute(missing, first, rows_a_batch, accelerator)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
@@ -169,6 +196,9 @@ class FeatureExtractor:
         for entry in self.entries.values():
             entry.touch()
 
+    def _missing(self) -> dict[str, CacheEntry]:
+        return {block: entry for block, entry in self.entries.items() if not entry.complete}
+
     def _discard_what_can_be_read_now(self) -> None:
         """An image that failed is tried again: what this machine can read is not in the key."""
         retried = read_ahead(lambda row: self.read_images([row]), sorted(self.unreadable()))
@@ -177,24 +207,17 @@ class FeatureExtractor:
             if readable & entry.unreadable().keys():
                 entry.discard()
 
-    def _start(self, new: list[CacheEntry], keep: tuple[CacheEntry, ...]) -> None:
-        for entry in new:
-            entry.discard()  # what a killed training left
-        self.store.make_room(sum(entry.full_bytes for entry in new), keep=keep)
-        for entry in new:
-            entry.start()
-
     def _compute(
         self,
         missing: dict[str, CacheEntry],
         first: int,
         batch_size: int,
         accelerator: Accelerator,
-    ) -> Iterator[list[int]]:
+    ) -> Iterator[range]:
         """From row `first` on. A single process that is interrupted saves how far it came."""
         read, layers, unreadable_below = self._input_of(missing)
         rows, done = range(first, len(self.split)), first
-        batches = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+        batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
         mine = batches[accelerator.process_index :: accelerator.num_processes]
         try:
             for batch, (values, unreadable) in read_ahead(read, mine):
@@ -224,7 +247,7 @@ class FeatureExtractor:
                 return MemmapTensor(entry).read, layers[i + 1 : end], entry.unreadable()
         return self.read_images, layers[:end], {}
 
-    def read_images(self, rows: list[int]) -> tuple[torch.Tensor, dict[int, str]]:
+    def read_images(self, rows: Sequence[int]) -> tuple[torch.Tensor, dict[int, str]]:
         """(uint8 (V, len(rows), 3, S, S), row → why it could not be read)."""
         spec, unreadable, side = self.spec, {}, self.spec.transform.image_size
         pixels = torch.zeros(spec.views_of(self.name), len(rows), 3, side, side, dtype=torch.uint8)
@@ -244,14 +267,17 @@ class FeatureExtractor:
     def forward(self, layer: CacheLayer, values: torch.Tensor, device) -> torch.Tensor:
         """(V, n, …) → (V, n, …) after the layer's segment, on `device`.
 
-        The weights are converted to the layer's dtype: same result as autocast, but faster.
+        The weights are converted to the split's dtype: same result as autocast, but faster.
         """
         if layer.block not in self._segments:
-            dtype = self.spec.dtype_of(self.name, layer)
+            dtype = self.spec.precision_of(self.name)
             self._segments[layer.block] = copy.deepcopy(layer.segment).to(device, dtype).eval()
         with torch.inference_mode():
             flat = values.flatten(0, 1).to(device)  # (V · n, …)
-            return in_parts(self._segments[layer.block], flat).unflatten(0, values.shape[:2])
+            output = in_parts(self._segments[layer.block], flat)
+            if layer.pooled:
+                output = output.float().contiguous().mean(dim=(2, 3), keepdim=True)
+            return output.unflatten(0, values.shape[:2])
 
 
 def in_parts(segment: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -271,7 +297,7 @@ def _to_numpy(values: torch.Tensor) -> np.ndarray:
 
 
 def _labelled(inputs: MemmapTensor, split: Split, unreadable: Set[int]) -> CachedDataset:
-    rows = np.array([row for row in range(len(split)) if row not in unreadable], dtype=np.int64)
+    rows = np.delete(np.arange(len(split)), sorted(unreadable))
     if not len(rows):
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     readable = split.take(rows)

@@ -1,8 +1,9 @@
 """Choose what is cached of every image: the cut, the views, and how many images run at once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +14,8 @@ from transfer.data.dataset import ImageDataset
 from transfer.data.transform import Transform
 from transfer.device import DTYPES, free_memory, images_per_batch
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
-from transfer.features.extract import seconds_a_pass
+from transfer.features.extract import all_entries, seconds_a_pass
+from transfer.features.fit import CacheChoice, border_shape, cache_choices
 from transfer.formatting import byte_size
 from transfer.model.vgg import Network, Segment
 from transfer.settings import TrainingSettings
@@ -26,32 +28,34 @@ IMAGES_A_STEP = 128
 class PlanRequest:
     """What a plan is made for.
 
-    `body` is the hash of the network's body. With `may_reduce_views` fewer views than the settings'
-    are cached where otherwise the input of the lowest unfrozen block would not fit. `decided` is
-    (cut, why) of the interrupted training that is resumed.
+    `body` is the hash of the network's body. What `asked` leaves open is reduced where otherwise
+    not all images would fit. `decided` is (cut, why) of the interrupted training that is resumed.
     """
 
     network: Network
     body: str
-    transform: Transform
     settings: TrainingSettings
+    asked: TrainingSettings
     images: ImageDataset
     accelerator: Accelerator
-    may_reduce_views: bool = False
     decided: tuple[str, str] | None = None
 
-    def spec(self, cut: str, views: int) -> CacheSpec:
+    def spec(self, choice: CacheChoice) -> CacheSpec:
         return CacheSpec(
-            transform=self.transform,
-            views=views,
+            transform=Transform(image_size=choice.image_size),
+            views=choice.views,
             seed=self.settings.seed,
             body=self.body,
             dtype=DTYPES[self.accelerator.mixed_precision],
-            layers=_layers(self.network, cut, self.transform),
+            layers=tuple(_layers(self.network, choice)),
         )
 
-    def bytes(self, cut: str, views: int) -> int:
-        return self.spec(cut, views).bytes(self.images.counts())
+    def choices(self) -> Iterator[CacheChoice]:
+        cut, _ = self.decided or (None, "")
+        return cache_choices(self.settings, self.asked, cut)
+
+    def bytes(self, choice: CacheChoice) -> int:
+        return self.spec(choice).bytes(self.images.counts())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,76 +89,99 @@ def widest(layer: CacheLayer) -> int:
 
 
 def make_plan(request: PlanRequest, store: Store) -> Plan:
-    """Choose what is cached. Of several processes the main one decides for all."""
-    unfreeze, views = request.settings.unfreeze, request.settings.views
-    while request.may_reduce_views and views > 1 and request.bytes(unfreeze, views) > store.limit:
-        views //= 2
-    cut, why = request.decided or choose_cut(
-        unfreeze,
-        needed=lambda cut: request.bytes(cut, views),
-        limit=store.limit,
-        memory=free_memory(torch.device("cpu")),
-        faster_from_disk=lambda: _faster_from_disk(request, views, store),
-    )
-    if views > 1 and not request.decided:
-        why += f", in {views} views of every training image"
+    """Choose what is cached, before any image is. Of several processes the main one decides.
+
+    Raises CacheError where the least that can be cached does not fit.
+    """
+    chosen = choose(request, store) if request.accelerator.is_main_process else None
+    choice, why = broadcast_object_list([chosen])[0]
+    spec = request.spec(choice)
     # all views of an image run through the frozen layers together
-    pixels = request.spec(cut, views).layers[0]
-    passes = images_per_batch(widest(pixels), request.accelerator.device, IMAGES_A_PASS)
-    rows = max(1, passes // views)
-    cut, why, views, rows = broadcast_object_list([cut, why, views, rows])
-    return Plan(spec=request.spec(cut, views), cut=cut, why=why, rows_a_batch=rows)
+    passes = images_per_batch(widest(spec.layers[0]), request.accelerator.device, IMAGES_A_PASS)
+    rows = broadcast_object_list([max(1, passes // choice.views)])[0]
+    return Plan(spec=spec, cut=choice.cut, why=why, rows_a_batch=rows)
 
 
-def _layers(network: Network, cut: str, transform: Transform) -> tuple[CacheLayer, ...]:
-    """The pixels, the input of `cut` and the output of the body.
+def choose(request: PlanRequest, store: Store) -> tuple[CacheChoice, str]:
+    """(the best choice that fits, why).
+
+    The input of a low block is many times larger than the pixels. Pixels are cached instead, and
+    the frozen blocks run again in each epoch, also where it is larger than the free memory, on a
+    disk that is slower than computing it.
+    """
+
+    @cache
+    def room(choice: CacheChoice) -> int:
+        return store.room_for(all_entries(request.images, request.spec(choice), store))
+
+    memory, slow, best = free_memory(torch.device("cpu")), "", None
+    for choice in request.choices():
+        best = best or choice
+        if choice.cut == slow or request.bytes(choice) > room(choice):
+            continue
+        on_disk = choice.cut not in ("none", "block1") and request.bytes(choice) > memory
+        if on_disk and not request.decided and not _faster_from_disk(request, choice, store):
+            slow = choice.cut
+            continue
+        if request.decided:
+            return choice, request.decided[1]
+        limit = "the free memory, on a disk slower than computing it"
+        return choice, _why(request, choice, best, limit if slow else _room_text(room(best)))
+    raise store.refusal(request.bytes(choice), room(choice))
+
+
+def _room_text(room: int) -> str:
+    return f"there is room for ({byte_size(max(0, room))})"
+
+
+def _why(request: PlanRequest, choice: CacheChoice, best: CacheChoice, limit: str) -> str:
+    """What is cached, and why it is less than the best."""
+    size = byte_size(request.bytes(choice))
+    why = f"{_what(choice)} {'are' if choice.cut == 'block1' else 'is'} cached ({size})"
+    if request.settings.unfreeze == "block1":
+        why += ", as every block is trained"
+    why += _details(choice, best)
+    if choice != best:
+        instead = f"{_what(best)}{_details(best, choice)}"
+        why += f": {instead} would take {byte_size(request.bytes(best))}, more than {limit}"
+    return why
+
+
+def _what(choice: CacheChoice) -> str:
+    if choice.cut == "none":
+        return f"the {'pooled ' * choice.pooled}output of the body"
+    return "pixels" if choice.cut == "block1" else f"the input of {choice.cut}"
+
+
+def _details(choice: CacheChoice, other: CacheChoice) -> str:
+    size = f" at {choice.image_size} px" if choice.image_size != other.image_size else ""
+    many = choice.views > 1 or choice.views != other.views
+    views = f"{choice.views} view{'s' * (choice.views > 1)}"
+    return size + (f", in {views} of every training image" if many else "")
+
+
+def _layers(network: Network, choice: CacheChoice) -> Iterator[CacheLayer]:
+    """The pixels, the input of the cut and the output of the body.
 
     Pixels are cached only at a cut of block1; else they are computed on the way.
     """
-    blocks = tuple(dict.fromkeys(("block1", cut, "none")))  # each once, from the pixels up
-    return tuple(
-        CacheLayer(
+    below, transform = None, Transform(image_size=choice.image_size)
+    for block in dict.fromkeys(("block1", choice.cut, "none")):  # each once, from the pixels up
+        shape = border_shape(block, choice.image_size)
+        pooled = choice.pooled and block == "none"
+        yield CacheLayer(
             block=block,
-            row_shape=network.border_shape(block, transform.image_size),
+            row_shape=(shape[0], 1, 1) if pooled else shape,
             segment=Segment(network.between(below, block), transform) if below else None,
-            cached=block in (cut, "none"),
+            cached=block in (choice.cut, "none"),
+            pooled=pooled,
         )
-        for below, block in zip((None, *blocks), blocks, strict=False)
-    )
+        below = block
 
 
-def choose_cut(
-    unfreeze: str,
-    needed: Callable[[str], int],
-    limit: int,
-    memory: int,
-    faster_from_disk: Callable[[], bool],
-) -> tuple[str, str]:
-    """(the block whose input is cached, why): the lowest unfrozen one, unless that does not pay.
-
-    The input of a low block is many times larger than the pixels. Pixels are cached instead, and
-    the frozen blocks run again in each epoch, where `needed(block)` is more bytes than `limit`, or
-    more than `memory` on a disk that is slower than computing them.
-    """
-    size = byte_size(needed(unfreeze))
-    what = "the output of the body" if unfreeze == "none" else f"the input of {unfreeze}"
-    cached = f"{what} is cached ({size})"
-    if unfreeze == "none":  # pixels would come on top of it
-        return "none", cached
-    if unfreeze == "block1":
-        return "block1", f"pixels are cached ({size}), as every block is trained"
-    pixels = byte_size(needed("block1"))
-    instead = f"pixels are cached ({pixels}): {what} would take {size}, more than"
-    if needed(unfreeze) > limit:
-        return "block1", f"{instead} the cache may hold ({byte_size(limit)})"
-    if needed(unfreeze) > memory and not faster_from_disk():
-        return "block1", f"{instead} the free memory, on a disk slower than computing it"
-    return unfreeze, cached
-
-
-def _faster_from_disk(request: PlanRequest, views: int, store: Store) -> bool:
+def _faster_from_disk(request: PlanRequest, choice: CacheChoice, store: Store) -> bool:
     """Whether the input of the lowest unfrozen block is read faster than it is computed again."""
-    spec, counts = request.spec(request.settings.unfreeze, views), request.images.counts()
+    spec, counts = request.spec(choice), request.images.counts()
     passes = max(1, sum(rows * spec.views_of(split) for split, rows in counts.items()))
     device = request.accelerator.device
     computing = seconds_a_pass(request.images, spec, store, "train", device)

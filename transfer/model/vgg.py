@@ -93,14 +93,6 @@ class Network(nn.Module):
         ends = [i + 1 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         return [0, *ends][UNFREEZE.index(block)]
 
-    def border_shape(self, block: str, image_size: int) -> tuple[int, int, int]:
-        """(C, H, W) of what enters `block`, for square images: block5 of 224 px (512, 14, 14)."""
-        prefix = self.between("block1", block)
-        channels = [layer.out_channels for layer in prefix if isinstance(layer, nn.Conv2d)]
-        # 3×3 convolutions with padding keep the size, each max pool halves it, rounding down
-        side = image_size // 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in prefix)
-        return (channels[-1] if channels else 3, side, side)
-
     def between(self, block: str, above: str) -> nn.Sequential:
         """The layers of the body from `block` up to `above`, shared with this network."""
         return self.features[self.border(block) : self.border(above)]

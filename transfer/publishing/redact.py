@@ -13,7 +13,9 @@ RECORD = (
     "format_version classes settings transform body source revision seed phases result versions"
 ).split()
 BODY = ("weights", "sha256", "revision")
-REPORT = ("accuracy interval images classes confusion mistakes stages curves heads skipped").split()
+REPORT = (
+    "accuracy interval images classes confusion mistakes mistakes_total stages curves heads skipped"
+).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names model_args pretrained_cfg"
 ).split()

@@ -22,7 +22,8 @@ def accuracy_of(scores: np.ndarray, labels: np.ndarray) -> dict:
 def make_report(
     scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
 ) -> dict:
-    """Accuracy, figures per class, confusion matrix (rows: truth), most confident mistakes.
+    """Accuracy, figures per class, confusion matrix (rows: truth), most confident mistakes and
+    how many there are in all.
 
     `scores` float (M, classes), `labels` int (M,), `names` M files or rows.
     """
@@ -37,6 +38,7 @@ def make_report(
     ]
     confidence = scores.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
+    mistakes_total = len(wrong)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
     mistakes = [
         {
@@ -51,4 +53,5 @@ def make_report(
         "classes": per_class,
         "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
         "mistakes": mistakes,
+        "mistakes_total": mistakes_total,
     }

@@ -94,6 +94,7 @@ def measure() -> Speed:
         / MILLION_PARAMETERS["block5"],
         head_step=head_step,
         fast_device=device.type != "cpu",
+        feature_bytes=dtype.itemsize,
     )
 
 

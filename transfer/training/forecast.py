@@ -8,13 +8,15 @@ import json
 import math
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from transfer.cache.paths import cache_folder
+from transfer.cache.store import open_store
 from transfer.data.dataset import DatasetSummary
-from transfer.settings import BLOCKS, TrainingSettings
+from transfer.features.fit import cache_choices
+from transfer.settings import BLOCKS, LINEAR_HEAD, TrainingSettings
 from transfer.training.defaults import (
     HEADS_TRIED,
     TRIAL_BATCH_SIZE,
@@ -37,13 +39,15 @@ class Speed:
     """Seconds on this machine, the least of so many `times` that `benchmark` measured them.
 
     `forward` is block → an image of SIDE px through it, `step` an optimizer step on a million
-    parameters of the body, `head_step` one on a head with cached features.
+    parameters of the body, `head_step` one on a head with cached features, of which a number takes
+    `feature_bytes`.
     """
 
     forward: dict[str, float]
     step: float
     head_step: float
     fast_device: bool
+    feature_bytes: int
     times: int = 1
 
 
@@ -75,12 +79,13 @@ def forecast(
     """Step → seconds: images, heads, warm-up, fine-tune, the rest.
 
     `images` counts those of each split, `weights` is where the body will come from. With features
-    in the cache from an earlier training it will take less.
+    in the cache from an earlier training it will take less. Raises CacheError where not even the
+    least of these images fits.
     """
-    settings = fill_defaults(settings, dataset, weights, fast_device=speed.fast_device)
+    settings, cut = plan_settings(speed, settings, dataset, images, weights)
     area, train, phase = (settings.image_size / SIDE) ** 2, images["train"], settings.warm_up
     fine_tunes = settings.method == "finetune"
-    passes = train * (settings.views if fine_tunes else 1) + images["validation"] + images["test"]
+    passes = train * settings.views + images["validation"] + images["test"]
     seconds = {"images": passes * area * sum(speed.forward.values())}
     if fine_tunes and settings.try_heads:
         steps = math.ceil(min(train, TRIAL_VIEWS // settings.views) / TRIAL_BATCH_SIZE)
@@ -89,16 +94,41 @@ def forecast(
         steps = math.ceil(train / phase.batch_size)
         seconds["warm-up"] = phase.epochs * (steps * speed.head_step + EPOCH_SECONDS)
     if fine_tunes and settings.unfreeze != "none":
-        seconds["fine-tune"] = _fine_tune_seconds(speed, settings, images)
+        seconds["fine-tune"] = _fine_tune_seconds(speed, settings, images, cut)
     return seconds | {"the rest": OTHER_SECONDS}
 
 
-def _fine_tune_seconds(speed: Speed, settings: TrainingSettings, images: dict[str, int]) -> float:
+def plan_settings(
+    speed: Speed,
+    settings: TrainingSettings,
+    dataset: DatasetSummary,
+    images: dict[str, int],
+    weights: str,
+) -> tuple[TrainingSettings, str]:
+    """(the settings with their defaults, reduced to what fits; the block whose input is cached)."""
+    filled = fill_defaults(settings, dataset, weights, fast_device=speed.fast_device)
+    if filled.method == "features":
+        filled = replace(filled, head=LINEAR_HEAD, unfreeze="none", views=1)
+    store = open_store()
+    room = store.room_for()
+    for choice in cache_choices(filled, settings):
+        if (needed := choice.bytes(images, speed.feature_bytes)) <= room:
+            reduced = replace(filled, image_size=choice.image_size, views=choice.views)
+            return reduced, choice.cut
+    raise store.refusal(needed, room)
+
+
+def _fine_tune_seconds(
+    speed: Speed, settings: TrainingSettings, images: dict[str, int], cut: str
+) -> float:
     phase, area = settings.fine_tune, (settings.image_size / SIDE) ** 2
     blocks = BLOCKS[BLOCKS.index(settings.unfreeze) :]
     forward = area * sum(speed.forward[block] for block in blocks)
+    frozen = BLOCKS[BLOCKS.index(cut) : BLOCKS.index(settings.unfreeze)]  # run in each epoch
+    below = area * sum(speed.forward[block] for block in frozen)
     parameters = sum(MILLION_PARAMETERS[block] for block in blocks)
     steps = math.ceil(images["train"] / phase.batch_size)
     epoch = images["train"] * BACKWARD_FACTOR * forward + images["validation"] * forward
+    epoch += (images["train"] + images["validation"]) * below
     epoch += steps * (speed.step * parameters + speed.head_step)
     return phase.epochs * (epoch + EPOCH_SECONDS)

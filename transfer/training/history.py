@@ -14,6 +14,7 @@ from transfer.events import EpochDone, PhaseDone
 from transfer.runs.metrics import accuracy_of, make_report
 from transfer.runs.phase_heads import PhaseHead
 
+SKIPPED_SHOWN = 200  # in the report, which stays readable
 LIBRARIES = ("torch", "timm", "accelerate", "datasets", "huggingface-hub", "scikit-learn")
 
 
@@ -70,7 +71,8 @@ class TrainingHistory:
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,
-            "skipped": [problem.to_json() for problem in images.problems],
+            "skipped": [problem.to_json() for problem in images.problems[:SKIPPED_SHOWN]],
+            "skipped_total": len(images.problems),
         }
 
     def result(self, report: dict, **known) -> dict:

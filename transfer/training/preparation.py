@@ -7,16 +7,20 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 
 from transfer import events
 from transfer.cache.store import open_store
 from transfer.data.source import load_splits, summarize
-from transfer.errors import SourceError
+from transfer.device import free_memory
+from transfer.errors import SourceError, TransferError
 from transfer.events import Event
 from transfer.features.extract import cache_layers, passes_left
+from transfer.features.fit import CHANNELS, FLOAT32_BYTES
 from transfer.features.linear_probe import fit_linear
 from transfer.features.plan import PlanRequest, make_plan
+from transfer.formatting import byte_size
 from transfer.model.vgg import (
     Network,
     build_head,
@@ -28,7 +32,7 @@ from transfer.model.weights import Body, find_body_with_progress
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
-from transfer.settings import HeadSettings, TrainingSettings
+from transfer.settings import LINEAR_HEAD, TrainingSettings
 from transfer.training.defaults import fill_defaults
 from transfer.training.head_search import Candidate, try_heads
 from transfer.training.history import TrainingHistory, library_versions
@@ -37,7 +41,7 @@ from transfer.training.resume import ResumeState
 from transfer.training.state import TrainingState
 from transfer.training.timing import cache_seconds, phase_seconds
 
-LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
+HEAD_COPIES = 7  # weights, gradients, two moments; the first, the best and the latest of a phase
 
 
 def load(
@@ -87,18 +91,40 @@ def plan_cache(training: TrainingState) -> Iterator[Event]:
     request = PlanRequest(
         network=training.network,
         body=training.body.sha256,
-        transform=training.transform,
         settings=settings,
+        asked=settings if earlier else training.asked,
         images=images,
         accelerator=training.accelerator,
-        may_reduce_views=training.asked.views is None and not earlier,
         decided=earlier and (earlier.cut, earlier.why),
     )
     training.plan = plan = make_plan(request, store)
-    training.settings = replace(settings, views=plan.spec.views)
+    size = plan.spec.transform.image_size
+    training.settings = replace(settings, views=plan.spec.views, image_size=size)
+    if size != settings.image_size:
+        network = _build(training.settings, training.body, len(images.classes))
+        training.network = network.to(training.accelerator.device)
+    _check_memory(training)
     if not earlier:
         cache = cache_seconds(plan, images, store, training.accelerator.device)
         yield events.Estimated(seconds={"cache": cache} | _phase_seconds(training), cached=plan.why)
+
+
+def _check_memory(training: TrainingState) -> None:
+    """Raises TransferError where less is free than the training will hold at least."""
+    images, head = training.images.counts(), parameter_count(training.network.head)
+    needed = FLOAT32_BYTES * (
+        # the linear probe's pooled features
+        CHANNELS["none"] * (images["train"] + images["validation"])
+        + len(training.images.classes) * images["test"]  # scores
+        + HEAD_COPIES * head
+    )
+    free = free_memory(torch.device("cpu"))
+    if needed > free:
+        raise TransferError(
+            f"expected {byte_size(needed)} of memory for {sum(images.values()):,} images and a "
+            f"head of {head:,} parameters, found {byte_size(free)}; close other programs, or pass "
+            "--limit-per-class or a smaller --head"
+        )
 
 
 def _phase_seconds(training: TrainingState) -> dict[str, float]:

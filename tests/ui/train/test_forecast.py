@@ -11,7 +11,13 @@ from transfer.training.forecast import Speed
 from transfer.ui.train import forecast
 from transfer.ui.train.forecast import Forecaster
 
-SPEED = Speed(forward=dict.fromkeys(BLOCKS, 0.01), step=0.001, head_step=0.001, fast_device=False)
+SPEED = Speed(
+    forward=dict.fromkeys(BLOCKS, 0.01),
+    step=0.001,
+    head_step=0.001,
+    fast_device=False,
+    feature_bytes=2,
+)
 FORM = {"method": "finetune", "effort": "balanced", "unfreeze": "block5", "weights": "bundled"}
 
 

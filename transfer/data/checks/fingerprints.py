@@ -8,6 +8,7 @@ A copy that is cropped, mirrored, rotated or recoloured counts as another pictur
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,10 @@ MOST_BITS_APART = 10  # of the hash's 64
 LARGEST_DIFFERENCE = 0.15  # of the contrast
 SMALLEST_CONTRAST = 4.0  # in 0…255: flatter pictures cannot be told apart
 SMALLEST_SIDE = 16  # px: smaller pictures cannot be told apart
-PAIRS_AT_ONCE = 2_000_000  # hash comparisons, 16 MB
+BANDS = 4  # of the hash, 16 bits each
+MOST_IN_BAND = MOST_BITS_APART // BANDS
+MASKS = [mask for mask in range(1 << 16) if mask.bit_count() <= MOST_IN_BAND]
+PAIRS_AT_ONCE = 500_000  # hash comparisons, 20 MB
 CANDIDATES_AT_ONCE = 4_096  # thumbnail comparisons, 7 MB
 MOST_CANDIDATES = 10_000_000  # then it gives up
 
@@ -78,41 +82,84 @@ class Fingerprints:
             group[row] = row if digest is None else first.setdefault(digest, row)
         alone = np.flatnonzero((group == np.arange(len(group))) & (self.contrasts > 0))
         complete = self._join_alike(alone, group)
+        group = _first_of(group, np.arange(len(group)))
         order = np.argsort(group, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
         return [rows for rows in parts if len(rows) > 1], complete
 
     def _join_alike(self, rows: np.ndarray, group: np.ndarray) -> bool:
-        """Give similar rows the same group, merging their groups; False where it gave up."""
+        """Point similar rows to the lowest one of them; False where it gave up."""
         compared = 0
         for one, other in self._candidates(rows):
-            apart = group[one] != group[other]
+            apart = _first_of(group, one) != _first_of(group, other)
             one, other = one[apart], other[apart]
             compared += len(one)
             if compared > MOST_CANDIDATES:
                 return False
             same = self._same(one, other)
             for a, b in zip(one[same], other[same], strict=True):
-                low, high = sorted((group[a], group[b]))
-                group[group == high] = low
+                low, high = sorted(_first_of(group, np.array([a, b])))
+                group[high] = low
         return True
 
     def _candidates(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of rows with similar hashes: two int arrays (P,), P up to CANDIDATES_AT_ONCE."""
+        """Pairs of rows with similar hashes: two int arrays (P,), P up to CANDIDATES_AT_ONCE.
+
+        Hashes at most 10 bits apart are at most 2 apart in one of four bands of 16 bits, so only
+        those are compared (multi-index hashing, Norouzi et al. 2012).
+        """
         hashes = self.hashes[rows]
-        step = max(1, PAIRS_AT_ONCE // max(1, len(rows)))
-        for start in range(0, len(rows), step):
-            # bits apart, uint8 (step, M - start)
-            apart = np.bitwise_count(hashes[start : start + step, None] ^ hashes[None, start:])
-            one, other = np.nonzero(apart <= MOST_BITS_APART)
-            upper = one < other
-            one, other = rows[start + one[upper]], rows[start + other[upper]]
-            for at in range(0, len(one), CANDIDATES_AT_ONCE):
-                part = slice(at, at + CANDIDATES_AT_ONCE)
-                yield one[part], other[part]
+        bands = hashes.view(np.uint16).reshape(-1, BANDS)  # (M, 4)
+        for band, values in enumerate(bands.T):
+            for one, other in _in_one_band(values):
+                near = np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS_APART
+                one, other = one[near], other[near]
+                # not those that an earlier band has found
+                apart = np.bitwise_count(bands[one, :band] ^ bands[other, :band])  # (P, band)
+                new = (apart > MOST_IN_BAND).all(axis=1)
+                one, other = rows[one[new]], rows[other[new]]
+                for at in range(0, len(one), CANDIDATES_AT_ONCE):
+                    part = slice(at, at + CANDIDATES_AT_ONCE)
+                    yield one[part], other[part]
 
     def _same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """bool (P,): whether the thumbnails differ by little of their own contrast."""
         difference = self.thumbnails[one].astype(np.float32) - self.thumbnails[other]
         contrast = np.minimum(self.contrasts[one], self.contrasts[other])
         return _spread(difference) <= LARGEST_DIFFERENCE * contrast
+
+
+def _first_of(group: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The lowest row of the group of each of `rows`; `group` points from row to row, down to it."""
+    first = group[rows]
+    while (group[first] != first).any():
+        first = group[first]
+    return first
+
+
+def _in_one_band(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs, each once, whose values (uint16) are at most 2 bits apart: two int arrays (P,)."""
+    order = np.argsort(values, kind="stable")
+    ends = np.cumsum(np.bincount(values, minlength=1 << 16))
+    for mask in MASKS:
+        wanted = values ^ mask
+        starts = np.where(wanted > 0, ends[wanted - 1], 0)
+        rows = np.flatnonzero(wanted >= values)  # the others are found from the other side
+        numbers = (ends[wanted] - starts)[rows]
+        totals = np.cumsum(numbers)
+        for part in _parts(totals):
+            one = np.repeat(rows[part], numbers[part])
+            skipped = np.repeat(totals[part] - numbers[part], numbers[part])
+            place = np.arange(len(one)) + (totals[part] - numbers[part])[:1] - skipped
+            other = order[np.repeat(starts[rows[part]], numbers[part]) + place]
+            if not mask:
+                one, other = one[one < other], other[one < other]
+            yield one, other
+
+
+def _parts(totals: np.ndarray) -> Iterator[slice]:
+    """Of rows, whose pairs add up to `totals`: parts of about PAIRS_AT_ONCE pairs."""
+    whole = totals[-1] if len(totals) else 0
+    cuts = np.searchsorted(totals, np.arange(0, whole, PAIRS_AT_ONCE), side="right")
+    for start, end in pairwise([*np.unique(cuts), len(totals)]):
+        yield slice(start, end)

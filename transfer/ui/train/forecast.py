@@ -1,17 +1,18 @@
 """What a training would do before it is started: how long it takes, and what will learn."""
 
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from transfer.errors import TransferError
+from transfer.errors import CacheError, TransferError
 from transfer.formatting import duration, phase_times
 from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
-from transfer.training.defaults import EFFORTS, fill_defaults
-from transfer.training.forecast import forecast, known_speed
+from transfer.training.defaults import EFFORTS
+from transfer.training.forecast import forecast, known_speed, plan_settings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.timed_cache import TimedCache
@@ -89,13 +90,14 @@ class Forecaster:
         weights = settings.weights
         if weights == "auto":
             weights = self._body.get("") or self._body.put("", expected_body())
+        filled, _ = plan_settings(speed, settings, *summary, weights)
         seconds = {}
         for name, effort in EFFORTS.items():  # the others unfreeze their own blocks
             unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
             chosen = replace(settings, effort=name, unfreeze=unfreeze)
-            seconds[name] = forecast(speed, chosen, *summary, weights)
+            with suppress(CacheError):
+                seconds[name] = forecast(speed, chosen, *summary, weights)
         steps = seconds[settings.effort]
-        filled = fill_defaults(settings, summary[0], weights, fast_device=speed.fast_device)
         return (
             f"{what} Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
             f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if features "
