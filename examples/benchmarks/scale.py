@@ -19,8 +19,6 @@ import numpy as np
 import typer
 from PIL import Image
 
-from examples.benchmarks.steps import machine
-
 SIDE, CLASSES = 32, 20
 TRAIN = ("train", "--image-size", str(SIDE), "--weights", "bundled")
 COMMANDS = {
@@ -45,7 +43,10 @@ def main(
             if run:
                 rows[-1] |= described(Path(folder, name))
             print(json.dumps(rows[-1]), flush=True)
-            out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    # imports torch: a child's peak memory is at least that of its parent when it was started
+    from examples.benchmarks.steps import machine
+
+    out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
 
 
 def write_images(folder: Path, images: int) -> Path:
