@@ -30,7 +30,12 @@ EXAMPLES = [
     events.BodyProgress(done_bytes=12_345_678, total_bytes=58_900_000),
     WEIGHTS,
     events.DatasetReady(
-        source="digits", classes=["0", "1"], images=SPLITS, skipped=SKIPPED, settings=SETTINGS
+        source="digits",
+        classes=["0", "1"],
+        images=SPLITS,
+        skipped=SKIPPED,
+        settings=SETTINGS,
+        greys=["16-bit greys: 0…4095 is scaled to 0…255"],
     ),
     events.Estimated(
         seconds={"cache": 12.0, "warm-up": 3.0, "fine-tune": 600.0},

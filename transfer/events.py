@@ -6,7 +6,7 @@ with HeadTried…, HeadChosen before warm-up if heads are tried, and finally Run
 when an interrupted training continues.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from transfer.errors import TransferError
 
@@ -29,13 +29,15 @@ class WeightsChosen:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReady:
-    """The images found, and the settings with every default filled in."""
+    """The images found, and the settings with every default filled in. `greys` says how values of
+    more than 8 bits are scaled."""
 
     source: str
     classes: list[str]
     images: dict[str, int]
     skipped: list[dict[str, str]]
     settings: dict
+    greys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

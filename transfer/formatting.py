@@ -105,7 +105,9 @@ def _dataset(event: events.DatasetReady) -> str:
     path = Path(event.source)
     source = path.name if path.is_absolute() else event.source  # no folders of this machine
     counts = ", ".join(f"{n:,} {name}" for name, n in event.images.items())
-    return f"dataset: {source}, {len(event.classes)} classes, {counts}{_skipped(event.skipped)}"
+    notes = "".join(f"; {line}" for line in event.greys)
+    skipped = _skipped(event.skipped)
+    return f"dataset: {source}, {len(event.classes)} classes, {counts}{skipped}{notes}"
 
 
 def _skipped(skipped: list) -> str:

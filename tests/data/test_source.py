@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.data.local.test_folder import draw
+from tests.data.test_drawings import shaded
 from tests.hub_datasets import plain
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.source import load_splits, open_dataset, summarize
 from transfer.errors import SourceError
 from transfer.settings import TrainingSettings
+from transfer.training.defaults import fill_defaults
 
 SETTINGS = TrainingSettings()
 
@@ -15,10 +17,6 @@ SETTINGS = TrainingSettings()
 def of_pictures(number: int, read) -> ImageDataset:
     split = Split(labels=np.zeros(number, dtype=np.int64), names=("",) * number, read=read)
     return ImageDataset(source="here", revision="1", classes=("x",), splits={"train": split})
-
-
-def grey(*pictures) -> bool:
-    return summarize(of_pictures(len(pictures), lambda i: pictures[i])).drawings
 
 
 def test_digits_get_three_splits_after_the_limit_drawn_by_the_seed():
@@ -50,12 +48,22 @@ def test_what_is_no_path_and_no_hub_id_is_refused_without_a_request(hub, source)
     assert hub.requests == []
 
 
-def test_a_summary_has_the_median_shorter_side_and_whether_all_are_grey():
-    pictures = [Image.new("RGB", (side, 90), "red") for side in (10, 40, 50, 60, 200)]
+def test_a_summary_has_the_median_shorter_side_and_whether_they_are_drawings():
+    pictures = [shaded(side) for side in (10, 40, 50, 60, 200)]
     found = summarize(of_pictures(5, lambda i: pictures[i]))
     assert (found.train_images, found.side, found.drawings) == (5, 50, False)
-    almost, olive = (Image.new("RGB", (4, 4), colour) for colour in ((90, 92, 88), (90, 90, 20)))
-    assert grey(almost) and not grey(almost, olive)
+    assert summarize(open_dataset("digits", SETTINGS)).drawings
+
+
+def test_large_grey_photos_get_what_colour_photos_get():
+    grey = shaded(512)
+    colour = Image.merge("RGB", (grey.getchannel(0), *ImageOps.mirror(grey).split()[1:]))
+    grey, colour = (
+        summarize(of_pictures(9, ([picture] * 9).__getitem__)) for picture in (grey, colour)
+    )
+    settings = fill_defaults(SETTINGS, grey, "hub", fast_device=True)
+    assert settings == fill_defaults(SETTINGS, colour, "hub", fast_device=True)
+    assert (settings.image_size, settings.views) == (224, 4)
 
 
 def test_a_summary_reads_few_pictures_and_skips_unreadable_ones():

@@ -4,6 +4,7 @@ import pytest
 from timm.data import ImageNetInfo
 
 from tests.inference.conftest import refused
+from transfer.data.greys import GreyScale
 from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD
 from transfer.inference.timm_config import read_config
 
@@ -21,6 +22,7 @@ COMPLETE = {
         "mean": [0.1, 0.2, 0.3],
         "std": [0.4, 0.5, 0.6],
     },
+    "greys": {"integers": [0, 4095], "floats": None},
 }
 
 
@@ -41,6 +43,7 @@ def test_every_field_that_counts_is_read(tmp_path):
     expected = {"height": 224, "width": 200, "image_size": 200, "crop_pct": 0.9}
     expected |= {"crop_mode": "border", "interpolation": "bilinear"}
     expected |= {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    expected |= {"greys": GreyScale(integers=(0, 4095))}
     assert expected.items() <= vars(config.transform).items()
 
 

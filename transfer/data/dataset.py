@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from transfer.data.greys import PER_PICTURE, GreyScale
 from transfer.data.image import Picture
 from transfer.errors import SourceError
 
@@ -78,6 +79,7 @@ class ImageDataset:
     image_column: str | None = None
     label_column: str | None = None
     problems: tuple[DataIssue, ...] = ()
+    greys: GreyScale = PER_PICTURE
 
     def counts(self) -> dict[str, int]:
         """Split → images."""
@@ -106,7 +108,8 @@ class ImageDataset:
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
     """What the default settings depend on: `side` is the median shorter side in pixels of a few
-    training images, `uneven` whether class sizes differ by UNEVEN_FROM times or more."""
+    training images, `drawings` whether these are drawings or letters rather than photos, `uneven`
+    whether class sizes differ by UNEVEN_FROM times or more."""
 
     train_images: int
     side: int

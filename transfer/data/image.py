@@ -2,13 +2,23 @@
 
 import io
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from transfer.data.greys import (
+    PER_PICTURE,
+    Extent,
+    GreyScale,
+    declared_white,
+    deep_values,
+    is_deep,
+    to_8_bits,
+)
 from transfer.data.limits import LIMITS
 from transfer.errors import ImageError
 
@@ -26,28 +36,50 @@ TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upri
 TOO_LARGE = f"expected at most {MAX_PIXELS // 1_000_000} million pixels; make the image smaller"
 
 
-def load_image(picture: Picture, side: int | None = None) -> Image.Image:
+def load_image(
+    picture: Picture, side: int | None = None, greys: GreyScale | None = PER_PICTURE
+) -> Image.Image:
     """A file, its bytes, an array or a PIL image → an upright PIL image in mode RGB.
 
     With `side`, a JPEG with both sides at least twice as long is decoded at a half, a quarter or an
     eighth of its size, never below `side`: several times faster. PIL images keep their size.
 
-    EXIF rotation is applied; 16-bit and float greys are scaled to 8 bits; palettes, CMYK and grey
-    become RGB; transparent areas become white; of several frames the first is used. Arrays are
-    uint8 (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
+    EXIF rotation is applied; 16-bit and float pictures are scaled to 8 bits by `greys`; palettes,
+    CMYK and grey become RGB; transparent areas become white; of several frames the first is used.
+    Arrays are uint8 (H, W), (H, W, 3) or (H, W, 4), or greys (H, W): int16, uint16, int32, float32
+    or float64. Raises ImageError.
     """
+    with _as_image_errors(picture):
+        image = _open(picture)
+        # draft changes an image in place: the caller's stays as it is
+        if side and image is not picture:
+            image.draft(None, (side, side))
+        deep = is_deep(image)
+        white = declared_white(image) if deep else 0
+        image = _upright(image)
+        if deep:
+            pixels = to_8_bits(deep_values(image), white, greys)
+            mode = image.mode if pixels.ndim == 3 else "L"
+            image = Image.frombytes(mode, image.size, pixels.tobytes())
+        return _to_rgb(image)
+
+
+def deep_extent(picture: Picture) -> Extent | None:
+    """How far the values of a picture go; None, undecoded, with 8 bits. Raises ImageError."""
+    with _as_image_errors(picture):
+        image = _open(picture)
+        if not is_deep(image):
+            return None
+        white = declared_white(image)
+        return Extent.of(deep_values(image), white)
+
+
+@contextmanager
+def _as_image_errors(picture: Picture) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = _open(picture)
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(TOO_LARGE)
-            if 0 in image.size:
-                raise ImageError("expected a picture, found one without pixels; save it again")
-            # draft changes an image in place: the caller's stays as it is
-            if side and image is not picture:
-                image.draft(None, (side, side))
-            return _to_rgb(_upright(image))
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -62,6 +94,15 @@ def load_image(picture: Picture, side: int | None = None) -> Image.Image:
 
 
 def _open(picture: Picture) -> Image.Image:
+    image = _opened(picture)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(TOO_LARGE)
+    if 0 in image.size:
+        raise ImageError("expected a picture, found one without pixels; save it again")
+    return image
+
+
+def _opened(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, np.ndarray):
@@ -69,7 +110,7 @@ def _open(picture: Picture) -> Image.Image:
             return Image.fromarray(picture)
         except (TypeError, ValueError):
             raise ImageError(
-                "expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), found "
+                "expected an array uint8 (H, W), (H, W, 3) or (H, W, 4), or greys (H, W), found "
                 f"{picture.dtype} {picture.shape}; convert it first"
             ) from None
     if isinstance(picture, (bytes, str, Path)):
@@ -105,8 +146,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_grey_to_8_bits(np.asarray(image)))
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -114,17 +153,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     image = image.convert("RGB")
     image.info = {}  # the orientation in it has been applied
     return image
-
-
-def _grey_to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """(H, W) of 16-bit integers, or of floats in 0…1 or 0…255 → uint8 (H, W)."""
-    fractions = np.issubdtype(grey.dtype, np.floating) and np.nanmax(grey, initial=0) <= 1
-    grey = np.nan_to_num(grey.astype(np.float32))
-    if fractions:
-        grey = grey * 255
-    elif grey.max(initial=0) > 255:
-        grey = grey / 257
-    return np.clip(np.round(grey), 0, 255).astype(np.uint8)
 
 
 def _not_an_image(picture: Picture) -> str:

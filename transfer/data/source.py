@@ -1,13 +1,18 @@
 """What the user names (`SOURCE`) → labelled images in train, validation and test splits."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from transfer.data.dataset import DatasetSummary, ImageDataset, uneven
-from transfer.data.image import load_image
+from transfer.data.dataset import DatasetSummary, ImageDataset, Split, uneven
+from transfer.data.drawings import are_drawings
+from transfer.data.greys import Extent, GreyScale
+from transfer.data.image import deep_extent, load_image
 from transfer.data.local.archive import open_archive
 from transfer.data.local.digits import open_digits
 from transfer.data.local.folder import open_folder
@@ -19,7 +24,7 @@ from transfer.settings import TrainingSettings
 
 WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
 HUB_ID = re.compile(f"{WORD}(/{WORD})?")
-SAME_GREY = 8  # of 255: channels of a grey JPEG differ by a few levels
+GLANCES = 32  # images that are looked at in advance
 
 
 def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
@@ -31,12 +36,16 @@ def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
 
 
 def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
-    """The dataset with the splits that it comes with. Raises SourceError.
+    """The dataset with the splits that it comes with, and one scale of greys. Raises SourceError.
 
     `source` is `digits`, a folder, a zip, or a Hub id. A local path wins over a Hub id of the same
     name; `hub:user/name` forces the Hub.
     """
-    source = str(source).strip()
+    images = _open(str(source).strip(), settings)
+    return replace(images, greys=find_greys(images))
+
+
+def _open(source: str, settings: TrainingSettings) -> ImageDataset:
     if source == "digits":
         return open_digits()
     if not source.startswith("hub:") and (path := local_path(source)):
@@ -65,21 +74,35 @@ def local_path(name: str) -> Path | None:
         return None
 
 
-def summarize(images: ImageDataset, at_most: int = 32) -> DatasetSummary:
+def find_greys(images: ImageDataset) -> GreyScale:
+    """The scale of pictures with more than 8 bits, from what a few training images hold."""
+    split = images.splits.get("train") or next(iter(images.splits.values()))
+    seen = [extent for extent in _read_some(split, deep_extent, GLANCES) if extent]
+    whole, floats = ([e for e in seen if e.floats == kind] for kind in (False, True))
+    return GreyScale(
+        integers=Extent.join(whole).range() if whole else None,
+        floats=Extent.join(floats).range() if floats else None,
+    )
+
+
+def _read_some(split: Split, read: Callable, at_most: int) -> list:
+    """`read` of a few images, evenly spread, without the unreadable ones."""
+    found = []
+    for i in np.linspace(0, len(split) - 1, min(at_most, len(split))).astype(int):
+        with suppress(ImageError):
+            found.append(read(split.read(int(i))))
+    return found
+
+
+def summarize(images: ImageDataset, at_most: int = GLANCES) -> DatasetSummary:
     """Look at a few training images, evenly spread. Raises SourceError where none can be read."""
     train = images.splits["train"]
-    seen = []
-    for i in np.linspace(0, len(train) - 1, min(at_most, len(train))).astype(int):
-        with suppress(ImageError):
-            seen.append(load_image(train.read(int(i))))
+    seen = _read_some(train, partial(load_image, greys=images.greys), at_most)
     if not seen:
         raise SourceError("expected images that can be read, found none; run inspect to see why")
     return DatasetSummary(
         train_images=len(train),
         side=int(np.median([min(image.size) for image in seen])),
-        # (H, W, 3), signed for differences
-        drawings=all(
-            np.abs(np.diff(np.asarray(image, dtype=np.int16))).max() <= SAME_GREY for image in seen
-        ),
+        drawings=are_drawings(seen),
         uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
     )

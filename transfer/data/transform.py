@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from transfer.data.greys import PER_PICTURE, GreyScale
 from transfer.data.image import MAX_PIXELS, Picture, load_image
 from transfer.errors import ImageError, RunError
 
@@ -31,6 +32,7 @@ class Transform:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     interpolation: str = "bilinear"
+    greys: GreyScale | None = PER_PICTURE  # None in runs from before this field
 
     def pixels(self, picture: Picture) -> np.ndarray:
         """Any picture → uint8 (3, image_size, image_size), 0…255. Raises ImageError."""
@@ -38,7 +40,7 @@ class Transform:
 
     def load(self, picture: Picture) -> Image.Image:
         """Any picture → upright RGB, decoded not much larger than needed. Raises ImageError."""
-        return load_image(picture, side=DETAIL * self.image_size)
+        return load_image(picture, side=DETAIL * self.image_size, greys=self.greys)
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """An RGB image of any size → uint8 (3, image_size, image_size), 0…255."""
@@ -73,7 +75,11 @@ class Transform:
             if size < 1 or min(std) <= 0:
                 raise ValueError("image_size and std must be above 0")
             interpolation = Image.Resampling[data["interpolation"].upper()].name.lower()
-            return cls(image_size=size, mean=mean, std=std, interpolation=interpolation)
+            greys = data.get("greys")
+            greys = None if greys is None else GreyScale.from_json(greys)
+            return cls(
+                image_size=size, mean=mean, std=std, interpolation=interpolation, greys=greys
+            )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"the run's transform cannot be read ({error}); train again") from None
 
@@ -93,7 +99,7 @@ class TimmTransform(Transform):
 
     def load(self, picture: Picture) -> Image.Image:
         """Any picture → upright RGB in full size, as timm decodes it. Raises ImageError."""
-        return load_image(picture)
+        return load_image(picture, greys=self.greys)
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """An RGB image → uint8 (3, height, width), 0…255. Raises ImageError."""

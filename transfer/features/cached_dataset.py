@@ -177,7 +177,7 @@ def _code() -> str:
     digest = hashlib.sha256(PIL.__version__.encode())
     digest.update(" ".join(sorted(formats())).encode())
     package = Path(__file__).parents[1]
-    for file in ("data/image.py", "data/transform.py", "features/extract.py"):
+    for file in ("data/greys.py", "data/image.py", "data/transform.py", "features/extract.py"):
         digest.update((package / file).read_bytes())
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
 
+from transfer.data.greys import GreyScale
 from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD, TimmTransform
 from transfer.errors import RunError
 
@@ -59,7 +60,7 @@ def _parse(config: dict) -> TimmConfig:
     return TimmConfig(
         architecture=_architecture(config),
         classes=distinct_labels(_labels(labels, count)),
-        transform=_transform(pretrained),
+        transform=_transform(pretrained, config.get("greys")),
         arguments=_arguments(arguments),
     )
 
@@ -109,7 +110,7 @@ def _labels(labels: list | dict | None, count: int) -> list:
     return labels
 
 
-def _transform(pretrained: dict) -> TimmTransform:
+def _transform(pretrained: dict, greys: dict | None) -> TimmTransform:
     """timm's own defaults stand in for what is missing."""
     channels, height, width = pretrained.get("input_size") or (3, 224, 224)
     sides = MIN_SIDE <= index(height) <= MAX_SIDE and MIN_SIDE <= index(width) <= MAX_SIDE
@@ -120,6 +121,7 @@ def _transform(pretrained: dict) -> TimmTransform:
         "crop_pct": float(pretrained.get("crop_pct") or 0.875),
         "crop_mode": pretrained.get("crop_mode") or "center",
         "interpolation": pretrained.get("interpolation") or "bicubic",
+        "greys": None if greys is None else GreyScale.from_json(greys),
     }
     fits = {
         "mean": len(found["mean"]) == 3 and all(map(math.isfinite, found["mean"])),
@@ -128,8 +130,8 @@ def _transform(pretrained: dict) -> TimmTransform:
         "crop_mode": found["crop_mode"] in CROP_MODES,
         "interpolation": found["interpolation"] in INTERPOLATIONS,
     }
-    for name, value in found.items():
-        _check(fits[name], name, value)
+    for name, fit in fits.items():
+        _check(fit, name, found[name])
     return TimmTransform(image_size=min(height, width), height=height, width=width, **found)
 
 

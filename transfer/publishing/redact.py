@@ -17,7 +17,7 @@ REPORT = (
     "accuracy interval images classes confusion mistakes mistakes_total stages curves heads skipped"
 ).split()
 CONFIG = (
-    "architecture num_classes num_features global_pool label_names model_args pretrained_cfg"
+    "architecture num_classes num_features global_pool label_names model_args pretrained_cfg greys"
 ).split()
 MODEL_ARGS = ("mlp_ratio", "global_pool")
 PRETRAINED = (

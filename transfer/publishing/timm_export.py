@@ -155,6 +155,7 @@ def timm_config(run: Run, tensors: dict[str, torch.Tensor]) -> dict:
         "num_features": channels,
         "global_pool": "avg",
         "label_names": classes,
+        "greys": transform.to_json()["greys"],  # for this package: timm knows 8 bits only
         # timm takes int(4096 * mlp_ratio); a multiple of 1/4096 is exact
         "model_args": {"mlp_ratio": rows / WIDTH},
         "pretrained_cfg": {

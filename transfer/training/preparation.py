@@ -85,6 +85,7 @@ def plan_cache(training: TrainingState) -> Iterator[Event]:
         classes=list(images.classes),
         images=images.counts(),
         skipped=[problem.to_json() for problem in images.problems],
+        greys=[": ".join(line) for line in images.greys.lines()],
         settings=settings.to_json(),
     )
     store = open_store()

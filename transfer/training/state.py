@@ -49,7 +49,7 @@ class TrainingState:
 
     @property
     def transform(self) -> Transform:
-        return Transform(image_size=self.settings.image_size)
+        return Transform(image_size=self.settings.image_size, greys=self.images.greys)
 
     @property
     def class_weights(self) -> torch.Tensor | None:

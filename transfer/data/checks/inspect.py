@@ -46,6 +46,7 @@ def _findings(scan: ScanResult) -> Findings:
     balance, imbalance = _balance(scan)
     sizes, odd_sizes = _sizes(scan)
     duplicates, copies = find_duplicates(scan)
+    greys = (DataIssue(which, how, skipped=0) for which, how in images.greys.lines())
     unreadable = (DataIssue(scan.name(row), why) for row, why in sorted(scan.unreadable.items()))
     return Findings(
         source=images.source,
@@ -59,7 +60,7 @@ def _findings(scan: ScanResult) -> Findings:
         sizes=sizes,
         balance=balance,
         duplicates=duplicates,
-        problems=(*images.problems, *unreadable, *imbalance, *odd_sizes, *copies),
+        problems=(*images.problems, *greys, *unreadable, *imbalance, *odd_sizes, *copies),
     )
 
 

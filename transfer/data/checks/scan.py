@@ -53,7 +53,7 @@ class ScanResult:
             split, at = self._place(row)
             try:
                 picture = split.read(at)
-                image = load_image(picture, side=DECODED_SIDE)
+                image = load_image(picture, side=DECODED_SIDE, greys=self.images.greys)
                 self.sides[row] = _sides(picture, image)
                 self.prints.add(row, image)
             except ImageError as error:

@@ -123,5 +123,10 @@ def _samples(images: ImageDataset) -> list[tuple]:
     samples = []
     for row in np.concatenate(rows)[:SAMPLES]:
         with suppress(TransferError):
-            samples.append((load_image(train.read(int(row))), images.classes[train.labels[row]]))
+            samples.append(
+                (
+                    load_image(train.read(int(row)), greys=images.greys),
+                    images.classes[train.labels[row]],
+                )
+            )
     return samples

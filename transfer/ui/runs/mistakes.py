@@ -42,7 +42,7 @@ def _pictures(path: str, source: str, revision: str) -> str:
     test = images.splits["test"]
     rows = {name: row for row, name in enumerate(test.names)}
     pictures = [
-        (load_image(test.read(rows[mistake["name"]])), _caption(mistake))
+        (load_image(test.read(rows[mistake["name"]]), greys=run.transform.greys), _caption(mistake))
         for mistake in run.report["mistakes"][:MISTAKES_SHOWN]
         if mistake["name"] in rows
     ]
