@@ -1,3 +1,4 @@
+import functools
 import math
 from types import SimpleNamespace
 
@@ -12,7 +13,9 @@ from transfer.device import (
     choose_precision,
     free_memory,
     images_per_batch,
+    in_parts,
 )
+from transfer.errors import TransferError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 GB = 10**9
@@ -139,3 +142,28 @@ def test_batches_on_a_cpu_stay_small(monkeypatch):
     monkeypatch.setattr(hardware, "free_memory", lambda device: 1000 * GB)
     assert images_per_batch(CPU_VALUES_PER_BATCH // 3, CPU, at_most=50) == 3
     assert images_per_batch(CPU_VALUES_PER_BATCH // 3, GPU, at_most=50) == 50
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_out_of_memory_halves_a_batch_until_one_image_does_not_fit(error):
+    sizes, inputs = [], torch.arange(7.0)
+
+    def double(inputs, most=2, error=error):
+        sizes.append(len(inputs))
+        if len(inputs) > most:
+            raise error
+        return 2 * inputs
+
+    assert torch.equal(in_parts(double, inputs), 2 * inputs)
+    assert sizes == [7, 4, 2, 2, 3, 2, 1]
+    with pytest.raises(TransferError, match="expected enough memory for one image"):
+        in_parts(functools.partial(double, most=0), inputs)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        in_parts(functools.partial(double, error=RuntimeError("shapes differ")), inputs)

@@ -22,6 +22,13 @@ def test_a_source_is_named_without_its_path():
     assert "zoo" in text and "/home" not in text
 
 
+def test_balanced_accuracy_is_named_where_classes_are_uneven():
+    saved = BY_KIND[events.RunSaved]
+    assert "balanced" not in describe(saved)
+    result = saved.result | {"uneven": True, "balanced_accuracy": 0.5}
+    assert ", balanced 0.5000, head of" in describe(dataclasses.replace(saved, result=result))
+
+
 def test_control_characters_are_escaped_and_the_rest_stays():
     assert printable("Café 🦆.png") == "Café 🦆.png"
     assert printable("a\x1b[2J\nb\udce9") == r"a\x1b[2J\nb\udce9"

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 import torch
 from torch import nn
 
+from transfer.errors import TransferError
 from transfer.hub import on_zero_gpu
 
 CPU_VALUES_PER_BATCH = 16_000_000  # 64 MB of the largest layer; larger ones are no faster on a CPU
@@ -20,6 +22,10 @@ CGROUP = Path("/sys/fs/cgroup")
 MIN_SPEEDUP = 1 / 0.9
 MAX_ERROR = 0.03  # relative; bf16 has 8 bits of mantissa
 TRIES = 8
+NO_MEMORY = (
+    "expected enough memory for one image, found less; close other programs, or train with a "
+    "smaller --image-size or fewer unfrozen blocks"
+)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
 
 
@@ -95,3 +101,25 @@ def images_per_batch(values_per_image: int, device: torch.device, at_most: int) 
     fitting = MEMORY_SHARE * free_memory(device) / BYTES_PER_VALUE
     values = min(fitting, CPU_VALUES_PER_BATCH) if device.type == "cpu" else fitting
     return max(1, min(at_most, int(values // values_per_image)))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch or numpy could not allocate memory, of any device."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+
+
+def in_parts(compute: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+    """`compute(inputs)`, both (N, …); out of memory, one half of the images after the other.
+
+    Raises TransferError when not even one image fits.
+    """
+    try:
+        return compute(inputs)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    if len(inputs) == 1:
+        raise TransferError(NO_MEMORY)
+    return torch.cat([in_parts(compute, half) for half in inputs.chunk(2)])

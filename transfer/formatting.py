@@ -141,8 +141,9 @@ def _epoch(event: events.EpochDone) -> str:
 
 def _saved(event: events.RunSaved) -> str:
     result, (low, high) = event.result, event.result["accuracy_interval"]
+    balanced = f", balanced {result['balanced_accuracy']:.4f}" if result.get("uneven") else ""
     return (
         f"saved to {event.run}; test accuracy {result['accuracy']:.4f} (95 % interval {low:.3f} to "
-        f"{high:.3f}), head of {result['head_parameters']:,} parameters in place of "
+        f"{high:.3f}){balanced}, head of {result['head_parameters']:,} parameters in place of "
         f"{result['original_head_parameters']:,}"
     )

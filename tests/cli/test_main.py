@@ -3,6 +3,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def test_train_prints_its_contract_as_the_last_line(command, tmp_path):
     assert result["original_head_parameters"] == 123_642_856 > 50 * result["head_parameters"]
     low, high = result["accuracy_interval"]
     assert 0 <= low <= result["accuracy"] <= high <= 1
+    assert result["balanced_accuracy"] == pytest.approx(result["accuracy"])  # classes of one size
     assert result["peak_rss_bytes"] > 100e6
     assert "Warm-up epoch 1/2" in err and "left" in err
 
@@ -109,7 +111,9 @@ def test_classify_writes_a_table(run, command, stripes, tmp_path):
 
 def test_evaluate_gives_the_report_s_accuracy_and_notes_a_changed_source(run, command, stripes):
     status, out, err = command("evaluate", run.path, stripes, "--json")
-    assert (status, err, json.loads(out)["accuracy"]) == (0, "", run.accuracy)
+    assert (status, json.loads(out)["accuracy"]) == (0, run.accuracy)
+    assert err.splitlines()[-1] == f"Evaluated {run.report['images']} images"
+    assert "of" in err.splitlines()[0]
     added = stripes / "across" / "more.png"
     picture(0, 77).save(added)
     try:
@@ -117,7 +121,32 @@ def test_evaluate_gives_the_report_s_accuracy_and_notes_a_changed_source(run, co
     finally:
         added.unlink()
     found = json.loads(out)
-    assert found["held_out"] is False and err == f"note: {found['note']}\n"
+    assert found["held_out"] is False and err.endswith(f"note: {found['note']}\n")
+
+
+def test_uneven_classes_are_judged_by_balanced_accuracy_too(run, command, tmp_path):
+    folder = draw_classes(tmp_path / "split" / "test", each=2).parent
+    draw_classes(folder / "train", each=4)
+    _, out, _ = command("evaluate", run.path, folder)
+    assert "balanced" not in out
+    for number in range(2, 6):
+        picture(0, number).save(folder / "test" / "across" / f"{number}.png")
+    _, out, _ = command("evaluate", run.path, folder)
+    recalls = [float(recall) for recall in re.findall(r" recall ([\d.]+),", out)]
+    assert f"balanced accuracy {sum(recalls) / 3:.3f}" in out
+
+
+def test_memory_that_runs_out_anywhere_is_one_line(command, monkeypatch):
+    def load(run):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr("transfer.inference.loading.load", load)
+    status, _, err = command("classify", "somewhere", "a.png")
+    assert (
+        status == 1
+        and err.startswith("error: there was not enough memory")
+        and "\n" not in err[:-1]
+    )
 
 
 def test_names_that_a_terminal_would_act_on_are_escaped(run, command, tmp_path):

@@ -19,7 +19,7 @@ from transfer.data.transform import Transform
 from transfer.errors import CacheError
 from transfer.features import extract
 from transfer.features.cached_dataset import CachedDataset, CacheLayer
-from transfer.features.extract import FeatureExtractor, cache_layers, in_parts, passes_left
+from transfer.features.extract import FeatureExtractor, cache_layers, passes_left
 from transfer.model.vgg import Segment
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import make_accelerator
@@ -316,16 +316,20 @@ def test_too_little_room_for_the_last_split_is_reported_before_an_image_is_read(
     assert opened == [] and open_store().entries() == []
 
 
-def test_batches_are_halved_until_memory_suffices():
-    sizes, inputs = [], torch.arange(7.0)
+def test_views_are_computed_in_parts_where_memory_is_short(images, complete, monkeypatch):
+    forward, sizes = Segment.forward, []
 
-    def double(inputs, error="CUDA out of memory. Tried to allocate 2.00 GiB."):
-        sizes.append(len(inputs))
-        if len(inputs) > 2:
-            raise RuntimeError(error)
-        return 2 * inputs
+    def limited(segment, stored):
+        if len(stored) > 2:
+            raise MemoryError
+        sizes.append(len(stored))
+        return forward(segment, stored)
 
-    assert torch.equal(in_parts(double, inputs), 2 * inputs)
-    assert sizes == [7, 4, 2, 2, 3, 2, 1]
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        in_parts(functools.partial(double, error="shapes differ"), inputs)
+    monkeypatch.setattr(Segment, "forward", limited)
+    _, (cached, _) = run_all(images)
+    assert max(sizes) == 2
+    for block, splits in complete[1][0].items():
+        for name, whole in splits.items():
+            rows = whole.rows
+            found = cached[block][name].inputs[0, rows].float()
+            assert torch.allclose(found, whole.inputs[0, rows].float(), rtol=0.02, atol=0.02)

@@ -1,9 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 import transfer
 from tests.tiny import CLASSES, draw_classes, picture
-from transfer.errors import RunError, SettingsError, SourceError
+from transfer.errors import RunError, SettingsError, SourceError, TransferError
+
+
+class Limited(torch.nn.Sequential):
+    """Runs out of memory on more than `most` images."""
+
+    most = 2
+
+    def forward(self, pixels):
+        if len(pixels) > self.most:
+            raise MemoryError
+        return super().forward(pixels)
 
 
 def test_the_training_s_own_test_images_give_the_report_again(classifier, run, stripes):
@@ -13,6 +27,19 @@ def test_the_training_s_own_test_images_give_the_report_again(classifier, run, s
     for key in ("accuracy", "interval", "images", "classes", "confusion"):
         assert report[key] == run.report[key], key
     assert [m["name"] for m in report["mistakes"]] == [m["name"] for m in run.report["mistakes"]]
+
+
+def test_little_memory_takes_longer_and_progress_is_reported(classifier, run, stripes, monkeypatch):
+    monkeypatch.setattr("transfer.inference.evaluate.MAX_BATCH", 3)
+    small, seen = replace(classifier, network=Limited(classifier.network)), []
+    report = transfer.evaluate(small, str(stripes), report=seen.append)
+    assert report["confusion"] == run.report["confusion"]
+    images = report["images"]
+    assert [event.done for event in seen] == [*range(3, images, 3), images]
+    assert {event.total for event in seen} == {images}
+    monkeypatch.setattr(Limited, "most", 0)
+    with pytest.raises(TransferError, match="expected enough memory for one image"):
+        transfer.evaluate(small, str(stripes))
 
 
 def test_classes_are_matched_by_name_not_by_number(classifier, tmp_path):

@@ -62,7 +62,15 @@ def test_known_keys_stay_and_others_go(run):
     assert record == published_record(run) and report == published_report(run, public=True)
     for name in ("format_version", "classes", "settings", "transform", "revision", "phases"):
         assert record[name] == json.loads(json.dumps(run.record[name]))
-    for name in ("accuracy", "interval", "confusion", "classes", "stages", "curves", "heads"):
+    for name in (
+        "accuracy",
+        "balanced_accuracy",
+        "confusion",
+        "classes",
+        "stages",
+        "curves",
+        "heads",
+    ):
         assert report[name] == json.loads(json.dumps(run.report[name]))
 
 

@@ -11,14 +11,22 @@ NAMES = ("a.png", "b.png", "c.png", "d.png")
 
 @pytest.mark.parametrize(("right", "interval"), [(8, [0.4902, 0.9433]), (10, [0.7225, 1.0])])
 def test_accuracy_has_wilsons_interval(right, interval):
-    scores = np.eye(2)[[0] * right + [1] * (10 - right)]
-    judged = accuracy_of(scores, np.zeros(10, dtype=int))
+    judged = accuracy_of(np.arange(10) >= right, np.zeros(10, dtype=int))
     assert judged["accuracy"] == right / 10 and judged["images"] == 10
     assert judged["interval"] == pytest.approx(interval, abs=1e-4)
 
 
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur(recwarn):
+    labels, predicted = np.array([0] * 8 + [1] * 2), np.array([0] * 8 + [1, 2])
+    assert accuracy_of(predicted, labels)["balanced_accuracy"] == 0.75
+    report = make_report(predicted, np.ones(10), labels, tuple("abcdefghij"), CLASSES)
+    assert (report["accuracy"], report["balanced_accuracy"], report["uneven"]) == (0.9, 0.75, True)
+    assert not recwarn.list
+
+
 def test_the_figures_of_a_report_are_those_computed_by_hand():
-    report = make_report(SCORES, LABELS, NAMES, CLASSES)
+    report = make_report(SCORES.argmax(1), SCORES.max(1), LABELS, NAMES, CLASSES)
+    assert report["uneven"] is False
     assert report["accuracy"] == 0.5 and report["images"] == 4
     assert report["confusion"] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     half = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
@@ -35,7 +43,7 @@ def test_the_figures_of_a_report_are_those_computed_by_hand():
 
 
 def test_the_number_of_mistakes_is_limited():
-    scores, labels = np.eye(3)[[2] * 80], np.zeros(80, dtype=int)
-    report = make_report(scores, labels, tuple(map(str, range(80))), CLASSES)
+    predicted, labels = np.full(80, 2), np.zeros(80, dtype=int)
+    report = make_report(predicted, np.ones(80), labels, tuple(map(str, range(80))), CLASSES)
     assert len(report["mistakes"]) == MISTAKES_SHOWN < 80 == report["mistakes_total"]
     assert report["confusion"][0] == [0, 0, 80], "the truth is in the rows"

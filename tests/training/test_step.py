@@ -13,6 +13,7 @@ from transfer.training.step import (
     predict,
     smoothed_loss,
     train_mode,
+    validate,
 )
 
 
@@ -89,6 +90,17 @@ def test_out_of_memory_halves_the_parts_until_one_image_does_not_fit():
     module.most = 0
     with pytest.raises(TransferError, match="expected enough memory for one image"):
         step(inputs, labels)
+
+
+def test_validation_and_prediction_go_on_in_parts_where_memory_is_short():
+    module, inputs, labels = Limited(4, 2), torch.randn(8, 4), torch.arange(8) % 2
+    with torch.no_grad():
+        logits = nn.functional.linear(inputs, module.weight, module.bias)
+    loss, accuracy = validate(Accelerator(cpu=True), module, [(inputs, labels)])
+    assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-4)
+    assert accuracy == (logits.argmax(1) == labels).float().mean().item()
+    scores = predict(module, held(inputs[None], labels))
+    assert np.allclose(scores, logits.softmax(1).numpy(), atol=1e-6)
 
 
 def test_scores_are_the_softmax_of_the_plain_views_of_readable_rows():

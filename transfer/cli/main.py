@@ -50,6 +50,12 @@ def main() -> None:
         status = _fail("interrupted; nothing was saved", 130)
     except BrokenPipeError:
         status = 1
+    except (MemoryError, RuntimeError) as error:
+        from transfer.device import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        status = _fail("there was not enough memory; choose fewer or smaller images", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -17,6 +17,7 @@ from transfer.cli.options import (
     RunOrRepository,
     Source,
 )
+from transfer.cli.progress import Progress
 from transfer.errors import ImageError, SettingsError, TransferError
 from transfer.formatting import printable
 
@@ -25,6 +26,7 @@ ACCURACY_LINE = (
     "accuracy {accuracy:.4f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}) on {images} "
     "images"
 )
+BALANCED_LINE = "balanced accuracy {balanced_accuracy:.4f}, the mean recall of the classes"
 CLASS_LINE = (
     "{label}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}, support {support}"
 )
@@ -104,13 +106,17 @@ def evaluate(
     from transfer.runs.holdout import OPTIONS
 
     options = {name: context.params[name] for name in OPTIONS}
-    report = evaluate(load(run), source, split, **options)
+    progress = Progress()
+    report = evaluate(load(run), source, split, report=progress.report, **options)
+    progress.say(f"Evaluated {report['images']:,} images")
     if note := report.get("note"):
         print(f"note: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(report))
         return
     print(ACCURACY_LINE.format(**report))
+    if report["uneven"]:
+        print(BALANCED_LINE.format(**report))
     for row in report["classes"]:
         print(printable(CLASS_LINE.format(**row)))
     for mistake in report["mistakes"][:MISTAKES_PRINTED]:

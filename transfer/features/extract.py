@@ -14,13 +14,13 @@ from contextlib import ExitStack, closing, contextmanager
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from filelock import Timeout
 
 from transfer.cache.store import CacheEntry, Store
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.data.prefetch import processors, read_ahead
 from transfer.data.transform import augmented
+from transfer.device import in_parts
 from transfer.errors import ImageError, SourceError
 from transfer.events import CacheProgress
 from transfer.features.cached_dataset import (
@@ -273,21 +273,11 @@ class FeatureExtractor:
             dtype = self.spec.precision_of(self.name)
             self._segments[layer.block] = copy.deepcopy(layer.segment).to(device, dtype).eval()
         with torch.inference_mode():
-            flat = values.flatten(0, 1).to(device)  # (V · n, …)
-            output = in_parts(self._segments[layer.block], flat)
+            segment, flat = self._segments[layer.block], values.flatten(0, 1)  # (V · n, …)
+            output = in_parts(lambda part: segment(part.to(device)), flat)
             if layer.pooled:
                 output = output.float().contiguous().mean(dim=(2, 3), keepdim=True)
             return output.unflatten(0, values.shape[:2])
-
-
-def in_parts(segment: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """`segment(inputs)`; out of memory, one half of the batch after the other."""
-    try:
-        return segment(inputs)
-    except RuntimeError as error:
-        if len(inputs) == 1 or not should_reduce_batch_size(error):
-            raise
-    return torch.cat([in_parts(segment, half) for half in inputs.chunk(2)])
 
 
 def _to_numpy(values: torch.Tensor) -> np.ndarray:

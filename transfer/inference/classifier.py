@@ -7,6 +7,7 @@ import torch
 
 from transfer.data.image import Picture
 from transfer.data.transform import Transform
+from transfer.device import in_parts
 from transfer.errors import SettingsError
 from transfer.runs.run import Run
 
@@ -50,8 +51,9 @@ class Classifier:
 
     @torch.inference_mode()
     def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
-        """Prepared pictures, float32 (N, 3, H, W) → float32 (N, classes)."""
-        return softmax(self.network(pixels))
+        """Prepared pictures, float32 (N, 3, H, W) → float32 (N, classes). Raises TransferError
+        when there is not enough memory for one."""
+        return softmax(in_parts(self.network, pixels))
 
     def rank(self, scores: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` best classes by scores (classes,), best first."""

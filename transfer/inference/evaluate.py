@@ -1,5 +1,7 @@
 """A classifier on labelled images → report."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
@@ -10,6 +12,7 @@ from transfer.data.dataset import ImageDataset, Split
 from transfer.data.prefetch import read_ahead
 from transfer.device import images_per_batch
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
+from transfer.events import CacheProgress
 from transfer.inference.classifier import Classifier
 from transfer.runs.holdout import open_again
 from transfer.runs.metrics import make_report
@@ -20,10 +23,15 @@ CHANNELS_OF_LARGEST_LAYER = 64  # VGG's first convolutions keep the picture's fu
 
 
 def evaluate(
-    classifier: Classifier, source: str, split: str = "test", **options: str | int | None
+    classifier: Classifier,
+    source: str,
+    split: str = "test",
+    report: Callable[[CacheProgress], None] = lambda progress: None,
+    **options: str | int | None,
 ) -> dict:
     """The report on one split of a source, with unreadable images under "skipped".
 
+    `report` is called after each batch.
     `options` are limit_per_class, image_column, label_column and config; those left out or None are
     the training's for its own source, so that the test images are again the ones held out. Splits
     that another source lacks are made with the training's seed. "held_out" says whether the test
@@ -36,33 +44,41 @@ def evaluate(
         raise SettingsError(f"split must be one of {', '.join(dataset.splits)}, found {split!r}")
     images, classes = dataset.splits[split], classifier.classes
     labels = np.array(_labels_by_name(dataset, classes))[images.labels]
-    scores, rows, errors = _score(classifier, images)
+    predicted, confidence, errors = _predict(classifier, images, report)
+    rows = [row for row in range(len(images)) if row not in errors]
     if not rows:
         raise SourceError(f"expected images in {split}, found none to read; run inspect to see why")
     names, labels = tuple(images.names[row] for row in rows), labels[rows]
     if len(classes) > MAX_CLASSES_SHOWN:
-        occur = np.union1d(labels, scores.argmax(axis=1))
-        scores, labels = scores[:, occur], np.searchsorted(occur, labels)
+        occur = np.union1d(labels, predicted)
+        predicted, labels = np.searchsorted(occur, predicted), np.searchsorted(occur, labels)
         classes = tuple(classes[i] for i in occur)
-    report = make_report(scores, labels, names, classes)
+    found = make_report(predicted, confidence, labels, names, classes)
     skipped = [{"where": images.names[row], "why": str(error)} for row, error in errors.items()]
     test_only = {"held_out": held_out, "note": note} if split == "test" else {}
-    return report | {"source": source, "split": split, "skipped": skipped} | test_only
+    return found | {"source": source, "split": split, "skipped": skipped} | test_only
 
 
-def _score(
-    classifier: Classifier, images: Split
-) -> tuple[np.ndarray, list[int], dict[int, ImageError]]:
-    """(scores float32 (M, classes), their M rows, row → why it cannot be read)."""
-    scores, rows, errors = [], [], {}
-    size = _batch_size(classifier)
+def _predict(
+    classifier: Classifier, images: Split, report: Callable[[CacheProgress], None]
+) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
+    """(best classes int (M,), their scores float32 (M,), row → why it cannot be read).
+
+    All scores of all images would be too many where both are.
+    """
+    predicted, confidence, errors = [np.empty(0, int)], [np.empty(0, np.float32)], {}
+    size, done, started = _batch_size(classifier), 0, time.monotonic()
     prepared = iter(read_ahead(partial(_prepare, classifier, images), range(len(images))))
     while batch := dict(islice(prepared, size)):  # row → pixels or why they cannot be read
         errors |= {row: read for row, read in batch.items() if isinstance(read, ImageError)}
-        if good := {row: pixels for row, pixels in batch.items() if row not in errors}:
-            rows += good
-            scores.append(classifier.probabilities(torch.cat([*good.values()])))
-    return np.concatenate(scores or [np.empty((0, 0))]), rows, errors
+        if good := [pixels for row, pixels in batch.items() if row not in errors]:
+            scores = classifier.probabilities(torch.cat(good))
+            predicted.append(scores.argmax(axis=1))
+            confidence.append(scores.max(axis=1))
+        done += len(batch)
+        seconds = time.monotonic() - started
+        report(CacheProgress(stage="evaluating", done=done, total=len(images), seconds=seconds))
+    return np.concatenate(predicted), np.concatenate(confidence), errors
 
 
 def _prepare(classifier: Classifier, images: Split, row: int) -> torch.Tensor | ImageError:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from transfer.device import in_parts
 from transfer.errors import SettingsError
 from transfer.inference.classifier import Classifier, softmax
 
@@ -40,7 +41,7 @@ def heat_map(classifier: Classifier, pixels: torch.Tensor, label: str | None = N
         )
     upper = _UpperNetwork(classifier.network)
     with torch.no_grad():
-        maps = upper.below(pixels)  # (1, 512, H/16, W/16)
+        maps = in_parts(upper.below, pixels)  # (1, 512, H/16, W/16)
         scores = softmax(upper(maps))[0]  # (classes,)
     target = int(scores.argmax()) if label is None else classifier.classes.index(label)
     label, heat = classifier.classes[target], _heat(upper, maps, target)

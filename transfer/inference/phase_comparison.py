@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from transfer.device import in_parts
 from transfer.errors import RunError
 from transfer.inference.classifier import Classifier, Prediction, softmax
 from transfer.model.vgg import Network, build_head
@@ -28,7 +29,7 @@ class Comparison:
         for name, classifier in self.classifiers.items():
             body, head = classifier.network.features, classifier.network.head
             if body not in features:
-                features[body] = body(pixels)
+                features[body] = in_parts(body, pixels)
             found[name] = classifier.rank(softmax(head(features[body]))[0], top)
         return found
 

@@ -74,9 +74,12 @@ def carry_out(
         yield from _train(task, should_stop, pauses_after)
     except TransferError as error:
         yield {"error": str(error)}
-    except MemoryError:
-        yield {"error": "there was not enough memory; choose a smaller image size"}
     except Exception as error:
+        from transfer.device import out_of_memory
+
+        if out_of_memory(error):
+            yield {"error": "there was not enough memory; choose a smaller image size"}
+            return
         with suppress(OSError):
             traceback.print_exc()
         name = type(error).__name__

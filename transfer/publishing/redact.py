@@ -14,7 +14,8 @@ RECORD = (
 ).split()
 BODY = ("weights", "sha256", "revision")
 REPORT = (
-    "accuracy interval images classes confusion mistakes mistakes_total stages curves heads skipped"
+    "accuracy balanced_accuracy interval images uneven classes confusion mistakes mistakes_total "
+    "stages curves heads skipped"
 ).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names model_args pretrained_cfg greys"

@@ -2,41 +2,54 @@
 
 import numpy as np
 
+from transfer.data.dataset import uneven
+
 MISTAKES_SHOWN = 50
 CONFIDENCE = 0.95
 
 
-def accuracy_of(scores: np.ndarray, labels: np.ndarray) -> dict:
-    """{"accuracy": share, "interval": Wilson's 95 % interval, "images": M} (Wilson 1927)."""
+def accuracy_of(predicted: np.ndarray, labels: np.ndarray) -> dict:
+    """{"accuracy": share, "interval": Wilson's 95 % interval, "images": M} (Wilson 1927), and the
+    "balanced_accuracy", the mean recall of the classes that occur in `labels`; both int (M,)."""
     from scipy.stats import binomtest
+    from sklearn.metrics import recall_score
 
-    right = int((scores.argmax(axis=1) == labels).sum())
+    right = int((predicted == labels).sum())
     interval = binomtest(right, len(labels)).proportion_ci(CONFIDENCE, method="wilson")
     return {
         "accuracy": right / len(labels),
+        # scikit-learn's balanced_accuracy_score is the same, but warns of classes never met
+        "balanced_accuracy": float(
+            recall_score(labels, predicted, labels=np.unique(labels), average="macro")
+        ),
         "interval": [float(interval.low), float(interval.high)],
         "images": len(labels),
     }
 
 
 def make_report(
-    scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...], classes: tuple[str, ...]
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    labels: np.ndarray,
+    names: tuple[str, ...],
+    classes: tuple[str, ...],
 ) -> dict:
     """Accuracy, figures per class, confusion matrix (rows: truth), most confident mistakes and
     how many there are in all.
 
-    `scores` float (M, classes), `labels` int (M,), `names` M files or rows.
+    `predicted` int (M,) and their scores `confidence` float (M,), `labels` int (M,), `names` M
+    files or rows. "uneven" says that classes differ in size so much that the balanced accuracy
+    should be shown.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    predicted, every = scores.argmax(axis=1), list(range(len(classes)))
+    every = list(range(len(classes)))
     figures = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
     names_of_figures = ("precision", "recall", "f1", "support")
     rows = zip(classes, *(figure.tolist() for figure in figures), strict=True)
     per_class = [
         {"label": label} | dict(zip(names_of_figures, row, strict=True)) for label, *row in rows
     ]
-    confidence = scores.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     mistakes_total = len(wrong)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
@@ -49,7 +62,8 @@ def make_report(
         }
         for i in wrong
     ]
-    return accuracy_of(scores, labels) | {
+    return accuracy_of(predicted, labels) | {
+        "uneven": uneven(np.unique(labels, return_counts=True)[1]),
         "classes": per_class,
         "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
         "mistakes": mistakes,

@@ -39,7 +39,7 @@ class TrainingHistory:
         self, done: PhaseDone, curve: list[EpochDone], scores: np.ndarray, labels: np.ndarray
     ) -> None:
         """`scores` float (M, classes) on the test images, the same ones for every phase."""
-        judged = accuracy_of(scores, labels)
+        judged = accuracy_of(scores.argmax(axis=1), labels)
         self.stages[done.phase] = judged | {"validation_accuracy": done.accuracy}
         self.scores = scores
         known = ("epochs", "seconds", "accuracy", "best_epoch", "share", "ended")
@@ -67,7 +67,8 @@ class TrainingHistory:
 
     def report(self, images: ImageDataset, labels: np.ndarray, names: tuple[str, ...]) -> dict:
         """The content of report.json."""
-        return make_report(self.scores, labels, names, images.classes) | {
+        predicted, confidence = self.scores.argmax(axis=1), self.scores.max(axis=1)
+        return make_report(predicted, confidence, labels, names, images.classes) | {
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,
@@ -82,6 +83,8 @@ class TrainingHistory:
             "phases": phases,
             "accuracy": report["accuracy"],
             "accuracy_interval": report["interval"],
+            "balanced_accuracy": report["balanced_accuracy"],
+            "uneven": report["uneven"],
             "seconds": time.monotonic() - self.started,
             "peak_rss_bytes": peak_rss_bytes(),
         }

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from transfer.device import NO_MEMORY, in_parts, out_of_memory
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
 
@@ -38,14 +38,11 @@ class TrainStep:
             try:
                 loss = self._accumulate_gradients(inputs, labels)
                 break
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
                     raise
             if self.images_at_once == 1:
-                raise TransferError(
-                    "expected enough memory for one image, found less; choose a smaller "
-                    "--image-size, or unfreeze fewer blocks"
-                )
+                raise TransferError(NO_MEMORY)
             self.images_at_once = max(1, min(self.images_at_once, len(labels)) // 2)
             self.optimizer.zero_grad()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -116,11 +113,12 @@ def validate(
 
     `class_weights` multiply each image's cross-entropy; labels are not smoothed here.
     """
-    trained.eval()
+    # without DDP's wrapper: it makes all processes wait for each other, whatever their parts
+    module = accelerator.unwrap_model(trained).eval()
     losses, hits = [], []
     for inputs, labels in loader:
         with accelerator.autocast():
-            logits = trained(inputs).float()  # (N, classes)
+            logits = in_parts(module, inputs).float()  # (N, classes)
         loss = cross_entropy(logits, labels, class_weights, reduction="none")  # (N,)
         hit = logits.argmax(1) == labels  # bool (N,)
         # the last batch is padded to the same size in all processes; this drops the padding
@@ -147,9 +145,11 @@ def predict(
 ) -> np.ndarray:
     """Scores float32 (M, classes), rows summing to 1, of the plain views, in full precision."""
     module = module.to(device).eval()
+
+    def scores(inputs: torch.Tensor) -> torch.Tensor:
+        return module(inputs.to(device)).float().softmax(dim=1).cpu()
+
     with torch.inference_mode():
-        scores = [
-            module(cached.inputs[0, rows].to(device)).float().softmax(dim=1).cpu()
-            for rows in cached.rows.split(IMAGES_A_PREDICTION)
-        ]
-    return torch.cat(scores).numpy()
+        batches = cached.rows.split(IMAGES_A_PREDICTION)
+        parts = [in_parts(scores, cached.inputs[0, rows]) for rows in batches]
+    return torch.cat(parts).numpy()

@@ -3,6 +3,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_a_card_gives_results_training_and_limits(run, written):
         assert re.search(rf"\| {name}[^|]*\| {accuracy:.1f} % \| ", written)
     shown = re.findall(r"!\[[^\]]+\]\(([\w.]+)\)", written)
     assert sorted(shown) == ["confusion.png", "curves.png"]
+
+
+def test_a_card_gives_balanced_accuracy_where_classes_are_uneven(run, written, tmp_path):
+    assert "balanced" not in written
+    stages = {
+        name: stage | {"balanced_accuracy": 0.432} for name, stage in run.report["stages"].items()
+    }
+    uneven = edited(run, report={"uneven": True, "balanced_accuracy": 0.321, "stages": stages})
+    card = card_of(uneven, tmp_path / "uneven")
+    assert "the mean of their recalls, is **32.1 %**." in card
+    rows = re.findall(r"^\|(?: step|---:?| log| after).*\|$", card, re.M)[:3]
+    assert {row.count("|") for row in rows} == {5} and "| 43.2 % |" in card
+    older = {k: v for k, v in run.report.items() if k not in ("uneven", "balanced_accuracy")}
+    assert "accuracy on" in card_of(replace(run, report=older), tmp_path / "older")
 
 
 def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):

@@ -43,6 +43,14 @@ def test_a_report_has_every_phase_the_sizes_and_each_class():
     assert "Confusion matrix" in page and "Head search" not in page
 
 
+def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():
+    stages = {"features": STAGE | {"balanced_accuracy": 0.432}, "warm-up": STAGE}
+    uneven = replace(RUN, report=RUN.report | {"stages": stages, "uneven": True})
+    assert "43.2%" in report(uneven)
+    even = replace(RUN, report=uneven.report | {"uneven": False})
+    assert "Balanced" not in report(RUN) + report(even)
+
+
 def test_the_chosen_head_stands_out_and_names_are_escaped():
     run = copy.deepcopy(RUN)
     figures = {"dropout": 0.5, "optimizer": "adam", "learning_rate": 0.01, "parameters": 9}

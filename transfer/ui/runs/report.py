@@ -43,7 +43,24 @@ def _phases(run: Run) -> str:
         f"<h3>Accuracy after each phase, on the same {run.report['images']} test images</h3>"
         f'<ul class="steps">{rows}</ul><p>The line at the end of a bar is the 95 % interval. Where '
         "two intervals overlap a lot, the difference may be chance. “Features only” is logistic "
-        "regression on the frozen body's features.</p>"
+        f"regression on the frozen body's features.</p>{_balanced(run)}"
+    )
+
+
+def _balanced(run: Run) -> str:
+    """The same where every class counts equally; only where that makes a difference."""
+    stages = {k: v for k, v in run.report["stages"].items() if "balanced_accuracy" in v}
+    if not run.report.get("uneven") or not stages:
+        return ""
+    rows = "".join(
+        bar(PHASE_TITLES[name], share, f"<b>{share:.1%}</b>")
+        for name, phase in stages.items()
+        for share in [phase["balanced_accuracy"]]
+    )
+    return (
+        f'<h3>Balanced accuracy after each phase</h3><ul class="steps">{rows}</ul><p>The mean of '
+        "the recalls of the classes, which differ in size here: a small class counts as much as a "
+        "large one.</p>"
     )
 
 

@@ -91,11 +91,14 @@ def _detail(job: Job) -> str:
     if job.error:
         return job.error
     if isinstance(newest, events.RunSaved):
-        low, high = newest.result["accuracy_interval"]
+        result, (low, high) = newest.result, newest.result["accuracy_interval"]
+        balanced = ""
+        if result.get("uneven"):
+            balanced = f", {result['balanced_accuracy']:.1%} as the mean of the classes"
         return (
-            f"{newest.result['accuracy']:.1%} of the test images are right "
-            f"(95 % interval {low:.1%} to {high:.1%}), after "
-            f"{duration(newest.result['seconds'])}. Open Try it to use it."
+            f"{result['accuracy']:.1%} of the test images are right "
+            f"(95 % interval {low:.1%} to {high:.1%}){balanced}, "
+            f"after {duration(result['seconds'])}. Open Try it to use it."
         )
     return describe(newest) if newest else f"Dataset: {job.name}"
 
