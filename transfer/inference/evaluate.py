@@ -31,13 +31,13 @@ def evaluate(
 ) -> dict:
     """The report on one split of a source, with unreadable images under "skipped".
 
-    `report` is called after each batch.
-    `options` are limit_per_class, image_column, label_column and config; those left out or None are
-    the training's for its own source, so that the test images are again the ones held out. Splits
-    that another source lacks are made with the training's seed. "held_out" says whether the test
-    images are those that the training held out, None where that is unknown; a "note" says that some
-    may have been trained on. With more than 200 classes the report lists only those that occur.
-    Raises SourceError.
+    `report` is called after each batch. `options` are limit_per_class, image_column, label_column
+    and config; those left out or None are the training's for its own source, so that the test
+    images are again the ones held out. Splits that another source lacks are made with the
+    training's seed. "held_out" says whether the test images are those that the training held out,
+    None where that is unknown; a "note" says that some may have been trained on. With more than 200
+    classes the report lists only those that occur. Raises SourceError, or TransferError when there
+    is not enough memory for one image.
     """
     dataset, held_out, note = open_again(classifier.run, str(source), options)
     if split not in dataset.splits:
@@ -64,7 +64,7 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
     """(best classes int (M,), their scores float32 (M,), row → why it cannot be read).
 
-    All scores of all images would be too many where both are.
+    The scores of the other classes are not kept, so that memory hardly grows with the images.
     """
     predicted, confidence, errors = [np.empty(0, int)], [np.empty(0, np.float32)], {}
     size, done, started = _batch_size(classifier), 0, time.monotonic()
