@@ -52,15 +52,15 @@ class HeadSettings:
     """The shape of the head: pooling, the widths of 0 to 2 hidden layers, their dropout."""
 
     pooling: str | None = None
-    hidden: tuple[int, ...] = (256,)
+    hidden: tuple[int, ...] | None = None
     dropout: float | None = None
 
     def __post_init__(self):
         _optional(_one_of, "head pooling", self.pooling, POOLINGS)
-        _kind("head hidden", self.hidden, tuple | list, "a tuple of widths")
-        if len(self.hidden) > 2:
+        _optional(_kind, "head hidden", self.hidden, tuple | list, "a tuple of widths")
+        if len(self.hidden or ()) > 2:
             raise SettingsError(f"head hidden takes at most 2 layers, found {len(self.hidden)}")
-        for width in self.hidden:
+        for width in self.hidden or ():
             _number("head hidden width", width, 1, 4096, whole=True)
         _optional(_number, "head dropout", self.dropout, 0, 0.95)
 
@@ -78,7 +78,8 @@ class HeadSettings:
 
     @property
     def name(self) -> str:
-        return "-".join([self.pooling or "auto", *map(str, self.hidden)])
+        widths = ("auto",) if self.hidden is None else self.hidden
+        return "-".join([self.pooling or "auto", *map(str, widths)])
 
 
 LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
@@ -197,7 +198,9 @@ class TrainingSettings:
     def from_json(cls, data: dict) -> "TrainingSettings":
         """Raises SettingsError on unknown fields and bad values."""
         try:
-            head = HeadSettings(**data["head"] | {"hidden": tuple(data["head"]["hidden"])})
+            hidden = data["head"]["hidden"]
+            hidden = None if hidden is None else tuple(hidden)
+            head = HeadSettings(**data["head"] | {"hidden": hidden})
             phases = {name: PhaseSettings(**data[name]) for name in ("warm_up", "fine_tune")}
             return cls(**data | {"head": head} | phases)
         except (TypeError, KeyError) as error:

@@ -115,3 +115,4 @@ class DatasetSummary:
     side: int
     drawings: bool
     uneven: bool = False
+    classes: int = 2

@@ -104,5 +104,6 @@ def summarize(images: ImageDataset, at_most: int = GLANCES) -> DatasetSummary:
         train_images=len(train),
         side=int(np.median([min(image.size) for image in seen])),
         drawings=are_drawings(seen),
+        classes=len(images.classes),
         uneven=uneven(np.bincount(train.labels, minlength=len(images.classes))),
     )

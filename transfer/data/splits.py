@@ -9,6 +9,7 @@ from transfer.errors import SourceError
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
+ENOUGH_HELD_OUT, FOLDS = 500, 5
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
@@ -61,6 +62,39 @@ def _stratified(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     rest = [rows[number:] for rows, number in zip(classes, numbers, strict=True)]
     drawn = [rows[:number] for rows, number in zip(classes, numbers, strict=True)]
     return _sorted(split, rest), _sorted(split, drawn)
+
+
+def folds(train: np.ndarray, validation: np.ndarray, seed: int) -> list[tuple]:
+    """[(rows to fit, rows to judge)], int64, into training and validation images, one after the
+    other.
+
+    `train` and `validation` are their labels, int64. With enough validation images they are the
+    only fold. A few dozen cannot tell two classifiers apart: all images together are split into
+    stratified folds instead, each judged by a fit on the others (cross-validation; Hastie et al.
+    2009, section 7.10). A class with a single image is always fitted, never judged.
+    """
+    labels, first = np.concatenate([train, validation]), len(train)
+    if len(validation) >= ENOUGH_HELD_OUT:
+        return [(np.arange(first), np.arange(first, len(labels)))]
+    random, fold = np.random.default_rng(seed), np.full(len(labels), -1)
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        if len(rows) > 1:
+            fold[rows] = (np.arange(len(rows)) + label) % FOLDS
+    judged = (np.flatnonzero(fold == i) for i in range(FOLDS))
+    return [(np.flatnonzero(fold != fold[rows[0]]), rows) for rows in judged if len(rows)]
+
+
+def stratified_rows(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most about `most` rows, int64 in order: the same share of each class, at least one."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    random, share = np.random.default_rng(seed), most / len(labels)
+    drawn = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        drawn.append(random.permutation(rows)[: max(1, round(share * len(rows)))])
+    return np.sort(np.concatenate(drawn))
 
 
 def _joined(splits: list[Split]) -> Split:

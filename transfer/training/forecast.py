@@ -15,14 +15,15 @@ from pathlib import Path
 from transfer.cache.paths import cache_folder
 from transfer.cache.store import open_store
 from transfer.data.dataset import DatasetSummary
+from transfer.data.splits import ENOUGH_HELD_OUT, FOLDS
 from transfer.features.fit import cache_choices
 from transfer.settings import BLOCKS, LINEAR_HEAD, TrainingSettings
 from transfer.training.defaults import (
-    HEADS_TRIED,
     TRIAL_BATCH_SIZE,
-    TRIAL_VIEWS,
     fill_defaults,
+    heads_tried,
     trial_epochs,
+    trial_images,
 )
 
 SIDE = 112  # pixels of the images that the benchmark measures with
@@ -88,8 +89,11 @@ def forecast(
     passes = train * settings.views + images["validation"] + images["test"]
     seconds = {"images": passes * area * sum(speed.forward.values())}
     if fine_tunes and settings.try_heads:
-        steps = math.ceil(min(train, TRIAL_VIEWS // settings.views) / TRIAL_BATCH_SIZE)
-        seconds["heads"] = HEADS_TRIED * trial_epochs(phase.epochs) * steps * speed.head_step
+        fitted = min(train, trial_images(settings.views, dataset.classes))
+        if images["validation"] < ENOUGH_HELD_OUT:  # as many folds, each without one part
+            fitted *= FOLDS - 1
+        steps = math.ceil(fitted / TRIAL_BATCH_SIZE) * trial_epochs(phase.epochs)
+        seconds["heads"] = heads_tried(dataset.classes) * steps * speed.head_step
     if fine_tunes:
         steps = math.ceil(train / phase.batch_size)
         seconds["warm-up"] = phase.epochs * (steps * speed.head_step + EPOCH_SECONDS)

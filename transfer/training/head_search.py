@@ -1,41 +1,43 @@
 """Head search: on cached features a head trains in about a second, so several are tried.
 
 First shapes, then dropout, learning rate and optimizer of the best one. A challenger replaces the
-best head so far only if its validation loss is lower by more than chance: a paired t-test, image by
-image, with the significance level divided by the number of challengers in the round (Bonferroni),
-because the best of many is partly lucky. Test images take no part.
+best head so far only if its validation loss is lower by more than chance (`Validation.beats`),
+because the best of many is partly lucky. The last one must in the same way beat the linear
+classifier that was fitted on the same features: if it does not, warm-up goes on from that. Test
+images take no part.
 """
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
+from transfer.data.splits import folds, stratified_rows
 from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
+from transfer.features.linear_probe import cross_validated
+from transfer.features.validation import Validation, tempered_losses
 from transfer.model.vgg import Head, parameter_count
 from transfer.settings import HeadSettings, PhaseSettings
 from transfer.training.defaults import (
     HEAD_DROPOUTS,
     HEAD_LEARNING_RATES,
     HEAD_OPTIMIZERS,
-    HEAD_SHAPES,
+    LINEAR_HEAD,
+    LINEAR_RATE,
     TRIAL_BATCH_SIZE,
-    TRIAL_VIEWS,
+    head_shapes,
+    learning_rate,
     trial_epochs,
+    trial_images,
 )
 from transfer.training.optim import make_optimizer, make_schedule
 from transfer.training.step import smoothed_loss
 
 TRIAL_VALIDATION_IMAGES = 1_000
 LARGEST_FLATTENED = 8_192  # values; a wider first layer would take longer than all other trials
-DIVERGED_LOSS = 1_000.0  # nats; stands for a loss that is not finite, so that means stay numbers
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +50,28 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """`losses` float32 (M,) are those of the validation images at the best epoch, in nats."""
-
     candidate: Candidate
-    losses: torch.Tensor
+    validation: Validation
     event: HeadTried
-
-    def beats(self, other: "Trial", challengers: int) -> bool:
-        """Whether this, the best of `challengers`, is better than `other` by more than chance."""
-        from scipy.stats import ttest_rel
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about identical differences, or a single one
-            test = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
-        return bool(test.pvalue < SIGNIFICANCE / challengers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialData:
-    """Features float (V, M, C, H, W) in memory and labels int64 (M,), of training and validation.
+    """Features float (V, N, C, H, W) in memory and labels int64 (N,), of training and validation.
 
+    Of validation images all views are the plain one. `folds` are rows to fit and rows to judge;
     `class_weights` float32 (classes,) weight every loss, if given.
     """
 
-    train: tuple[torch.Tensor, torch.Tensor]
-    validation: tuple[torch.Tensor, torch.Tensor]
+    features: torch.Tensor
+    labels: torch.Tensor
+    folds: list[tuple[torch.Tensor, torch.Tensor]]
     class_weights: torch.Tensor | None = None
 
 
 def try_heads(
     first: Candidate,
+    strength: float,
     features: dict[str, CachedDataset],
     make_head: Callable[[HeadSettings], Head],
     *,
@@ -87,105 +81,141 @@ def try_heads(
 ) -> Iterator[HeadTried | HeadChosen]:
     """Yields HeadTried…, HeadChosen; returns (the best Candidate, HeadChosen).
 
-    `vary` may name `learning_rate` and `optimizer`; shape and dropout are always varied.
+    `strength` is scikit-learn's C of the linear classifier. `vary` may name `learning_rate` and
+    `optimizer`; shape and dropout are always varied.
     """
     started = time.monotonic()
-    train = features["train"]
-    data = TrialData(
-        train=_sample(train, TRIAL_VIEWS // train.views, seed),
-        validation=_sample(features["validation"], TRIAL_VALIDATION_IMAGES, seed),
-        class_weights=class_weights,
-    )
-    trials = [best := _try(first, make_head(first.head), data, seed)]
+    data = _trial_data(features, seed, class_weights)
+    linear = _linear_trial(first, make_head, data, strength)
+    yield linear.event
+    best = _try(first, make_head, data, seed)
     yield best.event
-    for part, changes in _rounds(math.prod(train.inputs.shape[2:]), vary):
+    trials = [linear, best]
+    shapes = head_shapes(make_head(first.head).layers[-1].out_features)
+    if math.prod(features["train"].inputs.shape[2:]) > LARGEST_FLATTENED:
+        shapes = [shape for shape in shapes if shape.pooling != "flatten"]
+    for part, changes in _rounds(shapes, vary):
         known, tried = best.candidate, []
         for change in changes:
             candidate = replace(known, **{part: replace(getattr(known, part), **change)})
             if candidate != known:
-                tried.append(_try(candidate, make_head(candidate.head), data, seed))
+                tried.append(_try(candidate, make_head, data, seed))
                 yield tried[-1].event
         trials += tried
-        strongest = min(tried, key=lambda trial: trial.event.validation_loss)
-        best = strongest if strongest.beats(best, len(tried)) else best
+        strongest = min(tried, key=lambda trial: trial.validation.loss)
+        best = strongest if strongest.validation.beats(best.validation, len(tried)) else best
+    why = "it beat the linear classifier by more than chance"
+    if not best.validation.beats(linear.validation):
+        best, why = linear, "no head beat the fitted linear classifier by more than chance"
     chosen = HeadChosen(
         head=best.candidate.head.name,
         tried=[vars(trial.event) | {"chosen": trial is best} for trial in trials],
         seconds=time.monotonic() - started,
-        why="no other was better by more than chance"
-        if best is trials[0]
-        else "its loss on validation was lower by more than chance",
+        why=why,
     )
     yield chosen
     return best.candidate, chosen
 
 
-def _rounds(values: int, vary: Collection[str]) -> Iterator[tuple[str, list[dict]]]:
-    """(field of Candidate, changes to it) of each round; large maps of `values` are not flattened.
-
-    The change that the best candidate has already is left out.
-    """
-    shapes = map(HeadSettings.named, HEAD_SHAPES)
-    small = [head for head in shapes if values <= LARGEST_FLATTENED or head.pooling != "flatten"]
-    yield "head", [{"pooling": head.pooling, "hidden": head.hidden} for head in small]
+def _rounds(shapes: list[HeadSettings], vary: Collection[str]) -> Iterator[tuple[str, list[dict]]]:
+    """(field of Candidate, changes to it) of each round; what the best one has is left out."""
+    yield "head", [{"pooling": head.pooling, "hidden": head.hidden} for head in shapes]
     yield "head", [{"dropout": dropout} for dropout in HEAD_DROPOUTS]
     if "learning_rate" in vary:
         yield "warm_up", [{"learning_rate": rate} for rate in HEAD_LEARNING_RATES]
     if "optimizer" in vary:
-        rates = HEAD_OPTIMIZERS.items()
+        rates = ((name, learning_rate("warm-up", name)) for name in HEAD_OPTIMIZERS)
         yield "warm_up", [{"optimizer": name, "learning_rate": rate} for name, rate in rates]
 
 
-def _sample(cached: CachedDataset, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(features (V, M, C, H, W), labels int64 (M,)) of at most `most` images, in order."""
-    at = np.sort(np.random.default_rng(seed).permutation(len(cached))[:most])
-    views = [cached.inputs[view, cached.rows[at]] for view in range(cached.views)]
-    return torch.stack(views), cached.labels[at]
+def _trial_data(
+    features: dict[str, CachedDataset], seed: int, class_weights: torch.Tensor | None
+) -> TrialData:
+    """A stratified sample of training and validation images."""
+    train, validation = features["train"], features["validation"]
+    classes = len(train.labels.unique())
+    rows = stratified_rows(train.labels.numpy(), trial_images(train.views, classes), seed)
+    held = stratified_rows(validation.labels.numpy(), TRIAL_VALIDATION_IMAGES, seed)
+    plain = validation.inputs[0, validation.rows[held]]
+    views = [train.inputs[view, train.rows[rows]] for view in range(train.views)]
+    labels = train.labels[rows], validation.labels[held]
+    judged = folds(*(part.numpy() for part in labels), seed)
+    return TrialData(
+        features=torch.stack([torch.cat([view, plain.to(view.dtype)]) for view in views]),
+        labels=torch.cat(labels),
+        folds=[tuple(map(torch.from_numpy, fold)) for fold in judged],
+        class_weights=class_weights,
+    )
 
 
-def _try(candidate: Candidate, head: Head, data: TrialData, seed: int) -> Trial:
-    """Warm up one head, for fewer epochs than the real warm-up, and judge its best epoch."""
+def _try(candidate: Candidate, make_head: Callable, data: TrialData, seed: int) -> Trial:
+    """Warm up one head on each fold, for fewer epochs than the real warm-up."""
     started = time.monotonic()
-    x, y = _pooled(head, data.train[0]), data.train[1]  # (V, M, width), (M,)
-    validation, labels = _pooled(head, data.validation[0])[0], data.validation[1]
+    head = make_head(candidate.head)
+    x = _pooled(head, data.features)  # (V, N, width)
+    judged = []
+    for fitted, held in data.folds:
+        head = make_head(candidate.head)
+        _train(head, candidate.warm_up, x[:, fitted], data.labels[fitted], data.class_weights, seed)
+        with torch.no_grad():
+            logits, labels = head.scores(x[0, held]), data.labels[held]  # (n, classes), (n,)
+        losses = tempered_losses(logits, labels, data.class_weights)
+        judged.append((losses, logits.argmax(1) == labels))
+    validation = Validation.of(*map(torch.cat, zip(*judged, strict=True)))
+    return _trial(candidate, head, validation, started)
+
+
+def _train(head: Head, phase: PhaseSettings, x, y, class_weights, seed: int) -> None:
+    """`x` float (V, n, width), `y` int64 (n,): a random view of each image in each epoch."""
     head.standardise([x[0]])  # of the plain views
-    phase = candidate.warm_up
     groups = [{"params": list(head.parameters()), "lr": phase.learning_rate}]
     optimizer = make_optimizer(phase.optimizer, groups, phase.weight_decay)
     batches = math.ceil(len(y) / TRIAL_BATCH_SIZE)
     epochs = trial_epochs(phase.epochs)
-    schedule, best = make_schedule(optimizer, epochs * batches), None
+    schedule = make_schedule(optimizer, epochs * batches)
+    head.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(epochs):
-            head.train()
             for batch, rows in enumerate(torch.randperm(len(y)).split(TRIAL_BATCH_SIZE)):
                 schedule.step_update(epoch * batches + batch)
                 views = torch.randint(len(x), rows.shape)  # one for each image
                 logits = head.scores(x[views, rows])  # (B, width) → (B, classes)
-                smoothed_loss(logits, y[rows], data.class_weights).backward()
+                smoothed_loss(logits, y[rows], class_weights).backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            with torch.no_grad():
-                logits = head.eval().scores(validation)  # (M, width) → (M, classes)
-            losses = cross_entropy(logits, labels, data.class_weights, reduction="none")
-            losses = losses.nan_to_num(nan=DIVERGED_LOSS, posinf=DIVERGED_LOSS)
-            if best is None or losses.mean() < best[0].mean():
-                best = losses, (logits.argmax(1) == labels).float().mean().item()
-    losses, accuracy = best
+    head.eval()
+
+
+def _linear_trial(first: Candidate, make_head: Callable, data: TrialData, strength: float) -> Trial:
+    """The linear classifier on the same folds, which warm-up trains at a small rate."""
+    started = time.monotonic()
+    rate = LINEAR_RATE * first.warm_up.learning_rate
+    warm_up = replace(first.warm_up, learning_rate=rate)
+    head = make_head(LINEAR_HEAD)
+    plain = _pooled(head, data.features[:1])[0]  # (N, width)
+    head.standardise([plain])
+    x = ((plain - head.mean) * head.scale).numpy()
+    judged = [(fitted.numpy(), held.numpy()) for fitted, held in data.folds]
+    found = cross_validated(x, data.labels.numpy(), judged, data.class_weights, (strength,))
+    candidate = Candidate(head=LINEAR_HEAD, warm_up=warm_up)
+    return _trial(candidate, head, found[strength], started)
+
+
+def _trial(candidate: Candidate, head: Head, validation: Validation, started: float) -> Trial:
     event = HeadTried(
         head=candidate.head.name,
         dropout=candidate.head.dropout,
-        learning_rate=phase.learning_rate,
-        optimizer=phase.optimizer,
+        learning_rate=candidate.warm_up.learning_rate,
+        optimizer=candidate.warm_up.optimizer,
         parameters=parameter_count(head),
-        validation_loss=losses.mean().item(),
-        validation_accuracy=accuracy,
+        validation_loss=validation.loss,
+        validation_accuracy=validation.accuracy,
         seconds=time.monotonic() - started,
     )
-    return Trial(candidate=candidate, losses=losses, event=event)
+    return Trial(candidate=candidate, validation=validation, event=event)
 
 
 def _pooled(head: Head, features: torch.Tensor) -> torch.Tensor:
-    """(V, M, C, H, W) → float32 (V, M, width)."""
+    """(V, N, C, H, W) → float32 (V, N, width)."""
     return head.pool(features.flatten(0, 1)).unflatten(0, features.shape[:2])

@@ -11,6 +11,7 @@ import torch
 
 from transfer.data.dataset import ImageDataset
 from transfer.events import EpochDone, PhaseDone
+from transfer.features.validation import Validation
 from transfer.runs.metrics import accuracy_of, make_report
 from transfer.runs.phase_heads import PhaseHead
 
@@ -23,8 +24,8 @@ class TrainingHistory:
     """Grows phase by phase.
 
     `stages` judges each phase on the test images, `scores` are the latest phase's. `heads` is the
-    table of the head search, `phase_heads` the head after each phase, `validated` the latest
-    phase's (loss, accuracy) on validation.
+    table of the head search, `phase_heads` the head after each phase, `validations` how each did on
+    the validation images. `strength` is C of the linear classifier.
     """
 
     phases: list[dict] = field(default_factory=list)
@@ -32,7 +33,8 @@ class TrainingHistory:
     heads: list[dict] = field(default_factory=list)
     phase_heads: dict[str, PhaseHead] = field(default_factory=dict)
     scores: np.ndarray | None = None
-    validated: tuple[float, float] | None = None
+    validations: dict[str, Validation] = field(default_factory=dict)
+    strength: float = 1.0
     started: float = field(default_factory=time.monotonic)
 
     def add_phase(
@@ -51,6 +53,7 @@ class TrainingHistory:
         """JSON and tensors; `started` becomes the seconds since."""
         return vars(self) | {
             "phase_heads": {phase: vars(head) for phase, head in self.phase_heads.items()},
+            "validations": {phase: vars(found) for phase, found in self.validations.items()},
             "scores": torch.from_numpy(self.scores),
             "started": time.monotonic() - self.started,
         }
@@ -60,6 +63,7 @@ class TrainingHistory:
         """The inverse of `pack`."""
         changed = {
             "phase_heads": {name: PhaseHead(**head) for name, head in data["phase_heads"].items()},
+            "validations": {p: Validation(**found) for p, found in data["validations"].items()},
             "scores": data["scores"].numpy(),
             "started": time.monotonic() - data["started"],
         }

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
+from transfer.features.validation import DIVERGED_LOSS, Validation
 from transfer.runs.checkpoint import Checkpoint
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
@@ -23,6 +24,7 @@ from transfer.training.step import TrainStep, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
+SHARES_BETWEEN = (0.75, 0.5, 0.25)
 STOPPED, NOT_FINITE = "stopped", "the loss was no longer finite; try a smaller learning rate"
 
 
@@ -33,10 +35,10 @@ class Phase:
     `module` takes what the splits of `data` (train, validation) hold. `learns` names the parts of
     the network that are not frozen, `groups` are their optimizer groups. At most `images_at_once`
     are in memory; a larger batch accumulates the gradients of its parts. `class_weights`, float32
-    (classes,) with mean 1 over the training images, weight every loss. `start` is the (loss,
-    accuracy) on validation before the phase, where it is known. With `interpolate`, a phase that
-    ran to its end also tries weights between its start and its best epoch. `drift_from_now` gives
-    a function that says how far each part has moved since.
+    (classes,) with mean 1 over the training images, weight every loss. `bars` are earlier steps
+    on the same validation images: the phase must not end below them. With `interpolate`, a phase
+    whose last weights do tries those between its start and them. `drift_from_now` gives a function
+    that says how far each part has moved since.
     """
 
     name: str
@@ -49,17 +51,20 @@ class Phase:
     target_accuracy: float | None = None
     images_at_once: int = IMAGES_A_VALIDATION_BATCH
     class_weights: torch.Tensor | None = None
-    start: tuple[float, float] | None = None
+    bars: tuple[Validation, ...] = ()
     interpolate: bool = False
     drift_from_now: Callable[[], Callable[[], dict[str, float]]] = lambda: dict
 
 
 class PhaseTrainer:
-    """Trains a phase and leaves its module with the best weights found (see `BestWeights`).
+    """Trains a phase and leaves its module with the last weights that are good enough.
 
-    The weights at the start count as epoch 0, so a phase never ends below where it began. `state`
-    is complete at each EpochDone: what it packs then is a checkpoint. Given such a `checkpoint`,
-    training continues as if it had never been interrupted.
+    The schedule ends in the last epoch, so its weights are the ones expected to be best; the
+    validation images of a small dataset are too few to tell which epoch is. The last weights
+    are taken unless the best epoch, or an earlier step, is better by more than chance. The start
+    counts as epoch 0. `state` is complete at each EpochDone: what it packs then is a checkpoint.
+    Given such a `checkpoint`, training continues as if it had never been interrupted. At the end
+    `validation` is how the weights taken do.
     """
 
     def __init__(
@@ -70,10 +75,10 @@ class PhaseTrainer:
         order = torch.Generator().manual_seed(phase.seed)
         loader = _loader(phase.data["train"], settings.batch_size, accelerator, order)
         images = min(phase.images_at_once, IMAGES_A_VALIDATION_BATCH)
-        validation = _loader(phase.data["validation"], images, accelerator)
+        held_out = _loader(phase.data["validation"], images, accelerator)
         optimizer = make_optimizer(settings.optimizer, phase.groups, settings.weight_decay)
-        self.trained, optimizer, self.loader, self.validation = accelerator.prepare(
-            phase.module, optimizer, loader, validation
+        self.trained, optimizer, self.loader, self.held_out = accelerator.prepare(
+            phase.module, optimizer, loader, held_out
         )
         self.steps = settings.epochs * len(self.loader)
         self.schedule = make_schedule(optimizer, self.steps)
@@ -94,33 +99,29 @@ class PhaseTrainer:
         target accuracy, at a loss that is not finite, or within one batch of `should_stop`.
         """
         yield from self._begin()
-        phase, state, best = self.phase, self.state, self.state.best
+        phase, state = self.phase, self.state
         ended = self._reason_to_end()
         while not ended:
             state.epoch += 1
             epoch_started = time.monotonic()
             loss, stopped = yield from self._train_epoch(should_stop)
             validated = self._validate()
-            if not math.isfinite(loss + validated[0]):
+            if not math.isfinite(loss) or validated.loss >= DIVERGED_LOSS:
                 ended = NOT_FINITE
                 break
-            reached = self._reaches_target(validated[1])
-            best.update(state.epoch, *validated, phase.module, wanted=reached)
+            state.best.update(state.epoch, validated, phase.module)
             yield self._epoch_done(loss, validated, epoch_started)
             ended = STOPPED if stopped else self._reason_to_end()
-        aborted = ended in (STOPPED, NOT_FINITE)
-        if phase.interpolate and not aborted and not self._reaches_target(best.accuracy):
-            best.interpolate(phase.module, self._validate)
-        phase.module.load_state_dict(best.state)
+        epoch, share, self.validation = self._settle(ended)
         # without the wrapper of `prepare`, which would keep autocasting the module's forward
         self.accelerator.unwrap_model(self.trained, keep_fp32_wrapper=False)
         yield PhaseDone(
             phase=phase.name,
             epochs=state.epoch,
-            best_epoch=best.epoch,
-            share=best.share,
-            loss=-best.score[1],
-            accuracy=best.accuracy,
+            best_epoch=epoch,
+            share=share,
+            loss=self.validation.loss,
+            accuracy=self.validation.accuracy,
             seconds=time.monotonic() - self.started,
             ended=ended,
         )
@@ -133,9 +134,9 @@ class PhaseTrainer:
             self._restore(*self.checkpoint)
         else:
             self.drift = phase.drift_from_now()
-            validated = phase.start or self._validate()
-            state.best = BestWeights(start_accuracy=validated[1], first=copied(phase.module))
-            state.best.update(0, *validated, phase.module)
+            validated = self._validate()
+            state.best = BestWeights(first=copied(phase.module))
+            state.best.update(0, validated, phase.module)
             yield self._epoch_done(None, validated, self.started)
 
     @checkpoint_errors()
@@ -169,8 +170,32 @@ class PhaseTrainer:
                 )
         return total_loss / batch, stopped
 
-    def _validate(self) -> tuple[float, float]:
-        return validate(self.accelerator, self.trained, self.validation, self.class_weights)
+    def _settle(self, ended: str) -> tuple[int, float, Validation]:
+        """Load the weights that are taken; returns (epoch, share of the way to it, how they do).
+
+        Interpolated weights are often better than those before and after fine-tuning (WiSE-FT,
+        Wortsman et al. 2022).
+        """
+        module, best = self.phase.module, self.state.best
+        if ended != NOT_FINITE:
+            last = copied(module)
+            shares = SHARES_BETWEEN if self.phase.interpolate and ended != STOPPED else ()
+            for share in (1.0, *shares):
+                module.load_state_dict({n: best.first[n].lerp(last[n], share) for n in last})
+                validated = self._validate()
+                wanted = share == 1.0 and self._reaches_target(validated.accuracy)
+                if wanted or not any(
+                    bar.beats(validated) for bar in (best.validation, *self.phase.bars)
+                ):
+                    return self.state.epoch, share, validated
+        module.load_state_dict(best.state)
+        if any(bar.beats(best.validation) for bar in self.phase.bars):
+            module.load_state_dict(best.first)
+            return 0, 1.0, self._validate()
+        return best.epoch, 1.0, best.validation
+
+    def _validate(self) -> Validation:
+        return validate(self.accelerator, self.trained, self.held_out, self.class_weights)
 
     def _reason_to_end(self) -> str:
         """Why the phase ends here; empty where it does not."""
@@ -191,21 +216,21 @@ class PhaseTrainer:
         elapsed, step = time.monotonic() - self.started, self.state.step
         return elapsed / max(step, 1) * (self.steps - step)
 
-    def _epoch_done(self, loss: float | None, validated, since: float) -> EpochDone:
+    def _epoch_done(self, loss: float | None, validated: Validation, since: float) -> EpochDone:
         state = self.state
         event = EpochDone(
             phase=self.phase.name,
             epoch=state.epoch,
             epochs=self.phase.settings.epochs,
             loss=loss,
-            validation_loss=validated[0],
-            validation_accuracy=validated[1],
+            validation_loss=validated.loss,
+            validation_accuracy=validated.accuracy,
             best=state.best.epoch == state.epoch,
             seconds=time.monotonic() - since,
             seconds_left=self._seconds_left() if state.epoch else 0.0,
             drift=self.drift(),
         )
-        state.accuracy, state.seconds = validated[1], time.monotonic() - self.started
+        state.accuracy, state.seconds = validated.accuracy, time.monotonic() - self.started
         return event
 
 

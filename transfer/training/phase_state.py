@@ -1,7 +1,6 @@
 """The state of a phase between two epochs: its best weights, and all it takes to resume it."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -9,9 +8,9 @@ import torch
 from torch import nn
 
 from transfer.errors import RunError
+from transfer.features.validation import Validation
 from transfer.training.step import copied
 
-SHARES_BETWEEN = (0.25, 0.5, 0.75)
 COUNTS = ("epoch", "step", "accuracy", "seconds")
 
 Tensors = dict[str, torch.Tensor]
@@ -19,54 +18,27 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(kw_only=True)
 class BestWeights:
-    """The best weights so far: at least as accurate on validation as the start, then least loss.
+    """The weights of the least validation loss so far, `state`, and what `epoch` they are of.
 
-    Loss decides because it is far less noisy than accuracy on the few images of a small dataset.
-    `first` are the weights at the start, `lowest_state` those of the epoch of least loss, whatever
-    its accuracy. The best ones, `state`, lie `share` of the way from the start to `epoch`.
+    `first` are the weights at the start, which count as epoch 0. `losses` and `accuracy` are those
+    of `Validation`.
     """
 
-    start_accuracy: float
     first: Tensors
     state: Tensors = field(default_factory=dict)
-    score: tuple[float, float] = (-1.0, 0.0)
+    losses: torch.Tensor | None = None
     accuracy: float = 0.0
     epoch: int = 0
-    share: float = 1.0
-    lowest_loss: float = math.inf
-    lowest_epoch: int = 0
-    lowest_state: Tensors = field(default_factory=dict)
 
-    def update(
-        self,
-        epoch: int,
-        loss: float,
-        accuracy: float,
-        module: nn.Module,
-        *,
-        wanted=False,
-        share=1.0,
-    ) -> None:
-        """Take the module's weights if they are better, or if they are `wanted` anyway."""
-        if epoch and share == 1.0 and loss < self.lowest_loss:
-            self.lowest_loss, self.lowest_epoch = loss, epoch
-            self.lowest_state = copied(module)
-        score = (min(accuracy, self.start_accuracy), -loss)
-        if score > self.score or wanted:
-            self.score, self.accuracy, self.epoch, self.share = score, accuracy, epoch, share
-            self.state = copied(module)
+    def update(self, epoch: int, validation: Validation, module: nn.Module) -> None:
+        """Take the module's weights if they are better."""
+        if self.losses is None or validation.loss < self.validation.loss:
+            self.losses, self.accuracy = validation.losses, validation.accuracy
+            self.epoch, self.state = epoch, copied(module)
 
-    def interpolate(self, module: nn.Module, validate: Callable[[], tuple[float, float]]) -> None:
-        """Take weights between the start and the epoch of least loss if they beat both.
-
-        Interpolated weights are often better than those before and after fine-tuning (WiSE-FT,
-        Wortsman et al. 2022). `validate` gives the module's loss and accuracy.
-        """
-        last = self.lowest_state
-        for share in SHARES_BETWEEN if self.lowest_epoch else ():
-            between = {name: self.first[name].lerp(last[name], share) for name in last}
-            module.load_state_dict(between)
-            self.update(self.lowest_epoch, *validate(), module, share=share)
+    @property
+    def validation(self) -> Validation:
+        return Validation(losses=self.losses, accuracy=self.accuracy)
 
 
 @dataclass(kw_only=True)

@@ -1,23 +1,34 @@
 """The two phases: warm up a new head, then fine-tune the body's upper blocks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.features.linear_probe import pooled
-from transfer.model.vgg import Network, parameter_count
+from transfer.model.vgg import Network, Segment, build_head, parameter_count
 from transfer.runs.phase_heads import PhaseHead
-from transfer.training.loop import Phase, PhaseTrainer
+from transfer.training.defaults import LINEAR_HEAD
+from transfer.training.loop import NOT_FINITE, Phase, PhaseTrainer
 from transfer.training.optim import BLOCK5_RATE, RATE_DECAY_PER_BLOCK
 from transfer.training.resume import pack
 from transfer.training.state import TrainingState
 
 
 def warm_up(training: TrainingState) -> Iterator[Event]:
-    """Only the head learns: the body is frozen, out of reach of a random head's gradients."""
+    """Only the head learns: the body is frozen, out of reach of a random head's gradients.
+
+    A linear head starts as it was fitted. Another starts at random and must not end below that
+    fit: if it does, the fit takes its place. Returns False where the loss did not stay finite.
+    """
     head = training.network.head
-    head.standardise(pooled(head, training.features["train"]))
-    yield from _train(training, "warm-up")
+    fitted = training.history.phase_heads.get("features")
+    if fitted and training.settings.head == LINEAR_HEAD:
+        head.load_state_dict(fitted.tensors)
+    else:
+        head.standardise(pooled(head, training.features["train"]))
+    done = yield from _train(training, "warm-up")
+    return not done.ended.startswith(NOT_FINITE)
 
 
 def fine_tune(training: TrainingState) -> Iterator[Event]:
@@ -51,14 +62,14 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
         target_accuracy=settings.target_accuracy,
         images_at_once=plan.at_once(block, training.accelerator.device),
         class_weights=training.class_weights if training.cached else None,
-        start=training.history.validated,
+        bars=tuple(training.history.validations.values()),
         interpolate=tunes,
         drift_from_now=partial(network.drift_from_now, learns),
     )
 
 
 def _train(training: TrainingState, name: str) -> Iterator[Event]:
-    """Train one phase, write checkpoints, and record what came of it."""
+    """Train one phase, write checkpoints, and record what came of it; returns its PhaseDone."""
     network, history = training.network, training.history
     phase = make_phase(training, name, network)
     curve, checkpoint = [], None
@@ -78,7 +89,29 @@ def _train(training: TrainingState, name: str) -> Iterator[Event]:
             curve.append(event)
             training.writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
         elif isinstance(event, PhaseDone):
-            history.validated = (event.loss, event.accuracy)
+            history.validations[name], module = trainer.validation, phase.module
+            if name == "warm-up" and any(bar.beats(trainer.validation) for bar in phase.bars):
+                event, module = _fitted_instead(training, event)
             history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)
-            training.record_phase(event, curve, phase.module, phase.data["test"])
+            training.record_phase(event, curve, module, phase.data["test"])
         yield event
+    return event
+
+
+def _fitted_instead(training: TrainingState, done: PhaseDone) -> tuple[PhaseDone, Segment]:
+    """Put the fitted linear head in the place of one that ended below it."""
+    settings, network, history = training.settings, training.network, training.history
+    classes = len(training.images.classes)
+    head = build_head(network.features, LINEAR_HEAD, settings.image_size, classes, settings.seed)
+    head.load_state_dict(history.phase_heads["features"].tensors)
+    network.head = head.to(training.accelerator.device)
+    training.settings = replace(settings, head=LINEAR_HEAD)
+    history.validations["warm-up"] = fitted = history.validations["features"]
+    done = replace(
+        done,
+        best_epoch=0,
+        accuracy=fitted.accuracy,
+        loss=fitted.loss,
+        ended=f"{done.ended}; the fitted linear classifier did better and takes its place",
+    )
+    return done, training.segment(network.head)

@@ -182,16 +182,19 @@ def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
         parameters=parameter_count(network),
         learns=["head"],
     )
-    accuracy = fit_linear(head, training.features, settings.seed, balanced=settings.class_weights)
+    fit = fit_linear(head, training.features, settings.seed, training.class_weights)
+    training.history.strength = fit.strength
     done = events.PhaseDone(
         phase="features",
         epochs=0,
         best_epoch=0,
-        accuracy=accuracy,
+        accuracy=fit.validation.accuracy,
+        loss=fit.validation.loss,
         seconds=time.monotonic() - started,
         ended="logistic regression fitted",
     )
     training.history.phase_heads["features"] = PhaseHead.of(head, LINEAR_HEAD)
+    training.history.validations["features"] = fit.validation
     training.record_phase(done, [], training.segment(head), training.features["test"])
     yield done
 
@@ -211,6 +214,7 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
     vary += ["optimizer"] if vary and asked.optimizer is None else []
     best, chosen = yield from try_heads(
         first,
+        training.history.strength,
         training.features,
         make_head,
         seed=settings.seed,

@@ -82,9 +82,10 @@ def _train_phases(training: TrainingState) -> Iterator[Event]:
     if training.settings.try_heads and not earlier:
         yield from choose_head(training)
     resumes_fine_tune = earlier is not None and earlier.phase == "fine-tune"
+    learned = True
     if not resumes_fine_tune:
-        yield from warm_up(training)
-    unfreezes = training.settings.unfreeze != "none" and not training.should_stop()
+        learned = yield from warm_up(training)
+    unfreezes = training.settings.unfreeze != "none" and learned and not training.should_stop()
     # a phase from a checkpoint is restored even if it stops at once: its weights are only there
     if resumes_fine_tune or unfreezes:
         yield from fine_tune(training)

@@ -114,7 +114,7 @@ def _unpack(record: dict, tensors: Tensors, body: str) -> ResumeState:
     state, best = values["state"], values["state"]["best"]
     if not known or earlier.curve[-1].epoch != state["epoch"]:
         raise ValueError("no place in a phase")
-    weights = (state["now"], best["first"], best["state"], best["lowest_state"])
+    weights = (state["now"], best["first"], best["state"])
     if not all(tensor.isfinite().all() for part in weights for tensor in part.values()):
         raise ValueError("weights that are not finite")
     return earlier

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transfer.device import NO_MEMORY, in_parts, out_of_memory
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
+from transfer.features.validation import Validation, tempered_losses
 
 LARGEST_GRADIENT_NORM = 1.0  # of a batch whose images all weigh 1
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7
@@ -108,24 +109,21 @@ def validate(
     trained: nn.Module,
     loader,
     class_weights: torch.Tensor | None = None,
-) -> tuple[float, float]:
-    """(mean cross-entropy in nats, accuracy) over the images of all processes.
-
-    `class_weights` multiply each image's cross-entropy; labels are not smoothed here.
-    """
+) -> Validation:
+    """On the images of all processes."""
     # without DDP's wrapper: it makes all processes wait for each other, whatever their parts
     module = accelerator.unwrap_model(trained).eval()
     losses, hits = [], []
     for inputs, labels in loader:
         with accelerator.autocast():
             logits = in_parts(module, inputs).float()  # (N, classes)
-        loss = cross_entropy(logits, labels, class_weights, reduction="none")  # (N,)
+        loss = tempered_losses(logits, labels, class_weights)
         hit = logits.argmax(1) == labels  # bool (N,)
         # the last batch is padded to the same size in all processes; this drops the padding
         loss, hit = accelerator.gather_for_metrics((loss, hit))
         losses.append(loss)
         hits.append(hit)
-    return torch.cat(losses).mean().item(), torch.cat(hits).float().mean().item()
+    return Validation.of(torch.cat(losses), torch.cat(hits))
 
 
 def train_mode(module: nn.Module) -> None:

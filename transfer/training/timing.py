@@ -12,9 +12,8 @@ from transfer.device import DTYPES
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.extract import passes_left, seconds_a_pass
 from transfer.features.plan import Plan
-from transfer.training.loop import Phase
+from transfer.training.loop import SHARES_BETWEEN, Phase
 from transfer.training.optim import make_optimizer
-from transfer.training.phase_state import SHARES_BETWEEN
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 
