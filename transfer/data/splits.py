@@ -9,7 +9,7 @@ from transfer.errors import SourceError
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
-ENOUGH_HELD_OUT, FOLDS = 500, 5
+ENOUGH_HELD_OUT, FOLDS = 500, 3
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),

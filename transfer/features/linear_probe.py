@@ -12,7 +12,7 @@ from transfer.features.validation import Validation, tempered_losses
 from transfer.model.vgg import Head
 
 # scikit-learn's C, the inverse of the L2 regularisation
-STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 MAX_ITERATIONS = 5_000
 TOLERANCE = 1e-4
 MOST_FITTED = 100_000  # images; more would change 512 weights a class no more

@@ -19,7 +19,7 @@ LINEAR_RATE = 0.1  # of the warm-up's rate, for the linear head that starts fitt
 
 # the head search: shapes (`head_shapes`), then dropout, rate and optimizer of the best one
 HEAD_DROPOUTS = (0.3, 0.5, 0.7)
-HEAD_LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+HEAD_LEARNING_RATES = (1e-3, 3e-3)
 HEAD_OPTIMIZERS = ("sgd",)  # besides the first head's optimizer
 TRIAL_BATCH_SIZE = 32
 TRIAL_VIEWS = 4_000  # training views that a trial learns from, at most
@@ -100,7 +100,7 @@ def learning_rate(phase: str, optimizer: str) -> float:
 def head_shapes(classes: int) -> list[HeadSettings]:
     """The shapes that the head search tries: hidden layers no narrower than the classes need."""
     width = hidden_width(classes)
-    names = ("avg-{0}", "avg-{1}", "avg-{1}-{0}", "flatten", "flatten-{0}", "flatten-{1}-{0}")
+    names = ("avg-{0}", "avg-{1}", "avg-{1}-{0}", "flatten-{0}", "flatten-{1}-{0}")
     return [HeadSettings.named(name.format(width, 2 * width)) for name in names]
 
 

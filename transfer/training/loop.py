@@ -19,7 +19,13 @@ from transfer.features.validation import DIVERGED_LOSS, Validation
 from transfer.runs.checkpoint import Checkpoint
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
-from transfer.training.phase_state import BestWeights, PhaseState, checkpoint_errors, unpacked
+from transfer.training.phase_state import (
+    BestWeights,
+    PhaseState,
+    Tensors,
+    checkpoint_errors,
+    unpacked,
+)
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
@@ -36,8 +42,9 @@ class Phase:
     the network that are not frozen, `groups` are their optimizer groups. At most `images_at_once`
     are in memory; a larger batch accumulates the gradients of its parts. `class_weights`, float32
     (classes,) with mean 1 over the training images, weight every loss. `bars` are earlier steps
-    on the same validation images: the phase must not end below them. With `interpolate`, a phase
-    whose last weights do tries those between its start and them. `drift_from_now` gives a function
+    on the same validation images: the phase must not end below them. With `starts_fitted` the last
+    bar is the start itself, which stays unless it is beaten. With `interpolate` a phase whose last
+    weights are not good enough tries those between its start and them. `drift_from_now` gives a function
     that says how far each part has moved since.
     """
 
@@ -52,6 +59,7 @@ class Phase:
     images_at_once: int = IMAGES_A_VALIDATION_BATCH
     class_weights: torch.Tensor | None = None
     bars: tuple[Validation, ...] = ()
+    starts_fitted: bool = False
     interpolate: bool = False
     drift_from_now: Callable[[], Callable[[], dict[str, float]]] = lambda: dict
 
@@ -171,28 +179,40 @@ class PhaseTrainer:
         return total_loss / batch, stopped
 
     def _settle(self, ended: str) -> tuple[int, float, Validation]:
-        """Load the weights that are taken; returns (epoch, share of the way to it, how they do).
+        """Load the weights that are taken; returns (epoch, share of the way to it, how they do)."""
+        module, best = self.phase.module, self.state.best
+        for epoch, share, weights in self._candidates(ended):
+            module.load_state_dict(weights)
+            validated = self._validate()
+            last = epoch == self.state.epoch and share == 1.0
+            if self._is_good_enough(validated) or (
+                last and self._reaches_target(validated.accuracy)
+            ):
+                return epoch, share, validated
+        module.load_state_dict(best.first)
+        return 0, 1.0, self._validate()
 
-        Interpolated weights are often better than those before and after fine-tuning (WiSE-FT,
+    def _candidates(self, ended: str) -> Iterator[tuple[int, float, Tensors]]:
+        """(epoch, share of the way to it, weights): the last ones, the best ones, and those between
+        the start and the last. Interpolated weights are often better than both of these (WiSE-FT,
         Wortsman et al. 2022).
         """
-        module, best = self.phase.module, self.state.best
+        best, last = self.state.best, copied(self.phase.module)
         if ended != NOT_FINITE:
-            last = copied(module)
-            shares = SHARES_BETWEEN if self.phase.interpolate and ended != STOPPED else ()
-            for share in (1.0, *shares):
-                module.load_state_dict({n: best.first[n].lerp(last[n], share) for n in last})
-                validated = self._validate()
-                wanted = share == 1.0 and self._reaches_target(validated.accuracy)
-                if wanted or not any(
-                    bar.beats(validated) for bar in (best.validation, *self.phase.bars)
-                ):
-                    return self.state.epoch, share, validated
-        module.load_state_dict(best.state)
-        if any(bar.beats(best.validation) for bar in self.phase.bars):
-            module.load_state_dict(best.first)
-            return 0, 1.0, self._validate()
-        return best.epoch, 1.0, best.validation
+            yield self.state.epoch, 1.0, last
+        yield best.epoch, 1.0, best.state
+        if self.phase.interpolate and ended not in (STOPPED, NOT_FINITE):
+            for share in SHARES_BETWEEN:
+                between = {name: best.first[name].lerp(last[name], share) for name in last}
+                yield self.state.epoch, share, between
+
+    def _is_good_enough(self, validated: Validation) -> bool:
+        """Neither an earlier step nor the best epoch is better by more than chance; where the start
+        is a fitted classifier, it must be beaten."""
+        bars = self.phase.bars
+        if self.phase.starts_fitted and not validated.beats(bars[-1]):
+            return False
+        return not any(bar.beats(validated) for bar in (*bars, self.state.best.validation))
 
     def _validate(self) -> Validation:
         return validate(self.accelerator, self.trained, self.held_out, self.class_weights)

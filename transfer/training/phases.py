@@ -18,13 +18,12 @@ from transfer.training.state import TrainingState
 def warm_up(training: TrainingState) -> Iterator[Event]:
     """Only the head learns: the body is frozen, out of reach of a random head's gradients.
 
-    A linear head starts as it was fitted. Another starts at random and must not end below that
-    fit: if it does, the fit takes its place. Returns False where the loss did not stay finite.
+    A linear head starts as it was fitted, and stays so unless that is beaten. Another starts at
+    random and must not end below that fit: if it does, the fit takes its place. Returns False where the loss did not stay finite.
     """
     head = training.network.head
-    fitted = training.history.phase_heads.get("features")
-    if fitted and training.settings.head == LINEAR_HEAD:
-        head.load_state_dict(fitted.tensors)
+    if training.settings.head == LINEAR_HEAD:
+        head.load_state_dict(training.history.phase_heads["features"].tensors)
     else:
         head.standardise(pooled(head, training.features["train"]))
     done = yield from _train(training, "warm-up")
@@ -63,6 +62,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
         images_at_once=plan.at_once(block, training.accelerator.device),
         class_weights=training.class_weights if training.cached else None,
         bars=tuple(training.history.validations.values()),
+        starts_fitted=not tunes and settings.head == LINEAR_HEAD,
         interpolate=tunes,
         drift_from_now=partial(network.drift_from_now, learns),
     )
