@@ -4,7 +4,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.tiny import held, tiny_network
-from transfer.features.linear_probe import STRENGTHS, fit_linear, standardised
+from transfer.data.splits import folds
+from transfer.features import linear_probe
+from transfer.features.linear_probe import (
+    STRENGTHS,
+    cross_validated,
+    fit_linear,
+    standardised,
+)
+from transfer.training.step import class_weights
 
 
 def split(classes: int, images: int = 30, seed: int = 0, views: int = 1):
@@ -29,28 +37,53 @@ def scores(head, cached) -> np.ndarray:
 def test_the_head_predicts_as_scikit_learn_does(classes):
     head = linear_head(classes)
     data = {"train": split(classes), "validation": split(classes, 12, seed=1)}
-    assert fit_linear(head, data, seed=0) == 1.0
+    fit = fit_linear(head, data, seed=0)
+    assert fit.validation.accuracy == 1.0
     assert torch.allclose(head.mean, data["train"].inputs[0].mean(dim=(0, 2, 3)), atol=1e-5)
     x = standardised(head, data["train"])
-    model = LogisticRegression(C=STRENGTHS[0], max_iter=1000, random_state=0)
+    model = LogisticRegression(C=fit.strength, max_iter=1000)
     model.fit(x, data["train"].labels.numpy())
     new = split(classes, 9, seed=2)
     wanted = model.predict_proba(standardised(head, new))
     assert np.allclose(scores(head, new), wanted, atol=1e-3)
 
 
-def test_the_strength_with_the_best_validation_score_is_used(monkeypatch):
-    def predict(model, _):
-        wrong = {1e-2: 3, 1e-1: 3}.get(model.C, 6)
-        return (np.arange(12) + (np.arange(12) < wrong)) % 3
+def overlapping(images: int, seed: int):
+    """Three classes that a linear classifier tells apart in most cases, not in all."""
+    kinds = torch.arange(images) % 3
+    noise = torch.randn(1, images, 512, 1, 1, generator=torch.Generator().manual_seed(seed))
+    noise[0, torch.arange(images), kinds] += 2
+    return held(noise, kinds)
 
-    monkeypatch.setattr(LogisticRegression, "predict", predict)
-    head, data = linear_head(3), {"train": split(3), "validation": split(3, 12, seed=1)}
-    assert fit_linear(head, data, seed=0) == 0.75
-    x, y = standardised(head, data["train"]), data["train"].labels.numpy()
-    model = LogisticRegression(C=1e-2, max_iter=1000, random_state=0).fit(x, y)
-    off = head.layers[-1].weight.detach().numpy() - model.coef_
-    assert np.linalg.norm(off) < 0.02 * np.linalg.norm(model.coef_)
+
+def test_the_strength_is_cross_validated_over_training_and_validation_images():
+    head, data = linear_head(3), {"train": overlapping(150, 0), "validation": overlapping(24, 1)}
+    fit = fit_linear(head, data, seed=0)
+    x = np.concatenate([standardised(head, data[name]) for name in ("train", "validation")])
+    y = np.concatenate([data[name].labels.numpy() for name in ("train", "validation")])
+    found = cross_validated(x, y, folds(y[:150], y[150:], 0))
+    assert len(found[fit.strength].losses) == 174
+    assert fit.strength == min(found, key=lambda strength: found[strength].loss) != STRENGTHS[-1]
+    assert len(fit.validation.losses) == 24
+
+
+def test_the_fit_converges_at_every_strength(recwarn):
+    data = {"train": overlapping(300, 0), "validation": overlapping(60, 1)}
+    fit_linear(linear_head(3), data, seed=0)
+    assert not [w for w in recwarn if "converge" in str(w.message).lower()]
+
+
+def test_a_fit_sees_at_most_so_many_images_and_every_class(monkeypatch):
+    monkeypatch.setattr(linear_probe, "MOST_FITTED", 30)
+    seen, fit = [], LogisticRegression.fit
+
+    def noted(self, x, y):
+        seen.append(np.bincount(y))
+        return fit(self, x, y)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    fit_linear(linear_head(3), {"train": split(3, 300), "validation": split(3, 12)}, seed=0)
+    assert seen[-1].tolist() == [10, 10, 10]
 
 
 def test_only_plain_views_and_readable_rows_are_fitted():
@@ -76,13 +109,13 @@ def rare(images: int = 200, seed: int = 0):
     return held(noise, kinds)
 
 
-def test_balanced_weights_predict_a_rare_class_more_often(monkeypatch):
+def test_class_weights_predict_a_rare_class_more_often():
     """The accuracy that is reported counts images, without class weights."""
     data, head = {"train": rare(), "validation": rare(seed=1)}, linear_head(2)
     new, predicted = rare(400, seed=2), []
-    for balanced in (False, True):
-        fit_linear(head, data, seed=0, balanced=balanced)
+    for weights in (None, class_weights(data["train"].labels, 2)):
+        fit = fit_linear(head, data, 0, weights)
         predicted.append(scores(head, new).argmax(1).sum())
+        right = scores(head, data["validation"]).argmax(1) == data["validation"].labels.numpy()
+        assert fit.validation.accuracy == pytest.approx(right.mean())
     assert predicted[1] > 2 * predicted[0]
-    monkeypatch.setattr(LogisticRegression, "predict", lambda model, x: np.zeros(len(x)))
-    assert fit_linear(head, data, seed=0, balanced=True) == pytest.approx(0.9)

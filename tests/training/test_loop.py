@@ -10,6 +10,7 @@ import torch
 from tests.tiny import SIDE, drained, held, picture, tiny_network
 from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
+from transfer.features.validation import Validation
 from transfer.model.vgg import Network, Segment
 from transfer.settings import BLOCKS, PhaseSettings
 from transfer.training.accelerator import make_accelerator
@@ -78,9 +79,7 @@ def moved(network: Network, before: dict[str, torch.Tensor]) -> set[str]:
 
 
 def best_of(epochs: list[EpochDone]) -> EpochDone:
-    """Of those not less accurate than the start, the one of least validation loss."""
-    fit = [e for e in epochs if e.validation_accuracy >= epochs[0].validation_accuracy]
-    return min(fit, key=lambda e: e.validation_loss)
+    return min(epochs, key=lambda e: e.validation_loss)
 
 
 @pytest.mark.parametrize("block", ["none", "block5", "block4"])
@@ -95,14 +94,61 @@ def test_what_is_frozen_stays_bit_identical_and_the_rest_moves(block):
     assert all(drift > 0 for drift in epochs[-1].drift.values())
 
 
-def test_epoch_0_is_the_start_and_the_best_epoch_is_kept():
+def test_epoch_0_is_the_start_and_the_last_epoch_is_taken():
     network = tiny_network(classes=2)
     epochs, done = train(network, easy(), replace(PHASE, epochs=4))
     assert [e.epoch for e in epochs] == [0, 1, 2, 3, 4]
     assert epochs[0].loss is None and epochs[0].drift == {"head": 0.0}
-    assert epochs[done.best_epoch] == best_of(epochs)
-    assert done.accuracy == best_of(epochs).validation_accuracy
+    assert [e.best for e in epochs][-1] == (best_of(epochs) == epochs[-1])
+    assert (done.best_epoch, done.accuracy) == (4, epochs[4].validation_accuracy)
     assert done.ended == "epoch limit" and done.epochs == 4
+
+
+def scripted(monkeypatch, losses: list[list[float]]) -> None:
+    """Each validation finds the next of these losses."""
+    found = iter(losses)
+    monkeypatch.setattr(
+        PhaseTrainer,
+        "_validate",
+        lambda self: Validation(losses=torch.tensor(next(found)), accuracy=0.5),
+    )
+
+
+LOW, HIGH = [0.1 + 0.001 * i for i in range(20)], [0.5 + 0.01 * i for i in range(20)]
+ONE_BAD = [*LOW[:-1], 9.0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "options", "epoch", "share"),
+    [
+        ([HIGH, LOW, ONE_BAD, ONE_BAD], {}, 2, 1.0),
+        ([HIGH, LOW, HIGH, HIGH, LOW], {}, 1, 1.0),
+        ([LOW, HIGH, HIGH, HIGH, LOW], {}, 0, 1.0),
+        ([LOW, HIGH, HIGH, HIGH, HIGH, LOW], {"interpolate": True}, 0, 1.0),
+        ([HIGH, HIGH, LOW, LOW], {"bars": (ONE_BAD,)}, 2, 1.0),
+        ([LOW, ONE_BAD, ONE_BAD, ONE_BAD, LOW, LOW], {"bars": (LOW,), "starts_fitted": True}, 0, 1),
+        ([HIGH, LOW, LOW, LOW], {"bars": (HIGH,), "starts_fitted": True}, 2, 1.0),
+    ],
+    ids=["one-image", "best", "start", "never-below", "bar", "fit-stays", "fit-beaten"],
+)
+def test_the_last_weights_are_taken_unless_others_are_better_by_more_than_chance(
+    monkeypatch, losses, options, epoch, share
+):
+    scripted(monkeypatch, losses)
+    bars = tuple(Validation(losses=torch.tensor(b), accuracy=1) for b in options.pop("bars", ()))
+    _, done = train(tiny_network(classes=2), easy(), bars=bars, **options)
+    assert (done.best_epoch, done.share) == (epoch, share)
+
+
+def test_weights_between_start_and_end_are_taken_where_only_they_are_as_good(monkeypatch):
+    """Both epochs are worse than the start, and so is the first of the weights between."""
+    scripted(monkeypatch, [ONE_BAD, HIGH, HIGH, HIGH, HIGH, HIGH, LOW])
+    network = tiny_network(classes=2)
+    before = copied(network)["head.layers.1.weight"]
+    bars = (Validation(losses=torch.tensor(LOW), accuracy=1.0),)
+    _, done = train(network, easy(), interpolate=True, bars=bars)
+    assert (done.best_epoch, done.share) == (2, 0.5)
+    assert not torch.equal(network.head.layers[1].weight, before)
 
 
 def test_a_phase_never_ends_below_its_start():
@@ -132,7 +178,7 @@ def test_a_stop_ends_within_a_batch_keeps_what_it_learned_and_does_not_interpola
     epochs, done = train(network, easy(), should_stop=lambda: True, interpolate=True)
     assert done.ended == "stopped" and (done.epochs, done.best_epoch) == (1, 1)
     assert epochs[1].validation_loss < epochs[0].validation_loss
-    assert sum(validations) == 2, "before and after the one batch"
+    assert sum(validations) == 3, "before and after the one batch, and of what is taken"
 
 
 @pytest.mark.parametrize("batch_size", [8, 24], ids=["in-a-batch", "in-validation"])

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from transfer.errors import RunError, SettingsError
+from transfer.features.validation import Validation
 from transfer.runs.checkpoint import read_checkpoint, write_checkpoint
 from transfer.training.optim import make_optimizer, make_schedule
 from transfer.training.phase_state import (
@@ -25,6 +26,10 @@ MORE_OPTIMIZERS = (
 ).split()
 
 
+def judged(loss: float) -> Validation:
+    return Validation(losses=torch.full((4,), loss), accuracy=0.5)
+
+
 def started(optimizer: str = "adamw") -> PhaseState:
     """A phase of a convolution and two layers, at its start."""
     torch.manual_seed(0)
@@ -36,7 +41,7 @@ def started(optimizer: str = "adamw") -> PhaseState:
     ]
     made = make_optimizer(optimizer, groups, 0.05)
     order = torch.Generator().manual_seed(0)
-    best = BestWeights(start_accuracy=0.5, first=copied(module))
+    best = BestWeights(first=copied(module))
     return PhaseState(module=module, optimizer=made, order=order, best=best)
 
 
@@ -69,7 +74,7 @@ def through_disk(state: PhaseState, folder) -> dict:
 def test_optimizers_resume_bit_exactly(optimizer, tmp_path):
     uncut = started(optimizer)
     learn(uncut, 7)  # some optimizers change their rule at the fifth step
-    uncut.best.update(1, 0.5, 0.5, uncut.module)
+    uncut.best.update(1, judged(0.5), uncut.module)
     saved = through_disk(uncut, tmp_path)
     expected = learn(uncut, 5)
     again = started(optimizer)
@@ -92,13 +97,12 @@ def test_best_weights_counts_and_loss_scale_are_restored(tmp_path):
     state, again = started(), started()
     state.scaler, again.scaler = (torch.amp.GradScaler("cpu", init_scale=s) for s in (8.0, 2.0))
     learn(state, 2)
-    state.best.update(0, 0.7, 0.5, state.module)
+    state.best.update(0, judged(0.7), state.module)
     state.epoch, state.accuracy, state.seconds = 1, 0.25, 1.5
     again.restore(through_disk(state, tmp_path))
     assert (again.epoch, again.step, again.accuracy, again.seconds) == (1, 2, 0.25, 1.5)
     assert again.scaler.state_dict() == state.scaler.state_dict()
-    assert again.best.lowest_loss == float("inf") and again.best.lowest_state == {}
-    assert (again.best.score, again.best.epoch) == (state.best.score, state.best.epoch)
+    assert (again.best.validation.loss, again.best.epoch) == (state.best.validation.loss, 0)
     assert all(torch.equal(again.best.state[n], t) for n, t in state.best.state.items())
 
 
@@ -117,19 +121,3 @@ def test_a_state_that_does_not_fit_is_one_line(damage):
     with pytest.raises(RunError, match="found one that does not fit") as caught:
         checkpoint_errors()(started().restore)(values)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("accuracy", "share"), [(0.5, 0.5), (0.4, 1.0)], ids=["better", "worse"])
-def test_interpolated_weights_are_taken_where_they_are_better(accuracy, share):
-    """The best weight is 0.6: the start has 0, the trained epoch 1."""
-    module = nn.Linear(1, 1, bias=False)
-
-    def at(weight: float) -> nn.Module:
-        module.load_state_dict({"weight": torch.tensor([[weight]])})
-        return module
-
-    best = BestWeights(start_accuracy=0.5, first=copied(at(0.0)))
-    best.update(0, 0.6, 0.5, at(0.0))
-    best.update(1, 0.4, 0.5, at(1.0))
-    best.interpolate(module, lambda: (abs(module.weight.item() - 0.6), accuracy))
-    assert (best.epoch, best.share, best.state["weight"].item()) == (1, share, share)

@@ -44,8 +44,8 @@ class Phase:
     (classes,) with mean 1 over the training images, weight every loss. `bars` are earlier steps
     on the same validation images: the phase must not end below them. With `starts_fitted` the last
     bar is the start itself, which stays unless it is beaten. With `interpolate` a phase whose last
-    weights are not good enough tries those between its start and them. `drift_from_now` gives a function
-    that says how far each part has moved since.
+    weights are not good enough tries those between its start and them. `drift_from_now` gives a
+    function that says how far each part has moved since.
     """
 
     name: str

@@ -19,7 +19,8 @@ def warm_up(training: TrainingState) -> Iterator[Event]:
     """Only the head learns: the body is frozen, out of reach of a random head's gradients.
 
     A linear head starts as it was fitted, and stays so unless that is beaten. Another starts at
-    random and must not end below that fit: if it does, the fit takes its place. Returns False where the loss did not stay finite.
+    random and must not end below that fit: if it does, the fit takes its place. Returns False where
+    the loss did not stay finite.
     """
     head = training.network.head
     if training.settings.head == LINEAR_HEAD:

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch.nn.functional import cross_entropy
+
+from transfer.features.validation import Validation, tempered_losses
+
+IMAGES = 20
+# a hard image is hard for every head: only a paired test sees which head is better
+PLAIN = torch.randn(IMAGES, generator=torch.Generator().manual_seed(0)).exp()
+
+
+def judged(losses: torch.Tensor) -> Validation:
+    return Validation.of(losses[:, None], losses < 1)
+
+
+def better(p: float) -> torch.Tensor:
+    """Losses that a one-sided paired t-test finds lower than PLAIN with exactly this p-value."""
+    pattern = torch.linspace(-1, 1, IMAGES, dtype=torch.float64)
+    t = stats.t.isf(p, IMAGES - 1)
+    return (PLAIN - 0.01 * (pattern / pattern.std() + t / math.sqrt(IMAGES))).float()
+
+
+@pytest.mark.parametrize(
+    ("p", "challengers"), [(0.04, 1), (0.06, 1), (0.999, 1), (0.0095, 5), (0.0105, 5)]
+)
+def test_the_significance_level_is_divided_by_the_challengers(p, challengers):
+    assert judged(better(p)).beats(judged(PLAIN), challengers) is (p < 0.05 / challengers)
+
+
+def test_one_image_never_decides():
+    worse = torch.full((IMAGES,), 0.3)
+    worse[0] = 50.0
+    assert not judged(torch.full((IMAGES,), 0.3)).beats(judged(worse))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_losses_that_are_equal_or_single_decide_nothing_and_infinite_ones_lose():
+    lost = judged(torch.full_like(PLAIN, torch.nan))
+    assert not lost.beats(judged(PLAIN)) and judged(PLAIN).beats(lost)
+    assert not judged(PLAIN).beats(judged(PLAIN.clone()))
+    assert not judged(torch.tensor([0.1])).beats(judged(torch.tensor([0.9])))
+
+
+@pytest.mark.parametrize("sureness", [0.5, 1.0, 4.0])
+def test_how_sure_a_network_is_does_not_change_its_loss(sureness):
+    labels = torch.arange(200) % 3
+    logits = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    logits[torch.arange(200), labels] += 1
+    found = [
+        Validation.of(tempered_losses(sure * logits, labels), logits.argmax(1) == labels)
+        for sure in (1.0, sureness)
+    ]
+    assert found[0].loss == pytest.approx(found[1].loss, abs=1e-5)
+    assert found[0].loss < cross_entropy(logits / 8, labels).item()
+    assert found[0].accuracy == found[1].accuracy == (logits.argmax(1) == labels).float().mean()
