@@ -9,11 +9,10 @@ from tests.tiny import drained, held, tiny_network
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.validation import Validation
 from transfer.model.vgg import Head, build_head
-from transfer.settings import HeadSettings, PhaseSettings
+from transfer.settings import LINEAR_HEAD, HeadSettings, PhaseSettings
 from transfer.training import head_search
 from transfer.training.defaults import (
     HEAD_LEARNING_RATES,
-    LINEAR_HEAD,
     TRIAL_VIEWS,
     head_shapes,
     heads_tried,

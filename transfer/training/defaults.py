@@ -14,7 +14,6 @@ FEW = 2_000  # training images that are trained on as often as fewer would be
 LARGE_FROM = 4_000  # training images from which photos are made smaller without a GPU
 THUMBNAIL_SIZE = 96
 BATCH_SIZE = 32
-LINEAR_HEAD = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
 LINEAR_RATE = 0.1  # of the warm-up's rate, for the linear head that starts fitted
 
 # the head search: shapes (`head_shapes`), then dropout, rate and optimizer of the best one

@@ -20,12 +20,11 @@ from transfer.features.cached_dataset import CachedDataset
 from transfer.features.linear_probe import cross_validated
 from transfer.features.validation import Validation, tempered_losses
 from transfer.model.vgg import Head, parameter_count
-from transfer.settings import HeadSettings, PhaseSettings
+from transfer.settings import LINEAR_HEAD, HeadSettings, PhaseSettings
 from transfer.training.defaults import (
     HEAD_DROPOUTS,
     HEAD_LEARNING_RATES,
     HEAD_OPTIMIZERS,
-    LINEAR_HEAD,
     LINEAR_RATE,
     TRIAL_BATCH_SIZE,
     head_shapes,

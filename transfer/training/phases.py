@@ -8,7 +8,7 @@ from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.features.linear_probe import pooled
 from transfer.model.vgg import Network, Segment, build_head, parameter_count
 from transfer.runs.phase_heads import PhaseHead
-from transfer.training.defaults import LINEAR_HEAD
+from transfer.settings import LINEAR_HEAD
 from transfer.training.loop import NOT_FINITE, Phase, PhaseTrainer
 from transfer.training.optim import BLOCK5_RATE, RATE_DECAY_PER_BLOCK
 from transfer.training.resume import pack
