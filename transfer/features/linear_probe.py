@@ -15,7 +15,7 @@ from transfer.model.vgg import Head
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 MAX_ITERATIONS = 5_000
 TOLERANCE = 1e-4
-MOST_FITTED = 100_000  # images; more would change 512 weights a class no more
+MOST_FITTED = 20_000  # images; warm-up goes on from there with all of them
 IMAGES_A_BATCH = 256
 
 
