@@ -124,7 +124,7 @@ ONE_BAD = [*LOW[:-1], 9.0]
         ([HIGH, LOW, ONE_BAD, ONE_BAD], {}, 2, 1.0),
         ([HIGH, LOW, HIGH, HIGH, LOW], {}, 1, 1.0),
         ([LOW, HIGH, HIGH, HIGH, LOW], {}, 0, 1.0),
-        ([LOW, HIGH, HIGH, HIGH, HIGH, LOW], {"interpolate": True}, 0, 1.0),
+        ([LOW, HIGH, HIGH, HIGH, LOW], {"interpolate": True}, 0, 1.0),
         ([HIGH, HIGH, LOW, LOW], {"bars": (ONE_BAD,)}, 2, 1.0),
         ([LOW, ONE_BAD, ONE_BAD, ONE_BAD, LOW, LOW], {"bars": (LOW,), "starts_fitted": True}, 0, 1),
         ([HIGH, LOW, LOW, LOW], {"bars": (HIGH,), "starts_fitted": True}, 2, 1.0),

@@ -38,7 +38,7 @@ def clock(monkeypatch):
 
 def test_a_training_takes_as_long_as_estimated(clock, stripes, tmp_path):
     options = {name: TINY[name] for name in ("architecture", "weights", "image_size", "views")}
-    options |= {"head": "avg-8", "precision": "fp32", "warm_up": SETTINGS, "fine_tune": SETTINGS}
+    options |= {"head": "avg", "precision": "fp32", "warm_up": SETTINGS, "fine_tune": SETTINGS}
     seen, _ = drained(training_events(str(stripes), out=tmp_path / "run", **options))
     estimated = next(event for event in seen if isinstance(event, events.Estimated))
     assert estimated.cached.startswith("the input of block5")

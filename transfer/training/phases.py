@@ -107,7 +107,8 @@ def _fitted_instead(training: TrainingState, done: PhaseDone) -> tuple[PhaseDone
     head.load_state_dict(history.phase_heads["features"].tensors)
     network.head = head.to(training.accelerator.device)
     training.settings = replace(settings, head=LINEAR_HEAD)
-    history.validations["warm-up"] = fitted = history.validations["features"]
+    fitted = history.validations["features"]
+    history.validations["warm-up"] = replace(fitted, losses=fitted.losses.clone())
     done = replace(
         done,
         best_epoch=0,

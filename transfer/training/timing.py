@@ -12,7 +12,7 @@ from transfer.device import DTYPES
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.extract import passes_left, seconds_a_pass
 from transfer.features.plan import Plan
-from transfer.training.loop import SHARES_BETWEEN, Phase
+from transfer.training.loop import Phase
 from transfer.training.optim import make_optimizer
 from transfer.training.step import TrainStep, copied, train_mode, validate
 
@@ -53,8 +53,8 @@ def phase_seconds(
     share = 1 / (images * accelerator.num_processes)
     train = step * share * counts["train"]
     validation = forward * share * counts["validation"]
-    more = len(SHARES_BETWEEN) if phase.interpolate else 0
-    return settings.epochs * (train + validation + between) + more * (validation + between)
+    # besides each epoch the start is validated, and in the end what is taken
+    return settings.epochs * (train + validation + between) + 2 * (validation + between)
 
 
 def _seconds_a_step(
