@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from transfer.data import image as module
 from transfer.data.image import load_image
 from transfer.errors import ImageError
 
@@ -127,6 +128,22 @@ def test_what_is_not_a_picture_is_refused_without_its_path(tmp_path, content, wo
     assert word in refusal(path)
     assert word in refusal(content)
     assert str(tmp_path) not in refusal(path) and "bee.jpg" not in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_jpegs_of_large_phones_are_decoded_at_an_eighth(kind, monkeypatch):
+    monkeypatch.setattr(module, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(module, "MAX_JPEG_PIXELS", 40_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9_000)  # Pillow itself refuses twice as many
+    for size in ((160, 80), (240, 160)):
+        data = stored(Image.new("RGB", size, BLUE), kind)
+        image = load_image(data)
+        assert image.size == (size[0] // 8, size[1] // 8) and close(image.getpixel((0, 0)), BLUE)
+        assert module.stored_size(data) == size
+        assert "make the image smaller" in refusal(stored(Image.new("RGB", size), "PNG"))
+    assert "make the image smaller" in refusal(stored(Image.new("RGB", (300, 200)), kind))
+    opened = Image.open(io.BytesIO(stored(Image.new("RGB", (160, 80)), kind)))
+    assert "make the image smaller" in refusal(opened) and opened.size == (160, 80)
 
 
 def test_too_many_pixels_are_refused_by_the_header_alone():

@@ -38,6 +38,11 @@ def test_classes_are_numbered_over_all_splits():
     assert number_labels({"train": ["a"] * 20}, TEXT, "label", [])[0] == ("a",)
 
 
+def test_a_column_of_splits_is_no_column_of_labels():
+    with pytest.raises(SourceError, match=r"those of splits \('test_a', 'train_a'\)"):
+        number_labels({"train": ["train_a", "test_a", "b"]}, TEXT, "label", [])
+
+
 def test_a_class_without_images_is_left_out_and_reported():
     problems = []
     names, labels = number_labels({"train": [2, 0, 2]}, class_type("x", "y", "z"), "k", problems)

@@ -41,6 +41,13 @@ def test_a_folder_wins_over_the_hub_unless_the_hub_is_named(hub, tmp_path, monke
     assert images.counts() == {"train": 14, "validation": 2, "test": 4}
 
 
+def test_a_folder_called_digits_is_not_passed_over_in_silence(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(draw(tmp_path, "digits/cat/1.png", "digits/dog/2.png"))
+    assert len(open_dataset("digits", SETTINGS).classes) == 10
+    assert "write ./digits for the folder" in caplog.text
+    assert open_dataset("./digits", SETTINGS).classes == ("cat", "dog")
+
+
 @pytest.mark.parametrize("source", ["./a/b", "a/b/c", "~/none", "~nobody-here/a", "x" * 5000, ""])
 def test_what_is_no_path_and_no_hub_id_is_refused_without_a_request(hub, source):
     with pytest.raises(SourceError, match="Hub id"):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.data.test_dataset import labelled
 from transfer.data.dataset import Split
-from transfer.data.splits import limit_per_class, split_called, with_all_splits
+from transfer.data.splits import limit_per_class, named_like_splits, split_called, with_all_splits
 from transfer.errors import SourceError
 
 
@@ -15,6 +15,14 @@ def test_the_usual_names_of_splits():
         *("train", "validation", "validation", "test", "train", "validation"),
         *(None, None, None),
     ]
+
+
+def test_names_that_differ_only_in_a_split_are_found():
+    assert named_like_splits(["seg_train", "cat", "seg_test"]) == ["seg_test", "seg_train"]
+    for names in (["trainA", "testA"], ["Test Images", "train"], ["train2017", "val2017"]):
+        assert named_like_splits(names) == sorted(names)
+    names = ["bullet_train", "test_tube", "test", "control", "contest", "detrain", "value"]
+    assert named_like_splits(names) == []
 
 
 def test_missing_splits_are_drawn_from_train_by_class():

@@ -38,6 +38,10 @@ def test_its_own_test_images_are_recognised_and_others_are_not(run, stripes, tmp
     copy = shutil.copytree(stripes, tmp_path / "copy", copy_function=shutil.copyfile)
     assert judged(run, copy)[:2] == (True, None), "only the times differ"
     assert judged(run, draw_classes(tmp_path / "others", each=10))[:2] == (None, None)
+    for names in ("test/{}", "val/{} test/{}"):  # the whole split, and one class is enough
+        for name in names.format("across", "down").split():
+            draw_classes(tmp_path / names[:3] / name, each=1, classes=("",))
+        assert judged(run, tmp_path / names[:3]) == (None, None, 1)
     report = evaluate(transfer.load(run), str(stripes), "train")
     assert not {"held_out", "note"} & report.keys()
 
@@ -63,8 +67,8 @@ def test_the_limit_of_the_training_applies_to_its_own_source_only(limited, tmp_p
         assert judged(run, name) == (True, None, 3)
     assert judged(run, source, limit_per_class=10)[1] == NOTE
     others = draw_classes(tmp_path / "others", each=20)
-    assert judged(run, others)[2] == 12
-    assert judged(run, others, limit_per_class=10)[2] == 6
+    assert judged(run, others)[2] == 60
+    assert judged(run, others, limit_per_class=10)[2] == 30
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,7 @@ def test_a_hub_dataset_is_recognised_by_name_and_config(
 ):
     asked, images = [], load_splits(str(stripes), TrainingSettings())
     monkeypatch.setattr(
-        "transfer.runs.holdout.load_splits", lambda _, settings: asked.append(settings) or images
+        "transfer.runs.holdout.open_limited", lambda _, settings: asked.append(settings) or images
     )
     settings = run.record["settings"] | {"limit_per_class": LIMIT, "config": "small"}
     trained = changed(run, source="hub:ann/pets (small)", revision="1", settings=settings)

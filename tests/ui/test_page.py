@@ -30,6 +30,14 @@ def fields(page):
     return [(event, place, field) for event in events for place, field in enumerate(event.inputs)]
 
 
+def test_no_picture_is_refused_by_what_the_browser_takes_it_for(page):
+    """It knows no kind for IMG_1.HEIC, .mpo, or a file without an ending."""
+    files = [block for block in page.blocks.values() if isinstance(block, gr.File)]
+    several = [block.file_types for block in files if block.file_count == "multiple"]
+    assert several == [None, None]
+    assert [".zip", ".ZIP"] in [block.file_types for block in files]
+
+
 def refusal(page: gr.Blocks, event, place: int, value) -> str:
     values = [None] * len(event.inputs)
     values[place] = value

@@ -1,6 +1,7 @@
 """Labelled images in splits, whatever source they come from."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,19 @@ def listed(names: Iterable[str]) -> str:
     names = list(names)
     shown = ", ".join(repr(name[:40]) for name in names[:5]) or "none"
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def because(issues: Iterable[DataIssue]) -> str:
+    """The most frequent reasons why nothing was found, in brackets for a sentence."""
+    kinds: dict[str, list[DataIssue]] = {}
+    for issue in issues:
+        kinds.setdefault(re.sub("'.*'", "", issue.why), []).append(issue)
+    often = sorted(kinds.values(), key=len, reverse=True)[:3]
+    reasons = (
+        f"{first.where[-60:]!r}: {first.why}" + f", and {len(more):,} more like it" * bool(more)
+        for first, *more in often
+    )
+    return f" ({'; '.join(reasons)})" if often else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +109,10 @@ class ImageDataset:
         """Raises SourceError below two."""
         if len(self.classes) < 2:
             found = ", ".join(self.classes) or "none"
-            raise SourceError(f"expected at least 2 classes, found {found}; add images of another")
+            raise SourceError(
+                f"expected at least 2 classes, found {found}{because(self.problems)}; add images "
+                "of another"
+            )
 
     def skipped(self) -> int:
         """How many images are left out."""

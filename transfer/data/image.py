@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from transfer.data.greys import (
     PER_PICTURE,
@@ -23,6 +23,7 @@ from transfer.data.limits import LIMITS
 from transfer.errors import ImageError
 
 MAX_PIXELS = LIMITS.pixels
+MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 Picture = Image.Image | np.ndarray | bytes | str | Path
 TO_UPRIGHT = {  # EXIF orientation → what turns the picture upright; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,7 +43,8 @@ def load_image(
     """A file, its bytes, an array or a PIL image → an upright PIL image in mode RGB.
 
     With `side`, a JPEG with both sides at least twice as long is decoded at a half, a quarter or an
-    eighth of its size, never below `side`: several times faster. PIL images keep their size.
+    eighth of its size, never below `side`: several times faster. PIL images keep their size. A JPEG
+    of more than MAX_PIXELS is decoded at an eighth; any other picture of that size is refused.
 
     EXIF rotation is applied; 16-bit and float pictures are scaled to 8 bits by `greys`; palettes,
     CMYK and grey become RGB; transparent areas become white; of several frames the first is used.
@@ -95,6 +97,8 @@ def _as_image_errors(picture: Picture) -> Iterator[None]:
 
 def _open(picture: Picture) -> Image.Image:
     image = _opened(picture)
+    if _is_large_jpeg(image) and image is not picture:
+        image.draft(None, (image.width // 8, image.height // 8))
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(TOO_LARGE)
     if 0 in image.size:
@@ -114,9 +118,32 @@ def _opened(picture: Picture) -> Image.Image:
                 f"{picture.dtype} {picture.shape}; convert it first"
             ) from None
     if isinstance(picture, (bytes, str, Path)):
-        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        return Image.open(file, formats=formats())
+        return _open_file(picture)
     raise ImageError(f"expected a picture or a file, found {type(picture).__name__}; choose one")
+
+
+def _open_file(file: bytes | str | Path) -> Image.Image:
+    """Raises what Pillow raises, but opens JPEGs of any size, as phones make them."""
+    streams = (io.BytesIO(file) if isinstance(file, bytes) else file for _ in range(2))
+    try:
+        return Image.open(next(streams), formats=formats())
+    except Image.DecompressionBombError:
+        with suppress(SyntaxError):  # not a JPEG
+            return JpegImagePlugin.JpegImageFile(next(streams))
+        raise
+
+
+def stored_size(file: bytes | str | Path) -> tuple[int, int]:
+    """(width, height) of an image that `load_image` opens, as stored."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _open_file(file) as image:
+            return image.size
+
+
+def _is_large_jpeg(image: Image.Image) -> bool:
+    large = MAX_PIXELS < image.width * image.height <= MAX_JPEG_PIXELS
+    return large and isinstance(image, JpegImagePlugin.JpegImageFile)
 
 
 def formats() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from transfer.data.dataset import SPLITS, DataIssue, listed
-from transfer.data.splits import split_called
+from transfer.data.splits import named_like_splits, split_called
 from transfer.errors import SourceError
 
 MAX_CLASSES = 1000
@@ -99,6 +99,8 @@ def _class_names(present: set, feature, column: str, problems: list[DataIssue]) 
     if len(present) > MAX_CLASSES:
         raise _refused(column, f"at most {MAX_CLASSES} classes", str(len(present)))
     if not isinstance(feature, ClassLabel):
+        if alike := named_like_splits(map(str, present)):
+            raise _refused(column, "names of classes", f"those of splits ({listed(alike)})")
         return {value: str(value) for value in sorted(present)}
     if unseen := [name for number, name in enumerate(feature.names) if number not in present]:
         why = f"no image of {listed(unseen)}: left out"

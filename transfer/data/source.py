@@ -1,5 +1,6 @@
 """What the user names (`SOURCE`) → labelled images in train, validation and test splits."""
 
+import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,15 +25,21 @@ from transfer.settings import TrainingSettings
 
 WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
 HUB_ID = re.compile(f"{WORD}(/{WORD})?")
+LOG = logging.getLogger(__name__)
 GLANCES = 32  # images that are looked at in advance
 
 
 def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
     """The dataset with the settings' limit and all three splits. Raises SourceError."""
+    return with_all_splits(open_limited(source, settings), settings.seed)
+
+
+def open_limited(source: str, settings: TrainingSettings) -> ImageDataset:
+    """The dataset with the settings' limit and the splits that it comes with. Raises
+    SourceError."""
     images = open_dataset(source, settings)
-    if settings.limit_per_class:
-        images = limit_per_class(images, settings.limit_per_class, settings.seed)
-    return with_all_splits(images, settings.seed)
+    limit = settings.limit_per_class
+    return limit_per_class(images, limit, settings.seed) if limit else images
 
 
 def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
@@ -47,6 +54,8 @@ def open_dataset(source: str, settings: TrainingSettings) -> ImageDataset:
 
 def _open(source: str, settings: TrainingSettings) -> ImageDataset:
     if source == "digits":
+        if local_path(source):
+            LOG.warning("digits is the dataset that comes along; write ./digits for the folder")
         return open_digits()
     if not source.startswith("hub:") and (path := local_path(source)):
         opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder

@@ -1,6 +1,7 @@
 """Train, validation and test: used where a dataset has them, drawn where it does not."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,10 +17,41 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+# in longer names, as seg_train or trainA
+SPLIT_WORDS = SPLIT_NAMES | {"eval": "validation", "evaluation": "validation", "pred": "test"}
+OF_ANY_SPLIT = ("", "img", "imgs", "photos", "pictures", "split", "folder", "files")
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_]+?(?=[A-Z\W\d_]|$)|\d+")
+
 
 def split_called(name: str) -> str | None:
     """The split that a name stands for, or None; "set" may follow it: test_set, testset."""
     return SPLIT_NAMES.get(re.sub("[ _-]?set$", "", name.lower()))
+
+
+def named_like_splits(names: Iterable[str]) -> list[str]:
+    """Those that differ only in the split they name, as seg_train and seg_test, or trainA and
+    testA: hardly classes. A train_station and a test_tube are."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        split, others = split_within(name)
+        if split:
+            found.setdefault(others, {}).setdefault(split, []).append(name)
+    return sorted(
+        name
+        for splits in found.values()
+        if len(splits) > 1
+        for alike in splits.values()
+        for name in alike
+    )
+
+
+def split_within(name: str) -> tuple[str | None, str]:
+    """(the split that a word of the name stands for or None, the other words): "train2017" is
+    train and "2017"."""
+    words = [re.sub("(set|data|images?)$", "", word.lower()) for word in WORD.findall(name)]
+    splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    others = (word for word in words if word not in SPLIT_WORDS and word not in OF_ANY_SPLIT)
+    return (splits[0] if splits else None), " ".join(others)
 
 
 def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
@@ -35,6 +67,13 @@ def with_all_splits(images: ImageDataset, seed: int) -> ImageDataset:
         if name not in splits:
             splits["train"], splits[name] = _stratified(splits["train"], share, seed)
     return _checked(images.with_splits({name: splits[name] for name in SPLITS}))
+
+
+def with_whole_splits(images: ImageDataset) -> ImageDataset:
+    """All images together in the place of each missing split, to judge a model that was trained on
+    others: nothing has to be drawn for training."""
+    whole = _joined([*images.splits.values()])
+    return images.with_splits({name: images.splits.get(name, whole) for name in SPLITS})
 
 
 def limit_per_class(images: ImageDataset, limit: int, seed: int) -> ImageDataset:

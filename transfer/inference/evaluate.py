@@ -33,11 +33,11 @@ def evaluate(
 
     `report` is called after each batch. `options` are limit_per_class, image_column, label_column
     and config; those left out or None are the training's for its own source, so that the test
-    images are again the ones held out. Splits that another source lacks are made with the
-    training's seed. "held_out" says whether the test images are those that the training held out,
-    None where that is unknown; a "note" says that some may have been trained on. With more than 200
-    classes the report lists only those that occur. Raises SourceError, or TransferError when there
-    is not enough memory for one image.
+    images are again the ones held out. Of another source, a split that it does not come with is all
+    of it. "held_out" says whether the test images are those that the training held out, None where
+    that is unknown; a "note" says that some may have been trained on. With more than 200 classes
+    the report lists only those that occur. Raises SourceError, or TransferError when there is not
+    enough memory for one image.
     """
     dataset, held_out, note = open_again(classifier.run, str(source), options)
     if split not in dataset.splits:

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+from contextlib import nullcontext, suppress
 
 from transfer.data.dataset import ImageDataset
-from transfer.data.source import load_splits
+from transfer.data.source import open_limited
+from transfer.data.splits import with_all_splits, with_whole_splits
+from transfer.errors import SourceError
 from transfer.runs.run import Run
 from transfer.settings import TrainingSettings
 
@@ -32,22 +35,31 @@ def open_again(
     """(images, whether its test images are those the run held out or None, a note or None).
 
     The run's own dataset is read with the run's options, unless `options` sets others; another one
-    is read with `options` only. Raises SourceError.
+    is read with `options` only, and a split that it does not come with is all of it, unless its
+    test images would be those that the run held out. Raises SourceError.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if run is None:
-        return load_splits(source, TrainingSettings(**given)), None, None
+        return with_whole_splits(open_limited(source, TrainingSettings(**given))), None, None
     trained = {name: getattr(run.settings, name) for name in OPTIONS}
-    own = _is_own(run, source, given)
-    images = _open(run, source, trained | given if own else given)
-    if not own and images.revision == run.record.get("revision"):  # the same under another name
-        own, images = True, _open(run, source, trained | given)
+    own, seed = _is_own(run, source, given), run.settings.seed
+    if not own:
+        images = open_limited(source, TrainingSettings(seed=seed, **given))
+        own = images.revision == run.record.get("revision")  # the same under another name
+    if own:
+        images = open_limited(source, TrainingSettings(seed=seed, **trained | given))
+    images = _split_again(run, images, own)
     known = _held_out(run, images, own, as_trained=trained | given == trained)
     return images, known, NOTE if own and not known else None
 
 
-def _open(run: Run, source: str, options: dict) -> ImageDataset:
-    return load_splits(source, TrainingSettings(seed=run.settings.seed, **options))
+def _split_again(run: Run, images: ImageDataset, own: bool) -> ImageDataset:
+    """As the run did where it is the run's own dataset or a copy, else whole."""
+    with nullcontext() if own else suppress(SourceError):
+        again = with_all_splits(images, run.settings.seed)
+        if own or run.record.get("tested_on") == hash_of_tested(again):
+            return again
+    return with_whole_splits(images)
 
 
 def _is_own(run: Run, source: str, given: dict) -> bool:

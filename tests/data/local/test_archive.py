@@ -77,6 +77,16 @@ def test_names_as_other_systems_write_them(tmp_path):
     assert found == [("cat/more.zip", "not named as an image")]
 
 
+def test_a_zip_is_read_by_the_rules_of_folders(tmp_path):
+    names = ("train/x/cat/1.png", "train/x/dog/2.png", "test/x/cat/3.png", "test/x/dog/4.png")
+    others = ("@eaDir/5.png", "train/x/cat/@eaDir/1.png/6.png", ".net/7.png", "runs/8.txt")
+    images = open_archive(zipped(tmp_path / "1.zip", *names, *others))
+    assert images.counts() == {"test": 2, "train": 2} and images.classes == ("cat", "dog")
+    assert [problem.where for problem in images.problems] == [".net"]
+    seg = zipped(tmp_path / "2.zip", *(f"seg_{name}" for name in names))
+    assert "found the same folders ('cat', 'dog') in each of 'seg_test'" in refusal(seg)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -49,14 +50,47 @@ def test_links_out_of_the_folder_and_other_non_files_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pets/dog/pipe.png")
     images = open_folder(tmp_path / "pets")
     assert issues(images) == {
-        "cat/link.png": "a link out of the folder",
-        "cat/more": "a link to a folder, which is not followed",
+        "cat/link.png": "a link out of the folder, which is not followed; copy the file here",
+        "cat/more": "a link to a folder, which is not followed; copy the folder here",
         "cat/round.png": "not a file, or a link to nothing",
         "dog/pipe.png": "not a file, or a link to nothing",
     }
     assert images.class_counts() == {"cat": 2, "dog": 1}
     (tmp_path / "pets/bird").symlink_to(tmp_path / "secret")
-    assert "'bird'" in refusal(tmp_path / "pets")
+    assert "none in 'bird' ('bird': a link to a folder" in refusal(tmp_path / "pets")
+
+
+def test_links_that_the_hub_s_client_made_are_followed(tmp_path):
+    names = ("cat/1.png", "dog/2.png")
+    draw(tmp_path / "blobs", "aa", "bb")
+    for name, blob in zip(names, ("aa", "bb"), strict=True):
+        link = tmp_path / "snapshots/abc/data" / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(tmp_path / "blobs" / blob)
+    for folder in ("abc", "abc/data"):
+        images = open_folder(tmp_path / "snapshots" / folder)
+        assert images.class_counts() == {"cat": 1, "dog": 1} and images.problems == ()
+    (tmp_path / "snapshots").rename(tmp_path / "others")
+    assert "'data/cat/1.png': a link out of the folder" in refusal(tmp_path / "others/abc")
+
+
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(draw(tmp_path / "heap", "1.png"))
+    with pytest.raises(SourceError, match="in 'heap'"):
+        open_folder(Path())
+
+
+def test_what_a_training_writes_is_no_class(tmp_path):
+    draw(tmp_path, "cat/1.png", "dog/2.png", "old/more/3.png", "app/.own/x/own-photos/a/1.png")
+    for file in ("mine/a/run.json", "old/run.json", "new/checkpoint/lock", "app/.jobs/lock"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "runs").mkdir()
+    images = open_folder(tmp_path)
+    assert images.classes == ("cat", "dog") and images.skipped() == 2
+    assert issues(images)["old"] == "written by a training, not used (1 images)"
+    draw(tmp_path, "train/checkpoint/1.png", "train/runs/2.png")
+    assert open_folder(tmp_path / "train").classes == ("checkpoint", "runs")
 
 
 def test_a_file_name_need_not_be_unicode(tmp_path):

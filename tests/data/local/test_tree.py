@@ -5,6 +5,7 @@ import pytest
 from tests.data.local.test_folder import draw, issues, refusal
 from transfer.data.local.folder import open_folder
 from transfer.data.source import open_dataset
+from transfer.errors import SourceError
 from transfer.settings import TrainingSettings
 
 
@@ -18,7 +19,6 @@ def with_table(folder, text: str, name: str = "metadata.csv"):
     ("names", "classes", "counts"),
     [
         ("a/b/cat/1.png a/b/dog/2.png", "cat dog", {"train": 2}),
-        ("test/1.png control/2.png", "control test", {"train": 2}),
         (
             "x/Train/cat/1.png x/Train/dog/2.png x/val/dog/3.png x/test_set/cat/4.png",
             "cat dog",
@@ -26,6 +26,18 @@ def with_table(folder, text: str, name: str = "metadata.csv"):
         ),
         ("cat/a/1.png cat/b/2.png dog/a/3.png dog/b/4.png dog/5.png", "cat dog", {"train": 5}),
         ("cat/images/1.png dog/images/2.png", "cat dog", {"train": 2}),
+        (
+            "training_set/training_set/cat/1.png training_set/training_set/dog/2.png "
+            "test_set/test_set/dog/3.png test_set/test_set/cat/4.png",
+            "cat dog",
+            {"test": 2, "train": 2},
+        ),
+        (
+            "a/train/b/images/cat/1.png a/train/b/images/dog/2.png a/test/cat/2020/3.png",
+            "cat dog",
+            {"test": 1, "train": 2},
+        ),
+        ("test/cat/1.png test/dog/2.png val/cat/3.png", "cat dog", {"test": 2, "validation": 1}),
     ],
 )
 def test_splits_and_classes_are_found_by_their_folders(tmp_path, names, classes, counts):
@@ -42,10 +54,63 @@ def test_splits_and_classes_are_found_by_their_folders(tmp_path, names, classes,
             "x/seg_train/cat/1.png x/seg_train/dog/2.png x/seg_test/cat/3.png x/seg_test/dog/4.png",
             "('cat', 'dog') in each of 'seg_test', 'seg_train'; name these train",
         ),
+        (
+            "a_train/a_train/cat/1.png a_train/a_train/dog/2.png a_test/cat/3.png a_pred/4.png",
+            "found 'a_pred', 'a_test', 'a_train'; name these train",
+        ),
+        ("trainA/1.png trainB/2.png testA/3.png testB/4.png", "found 'testA', 'testB', 'trainA'"),
+        ("train2017/images/1.png val2017/images/2.png", "found 'train2017', 'val2017'"),
+        ("test/cat/1.png test/dog/2.png more/cat/3.png", "found 'test'; name these train"),
+        ("train/val/cat/1.png train/val/dog/2.png test/cat/3.png", "found 'val'; name these train"),
+        ("train/train/1.png test/test/2.png", "those of splits ('test', 'train')"),
+        ("val/1.png test/2.png", "('test/2.png': not in the folder of a class, and 1 more"),
+        ("bus/1.png car/2.png train/3.png", "if 'train' is a class, give it another name"),
+        (
+            " ".join(f"{n}/{split}/{n}.png" for n in range(12) for split in ("train", "Test")),
+            "found 'Test', 'train' within them; move the images to train/CLASS",
+        ),
     ],
 )
 def test_ambiguous_splits_are_refused(tmp_path, names, words):
     assert words in refusal(draw(tmp_path, *names.split(" ")))
+
+
+def test_a_class_that_is_called_like_a_split_is_reported(tmp_path):
+    images = open_folder(draw(tmp_path, "test/1.png", "control/2.png", "bullet_train/3.png"))
+    assert images.classes == ("bullet_train", "control", "test") and images.skipped() == 0
+    why = "taken as a class, though it is named like a split"
+    assert issues(images) == {"bullet_train": why, "test": why}
+
+
+@pytest.mark.parametrize(
+    ("names", "table", "words"),
+    [
+        ("cat/1 cat/2 dog/3", "", "('cat/1': not named as an image, and 2 more like it)"),
+        ("1.png 2.png", "labels.csv", "'labels.csv': not read: a table of labels is called meta"),
+        ("images/1.png images/2.png", "labels.csv", "a table of labels is called metadata.csv"),
+        ("a/images/1.png 2.png", "metadata.csv", "'metadata.csv row 2': there is no image '1.png'"),
+        ("cat/1 dog/2", "cat/metadata.csv", "this table is not beside the folders of classes"),
+    ],
+)
+def test_an_error_says_what_was_found_and_not_used(tmp_path, names, table, words):
+    draw(tmp_path, *names.split(" "))
+    if table:
+        with_table(tmp_path, "file_name,label\n1.png,cat\n", table)
+    with pytest.raises(SourceError) as caught:
+        open_folder(tmp_path).check_classes()
+    assert words in str(caught.value)
+
+
+def test_a_column_of_splits_is_no_column_of_labels(tmp_path):
+    draw(tmp_path, "1.png", "2.png")
+    with_table(tmp_path, "file_name,kind\n1.png,train\n2.png,test\n")
+    assert "those of splits ('test', 'train'); choose other labels" in refusal(tmp_path)
+
+
+def test_blanks_around_a_file_name_in_a_table_are_ignored(tmp_path):
+    draw(tmp_path, "1.png", " 2.png")
+    with_table(tmp_path, "file_name,label\n 1.png ,cat\n 2.png,dog\n")
+    assert open_folder(tmp_path).class_counts() == {"cat": 1, "dog": 1}
 
 
 def test_a_table_gives_classes_to_images_in_any_folder(tmp_path):

@@ -46,6 +46,11 @@ def test_a_local_file_outside_the_dataset_is_not_opened(tmp_path):
             files.read({"bytes": None, "path": path})
 
 
+def test_junk_has_no_folder_that_could_be_a_class():
+    folders = [HUB.folder({"path": f"{HUB.root}train/{name}/1.png"}) for name in ("cat", "@eaDir")]
+    assert folders == ["cat", None]
+
+
 def test_cells_are_bytes_files_or_files_in_archives(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/1.png").write_bytes(picture(1))

@@ -1,6 +1,5 @@
 """One pass over all images: each is opened once, and about 1 kB of it is stored."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from PIL import Image
 
 from transfer.data.checks.fingerprints import Fingerprints
 from transfer.data.dataset import ImageDataset, Split
-from transfer.data.image import Picture, load_image
+from transfer.data.image import Picture, load_image, stored_size
 from transfer.data.prefetch import read_ahead
 from transfer.errors import ImageError
 
@@ -89,7 +88,5 @@ def _sides(picture: Picture, image: Image.Image) -> tuple[int, int]:
     """(shorter, longer) as stored: `image` may have been decoded at a part of its size."""
     size = image.size
     if isinstance(picture, (bytes, str, Path)) and min(size) >= DECODED_SIDE:
-        file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-        with Image.open(file) as stored:
-            size = stored.size
+        size = stored_size(picture)
     return min(size), max(size)

@@ -14,8 +14,10 @@ from pathlib import Path
 from posixpath import dirname
 
 from transfer.data.dataset import ImageDataset
+from transfer.data.file_names import is_image, without_other_files
 from transfer.data.limits import LIMITS, read_member
-from transfer.data.local.tree import FileTree, is_image, is_junk, open_tree, revision_of
+from transfer.data.local.layout import FileTree
+from transfer.data.local.tree import open_tree, revision_of
 from transfer.errors import ImageError, SourceError
 
 ENTRY = b"PK\x01\x02"  # begins each entry of the zip's directory
@@ -39,20 +41,22 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, struct.error, ValueError):
         raise SourceError(f"{path.name!r} is not a zip, or is damaged; create it again") from None
     _check_contents(list(members.values()), path)
-    members = {name: m for name, m in members.items() if not any(map(is_junk, name.split("/")))}
+    folders = {name.rstrip("/") for name in members if name.endswith("/")}
+    for file in members:
+        while file := dirname(file):
+            folders.add(file)
     files = sorted(name for name in members if not name.endswith("/"))
+    files, folders, problems = without_other_files(files, sorted(folders))
     if not files:
         raise _refused(path, "nothing")
     if not any(map(is_image, files)) and any(f.lower().endswith(ARCHIVE_SUFFIXES) for f in files):
         raise _refused(path, "archives within it and no image")
-    folders = {name.rstrip("/") for name in members if name.endswith("/")}
-    for file in files:
-        while file := dirname(file):
-            folders.add(file)
     read = partial(_read, archive, members)
-    tree = FileTree(name=path.name, files=files, folders=sorted(folders), read=read)
-    revision = revision_of((name, m.file_size, m.CRC) for name, m in sorted(members.items()))
-    return open_tree(tree, str(path), revision, label_column)
+    tree = FileTree(name=path.name, files=files, folders=folders, read=read)
+    kept = {*files, *folders}
+    used = ((name, m) for name, m in sorted(members.items()) if name.rstrip("/") in kept)
+    revision = revision_of((name, m.file_size, m.CRC) for name, m in used)
+    return open_tree(tree, str(path), revision, label_column, problems)
 
 
 def _refused(path: Path, what: str) -> SourceError:

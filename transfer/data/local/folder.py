@@ -5,34 +5,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.data.dataset import DataIssue, ImageDataset
-from transfer.data.local.tree import FileTree, is_image, is_junk, is_table, open_tree, revision_of
+from transfer.data.file_names import is_image, is_junk, without_other_files
+from transfer.data.local.layout import FileTree, is_table
+from transfer.data.local.tree import open_tree, revision_of
 from transfer.errors import SourceError
+
+LINKED = "a link to a folder, which is not followed; copy the folder here"
 
 
 def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
     """Links that lead out of the folder are not followed. Raises SourceError."""
     if not folder.is_dir():
         raise SourceError(f"expected a folder of class folders, found the file {folder.name!r}")
-    problems: list[DataIssue] = []
-    folders, files = [], []
-    for path, is_folder in _walk(folder):
-        if is_folder:
-            folders.append(path)
-            if (folder / path).is_symlink():
-                problems.append(DataIssue(path, "a link to a folder, which is not followed", 0))
-        elif why := _refusal(folder, path):
-            problems.append(DataIssue(path, why))
-        else:
-            files.append(path)
+    name = Path(os.path.abspath(folder)).name  # noqa: PTH100, a link keeps its name
+    found = list(_walk(folder))
+    files, folders, problems = without_other_files(
+        (path for path, is_folder in found if not is_folder),
+        (path for path, is_folder in found if is_folder),
+    )
+    links = (path for path in folders if (folder / path).is_symlink())
+    problems += [DataIssue(path, LINKED, 0) for path in links]
+    refused = {file: why for file in files if (why := _refusal(folder, file))}
+    problems += [DataIssue(file, why) for file, why in refused.items()]
+    files = [file for file in files if file not in refused]
     used = (file for file in files if is_image(file) or is_table(file))
     stats = ((file, (folder / file).stat()) for file in used)
     revision = revision_of((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
-    tree = FileTree(name=folder.name, files=files, folders=folders, read=lambda file: folder / file)
+    tree = FileTree(name=name, files=files, folders=folders, read=lambda file: folder / file)
     return open_tree(tree, str(folder), revision, label_column, problems)
 
 
 def _walk(top: Path) -> Iterator[tuple[str, bool]]:
-    """(path relative to `top`, whether it is a folder), sorted, without hidden ones."""
+    """(path relative to `top`, whether it is a folder), sorted, without junk."""
 
     def refuse(error: OSError) -> None:
         name = Path(error.filename or "").name
@@ -58,5 +62,14 @@ def _refusal(folder: Path, file: str) -> str:
         return ""
     if not path.is_file():
         return "not a file, or a link to nothing"
-    inside = not path.is_symlink() or path.resolve().is_relative_to(folder.resolve())
-    return "" if inside else "a link out of the folder"
+    if not path.is_symlink() or any(map(path.resolve().is_relative_to, _inside(folder))):
+        return ""
+    return "a link out of the folder, which is not followed; copy the file here"
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Where its links may lead: into itself, and to where `huggingface_hub` stores the files of the
+    snapshot that it is, or is a part of."""
+    real = folder.resolve()
+    snapshots = (path for path in real.parents if path.name == "snapshots")
+    return [real, *(path.parent / "blobs" for path in snapshots)]

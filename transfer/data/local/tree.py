@@ -7,50 +7,20 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from posixpath import basename, dirname, join, normpath, splitext
 
 import numpy as np
 
-from transfer.data.dataset import DataIssue, ImageDataset, Split, listed
+from transfer.data.dataset import DataIssue, ImageDataset, Split, because, listed
+from transfer.data.file_names import is_image
+from transfer.data.local.layout import FileTree, check_class_folders, find_splits, is_table
 from transfer.data.local.metadata import TABLES, read_table
-from transfer.data.splits import split_called
+from transfer.data.splits import named_like_splits
 from transfer.errors import SourceError
 
-IMAGE_SUFFIXES = (
-    ".jpg .jpeg .jfif .png .gif .webp .bmp .tif .tiff .ppm .pgm .heic .heif .avif".split()
-)
-MOST_SPLITS = 10  # as in cross-validation; more folders than that are classes
-JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileTree:
-    """The contents of one folder called `name`, as paths relative to it, with slashes.
-
-    `read(file)` returns a file's path or its bytes.
-    """
-
-    name: str
-    files: list[str]
-    folders: list[str]
-    read: Callable[[str], Path | bytes]
-
-
-def is_image(file: str) -> bool:
-    return splitext(file)[1].lower() in IMAGE_SUFFIXES
-
-
-def is_table(file: str) -> bool:
-    return basename(file).lower() in TABLES
-
-
-def is_junk(name: str) -> bool:
-    """Hidden, or a file that macOS or Windows writes for itself."""
-    return name.startswith(".") or name.lower() in JUNK
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 
 
 def revision_of(files: Iterable[tuple[str, int, int]]) -> str:
@@ -70,23 +40,31 @@ def open_tree(
 ) -> ImageDataset:
     """Splits by their folders where there are any; class names sorted. Raises SourceError."""
     problems = list(problems)
-    top = _top(tree)
-    splits = _split_folders(tree, top)
+    top, splits = find_splits(tree)
     places = dict.fromkeys((*splits.values(), top))
-    tables = [file for place in places for file in _children(tree.files, place) if is_table(file)]
+    tables = [file for place in places for file in tree.tables_in(place)]
     if tables:
         labels, label_column = _by_table(tree, tables, label_column, problems)
     else:
-        if splits["train"] == top:
-            _check_no_splits(tree, top)
+        problems += check_class_folders(tree, top, splits)
         labels, label_column = _by_folder(tree, splits, problems), None
     problems += _unused(labels if tables else filter(is_image, tree.files), splits, top)
     classes = tuple(sorted(set(labels.values()), key=_numbers_first))
+    if not classes and tables:
+        raise SourceError(
+            f"expected rows in {tables[0]!r} with images of {tree.name!r} and their labels, found "
+            f"none{because(problems)}; correct the file names in it"
+        )
     if not classes:
         raise SourceError(
             f"expected class folders with images in {tree.name!r} (CLASS/photo.jpg, or "
-            "train/CLASS/photo.jpg), or a metadata.csv beside them, found none; put each class's "
-            "images into a folder of its name"
+            f"train/CLASS/photo.jpg), or a metadata.csv beside them, found "
+            f"none{because(problems)}; put each class's images into a folder of its name"
+        )
+    if alike := named_like_splits(classes):
+        raise SourceError(
+            f"expected names of classes in {tree.name!r}, found those of splits "
+            f"({listed(alike)}); choose other labels, or other names if these are classes"
         )
     found = {name: _split(tree, folder, labels, classes) for name, folder in splits.items()}
     return ImageDataset(
@@ -97,60 +75,6 @@ def open_tree(
         label_column=label_column,
         problems=tuple(problems),
     )
-
-
-def _children(paths: list[str], folder: str) -> list[str]:
-    """Those right below `folder`, which is empty or ends in a slash, as everywhere below."""
-    return [path for path in paths if dirname(path) == folder.removesuffix("/")]
-
-
-def _top(tree: FileTree) -> str:
-    """The folder of the classes or splits: single folders around it are passed through."""
-    top = ""
-    while True:
-        inside, files = _children(tree.folders, top), _children(tree.files, top)
-        if len(inside) != 1 or any(is_image(file) or is_table(file) for file in files):
-            return top
-        only = f"{inside[0]}/"
-        deeper = _children(tree.folders, only) or any(map(is_table, _children(tree.files, only)))
-        # a folder of nothing but images is a class
-        if split_called(basename(inside[0])) or not deeper:
-            return top
-        top = only
-
-
-def _split_folders(tree: FileTree, top: str) -> dict[str, str]:
-    """Split → its folder; without a folder for train, everything is the training split."""
-    folders: dict[str, list[str]] = {}
-    for path in _children(tree.folders, top):
-        if split := split_called(basename(path)):
-            folders.setdefault(split, []).append(path)
-    if "train" not in folders:
-        return {"train": top}
-    for split, paths in folders.items():
-        if len(paths) > 1:
-            found = " and ".join(map(basename, paths))
-            raise SourceError(f"expected one folder for {split}, found {found}; keep one")
-    return {split: f"{path}/" for split, (path,) in folders.items()}
-
-
-def _check_no_splits(tree: FileTree, top: str) -> None:
-    """Raises SourceError where a few folders hold the same folders and no image beside them: these
-    are splits of other names, which must not become classes."""
-    inside: dict[str, set[str]] = {}
-    for file in filter(is_image, tree.files):
-        folder, *deeper = file.removeprefix(top).split("/")
-        if len(deeper) == 1:
-            return
-        if deeper:
-            inside.setdefault(folder, set()).add(deeper[0])
-    shared = set.intersection(*inside.values()) if inside else set()
-    if 2 <= len(inside) <= MOST_SPLITS and len(shared) >= 2:
-        raise SourceError(
-            f"expected class folders in {tree.name!r}, found the same folders "
-            f"({listed(sorted(shared))}) in each of {listed(sorted(inside))}; name these train, "
-            "validation and test if they are splits, or move the images up if they are classes"
-        )
 
 
 def _unused(files: Iterable[str], splits: dict[str, str], top: str) -> list[DataIssue]:
@@ -175,20 +99,29 @@ def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]
         for file in (file for file in tree.files if file.startswith(folder)):
             name, slash, _ = file.removeprefix(folder).partition("/")
             if not is_image(file):
-                problems.append(DataIssue(file, "not named as an image", skipped=0))
+                problems.append(DataIssue(file, _why_not(file), skipped=0))
             elif not slash:
                 problems.append(DataIssue(file, "not in the folder of a class"))
             else:
                 labels[file] = name
                 used.add(name)
-        names = map(basename, _children(tree.folders, folder))
+        names = map(basename, tree.folders_in(folder))
         empty = [name for name in names if name not in used]
         if used and empty:
+            there = [p for p in problems if f"{p.where}/".startswith(f"{folder}{empty[0]}/")]
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
-                f"{empty[0]!r}; add images or remove the folder"
+                f"{empty[0]!r}{because(there)}; add images or remove the folder"
             )
     return labels
+
+
+def _why_not(file: str) -> str:
+    if is_table(file):
+        return "not read: this table is not beside the folders of classes, or of splits"
+    if splitext(file)[1].lower() in TABLE_ENDINGS:
+        return f"not read: a table of labels is called {TABLES[0]}"
+    return "not named as an image"
 
 
 def _by_table(
@@ -208,8 +141,10 @@ def _by_table(
         rows, column, guesses = read_table(table, data, column)
         problems += guesses
         for number, name, label in rows:
-            path = normpath(join(dirname(table), name.replace("\\", "/")))
-            file = there.get(composed(path))  # never one outside the tree
+            # blanks around a name are hardly part of it
+            paths = (join(dirname(table), n.replace("\\", "/")) for n in (name, name.strip()))
+            # never one outside the tree
+            file = next(filter(None, (there.get(composed(normpath(p))) for p in paths)), None)
             if file is None or label is None:
                 # an image that gets no label is counted below
                 why = "no label" if file else f"there is no image {name[:80]!r} in this folder"

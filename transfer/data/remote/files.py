@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
+from transfer.data.file_names import is_junk
 from transfer.data.limits import LIMITS, check_size, read_member
 from transfer.data.splits import split_called
 from transfer.errors import ImageError
@@ -31,8 +32,10 @@ class DatasetFiles:
     def folder(self, cell) -> str | None:
         """The folder of the image's file, where it can be a class name."""
         names = self._names(cell) or [""]
-        *_, folder, _ = ["", *names[-1].split("/")]
-        return None if folder == "" or split_called(folder) else folder
+        *_, folder, _ = folders = ["", *names[-1].split("/")]
+        return (
+            None if folder == "" or split_called(folder) or any(map(is_junk, folders)) else folder
+        )
 
     def read(self, cell) -> bytes:
         """The encoded image of a cell: bytes or {"bytes", "path"}. Raises ImageError, or the

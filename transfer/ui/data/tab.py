@@ -35,7 +35,7 @@ def data_tab(
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
     with accordion("Upload a zip"):
-        file = gr.File(file_types=[".zip"], label=ZIP_LABEL, height=120)
+        file = gr.File(file_types=[".zip", ".ZIP"], label=ZIP_LABEL, height=120)
         remove = gr.Button("Remove the chosen upload", size="sm")
     with accordion("Make your own classes"):
         shown, use = _own_classes(uploads, visitor, source)
@@ -73,7 +73,10 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     chosen = gr.Radio([], label="Class", info="New photos are added to this class.")
     with gr.Row():
         photos = gr.File(
-            file_count="multiple", file_types=["image"], label="Drop photos here", height=150
+            # no file_types: the browser knows neither IMG_1.HEIC nor .mpo; load_image decides
+            file_count="multiple",
+            label="Drop photos here",
+            height=150,
         )
         camera = gr.Image(
             sources=["webcam"], type="filepath", label="Or use the camera", height=150

@@ -97,7 +97,7 @@ def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
         with gr.Tab("Photos", id="photos"):
             files = gr.File(
                 file_count="multiple",
-                file_types=["image"],
+                # no file_types: the browser knows neither IMG_1.HEIC nor .mpo; load_image decides
                 label="Drop pictures here",
                 height=300,
                 elem_id="try-photos",
