@@ -150,3 +150,15 @@ def test_every_field_of_spec_and_transform_is_in_the_key():
     held_by = {field.name for field in dataclasses.fields(CacheSpec)} - {"layers"}
     assert held_by <= key().keys()
     assert key()["transform"].keys() == {f.name for f in dataclasses.fields(Transform)}
+
+
+def test_cached_pixels_are_augmented_anew_in_every_epoch():
+    pixels = torch.randint(256, (2, 3, 3, 32, 32), dtype=torch.uint8)
+    cached = held(pixels, [0, 1, 0], random_views=True)
+    torch.manual_seed(0)
+    batches = [cached.__getitems__([0, 1, 2])[0] for _ in range(2)]
+    assert batches[0].shape == (3, 3, 32, 32) and batches[0].dtype == torch.uint8
+    assert not torch.equal(*batches)
+    torch.manual_seed(0)
+    assert torch.equal(cached.__getitems__([0, 1, 2])[0], batches[0])
+    assert torch.equal(held(pixels, [0, 1, 0]).__getitems__([1])[0], pixels[0, 1:2])

@@ -8,6 +8,7 @@ phase is trained on.
 import hashlib
 import math
 import mmap
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from transfer.cache.store import CacheEntry
 from transfer.data.dataset import ImageDataset
 from transfer.data.image import formats
-from transfer.data.transform import Transform
+from transfer.data.transform import Transform, augmented
 from transfer.model.vgg import Segment
 
 # pages that were read count as memory of the process; after so many bytes they are given back
@@ -68,7 +70,8 @@ class CachedDataset(Dataset):
     `inputs` (V, N, …) holds V views of N images, on disk or in memory: pixels, uint8
     (…, 3, S, S), or features, (…, C, H, W) in float32, bfloat16 or float16. `rows`, int64 (M,),
     are the images that could be read; `labels`, int64 (M,), and `names` (M) belong to them. View 0
-    is the plain image. With `random_views` a batch has a random view of each image, else view 0.
+    is the plain image. With `random_views` a batch has a random view of each image, else view 0; of
+    pixels it has the plain view cropped and mirrored anew.
     """
 
     inputs: torch.Tensor | MemmapTensor
@@ -83,8 +86,20 @@ class CachedDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """(inputs (B, …), labels int64 (B,)). DataLoader calls this to fetch a batch at once."""
         at = torch.as_tensor(indices)
+        if self.random_views and self.inputs.dtype == torch.uint8:
+            return self._augmented(at), self.labels[at]
         views = torch.randint(self.views, at.shape) if self.random_views else torch.zeros_like(at)
         return self.inputs[views, self.rows[at]], self.labels[at]
+
+    def _augmented(self, at: torch.Tensor) -> torch.Tensor:
+        """Cached pixels, uint8 (B, 3, S, S), drawn anew in every epoch."""
+        drawn = []
+        for pixels in self.inputs[torch.zeros_like(at), self.rows[at]]:
+            plain = Image.fromarray(pixels.permute(1, 2, 0).numpy())  # (S, S, 3)
+            generator = random.Random(int(torch.randint(2**31, ())))
+            image = augmented(plain, generator).resize(plain.size, Image.Resampling.BILINEAR)
+            drawn.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        return torch.stack(drawn)
 
     @property
     def views(self) -> int:
