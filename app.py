@@ -12,9 +12,10 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from transfer.errors import TransferError
+from transfer.formatting import error_line, prepare_streams
 from transfer.hub import on_space, on_zero_gpu
 from transfer.jobs import JobLimits, JobManager, Worker
+from transfer.signals import handle_ending
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -31,9 +32,10 @@ M_ARENA_MAX, HEAPS = -8, 2  # the option of glibc's mallopt, and its value
 
 
 def main() -> None:
+    prepare_streams()
     options = _options()
     _share_heaps()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    handle_ending(_leave)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
     with suppress(KeyboardInterrupt):  # until gradio handles it
@@ -41,15 +43,23 @@ def main() -> None:
 
 
 def _run(runs: Path, port: int | None) -> None:
-    """Serve the page for a folder of runs until the app is ended."""
+    """Serve the page for a folder of runs until the app is ended; an error is one line."""
+    try:
+        _serve_runs(runs, port)
+    except Exception as error:
+        from transfer.cli.main import unexpected
+
+        if sys.flags.dev_mode:
+            raise
+        sys.exit(f"error: {error_line(error) or unexpected(error, 'app.py')}")
+
+
+def _serve_runs(runs: Path, port: int | None) -> None:
     shared = on_space()
     if shared:
         _forget_tokens()
     limits = JobLimits.shared() if shared else JobLimits()
-    try:
-        jobs = JobManager(runs, limits=limits, worker=_worker())
-    except TransferError as error:
-        sys.exit(f"error: {error}")
+    jobs = JobManager(runs, limits=limits, worker=_worker())
     try:
         _serve(jobs, port, shared=shared)
     finally:
@@ -105,6 +115,11 @@ def _worker() -> Callable[[tuple[str, ...]], Worker]:
     from transfer.jobs.gpu_slices import zero_gpu_worker
 
     return zero_gpu_worker()
+
+
+def _leave(*_) -> None:
+    handle_ending(lambda *_: None)  # a system that shuts down sends several
+    sys.exit(0)
 
 
 def _share_heaps() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.test_events import EXAMPLES, kind
 from transfer import events
-from transfer.formatting import describe, escape_unencodable_output, printable
+from transfer.formatting import describe, prepare_streams, printable
 
 BY_KIND = {type(event): event for event in reversed(EXAMPLES)}  # the first example of each kind
 
@@ -37,6 +37,6 @@ def test_control_characters_are_escaped_and_the_rest_stays():
 def test_characters_that_a_stream_cannot_encode_are_escaped(monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
     monkeypatch.setattr(sys, "stdout", out)
-    escape_unencodable_output()
+    prepare_streams()
     print("é \udce9", flush=True)
     assert out.buffer.getvalue() == rb"\xe9 \udce9" + b"\n"

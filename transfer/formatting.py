@@ -1,10 +1,13 @@
 """Text for people: events as lines, durations, and names that are safe to print."""
 
 import io
+import os
+import re
 import sys
 from pathlib import Path
 
 from transfer import events
+from transfer.errors import TransferError
 
 # what the estimate of each phase is called in a sentence
 PHASE_NAMES = {
@@ -14,6 +17,7 @@ PHASE_NAMES = {
     "features": "feature extraction",
     "fine-tune": "fine-tuning",
 }
+FOLDERS = re.compile(r"(?<![\w.:/])~?/(?:[^/\s'\"]+/)*")
 
 
 def printable(text: str) -> str:
@@ -26,11 +30,43 @@ def printable(text: str) -> str:
     )
 
 
-def escape_unencodable_output() -> None:
-    """Printing never fails: characters that stdout or stderr cannot encode are escaped."""
+def prepare_streams() -> None:
+    """Printing never fails for want of a stream or a character.
+
+    Characters that stdout or stderr cannot encode are escaped. A service or a closed terminal may
+    have closed a stream: what goes there is dropped, and no file gets its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def error_line(error: Exception) -> str:
+    """One line about an error of ours, of the disk or of memory; empty for any other."""
+    if isinstance(error, TransferError):
+        return str(error)
+    if isinstance(error, MemoryError | RuntimeError):
+        from transfer.device import out_of_memory
+
+        if out_of_memory(error):
+            return "there was not enough memory; choose fewer or smaller images"
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{Path(os.fsdecode(error.filename)).name!r}: " if error.filename else ""
+        return f"a file cannot be read or written ({named}{error.strerror}); make room or check it"
+    return ""
+
+
+def without_folders(text: str) -> str:
+    """The text in one line, with only the last part of every path."""
+    return " ".join(FOLDERS.sub("", text).split())
 
 
 def duration(seconds: float) -> str:

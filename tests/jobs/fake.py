@@ -12,6 +12,7 @@ from transfer.jobs import Job, JobManager
 from transfer.runs import checkpoint
 from transfer.settings import TrainingSettings
 
+DEATHS = {"crash": 3, "killed": -9, "ended": 143, "hung up": -1}
 ANN, BOB = "ann" * 9, "bob" * 9
 SETTINGS = TrainingSettings()
 CHOSEN = events.WeightsChosen(weights="random", reason="asked for")
@@ -45,7 +46,7 @@ class FakeWorker:
     """Has the methods of `Worker`; what it does is the source of its task.
 
     good: trains. slow: trains until it is stopped. early: waits before it has learned anything.
-    stuck: learns and ignores a stop. crash, killed: die. cut: dies after an epoch and leaves a
+    stuck: learns and ignores a stop. DEATHS: dies. cut: dies after an epoch and leaves a
     checkpoint; the second time it finishes. error, leaky: report an error.
     """
 
@@ -84,8 +85,8 @@ class FakeWorker:
             cut.unlink()
         else:
             cut.parent.mkdir(parents=True)
-            if kind in ("crash", "killed"):
-                self.status = 3 if kind == "crash" else -9
+            if kind in DEATHS:
+                self.status = DEATHS[kind]
                 return
             if kind == "early":
                 self._killed.wait()

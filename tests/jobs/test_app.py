@@ -13,6 +13,7 @@ import pytest
 import app
 from tests.ports import own_port
 from tests.waiting import wait_for
+from transfer.signals import handle_ending
 
 
 @pytest.fixture
@@ -47,6 +48,19 @@ def test_an_interrupt_ends_the_app_and_its_workers(tmp_path):
         assert process.wait(timeout=30) == 0
         assert not any(worker.is_running() for worker in workers)
         assert "Traceback" not in process.stderr.read()
+
+
+def test_signals_end_the_app_once():
+    """The second of two, as systemd sends them, must not cut the closing of the jobs."""
+    before = handle_ending(app._leave)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 0 and signal.SIGTERM in before
 
 
 def test_what_stops_the_app_from_starting_is_one_line(jobs, tmp_path):

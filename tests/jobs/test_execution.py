@@ -46,6 +46,12 @@ def test_a_failure_is_one_sentence_and_the_next_job_runs(jobs, kind, error):
     assert ended(following).state == "done" and following.out.exists()
 
 
+@pytest.mark.parametrize(("kind", "name"), [("ended", "SIGTERM"), ("hung up", "SIGHUP")])
+def test_a_signal_interrupts_a_job(jobs, kind, name):
+    job = ended(jobs.start(kind, SETTINGS))
+    assert (job.state, job.out.exists()) == ("interrupted", False) and name in job.error
+
+
 def test_a_stop_is_sent_once_and_saves_the_run(jobs):
     job = learns(jobs.start("slow", SETTINGS))
     sent = jobs._execution.worker.sent

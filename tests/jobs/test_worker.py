@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -56,7 +57,8 @@ def test_events_are_passed_on_but_only_a_few_transient_ones_a_second(messages):
     ("error", "sentence"),
     [
         (SourceError("expected images, found none"), "expected images, found none"),
-        (MemoryError(), "not enough memory; choose a smaller image size"),
+        (MemoryError(), "not enough memory; choose fewer or smaller images"),
+        (OSError(122, "Quota exceeded", "/secret/x.bin"), "('x.bin': Quota exceeded)"),
         (ValueError("/secret/path"), "failed unexpectedly (ValueError)"),
     ],
 )
@@ -77,9 +79,12 @@ recipe = types.ModuleType("transfer.training.recipe")
 def training_events(source, out, should_stop, resume, settings):
     from transfer import events
     subprocess.run(["echo", "hello"])
-    yield events.WeightsChosen(weights="random", reason="asked for")
-    while not should_stop():
-        pass
+    try:
+        yield events.WeightsChosen(weights="random", reason="asked for")
+        while not should_stop():
+            pass
+    finally:
+        open(out + "/closed", "w").close()
 recipe.training_events = training_events
 sys.modules["transfer.training.recipe"] = recipe
 import transfer.jobs.worker as worker
@@ -88,18 +93,22 @@ worker.main()
 """
 
 
-@pytest.mark.parametrize("stopped", [True, False])
-def test_a_worker_ends_when_it_is_stopped_and_when_the_app_is_gone(stopped):
-    """And what a child process prints is no message."""
+@pytest.mark.parametrize(("by", "status"), [("stop", 0), ("end", 1), ("signals", 129)])
+def test_a_worker_ends_when_it_is_stopped_and_when_the_app_is_gone(by, status, tmp_path):
+    """And what a child process prints is no message. A signal closes the training."""
     worker = Worker((sys.executable, "-c", WAITING))
-    worker.send(json.dumps(TASK))
+    worker.send(json.dumps(TASK | {"out": str(tmp_path)}))
     messages = worker.messages()
     assert next(messages) == events.to_json(CHOSEN)
-    if stopped:
+    if by == "stop":
         worker.send("stop")
-    else:
+    elif by == "end":
         worker._process.stdin.close()
-    assert list(messages) == [] and worker.wait() == (0 if stopped else 1)
+    else:
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            worker._process.send_signal(number)
+    assert list(messages) == [] and worker.wait() == status
+    assert (tmp_path / "closed").exists() == (by != "end")
 
 
 APP = """

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from transfer.errors import RunError
 from transfer.runs import checkpoint
 from transfer.runs.checkpoint import FILE, PART
 from transfer.runs.run import CHECKPOINT, RECORD, REPORT, STAGES, TENSORS
-from transfer.runs.writer import LOCK, RunWriter, is_unfinished
+from transfer.runs.writer import LOCK, RESERVED, RunWriter, is_unfinished
 
 FILES = {RECORD, TENSORS, REPORT}
 
@@ -96,6 +97,53 @@ def test_with_resume_only_the_checkpoint_stays(tmp_path):
     assert names(path) == FILES | {STAGES} and not is_unfinished(path)
     assert (path / STAGES).read_bytes() == b"heads"
     refused(path, "with something in it", resume=True)
+
+
+def test_what_a_killed_training_left_without_a_checkpoint_counts_as_empty(tmp_path):
+    """But not while it runs, nor where the disk cannot tell."""
+    run, checkpoint = tmp_path / "run", tmp_path / "run" / CHECKPOINT
+    checkpoint.mkdir(parents=True)
+    for path in (checkpoint / LOCK, checkpoint / RESERVED, checkpoint / RECORD, run / STAGES):
+        path.write_bytes(b"")
+    with RunWriter(run) as writer:
+        refused(run, "one that is running")
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)})
+    assert names(run) == FILES
+
+
+def test_on_a_disk_without_locks_it_does_not(tmp_path, monkeypatch):
+    (tmp_path / CHECKPOINT).mkdir()
+    (tmp_path / CHECKPOINT / LOCK).touch()
+
+    def acquire(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    refused(tmp_path, "an unfinished training")
+
+
+def test_room_that_is_taken_is_there_at_the_end(tmp_path):
+    with RunWriter(tmp_path / "run") as writer:
+        for size in (2_500_000, 1_500_000):
+            writer.reserve(size)
+            assert (writer.checkpoint / RESERVED).stat().st_size == size
+        shutil.rmtree(writer.path)  # by somebody who tidies up
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)})
+    assert names(tmp_path / "run") == FILES
+
+
+def test_with_a_checkpoint_nothing_is_saved_elsewhere(tmp_path, monkeypatch, cache):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with (
+        pytest.raises(RunError, match=r"\(No space left on device\); make room, then resume"),
+        RunWriter(tmp_path / "run", resume=True) as writer,
+    ):
+        writer.save_checkpoint(lambda: ({"epoch": 1}, {}))
+        monkeypatch.setattr("transfer.runs.writer.sync", full)
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)})
+    assert names(tmp_path / "run" / CHECKPOINT) >= {FILE} and not cache.exists()
 
 
 @pytest.mark.parametrize("moved", [(), (TENSORS, STAGES, REPORT)])

@@ -6,15 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import Timeout
+
 from transfer.errors import CacheError
 
 
 def cache_folder() -> Path:
-    """`TRANSFER_CACHE`, else `transfer-vgg16` in the user's cache folder."""
+    """`TRANSFER_CACHE`, else `transfer-vgg16` in the user's cache folder. Raises CacheError."""
     if named := os.environ.get("TRANSFER_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "transfer-vgg16"
+        return Path(os.path.expanduser(named))  # noqa: PTH111 (without a home it stays as it is)
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # as in a container, for a user that the system does not know
+        raise CacheError(
+            "expected a home folder for the cache, found none; set TRANSFER_CACHE to a folder"
+        ) from None
+    return Path(base) / "transfer-vgg16"
 
 
 def private_folder(name: str) -> Path:
@@ -31,13 +38,16 @@ def private_folder(name: str) -> Path:
 
 @contextmanager
 def cache_errors() -> Iterator[None]:
-    """An error of the disk becomes a CacheError."""
+    """An error of the disk becomes a CacheError, but a lock that another process holds does not."""
     try:
         yield
-    except OSError as error:
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:  # a disk may have no locks
+        reason = getattr(error, "strerror", None) or error
         raise CacheError(
-            f"the cache {cache_folder().name!r} could not be written ({error.strerror}); free "
-            "some disk, or set TRANSFER_CACHE to another place"
+            f"the cache {cache_folder().name!r} could not be written ({reason}); free some disk, "
+            "or set TRANSFER_CACHE to another place"
         ) from None
 
 

@@ -104,7 +104,7 @@ class Store:
 
     def make_room(self, needed: int, keep: tuple["CacheEntry", ...] = ()) -> None:
         """Remove the least recently used entries until `needed` bytes fit. Raises CacheError."""
-        with FileLock(self.folder / LOCKS / "room.lock"):
+        with cache_errors(), FileLock(self.folder / LOCKS / "room.lock"):
             room = self.room_for(keep) - sum(entry.bytes for entry in keep)
             if room < needed:
                 raise self.refusal(needed, room)
@@ -218,7 +218,8 @@ class CacheEntry:
         )
 
     def touch(self) -> None:
-        (self.path / RECORD).touch()
+        with cache_errors():
+            (self.path / RECORD).touch()
 
     def start(self) -> None:
         """Make a file of zeros of full size. Raises CacheError on a full disk."""

@@ -1,37 +1,49 @@
-"""Ctrl-C that is never lost."""
+"""Ctrl-C and the other signals that end a program, none of which is lost."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
+
+from transfer.signals import handle_ending
+
 
 class Interrupted(Exception):
-    """Ctrl-C, with one line for the user. Click drops the message of a KeyboardInterrupt."""
+    """One line for the user, and the exit status. Click drops that of a KeyboardInterrupt."""
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.status = 128 + number
 
 
 @contextmanager
 def lasting_interrupt(outcome: str = "nothing was saved") -> Iterator[Callable[[], bool]]:
-    """A check that raises KeyboardInterrupt after Ctrl-C, else returns False.
+    """A check that raises KeyboardInterrupt after a signal that ends the program, else is False.
 
-    Works where the signal was ignored (a script's background job) or the exception was lost (in a
+    Works where Ctrl-C was ignored (a script's background job) or the exception was lost (in a
     destructor). A KeyboardInterrupt leaves as Interrupted, whose message names the `outcome`.
     """
-    interrupted = threading.Event()
+    received: list[int] = []
 
-    def note(*_) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
+    def note(number: int, _) -> None:
+        received.append(number)
+        # a closed terminal and a system that shuts down send two, the second while we tidy up
+        if number == signal.SIGINT or len(received) == 1:
+            raise KeyboardInterrupt
 
     def check() -> bool:
-        if interrupted.is_set():
+        if received:
             raise KeyboardInterrupt
         return False
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, note)} | handle_ending(note)
     try:
         yield check
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error) or f"interrupted; {outcome}") from None
+    except (KeyboardInterrupt, typer.Abort) as error:
+        number = received[0] if received else signal.SIGINT
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        raise Interrupted(str(error) or f"interrupted{by}; {outcome}", number) from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

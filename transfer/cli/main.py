@@ -4,24 +4,31 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from transfer.cli.cache import cache
-from transfer.cli.interrupt import Interrupted
+from transfer.cli.interrupt import Interrupted, lasting_interrupt
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, Source
 from transfer.cli.predict import classify, evaluate
-from transfer.cli.progress import Progress
+from transfer.cli.progress import Progress, warn
 from transfer.cli.publish import publish
 from transfer.cli.train import train
 from transfer.errors import SettingsError, SignInError, TransferError
-from transfer.formatting import duration, escape_unencodable_output, printable
+from transfer.formatting import (
+    duration,
+    error_line,
+    prepare_streams,
+    without_folders,
+)
 from transfer.settings import TrainingSettings
 
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
+INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -33,11 +40,16 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line: exit 0 done, 1 a clear error, 2 wrong usage, 130 interrupted."""
+    """Run the command line: exit 0 done, 1 a clear error, 2 wrong usage, 130 interrupted, 128 + n
+    after signal n."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    escape_unencodable_output()
+    prepare_streams()
     try:
-        status = app(standalone_mode=False)
+        with lasting_interrupt():
+            status = app(standalone_mode=False)
+            if status == INTERRUPTED:  # typer's answer to a KeyboardInterrupt
+                raise KeyboardInterrupt
+            sys.stdout.flush()
     except UsageError as error:
         status = _fail(error.format_message(), 2)
     except SignInError as error:
@@ -45,23 +57,42 @@ def main() -> None:
     except TransferError as error:
         status = _fail(error, 2 if isinstance(error, SettingsError) else 1)
     except Interrupted as interrupted:
-        status = _fail(interrupted, 130)
-    except (KeyboardInterrupt, typer.Abort):
-        status = _fail("interrupted; nothing was saved", 130)
+        status = _fail(interrupted, interrupted.status)
     except BrokenPipeError:
         status = 1
-    except (MemoryError, RuntimeError) as error:
-        from transfer.device import out_of_memory
-
-        if not out_of_memory(error):
+    except Exception as error:
+        if sys.flags.dev_mode:
             raise
-        status = _fail("there was not enough memory; choose fewer or smaller images", 1)
+        status = _fail(error_line(error) or unexpected(error, "-m transfer …"), 1)
+    _drop_unwritten_output()
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(message: object, status: int) -> int:
-    print(f"error: {printable(str(message))}", file=sys.stderr)
+    warn(f"error: {message}")
     return status
+
+
+def unexpected(error: Exception, command: str) -> str:
+    """One line about an error that is nobody's fault but ours, or a library's."""
+    from transfer.jobs.process import redacted
+
+    step = traceback.extract_tb(error.__traceback__)[-1]
+    where = "/".join(Path(step.filename).parts[-2:])
+    text = without_folders(redacted(str(error)))[:300]
+    return (
+        f"{type(error).__name__} in {where}, line {step.lineno}: {text}; this is not expected: "
+        f"`python -X dev {command}` shows all of it"
+    )
+
+
+def _drop_unwritten_output() -> None:
+    """What a full disk or a closed pipe has refused would be refused again at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def inspect(
@@ -98,8 +129,8 @@ def export(
 
     folder = export(run, out, format)
     print(folder)
-    print(f'load it with timm.create_model("local-dir:{folder}", pretrained=True)', file=sys.stderr)
-    print(f'or transformers.pipeline("image-classification", model="{folder}")', file=sys.stderr)
+    warn(f'load it with timm.create_model("local-dir:{folder}", pretrained=True)')
+    warn(f'or transformers.pipeline("image-classification", model="{folder}")')
 
 
 for command in (inspect, train, classify, evaluate, export, publish, cache):

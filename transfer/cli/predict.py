@@ -2,9 +2,9 @@
 
 import csv
 import json
-import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,14 @@ from transfer.cli.options import (
     RunOrRepository,
     Source,
 )
-from transfer.cli.progress import Progress
+from transfer.cli.progress import Progress, warn
 from transfer.errors import ImageError, SettingsError, TransferError
 from transfer.formatting import printable
 
+if TYPE_CHECKING:
+    from transfer.inference.classifier import Classifier, Prediction
+
+Row = tuple[Path, "list[Prediction]", str]  # a picture, its classes, why it could not be read
 MISTAKES_PRINTED = 10
 ACCURACY_LINE = (
     "accuracy {accuracy:.4f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}) on {images} "
@@ -46,18 +50,24 @@ def classify(
     if as_json and csv_file:
         raise SettingsError("expected one of --json and --csv, found both; choose one")
     classifier = load(run)
-    rows = []
+    rows = _classified(classifier, paths, top)
+    if csv_file:
+        rows = _written(csv_file, rows, min(top, len(classifier.classes)))
+    failed = False
+    for path, predictions, error in rows:
+        failed |= bool(error)
+        if not csv_file:
+            _print_row(path, predictions, error, as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _classified(classifier: "Classifier", paths: list[Path], top: int) -> Iterator[Row]:
     for path in paths:
         try:
-            rows.append((path, classifier.classify(path, top), ""))
+            yield path, classifier.classify(path, top), ""
         except ImageError as error:
-            rows.append((path, [], str(error)))
-        if not csv_file:
-            _print_row(*rows[-1], as_json)
-    if csv_file:
-        _write_csv(csv_file, rows, min(top, len(classifier.classes)))
-    if any(error for _, _, error in rows):
-        raise typer.Exit(1)
+            yield path, [], str(error)
 
 
 def _print_row(path: Path, predictions: list, error: str, as_json: bool) -> None:
@@ -65,14 +75,17 @@ def _print_row(path: Path, predictions: list, error: str, as_json: bool) -> None
         found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
         print(json.dumps({"path": str(path)} | ({"error": error} if error else found)), flush=True)
     elif error:
-        print(printable(f"error: {path}: {error}"), file=sys.stderr)
+        warn(f"error: {path}: {error}")
     else:
         best = ", ".join(f"{p.label} {p.score:.1%}" for p in predictions)
         print(printable(f"{path}: {best}"), flush=True)
 
 
-def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
-    """File names are written byte for byte, whether they are UTF-8 or not."""
+def _written(target: Path, rows: Iterable[Row], top: int) -> Iterator[Row]:
+    """The rows, each as it is written; the table is opened before the first is classified.
+
+    File names are written byte for byte, whether they are UTF-8 or not.
+    """
     columns = [f"{name}_{i}" for i in range(1, top + 1) for name in ("label", "score")]
     try:
         with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -82,6 +95,7 @@ def _write_csv(target: Path, rows: list[tuple], top: int) -> None:
                 cells = [cell for p in predictions for cell in (p.label, f"{p.score:.6f}")]
                 cells += [""] * (len(columns) - len(cells))
                 writer.writerow([path, *cells, error])
+                yield path, predictions, error
     except OSError as error:
         raise TransferError(
             f"the table {target.name!r} cannot be written ({error.strerror}); choose another place"
@@ -110,7 +124,7 @@ def evaluate(
     report = evaluate(load(run), source, split, report=progress.report, **options)
     progress.say(f"Evaluated {report['images']:,} images")
     if note := report.get("note"):
-        print(f"note: {note}", file=sys.stderr)
+        warn(f"note: {note}")
     if as_json:
         print(json.dumps(report))
         return
@@ -122,4 +136,4 @@ def evaluate(
     for mistake in report["mistakes"][:MISTAKES_PRINTED]:
         print(printable(MISTAKE_LINE.format(**mistake)))
     for problem in report["skipped"]:
-        print(printable("skipped: {where}: {why}".format(**problem)), file=sys.stderr)
+        warn("skipped: {where}: {why}".format(**problem))

@@ -2,13 +2,20 @@
 
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from transfer import events
-from transfer.formatting import describe
+from transfer.formatting import describe, printable
 
 SECONDS_BETWEEN_LINES = 5.0  # of passing lines in a log, which would fill it otherwise
 CLEAR_LINE = "\r\x1b[K"
+
+
+def warn(text: str) -> None:
+    """A line on stderr, where it can be written."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -28,8 +35,7 @@ class Progress:
         if not passing:
             self.say(text)
         elif self.on_terminal:
-            self.out.write(f"{CLEAR_LINE}{text}")
-            self.out.flush()
+            self._write(f"{CLEAR_LINE}{text}")
             self.line_is_open = True
         elif time.monotonic() - self.last_passing > SECONDS_BETWEEN_LINES:
             self.last_passing = time.monotonic()
@@ -37,6 +43,10 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A lasting line."""
-        self.out.write((CLEAR_LINE if self.line_is_open else "") + text + "\n")
-        self.out.flush()
+        self._write((CLEAR_LINE if self.line_is_open else "") + text + "\n")
         self.line_is_open = False
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a full disk or a closed terminal must not end a training
+            self.out.write(text)
+            self.out.flush()

@@ -13,7 +13,6 @@ from transfer.cli.progress import Progress
 from transfer.settings import TrainingSettings
 
 NOT_SETTINGS = ("source", "out", "resume", "as_json")
-PRINTS = os.environ.get("RANK", "0") == "0"  # one of the processes of `accelerate launch`
 
 
 def train(
@@ -54,8 +53,10 @@ def train(
     options = {name: v for name, v in context.params.items() if name not in NOT_SETTINGS}
     settings = TrainingSettings.from_options(**options)
     progress, event = Progress(), None
-    if PRINTS:
-        progress.say("Loading torch and timm")
+    processes = os.environ.get("WORLD_SIZE", "1")  # set by `accelerate launch`, or left over
+    one_of = "" if processes == "1" else f" in one of {processes} processes (WORLD_SIZE)"
+    progress.say(f"Loading torch and timm{one_of}")
+    from transfer.training.accelerator import is_main_process
     from transfer.training.recipe import training_events
 
     outcome = "run the same command again to resume" if resume else "nothing was saved"
@@ -63,7 +64,7 @@ def train(
         known = {"out": out, "settings": settings, "should_stop": check, "resume": resume}
         for event in training_events(source, **known):
             check()
-            if PRINTS:
+            if is_main_process():
                 progress.report(event)
-    if as_json and PRINTS:
+    if as_json and is_main_process():
         print(json.dumps(event.result))

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from filelock import Timeout
 
+from transfer.cache.paths import cache_errors
 from transfer.cache.store import CacheEntry, Store
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.data.prefetch import processors, read_ahead
@@ -171,7 +172,8 @@ class FeatureExtractor:
         for entry in self.entries.values():
             while not entry.lock.is_locked:
                 try:
-                    locks.enter_context(entry.lock.acquire(timeout=0))
+                    with cache_errors():
+                        locks.enter_context(entry.lock.acquire(timeout=0))
                 except Timeout:
                     yield
                     time.sleep(SECONDS_BETWEEN_LOCK_TRIES)

@@ -10,6 +10,7 @@ from transfer.jobs.job import Job
 from transfer.jobs.limits import in_words
 from transfer.jobs.process import STOP, Worker, redacted
 from transfer.jobs.store import JobStore
+from transfer.signals import ended_by
 
 SECONDS_TO_FINISH = 300  # after the time limit, for evaluating and saving
 TOO_SLOW = (
@@ -52,7 +53,7 @@ class JobExecution:
             self.store.remove_unfinished(self.job)
             if self.job.live:
                 stopped = self.job.stopping and self._status == 0  # with nothing to save
-                ended = ("stopped", "") if stopped else ("failed", _why(self._status))
+                ended = ("stopped", "") if stopped else _ended(self._status)
                 state, error = self._outcome or ended
                 self.store.change(self.job, state=state, error=error, progress=None)
 
@@ -73,12 +74,15 @@ class JobExecution:
             self.worker.kill()
 
 
-def _why(status: int) -> str:
+def _ended(status: int) -> tuple[str, str]:
+    """State and error of a job whose process has ended with this status and without a word."""
     if status == -9:  # SIGKILL, which the kernel sends when memory runs out
-        return (
-            "the training was killed, most likely for lack of memory; choose a smaller image size"
-        )
-    return f"the training's process ended unexpectedly (status {status}); start it again"
+        why = "the training was killed, most likely for lack of memory; choose a smaller image size"
+    elif name := ended_by(status):
+        return "interrupted", f"the training was ended by {name}; start it again"
+    else:
+        why = f"the training's process ended unexpectedly (status {status}); start it again"
+    return "failed", why
 
 
 def _later(seconds: float, call: Callable, *args) -> threading.Timer:

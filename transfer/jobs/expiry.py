@@ -1,6 +1,5 @@
 """The removal of visitors' runs and images after their time, and the space that they may take."""
 
-import logging
 import os
 import threading
 import time
@@ -10,9 +9,7 @@ from pathlib import Path
 from transfer.errors import JobError
 from transfer.jobs.job import Job, hashed
 from transfer.jobs.limits import HOUR, JobLimits, in_words, megabytes
-from transfer.jobs.store import ID, JobStore
-
-LOG = logging.getLogger(__name__)
+from transfer.jobs.store import ID, JobStore, logged
 
 
 class Expiry:
@@ -58,13 +55,13 @@ class Expiry:
         """A visit keeps the visitor's own images from expiring."""
         own = self.own_images / hashed(owner)
         if owner and own.is_dir():
-            os.utime(own)
+            with suppress(OSError):
+                os.utime(own)
 
     def remove_expired(self) -> None:
-        """Raises OSError."""
         if self.limits.run_seconds is None:
             return
-        with self.store.changed:
+        with logged("expired runs or images were not removed"), self.store.changed:
             jobs = [job for job in self.store.all() if job.owner]
             for job in jobs:
                 if not job.live and self._seconds_left(job) <= 0:
@@ -77,10 +74,7 @@ class Expiry:
 
     def _run(self) -> None:
         while not self.closed.is_set():
-            try:
-                self.remove_expired()
-            except OSError as error:
-                LOG.warning("expired runs or images were not removed (%s)", error.strerror)
+            self.remove_expired()
             self.closed.wait(HOUR / 12)
 
     def _seconds_left(self, job: Job) -> float:

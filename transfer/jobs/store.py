@@ -45,8 +45,9 @@ class JobStore:
         for job in read:
             self._update_after_restart(job)
         without_run = [job for job in self.all() if job.state in WITHOUT_RUN]
-        for job in without_run[:-MOST_WITHOUT_RUN]:
-            self.forget(job)
+        with logged("old trainings were not removed"):
+            for job in without_run[:-MOST_WITHOUT_RUN]:
+                self.forget(job)
 
     def close(self) -> None:
         self._lock.release()
@@ -82,7 +83,7 @@ class JobStore:
                 job.ended = time.time()
             job.version += 1
             if job.id in self._jobs and not fields.keys().isdisjoint(SAVED):
-                with _logged("the state of a training was not saved"):
+                with logged("the state of a training was not saved"):
                     self._write(job)
             self.changed.notify_all()
 
@@ -94,7 +95,7 @@ class JobStore:
             self.change(job, progress=event, **fields)
             return
         line = json.dumps(events.to_json(event)) + "\n"
-        with _logged("an event of a training was not saved"), self._events(job.id).open("a") as f:
+        with logged("an event of a training was not saved"), self._events(job.id).open("a") as f:
             f.write(line)
         events.record(job.history, event)
         self.change(job, progress=None, **fields)
@@ -116,7 +117,7 @@ class JobStore:
     def remove_unfinished(self, job: Job) -> None:
         """Remove the folder of a job that has ended, unless it holds a run or a checkpoint."""
         if not (job.out / RECORD).exists() and not job.can_resume:
-            with _logged("an unfinished training was not removed"):
+            with logged("an unfinished training was not removed"):
                 self.remove_folder(job.out)
 
     def remove_folder(self, folder: Path) -> None:
@@ -129,7 +130,7 @@ class JobStore:
         """Those of an owner's ended trainings, because a new training replaces them."""
         for job in self.all():
             if job.owner == owner and not job.live and job.can_resume:
-                with _logged("a checkpoint was not removed"):
+                with logged("a checkpoint was not removed"):
                     self.remove_folder(job.out)
 
     def _events(self, job_id: str) -> Path:
@@ -181,7 +182,8 @@ class JobStore:
             self.change(job, state="interrupted", error=INTERRUPTED)
             self.remove_unfinished(job)
         elif job.state == "done" and not saved:  # somebody has deleted the run's folder
-            self.forget(job)
+            with logged("a removed run was not forgotten"):
+                self.forget(job)
 
 
 def _lock(folder: Path) -> FileLock:
@@ -201,7 +203,7 @@ def _lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def _logged(problem: str) -> Iterator[None]:
+def logged(problem: str) -> Iterator[None]:
     """An OSError becomes a warning in the log: a full disk must not end a training."""
     try:
         yield

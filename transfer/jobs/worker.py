@@ -3,7 +3,7 @@
 A task is a JSON object: `source`, `out`, `settings` and optionally `until`, the name of the event
 after which to pause. An unfinished training in `out` is resumed. The last line is the RunSaved
 event, `{"error": sentence}` or PAUSED. The line `stop` on stdin ends the training early and saves
-what it learned; the end of stdin means that the app is gone.
+what it learned; the end of stdin means that the app is gone. A signal leaves at most a checkpoint.
 """
 
 import json
@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
 
-from transfer.errors import TransferError
 from transfer.events import TRANSIENT, Event, RunSaved, to_json
+from transfer.formatting import error_line
 from transfer.hub import on_zero_gpu
 from transfer.jobs.process import STOP
 from transfer.settings import TrainingSettings
+from transfer.signals import handle_ending
 
 SECONDS_BETWEEN_TRANSIENT_EVENTS = 0.25
 PAUSED = {"paused": True}
@@ -42,6 +43,7 @@ def main() -> None:
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
+    handle_ending(_leave)
     os.nice(5)  # the page answers first
     import_needed()
     idle = not select.select([sys.stdin], [], [], 2.0)[0]  # no task within two seconds
@@ -72,18 +74,14 @@ def carry_out(
     """Train; yields messages, of transient events at most four a second."""
     try:
         yield from _train(task, should_stop, pauses_after)
-    except TransferError as error:
-        yield {"error": str(error)}
     except Exception as error:
-        from transfer.device import out_of_memory
-
-        if out_of_memory(error):
-            yield {"error": "there was not enough memory; choose a smaller image size"}
-            return
-        with suppress(OSError):
-            traceback.print_exc()
-        name = type(error).__name__
-        yield {"error": f"the training failed unexpectedly ({name}); see the log for the reason"}
+        line = error_line(error)
+        if not line:
+            with suppress(OSError):
+                traceback.print_exc()
+            name = type(error).__name__
+            line = f"the training failed unexpectedly ({name}); see the log for the reason"
+        yield {"error": line}
 
 
 def _train(
@@ -109,6 +107,11 @@ def _train(
             if due and not isinstance(event, RunSaved):  # after which there is nothing to resume
                 yield PAUSED
                 return
+
+
+def _leave(number: int, _) -> None:
+    handle_ending(lambda *_: None)  # a system that shuts down sends several
+    sys.exit(128 + number)  # closes the training
 
 
 def _listen(stop: threading.Event) -> None:

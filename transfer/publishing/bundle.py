@@ -25,8 +25,9 @@ from transfer.runs.run import (
     read_network,
     read_run,
     read_tensors,
+    run_path,
 )
-from transfer.runs.writer import RunWriter
+from transfer.runs.writer import run_files
 
 if TYPE_CHECKING:
     from transfer.model.vgg import Network
@@ -57,7 +58,7 @@ def write_bundle(
     Raises SettingsError, RunError or WeightsError.
     """
     source = read_publishable(run_or_dir, what)
-    folder, run = Path(folder).expanduser(), None
+    folder, run = run_path(folder), None
     with new_folder(folder) as part:
         if isinstance(source, Path):
             what, classes = "full", _copy_exported(source, part)
@@ -115,9 +116,9 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
     rounded.load_state_dict(network.state_dict() | halved)  # float16 values in float32 tensors
     if _score_difference(network, rounded, run) <= SCORE_TOLERANCE:  # not if one overflows to NaN
         tensors, stored = halved, "float16"
-    with RunWriter(folder) as writer:
-        report = published_report(run, public=public)
-        writer.finish(published_record(run) | {"stored": stored}, report, tensors)
+    record, report = published_record(run), published_report(run, public=public)
+    for name, data in run_files(record | {"stored": stored}, report, tensors).items():
+        (folder / name).write_bytes(data)
     published = read_run(folder)
     difference = _score_difference(network, read_network(published), run)
     if not difference <= SCORE_TOLERANCE:  # NaN is refused as well
@@ -158,7 +159,7 @@ def _write_full(run: Run, folder: Path, public: bool) -> Run:
 
 def _copy_exported(source: Path, folder: Path) -> tuple[str, ...]:
     """The two files of an exported folder, without what else was written into them."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from transfer.inference.timm_vgg import read_vgg
 
@@ -171,6 +172,8 @@ def _copy_exported(source: Path, folder: Path) -> tuple[str, ...]:
     known = read_config(source / CONFIG)
     read_vgg(source, known)  # raises if it is incomplete, does not fit or holds NaN
     published = published_config(json.loads((source / CONFIG).read_text(encoding="utf-8")))
-    save_file(read_tensors(source / TENSORS)[0], folder / TENSORS, metadata={"format": "pt"})
+    tensors, _ = read_tensors(source / TENSORS)
+    # not save_file, whose error on a full disk is no OSError
+    (folder / TENSORS).write_bytes(save(tensors, metadata={"format": "pt"}))
     (folder / CONFIG).write_text(json.dumps(published, indent=2) + "\n", encoding="utf-8")
     return known.classes

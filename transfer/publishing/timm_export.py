@@ -24,7 +24,7 @@ from transfer.model.vgg import Head, Network
 from transfer.publishing.check_images import check_images
 from transfer.publishing.new_folder import new_folder
 from transfer.publishing.sizes import KERNEL, WIDTH, check_exportable
-from transfer.runs.run import TENSORS, Run, read_network, read_run
+from transfer.runs.run import TENSORS, Run, read_network, read_run, run_path
 
 TOLERANCE = 1e-4  # of a logit
 Affine = tuple[torch.Tensor, torch.Tensor]  # weight (out, in) and bias (out,), float64
@@ -41,7 +41,7 @@ def export(run: str | Path | Run, out: str | Path, format: str = "timm") -> Path
     """
     if format != "timm":
         raise SettingsError(f"format must be timm, found {format!r}")
-    run, out = run if isinstance(run, Run) else read_run(run), Path(out).expanduser()
+    run, out = run if isinstance(run, Run) else read_run(run), run_path(out)
     with new_folder(out) as folder:
         write_timm(run, folder)
     return out

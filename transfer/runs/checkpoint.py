@@ -52,12 +52,18 @@ def write_checkpoint(folder: Path, record: dict, tensors: "dict[str, torch.Tenso
             part,
             {"training": json.dumps(record)},
         )
-        with part.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the final name on half a file
+        sync(part)
         part.replace(folder / FILE)
     except (SafetensorError, OSError) as error:
         part.unlink(missing_ok=True)
         raise error if isinstance(error, OSError) else OSError(str(error)) from None
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has the file: a power cut, or a quota, could leave a name on half of it.
+    Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:

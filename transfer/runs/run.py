@@ -61,9 +61,19 @@ def changed_tensors(
     }
 
 
+def run_path(path: str | Path) -> Path:
+    """The path with the home folder in place of `~`. Raises RunError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise RunError(
+            f"expected a home folder for {str(path)!r}, found none; write the path in full"
+        ) from None
+
+
 def read_run(path: str | Path) -> Run:
     """Raises RunError when something is missing, damaged or of another version."""
-    path = Path(path).expanduser()
+    path = run_path(path)
     if not path.is_dir():
         raise RunError(f"expected a run folder, found none called {path.name!r}; check its name")
     if not (path / RECORD).exists():

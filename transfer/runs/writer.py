@@ -2,23 +2,39 @@
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from transfer.errors import RunError
-from transfer.runs.checkpoint import FILE, PART, Checkpoint, CheckpointWriter, has_checkpoint
-from transfer.runs.run import CHECKPOINT, FORMAT_VERSION, RECORD, REPORT, STAGES, TENSORS, Run
+from transfer.cache.paths import cache_folder
+from transfer.errors import CacheError, RunError
+from transfer.formatting import byte_size
+from transfer.hub import on_space
+from transfer.runs.checkpoint import FILE, PART, Checkpoint, CheckpointWriter, has_checkpoint, sync
+from transfer.runs.run import (
+    CHECKPOINT,
+    FORMAT_VERSION,
+    RECORD,
+    REPORT,
+    STAGES,
+    TENSORS,
+    Run,
+    run_path,
+)
 
 if TYPE_CHECKING:
     import torch
 
-LOCK = "lock"
-BUILT = (TENSORS, STAGES, REPORT, RECORD)  # run.json comes last: it makes a folder a run
-TEMPORARY = {FILE, PART, LOCK, *BUILT}  # what a training leaves in checkpoint/
+LOCK, RESERVED = "lock", "reserved"
+BUILT = (TENSORS, STAGES, REPORT, RECORD)
+TEMPORARY = {FILE, PART, LOCK, RESERVED, *BUILT}  # what a training leaves in checkpoint/
+CHUNK = 1_000_000  # bytes
 LOG = logging.getLogger(__name__)
 
 
@@ -26,11 +42,12 @@ class RunWriter:
     """A run being written: `checkpoint/` until `finish` moves its files into the run folder.
 
     As a context manager it removes on exit what is not finished; with `resume` a checkpoint stays,
-    and a folder with one is accepted. In a distributed training one process `writes`.
+    and a folder with one is accepted. What a killed training has left without a checkpoint is no
+    loss, so it counts as empty. In a distributed training one process `writes`.
     """
 
     def __init__(self, path: str | Path, *, writes: bool = True, resume: bool = False):
-        self.path = Path(path).expanduser()
+        self.path = run_path(path)
         self.checkpoint = self.path / CHECKPOINT
         self.writes, self.resume, self.finished = writes, resume, False
         self._checkpoints = CheckpointWriter(self.checkpoint)
@@ -52,13 +69,10 @@ class RunWriter:
     def _create(self) -> None:
         unfinished = is_unfinished(self.path)
         occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
-        if occupied and not (unfinished and self.resume):
-            found = "an unfinished training" if unfinished else "something"
-            remedy = "continue it with --resume, " if unfinished else ""
-            raise RunError(
-                f"expected a new or empty folder for the run, found {self.path.name!r} with "
-                f"{found} in it; {remedy}choose another name or remove it"
-            )
+        if occupied and not unfinished:
+            raise self._occupied("something")
+        if has_checkpoint(self.checkpoint) and not self.resume:
+            raise self._occupied("an unfinished training", "continue it with --resume, ")
         self._created = unfinished or not self.path.exists()
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         try:
@@ -70,19 +84,55 @@ class RunWriter:
             ) from None
         except (OSError, NotImplementedError):
             LOG.info("this disk does not support locks")
+            if unfinished and not self.resume:  # nothing says whether it is still running
+                raise self._occupied("an unfinished training") from None
+        self._remove_built()
+
+    def _occupied(self, found: str, remedy: str = "") -> RunError:
+        return RunError(
+            f"expected a new or empty folder for the run, found {self.path.name!r} with {found} in "
+            f"it; {remedy}choose another name or remove it"
+        )
+
+    def _remove_built(self) -> None:
+        """Files of a run that was not finished, wherever it got to."""
+        for name in (RESERVED, *BUILT):
+            for folder in (self.checkpoint, self.path):
+                with suppress(OSError):
+                    (folder / name).unlink()
 
     def __exit__(self, *_) -> None:
         if not self.writes:
             return
         self._lock.release()
-        if self.resume and not self.finished and has_checkpoint(self.checkpoint):
+        if self.finished:
+            return
+        self._remove_built()
+        if self.resume and has_checkpoint(self.checkpoint):
             return
         shutil.rmtree(self.checkpoint, ignore_errors=True)
-        if not self.finished:
-            for name in BUILT:
-                (self.path / name).unlink(missing_ok=True)
-            if self._created:
-                shutil.rmtree(self.path, ignore_errors=True)
+        if self._created:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes of the disk until the run's files are written in their place.
+
+        Else a full disk, or a quota, would be met after the last epoch rather than before the
+        first. Raises RunError.
+        """
+        if not self.writes:
+            return
+        reserved = self.checkpoint / RESERVED
+        try:
+            with reserved.open("wb") as file:
+                for done in range(0, size, CHUNK):
+                    file.write(bytes(min(CHUNK, size - done)))
+            sync(reserved)
+        except OSError as error:
+            raise RunError(
+                f"expected room for a run of {byte_size(size)} in {self.path.name!r}, which cannot "
+                f"be written ({error.strerror}); free some disk, or choose another place"
+            ) from None
 
     def save_checkpoint(self, make: Callable[[], Checkpoint]) -> None:
         """Write what `make` returns as the checkpoint, with `resume` and if one is due."""
@@ -97,26 +147,69 @@ class RunWriter:
     def finish(
         self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
     ) -> Run:
-        """Write the run's files; `stages` is the file with the heads of earlier phases, if any."""
-        from safetensors.torch import save
+        """Write the run's files; `stages` is the file with the heads of earlier phases, if any.
 
+        Raises RunError when they cannot be written, which says where they are instead.
+        """
         run = Run(path=self.path, record={"format_version": FORMAT_VERSION} | record, report=report)
         if not self.writes:
             return run
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        # not save_file, which creates files that only their owner can read
-        (self.checkpoint / TENSORS).write_bytes(save(tensors))
-        if stages:
-            (self.checkpoint / STAGES).write_bytes(stages)
-        for name, data in ((REPORT, run.report), (RECORD, run.record)):
-            (self.checkpoint / name).write_text(json.dumps(data, indent=1), encoding="utf-8")
-        for name in BUILT:
-            if (self.checkpoint / name).exists():
-                (self.checkpoint / name).replace(self.path / name)
+        files = run_files(record, report, tensors, stages)
+        try:
+            self._place(files)
+        except OSError as error:
+            raise self._rescued(files, error) from None
+        self.finished = True
         self._lock.release()
         shutil.rmtree(self.checkpoint, ignore_errors=True)
-        self.finished = True
         return run
+
+    def _place(self, files: dict[str, bytes]) -> None:
+        self.checkpoint.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+        (self.checkpoint / RESERVED).unlink(missing_ok=True)
+        for name, data in files.items():
+            (self.checkpoint / name).write_bytes(data)
+            sync(self.checkpoint / name)
+        for name in files:
+            (self.checkpoint / name).replace(self.path / name)
+
+    def _rescued(self, files: dict[str, bytes], error: OSError) -> RunError:
+        """Write them to another disk, unless a checkpoint has the training; what to tell people."""
+        problem = f"the run {self.path.name!r} cannot be written ({error.strerror})"
+        if self.resume and has_checkpoint(self.checkpoint):
+            return RunError(f"{problem}; make room, then resume the training")
+        for parent in _other_disks():
+            folder = parent / f"{self.path.name}-{os.getpid()}"
+            try:
+                folder.mkdir(mode=0o700, parents=True)
+                for name, data in files.items():
+                    (folder / name).write_bytes(data)
+                return RunError(f"{problem}; it is saved in {str(folder)!r}, move it from there")
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+        return RunError(f"{problem}, and nothing else either; make room, then train again")
+
+
+def _other_disks() -> Iterator[Path]:
+    if on_space():  # whose visitors' runs expire
+        return
+    with suppress(CacheError):
+        yield cache_folder() / "rescued"
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+
+
+def run_files(
+    record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
+) -> dict[str, bytes]:
+    """Name → content of a run's files. `run.json` comes last: it makes a folder a run."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # not save_file, which creates files that only their owner can read
+    files = {TENSORS: save(tensors)} | ({STAGES: stages} if stages else {})
+    texts = {REPORT: report, RECORD: {"format_version": FORMAT_VERSION} | record}
+    return files | {name: json.dumps(data, indent=1).encode() for name, data in texts.items()}
 
 
 def is_unfinished(path: Path) -> bool:

@@ -2,33 +2,73 @@
 
 import gc
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
+from accelerate.utils import (
+    DistributedType,
+    GradientAccumulationPlugin,
+    broadcast_object_list,
+    parse_flag_from_env,
+    set_seed,
+)
 
-from transfer.device import choose_precision
+from transfer.device import DTYPES, choose_precision
+from transfer.errors import SettingsError
+from transfer.formatting import without_folders
+
+# the variables that it acts on at its start
+SETTINGS = re.compile(r"(ACCELERATE|FSDP|PARALLELISM|MASTER|CUDA)_|(LOCAL_)?(RANK|WORLD_SIZE)$")
+SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
 
 
 def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
     """An Accelerator for this hardware, or as `accelerate launch` configured it; seeds everything.
 
     `precision` is auto, bf16, fp16 or fp32; see `choose_precision`. A process may train several
-    times, each time in another precision.
+    times, each time in another precision. Raises SettingsError when the environment asks for what
+    is not there, or for what this training cannot do.
     """
     AcceleratorState._reset_state()  # else the first precision would stay for all
-    if precision == "auto" and "ACCELERATE_MIXED_PRECISION" in os.environ:
-        accelerator = Accelerator()
-    else:
-        # as Accelerator would create it; from here on the processes can talk to each other
-        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-        # each process measured for itself, so the main one's choice goes to all
-        (chosen,) = broadcast_object_list([choose_precision(precision)])
-        accelerator = Accelerator(mixed_precision=chosen)
+    try:
+        accelerator = _make(precision)
+    except Exception as error:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of which there is only a part
+        found = [f"{k}={v[:40]}" for k, v in sorted(os.environ.items()) if SETTINGS.match(k)]
+        raise SettingsError(
+            f"accelerate cannot start here ({without_folders(str(error))[:200]}); unset what is "
+            f"not meant of {', '.join(found) or 'its settings'}"
+        ) from None
     set_seed(seed)
     return accelerator
+
+
+def _make(precision: str) -> Accelerator:
+    # as Accelerator would create it; from here on the processes can talk to each other
+    PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "") if precision == "auto" else ""
+    # each process measured for itself, so the main one's choice goes to all
+    (chosen,) = broadcast_object_list([configured.lower() or choose_precision(precision)])
+    if chosen not in DTYPES:
+        raise ValueError(f"expected a precision of {', '.join(DTYPES)}, found {chosen!r}")
+    # steps and compiling are not for the environment to decide: each batch is one step
+    accelerator = Accelerator(
+        mixed_precision=chosen,
+        dynamo_backend="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if accelerator.distributed_type in SHARDED:
+        kind = accelerator.distributed_type.value
+        raise ValueError(f"expected the whole network on each GPU, found {kind}")
+    return accelerator
+
+
+def is_main_process() -> bool:
+    """Whether this is the process of a training that writes and reports, once there is one."""
+    return PartialState().is_main_process
 
 
 @contextmanager

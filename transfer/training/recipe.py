@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from transfer.events import Event, Resumed
-from transfer.runs.run import Run
+from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import gc_frozen, make_accelerator
@@ -58,12 +58,13 @@ def training_events(
     earlier = find_checkpoint(out, settings) if resume else None
     precision = earlier.precision if earlier else settings.precision
     accelerator = make_accelerator(settings.seed, precision)
-    if resume and not earlier and is_unfinished(Path(out).expanduser()):
+    if resume and not earlier and is_unfinished(run_path(out)):
         yield Resumed()
     writes = accelerator.is_main_process
     with RunWriter(out, writes=writes, resume=resume) as writer, gc_frozen():
         training = yield from load(str(source), settings, accelerator, earlier)
         training.writer, training.should_stop = writer, should_stop
+        writer.reserve(training.result_bytes)
         yield from plan_cache(training)
         yield from fill_cache(training)
         if earlier:
@@ -81,6 +82,7 @@ def _train_phases(training: TrainingState) -> Iterator[Event]:
     earlier = training.earlier
     if training.settings.try_heads and not earlier:
         yield from choose_head(training)
+        training.writer.reserve(training.result_bytes)
     resumes_fine_tune = earlier is not None and earlier.phase == "fine-tune"
     learned = True
     if not resumes_fine_tune:

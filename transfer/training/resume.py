@@ -10,7 +10,7 @@ from transfer.errors import RunError, SettingsError
 from transfer.events import EpochDone
 from transfer.model.weights import Body
 from transfer.runs.checkpoint import Checkpoint, read_checkpoint
-from transfer.runs.run import CHECKPOINT
+from transfer.runs.run import CHECKPOINT, run_path
 from transfer.settings import PRECISIONS, UNFREEZE, TrainingSettings
 from transfer.training.history import TrainingHistory
 from transfer.training.phase_state import Tensors, packed, unpacked
@@ -52,7 +52,7 @@ def find_checkpoint(out: str | Path, asked: TrainingSettings) -> ResumeState | N
 
     Raises RunError when that training started with other settings.
     """
-    found = read_checkpoint(Path(out).expanduser() / CHECKPOINT)
+    found = read_checkpoint(run_path(out) / CHECKPOINT)
     try:
         earlier = _unpack(*found, asked.weights) if found else None
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, SettingsError):

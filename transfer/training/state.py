@@ -11,7 +11,7 @@ from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
-from transfer.model.vgg import Network, Segment
+from transfer.model.vgg import Network, Segment, parameter_count
 from transfer.model.weights import Body
 from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
@@ -57,6 +57,14 @@ class TrainingState:
         if not self.settings.class_weights:
             return None
         return class_weights(self.features["train"].labels, len(self.images.classes))
+
+    @property
+    def result_bytes(self) -> int:
+        """At most what the run will take: float32 heads of all phases, unfrozen blocks, JSON."""
+        network, images = self.network, sum(self.images.counts().values())
+        body = parameter_count(network.between(self.settings.unfreeze, "none"))
+        heads = 2 * parameter_count(network.head) + 513 * len(self.images.classes)
+        return 4 * (body + heads) + 8 * len(self.images.classes) ** 2 + 200 * images + 100_000
 
     def segment(self, *layers: torch.nn.Module) -> Segment:
         """Layers of the network as they run on cached inputs."""

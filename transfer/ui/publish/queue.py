@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from transfer.errors import JobError, PublishError, TransferError
+from transfer.errors import JobError, PublishError
+from transfer.formatting import error_line
 from transfer.jobs.job import hashed
 from transfer.publishing import Checked, Event
 
@@ -86,8 +87,7 @@ class PublishQueue:
                     task.event = event
             finally:
                 self._slot.release()
-        except TransferError as error:
-            task.error = str(error)
         except Exception as error:
-            task.error = f"publishing failed ({type(error).__name__}); press Publish again"
+            name = type(error).__name__
+            task.error = error_line(error) or f"publishing failed ({name}); press Publish again"
         task.ended, task.live = time.time(), False

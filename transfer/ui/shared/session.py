@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 from transfer.errors import TransferError
+from transfer.formatting import error_line
 
 # made in the browser, so that it exists before the server answers
 NEW_VISITOR = """known => known || Array.from(
@@ -26,8 +27,10 @@ def require_visitor(visitor: str) -> str:
 
 @contextmanager
 def as_message() -> Iterator[None]:
-    """Show this package's errors as the page's own messages."""
+    """Show this package's errors, and those of the disk, as the page's own messages."""
     try:
         yield
-    except TransferError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+    except (TransferError, OSError, MemoryError) as error:
+        if not (line := error_line(error)):
+            raise
+        raise gr.Error(line, print_exception=False) from None
