@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from transfer.formatting import error_line, prepare_streams
+from transfer.formatting import error_line, prepare_streams, without_folders
 from transfer.hub import on_space, on_zero_gpu
 from transfer.jobs import JobLimits, JobManager, Worker
 from transfer.signals import handle_ending
@@ -21,8 +22,16 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # at the end of each event gradio would summarise the last ten thousand events for its monitoring
 # page, which costs more than most events
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+if "*" not in (around := os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")):
+    # the page talks to itself, and no proxy leads back to this machine
+    around = ",".join(filter(None, (around, "localhost,127.0.0.1,::1")))
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = around
+OWN_SETTINGS = {"GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY", "HF_TOKEN_PATH"} | {
+    name for name in os.environ if "ANALYTICS" in name
+}
+DETOURS = ("NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # the page and a training share the cores: OpenMP threads that wait must not spin
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -38,7 +47,7 @@ def main() -> None:
     handle_ending(_leave)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     _log_to_stderr()
-    with suppress(KeyboardInterrupt):  # until gradio handles it
+    with _upload_folder(), suppress(KeyboardInterrupt):  # until gradio handles it
         _run(options.runs, options.port)
 
 
@@ -68,33 +77,87 @@ def _serve_runs(runs: Path, port: int | None) -> None:
 
 def _serve(jobs: JobManager, port: int | None, *, shared: bool) -> None:
     """Serve the page until the app is ended."""
+    try:
+        with _no_detours():
+            page = _launch(jobs, port, shared=shared)
+    except Exception as error:
+        if why := _why_not(error, port):
+            sys.exit(f"error: {why}")
+        raise
+    print(f"* Runs are saved in {jobs.runs.absolute()}", flush=True)
+    threading.Thread(target=jobs.keep_warm, daemon=True).start()
+    page.block_thread()
+
+
+def _launch(jobs: JobManager, port: int | None, *, shared: bool):
+    """The page, which answers from now on."""
     from transfer.ui.page import build_page
     from transfer.ui.shared.sign_in import sign_in_error_handlers
     from transfer.ui.theme import CSS, theme
 
     page = build_page(jobs, shared=shared)
+    page.launch(
+        server_port=port,
+        theme=theme(),
+        css=CSS,
+        max_threads=200,
+        max_file_size="50mb",
+        state_session_capacity=SESSIONS,
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=find_spec("mcp") is not None,
+        app_kwargs={"exception_handlers": sign_in_error_handlers()},
+        prevent_thread_lock=True,
+    )
+    return page
+
+
+@contextmanager
+def _no_detours() -> Iterator[None]:
+    """Without any proxy or certificates of the environment. While it starts, gradio asks its own
+    page whether it is up, which fails even where they would not be used but cannot be read."""
+    hidden = {name: os.environ.pop(name, None) for name in DETOURS}
+    os.environ["no_proxy"] = "*"
     try:
-        page.launch(
-            server_port=port,
-            theme=theme(),
-            css=CSS,
-            max_threads=200,
-            max_file_size="50mb",
-            state_session_capacity=SESSIONS,
-            show_error=False,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            mcp_server=find_spec("mcp") is not None,
-            app_kwargs={"exception_handlers": sign_in_error_handlers()},
-            prevent_thread_lock=True,
-        )
-    except OSError:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        os.environ.update({name: value for name, value in hidden.items() if value is not None})
+
+
+def _why_not(error: Exception, port: int | None) -> str:
+    """What in the environment may keep the page from starting, in one line; empty if nothing."""
+    if isinstance(error, OSError) and "port" in str(error):
+        name = os.environ.get("GRADIO_SERVER_NAME")
+        where = f" on {name} (GRADIO_SERVER_NAME)" if name else ""
         problem = f"port {port} is taken" if port else "no port from 7860 up is free"
-        sys.exit(f"error: {problem}; choose another with --port")
-    print(f"* Runs are saved in {jobs.runs.absolute()}", flush=True)
-    threading.Thread(target=jobs.keep_warm, daemon=True).start()
-    page.block_thread()
+        return f"{problem}{where}; choose another with --port"
+    names = [name for name in sorted(os.environ) if name.startswith(("GRADIO_", "HF_"))]
+    given = ", ".join(name for name in names if name not in OWN_SETTINGS)
+    reason = without_folders(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
+    return given and f"the page cannot start ({reason}); check {given} in the environment"
+
+
+def _upload_folder() -> tempfile.TemporaryDirectory:
+    """A folder of this app's own for uploads, removed at its end; by default gradio uses one that
+    belongs to the first user of the machine who started it."""
+    parent = os.environ.get("GRADIO_TEMP_DIR") or None
+    try:
+        if parent:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(
+            prefix="transfer-", dir=parent, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        name = Path(parent or tempfile.gettempdir()).name
+        sys.exit(
+            f"error: the folder for uploads {name!r} cannot be written to ({error.strerror}); set "
+            "GRADIO_TEMP_DIR to another one"
+        )
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
+    return folder
 
 
 def _forget_tokens() -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from tests.test_events import EXAMPLES, kind
 from transfer import events
-from transfer.formatting import describe, prepare_streams, printable
+from transfer.formatting import (
+    byte_size,
+    describe,
+    encodable,
+    isolated,
+    prepare_streams,
+    printable,
+)
 
 BY_KIND = {type(event): event for event in reversed(EXAMPLES)}  # the first example of each kind
 
@@ -27,6 +34,19 @@ def test_balanced_accuracy_is_named_where_classes_are_uneven():
     assert "balanced" not in describe(saved)
     result = saved.result | {"uneven": True, "balanced_accuracy": 0.5}
     assert ", balanced 0.5000, head of" in describe(dataclasses.replace(saved, result=result))
+
+
+def test_sizes_that_differ_a_little_look_different():
+    found = [byte_size(count) for count in (0, 999, 99_600, 5_120_000, 5_410_000, 999_600_000, 2e9)]
+    assert found == ["0 bytes", "999 bytes", "99.6 kB", "5.12 MB", "5.41 MB", "1 GB", "2 GB"]
+
+
+def test_only_names_from_right_to_left_are_isolated():
+    assert isolated("cat 2") == "cat 2" and isolated("قطة") == "\u2068قطة\u2069"
+
+
+def test_half_characters_are_escaped_and_nothing_else():
+    assert encodable("a\x1b é\u200d🦆\udce9\ud83d") == "a\x1b é\u200d🦆" + r"\udce9\ud83d"
 
 
 def test_control_characters_are_escaped_and_the_rest_stays():

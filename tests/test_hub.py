@@ -1,3 +1,4 @@
+import sys
 import time
 
 import pytest
@@ -78,6 +79,39 @@ def test_each_failure_gets_one_line_that_names_the_repository(name, words):
     assert isinstance(message, SourceError)
     assert words in str(message) and "dataset" in str(message) and "'user/name'" in str(message)
     assert "\n" not in str(message) and "secret" not in str(message) and "http" not in str(message)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("ALL_PROXY", "socks5://u:secret@127.0.0.1:1080", "ALL_PROXY names a SOCKS proxy"),
+        ("https_proxy", "secret:port", "https_proxy is no address"),
+        ("HTTP_PROXY", "ftp://secret", "HTTP_PROXY is no address"),
+        ("HF_TOKEN", "hf_secret€", "the token in HF_TOKEN has characters"),
+        ("SSL_CERT_FILE", "/nowhere/secret.pem", "SSL_CERT_FILE names no file"),
+        ("HTTPS_PROXY", "http://secret:3128", "does not answer through the proxy of HTTPS_PROXY"),
+    ],
+)
+def test_a_setting_of_this_machine_is_named_as_the_cause(monkeypatch, variable, value, words):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setitem(sys.modules, "socksio", None)  # not installed
+    monkeypatch.setenv(variable, value)
+    for error in (HubUnavailable(), errors()["refused"]):
+        message = str(explain(error, "dataset", "user/name", SourceError))
+        assert words in message and "'user/name'" in message and "secret" not in message
+    for name in ("unknown", "many"):  # the Hub has answered
+        assert words not in str(explain(errors()[name], "dataset", "user/name", SourceError))
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "words"),
+    [("HF_HUB_OFFLINE", True, "OFFLINE is set"), ("ENDPOINT", "hf-mirror.com", "HF_ENDPOINT has")],
+)
+def test_a_setting_of_the_hub_s_client_is_named_as_the_cause(monkeypatch, constant, value, words):
+    monkeypatch.setattr(f"huggingface_hub.constants.{constant}", value)
+    assert words in str(explain(HubUnavailable(), "model", "user/name", WeightsError))
 
 
 def test_an_error_that_is_explained_already_stays_as_it_is():

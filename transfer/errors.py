@@ -17,7 +17,9 @@ class TransferError(Exception):
     """Shown to people as it is, without a traceback."""
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        line = " ".join(str(message).split())
+        # half characters, as in names that are not UTF-8, could not be sent to a browser
+        super().__init__(line.encode("utf-8", "backslashreplace").decode())
 
 
 class SettingsError(TransferError):

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import unicodedata
 from pathlib import Path
 
 from transfer import events
@@ -28,6 +29,30 @@ def printable(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def encodable(text: str) -> str:
+    """The text with escape sequences in place of half characters, which no encoder takes.
+
+    Python reads names that are not UTF-8 into such halves.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def encodable_parts(data):
+    """The same JSON value with `encodable` texts, so that every program can read it."""
+    if isinstance(data, str):
+        return encodable(data)
+    if isinstance(data, dict):
+        return {encodable_parts(key): encodable_parts(value) for key, value in data.items()}
+    return [*map(encodable_parts, data)] if isinstance(data, list | tuple) else data
+
+
+def isolated(text: str) -> str:
+    """A name for a sentence of the page: one from right to left does not take the words and
+    numbers beside it along."""
+    turned = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text)
+    return f"\u2068{text}\u2069" if turned else text
 
 
 def prepare_streams() -> None:
@@ -78,8 +103,11 @@ def duration(seconds: float) -> str:
 
 
 def byte_size(count: float) -> str:
-    """As in `700 MB` or `1.5 GB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+    """As in `700 MB` or `1.52 GB`, three digits at most."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= 0.9995 * unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f} bytes"
 
 
 def phase_times(seconds: dict[str, float]) -> str:

@@ -5,11 +5,14 @@ The timeouts of the Hub's clients bound a single read or do not exist at all: wi
 """
 
 import os
+import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from typing import TypeVar
+from urllib.request import getproxies_environment
 
 from transfer.errors import TransferError
 
@@ -21,6 +24,7 @@ MAX_FAILED_PINGS = 3
 THREAD = "hub"  # name of the threads that talk to the Hub
 SIGN_IN = "sign in with `hf auth login`"
 ACCEPT_TERMS = f"open its page on the Hub, accept them, then {SIGN_IN}"
+SILENT = "the Hub does not answer"
 RUN_LOCALLY = "train on it with a copy of this app on your own machine"
 
 
@@ -119,6 +123,68 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, (*kinds, ConnectionError, TimeoutError))
 
 
+def local_cause() -> str | None:
+    """A setting of this machine that keeps every request from the Hub, and what to do, or None."""
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.utils import httpx
+
+    if constants.HF_HUB_OFFLINE:
+        name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+        return f"{name} is set; unset it to use the Hub"
+    if not re.match(r"https?://\w", constants.ENDPOINT):
+        return "HF_ENDPOINT has no https:// before the host; correct it or unset it"
+    token = get_token() or ""
+    if not is_token(token):
+        place = "in HF_TOKEN" if os.environ.get("HF_TOKEN") else "that is saved here"
+        return f"the token {place} has characters that no token has; copy it again"
+    try:
+        if file := os.environ.get("SSL_CERT_FILE"):
+            ssl.create_default_context(cafile=file)
+    except OSError:
+        return "SSL_CERT_FILE names no file of certificates; correct it or unset it"
+    for name, address in _proxies().items():
+        try:
+            httpx.HTTPTransport(proxy=address if "://" in address else f"http://{address}")
+        except ImportError:
+            return f"{name} names a SOCKS proxy, which needs `pip install httpx[socks]`"
+        except (httpx.InvalidURL, ValueError):
+            return f"{name} is no address of a proxy like http://host:3128; correct it or unset it"
+    return None
+
+
+def is_token(text: str) -> bool:
+    """Whether it can be sent as a token."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _proxies() -> dict[str, str]:
+    """Environment variable → address of the proxies that the Hub's clients set up."""
+    used = getproxies_environment()  # scheme → address, lower case before upper case
+    if "*" in used.get("no", ""):
+        return {}
+    schemes = {f"{scheme}_proxy": used.get(scheme) for scheme in ("http", "https", "all")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if value and value == schemes.get(name.lower())
+    }
+
+
+def _silence() -> str:
+    """That the Hub does not answer, and the proxy that may be the cause."""
+    through = [name for name in _proxies() if name.lower() != "http_proxy"]
+    return f"the Hub does not answer through the proxy of {through[0]}" if through else SILENT
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Whether the Hub has answered, or was never asked because of the name."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    error = (error.__cause__ if isinstance(error, HubUnavailable) else None) or error
+    answered = isinstance(error, HfHubHTTPError) and error.response is not None
+    return answered or isinstance(error, HFValidationError)
+
+
 def explain(error: BaseException, kind: str, name: str, refuse: type[TransferError]) -> Exception:
     """`refuse` with one line about a failed request for the `kind` (dataset, model) `name`."""
     from huggingface_hub import errors
@@ -126,10 +192,13 @@ def explain(error: BaseException, kind: str, name: str, refuse: type[TransferErr
     unknown = (errors.RepositoryNotFoundError, errors.HFValidationError)
     if isinstance(error, TransferError):
         return error
+    if not _is_answer(error) and (cause := local_cause()):
+        return refuse(f"the {kind} {name!r} cannot be downloaded: {cause}")
     if is_unavailable(error):
+        silence = SILENT if _is_answer(error) else _silence()
         return refuse(
-            f"the Hub does not answer, so the {kind} {name!r} cannot be downloaded; check the "
-            "connection, or use what is on this machine"
+            f"{silence}, so the {kind} {name!r} cannot be downloaded; check the connection, or use "
+            "what is on this machine"
         )
     if isinstance(error, errors.GatedRepoError):
         advice = RUN_LOCALLY if on_space() else ACCEPT_TERMS

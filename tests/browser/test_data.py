@@ -1,5 +1,6 @@
 """The Data tab in a real browser: a source is shown, classes are made photo by photo."""
 
+import os
 import shutil
 import time
 import zipfile
@@ -35,6 +36,42 @@ def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tm
         assert len(saved.namelist()) == 12
     assert fits_everywhere(page)
     assert foreign == []
+    page.close()
+
+
+def test_a_refused_name_leaves_the_box_usable_and_says_why(browser, page_address):
+    page, _ = open_page(browser, page_address)
+    page.get_by_role("button", name="Make your own classes").click()
+    box = page.get_by_label("New class")
+    box.fill("cats/dogs")
+    box.press("Enter")
+    page.get_by_text("expected a class name").wait_for()
+    box.click(timeout=3_000)
+    assert box.input_value() == "cats/dogs"
+    box.fill("goat")
+    box.press("Enter")
+    page.get_by_text("goat: 0 photos, 5 more needed").wait_for()
+    assert page.get_by_text("expected a class name").count() == 0
+    page.close()
+
+
+def test_a_refused_file_leaves_the_field_usable(browser, page_address, tmp_path):
+    page, _ = open_page(browser, page_address)
+    page.get_by_role("button", name="Upload a zip").click()
+    page.get_by_text("type its path under Dataset").wait_for()
+    (tmp_path / "pets.tar.gz").write_bytes(b"\x1f\x8b")
+    (tmp_path / "large.zip").touch()
+    os.truncate(tmp_path / "large.zip", 60_000_000)
+    for name, why in (("pets.tar.gz", "Invalid file type"), ("large.zip", "exceed the maximum")):
+        page.locator("input[type=file]").first.set_input_files(tmp_path / name)
+        page.get_by_text(why).wait_for()
+        page.wait_for_timeout(500)
+        assert page.get_by_text("type its path under Dataset").is_visible()
+        assert not page.locator('[data-testid="status-tracker"] > .error').is_visible()
+    draw_classes(tmp_path / "pets", each=6, classes=("cat", "dog"))
+    pets = shutil.make_archive(str(tmp_path / "good"), "zip", tmp_path / "pets")
+    page.locator("input[type=file]").first.set_input_files(pets)
+    page.get_by_text("2 classes, 12 images").wait_for()
     page.close()
 
 

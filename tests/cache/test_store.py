@@ -169,7 +169,7 @@ def test_an_entry_in_use_is_neither_evicted_nor_cleared_until_its_process_dies(s
         assert store.clear() == (0, 1)
         assert store.room_for() == SIZE, "what is in use stays"
         filled(store, {"number": 1}, used=2000)
-        assert "found 0 MB" in refusal(store.make_room, 2 * SIZE)
+        assert f"found {SIZE} bytes" in refusal(store.make_room, 2 * SIZE)
         assert new.complete, "removing it would not have made room"
         other.kill()
         other.wait()
@@ -182,11 +182,11 @@ def test_nothing_is_removed_where_that_would_not_make_room(store, monkeypatch):
     disk(monkeypatch, 10**12)
     limit(monkeypatch, 10**9)
     message = refusal(store.make_room, 3 * 10**9)
-    for words in ("3.0 GB", "found 1.0 GB", "TRANSFER_CACHE_GB", "--limit-per-class"):
+    for words in ("3 GB", "found 1 GB", "TRANSFER_CACHE_GB", "--limit-per-class"):
         assert words in message
     limit(monkeypatch, 10**12)
     disk(monkeypatch, 2 * 10**9)
-    assert "found 2.0 GB" in refusal(store.make_room, 2 * 10**9 + SIZE + 1)
+    assert "found 2 GB" in refusal(store.make_room, 2 * 10**9 + SIZE + 1)
     assert entry.complete
 
 

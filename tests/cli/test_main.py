@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
+import orjson
 import pytest
 
 from tests.data.checks.pictures import photo
@@ -16,6 +18,7 @@ from tests.tiny import draw_classes, picture
 from transfer.cli import main as cli
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.events import RunSaved
+from transfer.formatting import encodable
 from transfer.settings import HeadSettings, PhaseSettings, TrainingSettings
 
 ODD = os.fsdecode(b"caf\xe9\x1b[2J.png")  # not UTF-8, and it would clear the screen
@@ -165,8 +168,21 @@ def test_names_that_a_terminal_would_act_on_are_escaped(run, command, tmp_path):
     status, out, err = command("classify", run.path, *photos)
     assert status == 1 and r"1caf\udce9\x1b[2J.png: " in out and r"3caf\udce9\x1b[2J.png: " in err
     assert "\x1b" not in out + err
+    _, out, _ = command("classify", run.path, *photos, "--json")
+    found = [orjson.loads(line)["path"] for line in out.splitlines()]  # takes no half characters
+    assert found == [encodable(str(photo)) for photo in photos]
     command("classify", run.path, *photos, "--csv", tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_bytes().count(b"caf\xe9\x1b[2J.png") == 2
+
+
+def test_labels_of_older_runs_that_are_not_utf_8_are_written(run, command, stripes, tmp_path):
+    older = shutil.copytree(run.path, tmp_path / "older")
+    record = json.loads((older / "run.json").read_text())
+    record["classes"][0] = "cat \ud83d"
+    (older / "run.json").write_text(json.dumps(record))
+    photo, table = next(stripes.rglob("*.png")), tmp_path / "table.csv"
+    assert command("classify", older, photo, "--csv", table)[0] == 0
+    assert rb"cat \ud83d" in table.read_bytes()
 
 
 @pytest.fixture
@@ -192,7 +208,10 @@ def test_inspect_reports_counts_and_problems(spoiled, command):
     assert found["splits"] == {"test": 13, "train": 13}
     assert found["classes"] == {"cat": 13, "dog": 13}
     broken, twice = found["problems"]
-    assert broken == {"where": f"train/dog/{ODD}", "why": "the file is empty; save it again"}
+    assert broken == {
+        "where": f"train/dog/{encodable(ODD)}",
+        "why": "the file is empty; save it again",
+    }
     assert twice["where"] == "train/cat/3.png" and "test/cat/9.jpg" in twice["why"]
     assert {"counts", "sizes", "balance", "duplicates"} < set(found)
     assert "Checked 26 images" in err

@@ -11,7 +11,7 @@ def test_stored_labels_are_made_comparable():
     read = label_reader(class_type("x", "y"))
     assert [read(value) for value in (0, 1, -1, None)] == [0, 1, None, None]
     read = label_reader(TEXT)
-    found = [read(value) for value in (1.0, 2.5, float("nan"), -1, "", "a", None, True)]
+    found = [read(value) for value in (1.0, 2.5, float("nan"), -1, " ", "a ", "NaN", True)]
     assert found == [1, 2.5, None, -1, None, "a", None, True]
 
 
@@ -41,6 +41,17 @@ def test_classes_are_numbered_over_all_splits():
 def test_a_column_of_splits_is_no_column_of_labels():
     with pytest.raises(SourceError, match=r"those of splits \('test_a', 'train_a'\)"):
         number_labels({"train": ["train_a", "test_a", "b"]}, TEXT, "label", [])
+
+
+def test_names_that_look_the_same_are_one_class():
+    forms = ["Ka\u0308fer", "K\u00e4fer", "K\u00e4fer\u200b "]
+    read = label_reader(TEXT)
+    names, labels = number_labels({"train": [*map(read, forms), "b"]}, TEXT, "k", [])
+    assert names == ("K\u00e4fer", "b") and labels["train"].tolist() == [0, 0, 0, 1]
+    names, labels = number_labels({"train": [0, 1, 2]}, class_type(*forms[:2], "b"), "k", [])
+    assert names == ("K\u00e4fer", "b") and labels["train"].tolist() == [0, 0, 1]
+    family, persian = "\U0001f468\u200d\U0001f467", "\u0645\u06cc\u200c\u062e"  # with joiners
+    assert [read(family), read(persian), read("cat \ud83d")] == [family, persian, r"cat \ud83d"]
 
 
 def test_a_class_without_images_is_left_out_and_reported():

@@ -7,7 +7,7 @@ from tests.data.test_drawings import shaded
 from tests.hub_datasets import plain
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.source import load_splits, open_dataset, summarize
-from transfer.errors import SourceError
+from transfer.errors import SettingsError, SourceError
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import fill_defaults
 
@@ -53,6 +53,32 @@ def test_what_is_no_path_and_no_hub_id_is_refused_without_a_request(hub, source)
     with pytest.raises(SourceError, match="Hub id"):
         open_dataset(source, SETTINGS)
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"\x1f\x8b\x08", "found a gzip"),
+        (b"Rar!\x1a\x07", "found a rar archive"),
+        (b"x" * 257 + b"ustar\0", "found a tar archive"),
+        (b"nothing known", "found the file 'pets.x'"),
+    ],
+)
+def test_other_archives_are_named_whatever_their_ending(tmp_path, start, words):
+    for ending in ("x", "zip"):
+        (tmp_path / f"pets.{ending}").write_bytes(start)
+        with pytest.raises(SourceError) as caught:
+            open_dataset(str(tmp_path / f"pets.{ending}"), SETTINGS)
+        assert words in str(caught.value) or (ending, start[:7]) == ("zip", b"nothing")
+
+
+def test_a_limit_that_leaves_nothing_to_judge_by_is_refused(tmp_path):
+    draw(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(5)))
+    for limit in (1, 2):
+        with pytest.raises(SettingsError, match=f"at least 3 for this dataset, found {limit}"):
+            load_splits(str(tmp_path), TrainingSettings(limit_per_class=limit))
+    limited = load_splits(str(tmp_path), TrainingSettings(limit_per_class=3))
+    assert limited.counts() == {"train": 2, "validation": 2, "test": 2}
 
 
 def test_a_summary_has_the_median_shorter_side_and_whether_they_are_drawings():

@@ -1,3 +1,4 @@
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_classes_are_matched_by_name_not_by_number(classifier, tmp_path):
     across, down, spots = (c["support"] for c in report["classes"])
     assert across == spots > 0 == down
     assert len(report["confusion"]) == 3 and sum(report["confusion"][1]) == 0
+
+
+def test_classes_are_matched_in_any_unicode_form(classifier, tmp_path):
+    names = [unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD")]
+    for name in names:
+        draw_classes(tmp_path / ascii(name) / "test", each=3, classes=("across", name))
+        draw_classes(tmp_path / ascii(name) / "train", each=3, classes=("across", name))
+        for trained in names:  # before names had one form, runs had the form of the disk
+            other = replace(classifier, classes=("across", trained, "spots"), run=None)
+            report = transfer.evaluate(other, str(tmp_path / ascii(name)))
+            assert [row["support"] for row in report["classes"]] == [3, 3, 0]
 
 
 def test_unknown_classes_and_splits_and_unreadable_images_are_refused(classifier, tmp_path):

@@ -5,8 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -61,6 +64,60 @@ def test_signals_end_the_app_once():
         for number, handler in before.items():
             signal.signal(number, handler)
     assert ended.value.code == 0 and signal.SIGTERM in before
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "http://127.0.0.1:9"),
+        ("all_proxy", "socks5://127.0.0.1:9"),
+        ("ALL_PROXY", "foo:bar"),
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+    ],
+)
+def test_the_page_reaches_itself_whatever_the_environment_says(monkeypatch, name, value):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with app._no_detours():
+            assert httpx.get(f"http://127.0.0.1:{server.server_port}").status_code == 204
+        server.shutdown()
+    assert os.environ == before
+
+
+def test_the_app_has_an_upload_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "everybody's"))
+    with app._upload_folder() as folder:
+        assert Path(folder).parent == tmp_path / "everybody's" == Path(folder, "..").resolve()
+        assert os.environ["GRADIO_TEMP_DIR"] == folder and Path(folder).stat().st_mode & 0o77 == 0
+    assert not Path(folder).exists()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "below"))
+    with pytest.raises(SystemExit, match=r"^error: .*'below' cannot be written to .*GRADIO_TEMP"):
+        app._upload_folder()
+
+
+@pytest.mark.parametrize("name", ["GRADIO_SERVER_PORT", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_setting_that_a_library_does_not_take_is_named(jobs, monkeypatch, name):
+    def fail(*_, **__):
+        raise ValueError("invalid literal\nfor int()")
+
+    monkeypatch.setenv(name, "abc")
+    monkeypatch.setattr(app, "_launch", fail)
+    with pytest.raises(SystemExit, match=f"^error: the page .*literal for int.*{name}"):
+        app._serve(jobs, None, shared=False)
 
 
 def test_what_stops_the_app_from_starting_is_one_line(jobs, tmp_path):

@@ -31,6 +31,14 @@ def test_on_one_s_own_machine_all_readable_runs_are_listed_newest_first(jobs):
         assert third.path == jobs.runs / "old" and third.seconds_left is None
 
 
+def test_a_run_whose_name_is_not_utf_8_can_be_chosen_and_deleted(jobs):
+    save_run(jobs.runs / os.fsdecode(b"caf\xe9"))
+    (listed,) = jobs.finished.of(ANN)
+    assert listed.id == listed.name == r"caf\udce9"
+    jobs.finished.delete(listed.id, ANN)
+    assert jobs.finished.of(ANN) == [] and not listed.path.exists()
+
+
 def test_strangers_see_only_their_own_runs(shared):
     save_run(shared.runs / "of-somebody")
     job = ended(shared.start("good", SETTINGS, ANN))

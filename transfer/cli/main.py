@@ -20,6 +20,7 @@ from transfer.cli.train import train
 from transfer.errors import SettingsError, SignInError, TransferError
 from transfer.formatting import (
     duration,
+    encodable_parts,
     error_line,
     prepare_streams,
     without_folders,
@@ -113,7 +114,7 @@ def inspect(
     images = sum(found.splits.values())
     progress.say(f"Checked {images:,} images in {duration(time.monotonic() - started)}")
     if as_json:
-        print(json.dumps(found.to_json()))
+        print(json.dumps(encodable_parts(found.to_json())))
         return
     for line in report_lines(found):
         print(line)

@@ -19,7 +19,7 @@ from transfer.cli.options import (
 )
 from transfer.cli.progress import Progress, warn
 from transfer.errors import ImageError, SettingsError, TransferError
-from transfer.formatting import printable
+from transfer.formatting import encodable_parts, printable
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier, Prediction
@@ -73,7 +73,8 @@ def _classified(classifier: "Classifier", paths: list[Path], top: int) -> Iterat
 def _print_row(path: Path, predictions: list, error: str, as_json: bool) -> None:
     if as_json:
         found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
-        print(json.dumps({"path": str(path)} | ({"error": error} if error else found)), flush=True)
+        row = {"path": str(path)} | ({"error": error} if error else found)
+        print(json.dumps(encodable_parts(row)), flush=True)
     elif error:
         warn(f"error: {path}: {error}")
     else:
@@ -126,7 +127,7 @@ def evaluate(
     if note := report.get("note"):
         warn(f"note: {note}")
     if as_json:
-        print(json.dumps(report))
+        print(json.dumps(encodable_parts(report)))
         return
     print(ACCURACY_LINE.format(**report))
     if report["uneven"]:

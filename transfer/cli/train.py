@@ -10,6 +10,7 @@ import typer
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, LimitPerClass, Source
 from transfer.cli.progress import Progress
+from transfer.formatting import encodable_parts
 from transfer.settings import TrainingSettings
 
 NOT_SETTINGS = ("source", "out", "resume", "as_json")
@@ -67,4 +68,4 @@ def train(
             if is_main_process():
                 progress.report(event)
     if as_json and is_main_process():
-        print(json.dumps(event.result))
+        print(json.dumps(encodable_parts(event.result)))

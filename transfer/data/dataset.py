@@ -11,6 +11,7 @@ import numpy as np
 from transfer.data.greys import PER_PICTURE, GreyScale
 from transfer.data.image import Picture
 from transfer.errors import SourceError
+from transfer.formatting import encodable
 
 SPLITS = ("train", "validation", "test")
 UNEVEN_FROM = 3  # times the images of the smallest class
@@ -24,6 +25,10 @@ class DataIssue:
     where: str
     why: str
     skipped: int = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "where", encodable(self.where))
+        object.__setattr__(self, "why", encodable(self.why))
 
     def to_json(self) -> dict[str, str]:
         return {"where": self.where, "why": self.why}

@@ -1,6 +1,7 @@
 """Which splits are used, and what their labels stand for."""
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,7 +9,14 @@ import numpy as np
 from transfer.data.dataset import SPLITS, DataIssue, listed
 from transfer.data.splits import named_like_splits, split_called
 from transfer.errors import SourceError
+from transfer.formatting import encodable
 
+LABEL_NAMES = ("label", "labels", "class", "class_name", "cls", "category", "target", "y")
+NO_LABEL = ("", "nan", "<na>", "n/a", "#n/a")  # as text, in any case
+# marks of direction, soft hyphens and spaces without width; joiners are part of words and emoji
+INVISIBLE = dict.fromkeys(
+    [0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF]
+)
 MAX_CLASSES = 1000
 ALIKE_BY_CHANCE = 10  # as many labels are all the same only where they mean "unknown"
 
@@ -34,20 +42,33 @@ def used_splits(names: Iterable[str], problems: list[DataIssue]) -> dict[str, st
     return dict(sorted(used.items(), key=lambda item: SPLITS.index(item[1])))
 
 
+def class_name(text: str) -> str:
+    """The form in which class names are compared: those that look the same are the same.
+
+    NFC, in which a letter and its accent are one character (macOS writes two), without invisible
+    characters, with single spaces, and encodable.
+    """
+    visible = unicodedata.normalize("NFC", text.translate(INVISIBLE))
+    return encodable(" ".join(visible.split()))
+
+
+def plain_label(value: object) -> object:
+    """A stored label as one to compare: None for no label, 1 for 1.0, a text as `class_name`."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    if isinstance(value, str):
+        name = class_name(value)
+        return None if name.casefold() in NO_LABEL else name
+    return value
+
+
 def label_reader(feature) -> Callable:
-    """What turns a stored label into one to compare: None for no label, 1 for 1.0."""
+    """`plain_label`, and None for the negative number of a ClassLabel."""
     from datasets import ClassLabel
 
-    is_class = isinstance(feature, ClassLabel)
-
-    def read(value):
-        if value is None or value == "" or (is_class and value < 0):
-            return None
-        if isinstance(value, float):
-            return None if math.isnan(value) else int(value) if value.is_integer() else value
-        return value
-
-    return read
+    if not isinstance(feature, ClassLabel):
+        return plain_label
+    return lambda value: None if value is None or value < 0 else plain_label(value)
 
 
 def without_labels(values: list, train: list, named: Callable[[object], str]) -> str | None:
@@ -71,20 +92,21 @@ def number_labels(
     Splits without labels and classes without images are left out and reported. Raises SourceError.
     """
     names = getattr(feature, "names", None)
-    named = (lambda value: names[value]) if names else str
+    shown = (lambda value: names[value]) if names else str
     labelled = {}
     for split, rows in values.items():
         train = values.get("train", []) if split != "train" else []
-        if why := without_labels(rows, train, named):
+        if why := without_labels(rows, train, shown):
             problems.append(DataIssue(f"split {split!r}", why, skipped=len(rows)))
         else:
             labelled[split] = rows
     if not labelled:
         raise _refused(column, "labels", f"none in {', '.join(values)}")
     present = {value for rows in labelled.values() for value in rows if value is not None}
-    classes = _class_names(present, feature, column, problems)
-    numbers = {value: number for number, value in enumerate(classes)}
-    return tuple(classes.values()), {
+    names = _class_names(present, feature, column, problems)
+    classes = tuple(dict.fromkeys(names.values()))
+    numbers = {value: classes.index(name) for value, name in names.items()}
+    return classes, {
         split: np.array([numbers.get(value, -1) for value in rows], dtype=np.int64)
         for split, rows in labelled.items()
     }
@@ -105,7 +127,8 @@ def _class_names(present: set, feature, column: str, problems: list[DataIssue]) 
     if unseen := [name for number, name in enumerate(feature.names) if number not in present]:
         why = f"no image of {listed(unseen)}: left out"
         problems.append(DataIssue(f"column {column!r}", why, skipped=0))
-    return {value: feature.names[value] for value in sorted(present)}
+    names = {value: feature.names[value] for value in sorted(present)}
+    return {value: class_name(name) or name for value, name in names.items()}
 
 
 def _refused(column: str, expected: str, found: str) -> SourceError:

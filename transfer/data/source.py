@@ -20,7 +20,7 @@ from transfer.data.local.folder import open_folder
 from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.dataset import open_hub
 from transfer.data.splits import limit_per_class, with_all_splits
-from transfer.errors import ImageError, SourceError
+from transfer.errors import ImageError, SettingsError, SourceError
 from transfer.settings import TrainingSettings
 
 WORD = r"(?![.~])[\w.-]{1,96}(?<!\.)"
@@ -30,8 +30,17 @@ GLANCES = 32  # images that are looked at in advance
 
 
 def load_splits(source: str, settings: TrainingSettings) -> ImageDataset:
-    """The dataset with the settings' limit and all three splits. Raises SourceError."""
-    return with_all_splits(open_limited(source, settings), settings.seed)
+    """The dataset with the settings' limit and all three splits. Raises SourceError, or
+    SettingsError for a limit that leaves a split without images."""
+    images, limit = open_limited(source, settings), settings.limit_per_class
+    # one image to learn from, and one for each split that is drawn from those
+    fewest = 1 + len({"validation", "test"} - images.splits.keys())
+    if limit and limit < fewest:
+        raise SettingsError(
+            f"limit_per_class must be at least {fewest} for this dataset, found {limit}: the "
+            "images of each class are divided into train, validation and test"
+        )
+    return with_all_splits(images, settings.seed)
 
 
 def open_limited(source: str, settings: TrainingSettings) -> ImageDataset:
@@ -58,7 +67,7 @@ def _open(source: str, settings: TrainingSettings) -> ImageDataset:
             LOG.warning("digits is the dataset that comes along; write ./digits for the folder")
         return open_digits()
     if not source.startswith("hub:") and (path := local_path(source)):
-        opened = open_archive if path.suffix.lower() == ".zip" and path.is_file() else open_folder
+        opened = open_archive if path.is_file() else open_folder
         return opened(path, settings.label_column)
     name = source.removeprefix("hub:")
     if source.startswith("hub:") or HUB_ID.fullmatch(name):

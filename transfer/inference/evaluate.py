@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from transfer.data.dataset import ImageDataset, Split
+from transfer.data.labels import class_name
 from transfer.data.prefetch import read_ahead
 from transfer.device import images_per_batch
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
@@ -96,7 +97,9 @@ def _batch_size(classifier: Classifier) -> int:
 
 def _labels_by_name(dataset: ImageDataset, classes: tuple[str, ...]) -> list[int]:
     """The classifier's label for each of the dataset's classes."""
-    numbers = {name: i for i, name in enumerate(classes)}
+    # names of older runs and of other programs as they are, and as those of datasets are compared
+    numbers = {class_name(name): i for i, name in enumerate(classes)}
+    numbers |= {name: i for i, name in enumerate(classes)}
     if unknown := [name for name in dataset.classes if name not in numbers]:
         raise RunError(
             f"expected classes of the classifier ({', '.join(classes[:10])}), found "

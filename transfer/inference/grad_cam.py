@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from transfer.data.labels import class_name
 from transfer.device import in_parts
 from transfer.errors import SettingsError
 from transfer.inference.classifier import Classifier, softmax
@@ -35,10 +36,13 @@ def heat_map(classifier: Classifier, pixels: torch.Tensor, label: str | None = N
     """Where the evidence for `label`, by default the best class, lies in one prepared picture,
     float32 (1, 3, H, W). Raises SettingsError where there is no class of that name."""
     if label is not None and label not in classifier.classes:
-        raise SettingsError(
-            f"expected one of the {len(classifier.classes)} classes, found {label[:80]!r}; choose "
-            "one of them"
-        )
+        same = [name for name in classifier.classes if class_name(name) == class_name(label)]
+        if not same:
+            raise SettingsError(
+                f"expected one of the {len(classifier.classes)} classes, found {label[:80]!r}; "
+                "choose one of them"
+            )
+        label = same[0]
     upper = _UpperNetwork(classifier.network)
     with torch.no_grad():
         maps = in_parts(upper.below, pixels)  # (1, 512, H/16, W/16)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from transfer.errors import JobError
+from transfer.formatting import encodable
 from transfer.jobs.job import Job, hashed, new_id, shown_source
 from transfer.jobs.limits import JobLimits
 from transfer.jobs.store import JobStore
@@ -19,7 +20,7 @@ LONGEST_NAME = 60  # characters
 class ListedRun:
     """A finished run as it is shown to people."""
 
-    id: str  # the name of its folder
+    id: str  # the name of its folder, `encodable`
     name: str
     job_id: str  # empty for a run of the command line
     source: str
@@ -91,8 +92,8 @@ def _listed(path: Path, job: Job | None, limits: JobLimits) -> ListedRun | None:
     if job is not None:
         source, finished = job.source, job.ended or finished
     return ListedRun(
-        id=path.name,
-        name=(job and job.name) or path.name,
+        id=encodable(path.name),
+        name=(job and job.name) or encodable(path.name),
         job_id=job.id if job else "",
         source=shown_source(source),
         accuracy=accuracy,

@@ -3,6 +3,7 @@
 import os
 
 from transfer.errors import PublishError, SignInError
+from transfer.hub import is_token
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 
@@ -20,7 +21,7 @@ def sign_in(token: str | None) -> str:
             "expected you to be signed in to the Hub, found no token; sign in with one that may "
             f"write ({TOKENS_PAGE})"
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if not is_token(token):
         raise PublishError(
             "expected a token of letters, digits and _, found other characters; copy it again from "
             f"{TOKENS_PAGE}"

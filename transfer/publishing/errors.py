@@ -24,16 +24,14 @@ ADVICE = {  # the kind of error or the status of the Hub's answer → what to do
 
 def explain(error: Exception, name: str, token: str) -> TransferError:
     """What to say about `error`, met while publishing to the repository `name`."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
 
     while type(error) is RuntimeError and isinstance(error.__cause__, Exception):
         error = error.__cause__  # huggingface_hub wraps what happens to one file of several
     if isinstance(error, TransferError):
         return error
-    if isinstance(error, hub.HubUnavailable) and isinstance(error.__cause__, OfflineModeIsEnabled):
-        return PublishError(
-            "expected to reach the Hub, found offline mode; unset HF_HUB_OFFLINE to publish"
-        )
+    if status_of(error) is None and (cause := hub.local_cause()):
+        return PublishError(f"the Hub cannot be reached, so nothing was published: {cause}")
     if hub.is_unavailable(error):
         status = status_of(error)
         found = f"is busy (status {status})" if status else "does not answer"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from transfer.data.transform import Transform
 from transfer.errors import RunError, SettingsError
+from transfer.formatting import encodable
 from transfer.settings import IMAGE_SIZES, TrainingSettings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(self.record["classes"])
+        return tuple(map(encodable, self.record["classes"]))
 
     @property
     def accuracy(self) -> float:

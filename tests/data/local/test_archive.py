@@ -4,6 +4,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from transfer.data import limits
 from transfer.data.image import load_image
 from transfer.data.limits import LIMITS
 from transfer.data.local import archive
-from transfer.data.local.archive import open_archive
+from transfer.data.local.archive import UTF_8, open_archive
 from transfer.errors import ImageError, SourceError
 
 PNG = saved(picture(0, 0))
@@ -70,7 +71,8 @@ def test_names_as_other_systems_write_them(tmp_path):
     names = ("cat\\", "cat\\1.png", "./dog//2.png", "K{{fer/1.png")
     junk = ("__MACOSX/cat/._1.png", "cat/.DS_Store", "cat/Thumbs.db")
     path = zipped(tmp_path / "pets.zip", *names, *junk, **{"cat/more.zip": b"PK"})
-    path.write_bytes(path.read_bytes().replace(b"K{{fer", "Käfer".encode()))
+    data = path.read_bytes().replace(b"K{{fer", "Käfer".encode())
+    path.write_bytes(data.replace(b"PK\x01\x02\x14\x03", b"PK\x01\x02\x14\x00"))  # made on DOS
     images = open_archive(path)
     assert images.class_counts() == {"Käfer": 1, "cat": 1, "dog": 1}
     found = [(problem.where, problem.why) for problem in images.problems]
@@ -87,13 +89,63 @@ def test_a_zip_is_read_by_the_rules_of_folders(tmp_path):
     assert "found the same folders ('cat', 'dog') in each of 'seg_test'" in refusal(seg)
 
 
+class RawName(zipfile.ZipInfo):
+    """A member whose name is written in another encoding, without the flag of UTF-8."""
+
+    def __init__(self, name: str, encoding: str, unicode_path: bytes = b""):
+        super().__init__(name)
+        self.raw = name.encode(encoding)
+        if unicode_path:
+            field = struct.pack("<HHBI", 0x7075, 5 + len(unicode_path), 1, zlib.crc32(self.raw))
+            self.extra = b"\x99\x99\x01\x00x" + field + unicode_path
+
+    def _encodeFilenameFlags(self):
+        return self.raw, self.flag_bits & ~UTF_8
+
+
+def in_code_page(path: Path, encoding: str, *classes: str, marked: bool = False) -> Path:
+    with zipfile.ZipFile(path, "w") as target:
+        for name in classes:
+            member = f"{name}/1.png"
+            target.writestr(RawName(member, encoding, member.encode() if marked else b""), PNG)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "classes"),
+    [
+        ("cp932", "表A 表B ソファ"),
+        ("gbk", "猫 狗"),
+        ("cp1252", "Käfer Biene"),
+        ("cp866", "кот пёс"),
+    ],
+)
+def test_names_in_another_code_page_stay_apart_and_are_reported(tmp_path, encoding, classes):
+    classes = classes.split()
+    images = open_archive(in_code_page(tmp_path / "pets.zip", encoding, *classes))
+    assert sorted(images.class_counts().values()) == [1] * len(classes)
+    (problem,) = images.problems
+    shown = classes[0].encode(encoding).decode("cp437")
+    assert f"names in another code page, read as {f'{shown}/1.png'!r}" in problem.why
+    marked = open_archive(in_code_page(tmp_path / "b.zip", encoding, *classes, marked=True))
+    assert set(marked.classes) == set(classes) and marked.problems == ()
+
+
+def test_a_unicode_name_for_another_name_is_not_used(tmp_path):
+    path = in_code_page(tmp_path / "a.zip", "utf-8", "é", "b", marked=True)
+    path.write_bytes(
+        path.read_bytes().replace(zlib.crc32("é/1.png".encode()).to_bytes(4, "little"), b"1234")
+    )
+    assert open_archive(path).classes == ("b", "é")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("/etc/cat/1.png", "path out of the folder"),
         ("c:\\cat\\1.png", "path out of the folder"),
         ("cat\\..\\1.png", "path out of the folder"),
-        ("cat\\1.png", "two files called"),
+        ("./cat/1.png", "two files called"),
         ("a/" * 32_000 + "1.png", "more than 32 deep"),
     ],
     ids=lambda value: value[:12],

@@ -72,6 +72,8 @@ def test_bad_files_are_refused_and_leave_nothing(mine, tmp_path):
 def test_class_names_are_normalised_unique_and_fit_for_folders(mine, photo):
     for name in ("", "..", ".hidden", "end.", "../up", "a\\b", "a\x00b", "x" * 61, "Val", None):
         assert "choose another" in refused(mine.add_class, name)
+    for name in ("con", "NUL.txt", "Com1", "lpt².a.b", "aux .x", "a\ud83d/"):
+        assert "choose another" in refused(mine.add_class, name)
     assert not mine.folder.exists()
     assert mine.add_class("  Grüner   Tee ") == "Grüner Tee"
     assert "exists already" in refused(mine.add_class, "grüner tee")

@@ -1,8 +1,10 @@
+import os
 import unicodedata
 
 import pytest
 
 from tests.data.local.test_folder import draw, issues, refusal
+from transfer.data.image import load_image
 from transfer.data.local.folder import open_folder
 from transfer.data.source import open_dataset
 from transfer.errors import SourceError
@@ -139,6 +141,68 @@ def test_tables_may_be_in_each_split_or_above_all_of_them(tmp_path):
     images = open_folder(tmp_path)
     assert images.counts() == {"test": 1, "train": 2}
     assert list(issues(images)) == ["extra"] and images.skipped() == 1
+
+
+def test_splits_are_found_in_a_column_of_the_table(tmp_path):
+    draw(tmp_path, *(f"{i}.png" for i in range(6)))
+    splits = "train train val extra test test".split()
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},{split}\n" for i, split in enumerate(splits))
+    with_table(tmp_path, f"file_name,label,split\n{rows}")
+    images = open_folder(tmp_path)
+    assert images.counts() == {"train": 2, "validation": 1, "test": 2}
+    assert issues(images) == {"split 'extra'": "not used: not train, validation or test"}
+    assert images.skipped() == 1
+    with_table(tmp_path, "file_name,label,split\n0.png,a,train\n0.png,a,test\n")
+    assert "one split for '0.png'" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [("", "7", "it holds '7'"), ("train/", "test", "the folders are the splits")],
+)
+def test_a_column_of_splits_that_is_not_used_is_reported(tmp_path, place, value, why):
+    other = "test/9.png" if place else "9.png"
+    draw(tmp_path, *(f"{place}{i}.png" for i in range(4)), other)
+    rows = "".join(f"{place}{i}.png,{'ab'[i % 2]},{value}\n" for i in range(4))
+    with_table(tmp_path, f"file_name,label,split\n{rows}{other},a,{value}\n")
+    images = open_folder(tmp_path)
+    assert images.counts()["train"] == (4 if place else 5)
+    assert why in issues(images)["the table's column of splits"]
+
+
+def test_hidden_labels_in_a_table_are_not_used(tmp_path):
+    draw(tmp_path, *(f"{i}.png" for i in range(8)))
+    kinds = ("a,train", "b,train", "?,test", "?,test") * 2
+    rows = "".join(f"{i}.png,{kind}\n" for i, kind in enumerate(kinds))
+    with_table(tmp_path, f"file_name,label,split\n{rows}")
+    images = open_folder(tmp_path)
+    assert (images.counts(), images.classes) == ({"train": 4}, ("a", "b"))
+    assert "seem to be hidden" in issues(images)["split 'test'"]
+
+
+def test_class_folders_of_two_unicode_forms_are_one_class(tmp_path):
+    names = [unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD")]
+    draw(tmp_path, *(f"train/{name}/1.png" for name in (*names, "Biene")), f"test/{names[1]}/1.png")
+    images = open_folder(tmp_path)
+    assert images.class_counts() == {"Biene": 1, names[0]: 3}
+    assert f"train/{names[1]}/1.png" in images.splits["train"].names
+    draw(
+        tmp_path / "of others",
+        f"a/{names[0]}/1.png",
+        f"b/{names[1]}/1.png",
+        "a/x/1.png",
+        "b/x/1.png",
+    )
+    assert "the same folders" in refusal(tmp_path / "of others")
+
+
+def test_names_that_are_not_utf_8_can_be_written_everywhere(tmp_path):
+    draw(tmp_path, os.fsdecode(b"caf\xe9/1\xe9.png"), "dog/1.png", os.fsdecode(b"dog/x\xe9.txt"))
+    images = open_folder(tmp_path)
+    assert images.classes == (r"caf\udce9", "dog")
+    assert images.splits["train"].names[0] == r"caf\udce9/1\udce9.png"
+    assert [problem.where for problem in images.problems] == [r"dog/x\udce9.txt"]
+    assert load_image(images.splits["train"].read(0)).size == (8, 8)
 
 
 def test_rows_and_files_without_a_partner_are_reported(tmp_path):

@@ -176,7 +176,7 @@ def test_snapshots_that_are_read_stay_and_the_least_recently_used_goes(small):
 
 
 def test_images_larger_than_the_limit_are_refused_and_leave_nothing(small, cache):
-    with pytest.raises(CacheError, match="all may take 1 MB"):
+    with pytest.raises(CacheError, match="all may take 750 kB"):
         save(KEY, (b"x" * IMAGE_BYTES,) * 9)
     assert not left(cache)
 

@@ -41,7 +41,10 @@ def test_classes_are_made_photo_by_photo(uploads, photos):
     assert "c&amp;t: 0 photos, 5 more needed" in uploads.add_class(ME, "c&t")[1]
     uploads.remove_class(ME, "c&t")
     uploads.add_class(ME, "cat")
-    choice, _, empty = uploads.add_class(ME, "dog")
+    choice, _, empty, note = uploads.add_class(ME, "dog")
+    assert "warning" not in note
+    *unchanged, note = uploads.add_class(ME, "cats/dogs")
+    assert unchanged == [gr.skip()] * 3 and "expected a class name" in note
     assert [name for name, _ in choice.choices] == ["cat", "dog"] and choice.value == "dog"
     page, left = uploads.add_photos(ME, "cat", photos)
     assert "cat: 6 photos</h4>" in page and page.count("<img") == 6 and empty == "" and left is None

@@ -1,15 +1,35 @@
+import asyncio
 import os
 
+import gradio as gr
+import orjson
 import pytest
 
-from transfer.errors import ImageError
-from transfer.ui.shared.guard import uploaded
+from transfer.errors import ImageError, RunError
+from transfer.ui.shared.guard import SafeBlocks, uploaded
+from transfer.ui.shared.session import as_message
 
 
 def error(file) -> str:
     with pytest.raises(ImageError) as caught:
         uploaded(file)
     return str(caught.value)
+
+
+def test_names_that_are_not_utf_8_can_be_sent():
+    def classify() -> list[dict]:
+        return [{"label": "cat \ud83d", "caf\udce9": [0.5, None, ("\udce9",)]}]
+
+    with SafeBlocks() as page:
+        gr.api(classify, api_name="classify")
+    (function,) = page.fns.values()
+    (sent,) = asyncio.run(page.postprocess_data(function, classify(), None))
+    assert orjson.loads(orjson.dumps(sent)) == [
+        {"label": r"cat \ud83d", r"caf\udce9": [0.5, None, [r"\udce9"]]}
+    ]
+    with pytest.raises(gr.Error) as caught, as_message():
+        raise RunError("found none in 'caf\udce9'")
+    assert r"caf\udce9" in caught.value.message
 
 
 def test_only_uploads_are_accepted_and_all_else_has_the_same_error(gradio_folder, tmp_path):

@@ -7,13 +7,15 @@ import re
 import stat
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from posixpath import dirname
 
-from transfer.data.dataset import ImageDataset
+from transfer.data.dataset import DataIssue, ImageDataset
 from transfer.data.file_names import is_image, without_other_files
 from transfer.data.limits import LIMITS, read_member
 from transfer.data.local.layout import FileTree
@@ -23,22 +25,36 @@ from transfer.errors import ImageError, SourceError
 ENTRY = b"PK\x01\x02"  # begins each entry of the zip's directory
 LONGEST_END64 = 76  # bytes: zip64's end record and its locator
 UTF_8 = 0x800  # flag: the name is UTF-8
+UNICODE_PATH = 0x7075  # extra field: version 1, CRC of the name that it replaces, name in UTF-8
+DOS_AND_WINDOWS = (0, 10, 11, 14)  # systems that may separate folders by backslashes
 BYTES_AN_ENTRY = 512  # of the directory, on average at most
+OTHERS = {
+    "a gzip (tar.gz)": b"\x1f\x8b",
+    "a bzip2": b"BZh",
+    "an xz": b"\xfd7zXZ",
+    "a 7z": b"7z\xbc\xaf",
+    "a rar": b"Rar!",
+    "a zstd": b"\x28\xb5\x2f\xfd",
+}
+TAR_AT, LONGEST_SIGNATURE = 257, 262
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
 def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     """As `open_folder` on the zip's contents. Raises SourceError."""
-    members = {}
+    members, problems = {}, []
     try:
         _check_size(path)
         archive = zipfile.ZipFile(path)
-        for member in archive.infolist():
-            name = _checked_name(member, path)
+        for member, decoded in _decoded(archive.infolist(), path, problems):
+            name = _checked_name(member, decoded, path)
             if name in members and not name.endswith("/"):
                 raise _refused(path, f"two files called {name[:80]!r}")
             members[name] = member
+    except UnicodeDecodeError:
+        raise _refused(path, "file names that are not the UTF-8 that they claim to be") from None
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, struct.error, ValueError):
+        _check_is_no_other(path)
         raise SourceError(f"{path.name!r} is not a zip, or is damaged; create it again") from None
     _check_contents(list(members.values()), path)
     folders = {name.rstrip("/") for name in members if name.endswith("/")}
@@ -46,7 +62,7 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
         while file := dirname(file):
             folders.add(file)
     files = sorted(name for name in members if not name.endswith("/"))
-    files, folders, problems = without_other_files(files, sorted(folders))
+    files, folders, left_out = without_other_files(files, sorted(folders))
     if not files:
         raise _refused(path, "nothing")
     if not any(map(is_image, files)) and any(f.lower().endswith(ARCHIVE_SUFFIXES) for f in files):
@@ -56,7 +72,21 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     kept = {*files, *folders}
     used = ((name, m) for name, m in sorted(members.items()) if name.rstrip("/") in kept)
     revision = revision_of((name, m.file_size, m.CRC) for name, m in used)
-    return open_tree(tree, str(path), revision, label_column, problems)
+    return open_tree(tree, str(path), revision, label_column, problems + left_out)
+
+
+def _check_is_no_other(path: Path) -> None:
+    """Raises SourceError for a file of another kind, whatever its name says."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(LONGEST_SIGNATURE)
+        kinds = [kind for kind, signature in OTHERS.items() if start.startswith(signature)]
+        if kinds or start[TAR_AT:] == b"ustar":
+            found = kinds[0] if kinds else "a tar"
+            raise SourceError(
+                f"expected a folder or a zip, found {found} archive in {path.name!r}; unpack it"
+            )
+    if path.suffix.lower() != ".zip":
+        raise SourceError(f"expected a folder of class folders, found the file {path.name!r}")
 
 
 def _refused(path: Path, what: str) -> SourceError:
@@ -84,10 +114,12 @@ def _check_size(path: Path) -> None:
         raise _refused(path, f"more than {most:,} files")
 
 
-def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
+def _checked_name(member: zipfile.ZipInfo, name: str, path: Path) -> str:
     """The name with slashes. Raises SourceError for a link, and a path that leads out."""
-    name = _decoded(member).replace("\\", "/")
-    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
+    anywhere = name.replace("\\", "/")
+    if "/" not in name and member.create_system in DOS_AND_WINDOWS:
+        name = anywhere
+    if anywhere.startswith("/") or re.match("[A-Za-z]:", name) or ".." in anywhere.split("/"):
         raise _refused(path, f"a path out of the folder, {name[:80]!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise _refused(path, f"a link, {name[:80]!r}")
@@ -99,12 +131,47 @@ def _checked_name(member: zipfile.ZipInfo, path: Path) -> str:
     return "/".join(parts) + "/" * name.endswith("/")
 
 
-def _decoded(member: zipfile.ZipInfo) -> str:
-    """The name; macOS writes UTF-8 without setting the flag for it."""
-    if not member.flag_bits & UTF_8:
-        with suppress(UnicodeError):
-            return member.filename.encode("cp437").decode("utf-8")
-    return member.filename
+def _decoded(
+    members: list[zipfile.ZipInfo], path: Path, problems: list[DataIssue]
+) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+    """Each member with its name. Names that do not say their code page are UTF-8, as macOS writes
+    them, if all of them can be; else zip's own code page, which is reported."""
+    names, encoding = [_unicode_name(member) for member in members], "utf-8"
+    raw = [_raw_name(m) for m, name in zip(members, names, strict=True) if name is None]
+    try:
+        b"/".join(raw).decode()
+    except UnicodeDecodeError:
+        encoding = "cp437"
+        odd = [name.decode(encoding) for name in raw if not name.isascii()]
+        why = (
+            f"{len(odd):,} names in another code page, read as {odd[0][:40]!r}; zip with UTF-8 "
+            "names, or give the folder"
+        )
+        problems.append(DataIssue(path.name, why, skipped=0))
+    for member, name in zip(members, names, strict=True):
+        yield member, _raw_name(member).decode(encoding) if name is None else name
+
+
+def _raw_name(member: zipfile.ZipInfo) -> bytes:
+    """`zipfile` decodes what is not marked as UTF-8 by cp437, which maps each byte."""
+    return member.orig_filename.partition("\0")[0].encode("cp437")
+
+
+def _unicode_name(member: zipfile.ZipInfo) -> str | None:
+    """The name that is marked as UTF-8: by the flag, or by the field that Info-ZIP and WinRAR
+    write beside a name in another code page."""
+    if member.flag_bits & UTF_8:
+        return member.orig_filename.partition("\0")[0]
+    extra = member.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        if kind == UNICODE_PATH and size > 5:
+            version, replaced = struct.unpack_from("<BL", extra, 4)
+            if version == 1 and replaced == zlib.crc32(_raw_name(member)):
+                with suppress(UnicodeDecodeError):
+                    return extra[9 : 4 + size].decode()
+        extra = extra[4 + size :]
+    return None
 
 
 def _check_contents(members: list[zipfile.ZipInfo], path: Path) -> None:

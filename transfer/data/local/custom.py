@@ -1,12 +1,13 @@
 """A user's own classes: photos added one by one to a folder of class folders."""
 
+import re
 import shutil
-import unicodedata
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.data.image import load_image
+from transfer.data.labels import class_name
 from transfer.data.splits import split_called
 from transfer.errors import ImageError, SourceError
 
@@ -15,6 +16,7 @@ MAX_PHOTOS = 3_000
 MAX_PHOTO_BYTES = 50_000_000
 MAX_NAME = 60
 REFUSED = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in a class's name
+RESERVED = re.compile("con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
 FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
 
 
@@ -94,12 +96,14 @@ def _photos(folder: Path) -> list[Path]:
 
 def _folder_name(name: str) -> str:
     """A class name that every system accepts as a folder name. Raises SourceError."""
-    plain = " ".join(unicodedata.normalize("NFC", str(name or "")).split())
+    plain = class_name(str(name or ""))
     if not 1 <= len(plain) <= MAX_NAME or plain != plain.strip(".") or REFUSED & set(plain):
         raise SourceError(
             f"expected a class name of 1 to {MAX_NAME} letters, without a dot at its start or end "
             'and without / \\ : * ? " < > |; choose another'
         )
+    if RESERVED.fullmatch(plain.partition(".")[0].strip()):
+        raise SourceError(f"Windows cannot have a folder called {plain!r}; choose another name")
     if split_called(plain):
         raise SourceError(f"{plain!r} is the name of a split, not of a class; choose another")
     return plain

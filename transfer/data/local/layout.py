@@ -9,6 +9,7 @@ from posixpath import basename, dirname
 
 from transfer.data.dataset import DataIssue, listed
 from transfer.data.file_names import is_image
+from transfer.data.labels import class_name
 from transfer.data.local.metadata import TABLES
 from transfer.data.splits import named_like_splits, split_called, split_within
 from transfer.errors import SourceError
@@ -86,7 +87,7 @@ def find_splits(tree: FileTree) -> tuple[str, dict[str, str]]:
     inner = [_unwrapped(tree, path, split) for split, path in outer.items()]
     classes = [tree.folders_in(folder) for folder in inner]
     # a split may hold one class only: that is no folder around classes
-    known = {basename(path) for paths in classes if len(paths) > 1 for path in paths}
+    known = {class_name(basename(path)) for paths in classes if len(paths) > 1 for path in paths}
     return top, {split: _unwrapped(tree, path, split, known) for split, path in outer.items()}
 
 
@@ -102,7 +103,7 @@ def _unwrapped(
         name, only = basename(inside[0]), f"{inside[0]}/"
         deeper = tree.folders_in(only) or tree.tables_in(only)
         # a folder of nothing but images is a class
-        if name in classes or split_called(name) not in (None, split) or not deeper:
+        if class_name(name) in classes or split_called(name) not in (None, split) or not deeper:
             return folder
         folder = only
 
@@ -145,7 +146,8 @@ def _check_no_splits(tree: FileTree, folder: str, inside: list[str], *, whole: b
     deep, mixed = {}, False
     for path in inside:
         base = _unwrapped(tree, f"{path}/", split_called(basename(path)))
-        inner = {basename(one) for one in tree.folders_in(base) if one in tree.with_images}
+        there = [one for one in tree.folders_in(base) if one in tree.with_images]
+        inner = {class_name(basename(one)) for one in there}
         mixed = mixed or bool(inner and any(map(is_image, tree.files_in(base))))
         if len(inner) > 1:
             deep[basename(path)] = inner

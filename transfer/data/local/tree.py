@@ -8,6 +8,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from posixpath import basename, dirname, join, normpath, splitext
 
@@ -15,10 +16,12 @@ import numpy as np
 
 from transfer.data.dataset import DataIssue, ImageDataset, Split, because, listed
 from transfer.data.file_names import is_image
+from transfer.data.labels import class_name, used_splits, without_labels
 from transfer.data.local.layout import FileTree, check_class_folders, find_splits, is_table
 from transfer.data.local.metadata import TABLES, read_table
-from transfer.data.splits import named_like_splits
+from transfer.data.splits import named_like_splits, split_called
 from transfer.errors import SourceError
+from transfer.formatting import encodable
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 
@@ -43,13 +46,23 @@ def open_tree(
     top, splits = find_splits(tree)
     places = dict.fromkeys((*splits.values(), top))
     tables = [file for place in places for file in tree.tables_in(place)]
+    named: dict[str, str] = {}
     if tables:
-        labels, label_column = _by_table(tree, tables, label_column, problems)
+        labels, named, label_column = _by_table(tree, tables, label_column, problems)
     else:
         problems += check_class_folders(tree, top, splits)
         labels, label_column = _by_folder(tree, splits, problems), None
     problems += _unused(labels if tables else filter(is_image, tree.files), splits, top)
-    classes = tuple(sorted(set(labels.values()), key=_numbers_first))
+    files = {
+        name: [file for file in labels if file.startswith(folder)]
+        for name, folder in splits.items()
+    }
+    if named:
+        files = _by_split_column(named, files, problems)
+    if tables:
+        files = _with_known_labels(labels, files, problems)
+    used = {labels[file] for inside in files.values() for file in inside}
+    classes = tuple(sorted(used, key=_numbers_first))
     if not classes and tables:
         raise SourceError(
             f"expected rows in {tables[0]!r} with images of {tree.name!r} and their labels, found "
@@ -66,7 +79,7 @@ def open_tree(
             f"expected names of classes in {tree.name!r}, found those of splits "
             f"({listed(alike)}); choose other labels, or other names if these are classes"
         )
-    found = {name: _split(tree, folder, labels, classes) for name, folder in splits.items()}
+    found = {name: _split(tree, inside, labels, classes) for name, inside in files.items()}
     return ImageDataset(
         source=source,
         revision=revision,
@@ -103,15 +116,16 @@ def _by_folder(tree: FileTree, splits: dict[str, str], problems: list[DataIssue]
             elif not slash:
                 problems.append(DataIssue(file, "not in the folder of a class"))
             else:
-                labels[file] = name
-                used.add(name)
-        names = map(basename, tree.folders_in(folder))
-        empty = [name for name in names if name not in used]
+                labels[file] = class_name(name) or name
+                used.add(labels[file])
+        paths = tree.folders_in(folder)
+        empty = [path for path in paths if class_name(basename(path)) not in used]
         if used and empty:
-            there = [p for p in problems if f"{p.where}/".startswith(f"{folder}{empty[0]}/")]
+            start = encodable(f"{empty[0]}/")
+            there = [p for p in problems if f"{p.where}/".startswith(start)]
             raise SourceError(
                 f"expected images in every class folder of {tree.name!r}, found none in "
-                f"{empty[0]!r}{because(there)}; add images or remove the folder"
+                f"{basename(empty[0])!r}{because(there)}; add images or remove the folder"
             )
     return labels
 
@@ -126,9 +140,13 @@ def _why_not(file: str) -> str:
 
 def _by_table(
     tree: FileTree, tables: list[str], column: str | None, problems: list[DataIssue]
-) -> tuple[dict[str, str], str | None]:
-    """(image → class, the column of labels). Raises SourceError."""
+) -> tuple[dict[str, str], dict[str, str], str | None]:
+    """(image → class, image → what a column of splits says, the column of labels).
+
+    Raises SourceError.
+    """
     labels: dict[str, str] = {}
+    named: dict[str, str] = {}
     # a letter and its accent as one character: macOS stores two in file names, tables have one
     composed = partial(unicodedata.normalize, "NFC")
     there = {composed(file): file for file in tree.files if is_image(file)}
@@ -140,32 +158,77 @@ def _by_table(
             raise SourceError(f"{table!r} cannot be read ({error.strerror}); check it") from None
         rows, column, guesses = read_table(table, data, column)
         problems += guesses
-        for number, name, label in rows:
+        for row in rows:
             # blanks around a name are hardly part of it
-            paths = (join(dirname(table), n.replace("\\", "/")) for n in (name, name.strip()))
+            paths = (
+                join(dirname(table), name.replace("\\", "/"))
+                for name in (row.file, row.file.strip())
+            )
             # never one outside the tree
             file = next(filter(None, (there.get(composed(normpath(p))) for p in paths)), None)
-            if file is None or label is None:
+            if file is None or row.label is None:
                 # an image that gets no label is counted below
-                why = "no label" if file else f"there is no image {name[:80]!r} in this folder"
-                problems.append(DataIssue(f"{table} row {number}", why, skipped=0))
-            elif labels.setdefault(file, label) != label:
-                raise SourceError(
-                    f"expected one label for {name[:80]!r} in {table!r}, found "
-                    f"{labels[file]!r} and {label!r}; keep one"
-                )
+                why = "no label" if file else f"there is no image {row.file[:80]!r} in this folder"
+                problems.append(DataIssue(f"{table} row {row.number}", why, skipped=0))
+                continue
+            _set_once(labels, file, row.label, "label", table)
+            if row.split is not None:
+                _set_once(named, file, row.split, "split", table)
     unnamed = sorted(set(there.values()) - labels.keys(), key=lambda file: file.split("/"))
     problems += [DataIssue(file, "not in the table of labels") for file in unnamed]
-    return labels, column
+    return labels, named, column
 
 
-def _split(tree: FileTree, folder: str, labels: dict[str, str], classes: tuple[str, ...]) -> Split:
+def _set_once(found: dict[str, str], file: str, value: str, what: str, table: str) -> None:
+    if found.setdefault(file, value) != value:
+        raise SourceError(
+            f"expected one {what} for {basename(file)[:80]!r} in {table!r}, found "
+            f"{found[file]!r} and {value!r}; keep one"
+        )
+
+
+def _by_split_column(
+    named: dict[str, str], files: dict[str, list[str]], problems: list[DataIssue]
+) -> dict[str, list[str]]:
+    """Split → its files as a table's column of splits has them, unless folders are the splits."""
+    names = list(dict.fromkeys(named.values()))
+    by_folder = list(files) != ["train"]
+    if by_folder or not any(map(split_called, names)):
+        others = "the folders are the splits" if by_folder else f"it holds {listed(names)}"
+        problems.append(DataIssue("the table's column of splits", f"not used: {others}", 0))
+        return files
+    issues: list[DataIssue] = []
+    used, counts = used_splits(names, issues), Counter(named.values())
+    unused = [name for name in names if name not in used]
+    problems += [
+        replace(issue, skipped=counts[name]) for name, issue in zip(unused, issues, strict=True)
+    ]
+    return {used[name]: [f for f in files["train"] if named.get(f) == name] for name in used}
+
+
+def _with_known_labels(
+    labels: dict[str, str], files: dict[str, list[str]], problems: list[DataIssue]
+) -> dict[str, list[str]]:
+    """Without the splits whose labels seem to be hidden; see `without_labels`."""
+    known, train = {}, [labels[file] for file in files.get("train", [])]
+    for split, inside in files.items():
+        values = [labels[file] for file in inside]
+        why = without_labels(values, train, str) if values and split != "train" else None
+        if why:
+            problems.append(DataIssue(f"split {split!r}", why, skipped=len(inside)))
+        else:
+            known[split] = inside
+    return known
+
+
+def _split(
+    tree: FileTree, inside: list[str], labels: dict[str, str], classes: tuple[str, ...]
+) -> Split:
     label_of = {name: label for label, name in enumerate(classes)}
-    inside = [file for file in labels if file.startswith(folder)]
     files = sorted(inside, key=lambda file: (label_of[labels[file]], file.split("/")))
     return Split(
         labels=np.array([label_of[labels[file]] for file in files], dtype=np.int64),
-        names=tuple(files),
+        names=tuple(map(encodable, files)),
         read=lambda i: tree.read(files[i]),
     )
 

@@ -6,12 +6,11 @@ from typing import Protocol
 
 from transfer.data.dataset import DataIssue, listed
 from transfer.data.image import load_image
-from transfer.data.labels import MAX_CLASSES
+from transfer.data.labels import LABEL_NAMES, MAX_CLASSES
 from transfer.data.remote.files import DatasetFiles
 from transfer.errors import ImageError, SourceError
 from transfer.settings import TrainingSettings
 
-LABEL_NAMES = ("label", "labels", "class", "class_name", "cls", "category", "target", "y")
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 PLAIN = ("string", "large_string", "bool", *INTEGERS)  # types that can be labels
 ROWS_IN_HEAD = 20  # in which there must be an image
@@ -127,16 +126,18 @@ def _label_column(table: Table, wanted: str | None, image: str) -> tuple[str, st
             raise SourceError(_no_labels({wanted: features[wanted]}))
         return wanted, ""
     named = [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
-    named.sort(key=lambda column: column not in LABEL_NAMES)
+    named.sort(key=lambda column: column.lower() not in LABEL_NAMES)
     if named:
         others = f"taken as the label; also {listed(named[1:])}: --label-column chooses"
         return named[0], others if named[1:] else ""
     plain = [c for c, feature in features.items() if getattr(feature, "dtype", None) in PLAIN]
-    for column in (*(c for c in LABEL_NAMES if c in plain), *plain):
+    usual = sorted(c for c in plain if c.lower() in LABEL_NAMES)
+    usual.sort(key=lambda column: LABEL_NAMES.index(column.lower()))
+    for column in (*usual, *plain):
         values = table.values(column)
         distinct = len(set(values))
         few = 2 <= distinct <= min(MAX_CLASSES, len(values) // 2)
-        if few or column in LABEL_NAMES:
+        if few or column in usual:
             return column, f"taken as the label: no ClassLabel column, and {distinct} values here"
     raise NoLabelsError(_no_labels(features))
 

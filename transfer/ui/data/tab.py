@@ -5,13 +5,14 @@ import gradio as gr
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.requests import CLEAR_OTHERS, LatestRequests
 from transfer.ui.data.uploads import UploadHandlers, choices
-from transfer.ui.shared.components import accordion, open_tab
+from transfer.ui.shared.components import accordion, live_region, open_tab
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
 ZIP_LABEL = (
     "A zip with one folder of images per class, or with train, validation and test folders of those"
 )
+LARGER = ". For one of more than 50 MB type its path under Dataset instead"
 AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
 IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
@@ -35,7 +36,8 @@ def data_tab(
         )
         show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
     with accordion("Upload a zip"):
-        file = gr.File(file_types=[".zip", ".ZIP"], label=ZIP_LABEL, height=120)
+        label = ZIP_LABEL if datasets.shared else ZIP_LABEL + LARGER
+        file = gr.File(file_types=[".zip", ".ZIP"], label=label, height=150)
         remove = gr.Button("Remove the chosen upload", size="sm")
     with accordion("Make your own classes"):
         shown, use = _own_classes(uploads, visitor, source)
@@ -70,6 +72,7 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     with gr.Row():
         name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
         add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")
+    note = gr.HTML(live_region(""), padding=False)
     chosen = gr.Radio([], label="Class", info="New photos are added to this class.")
     with gr.Row():
         photos = gr.File(
@@ -88,9 +91,9 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
         remove = gr.Button("Remove this class")
     shown = [chosen, overview]
     for event in (add.click, name.submit):
-        event(uploads.add_class, [visitor, name], [*shown, name], **IN_TURN, **PRIVATE)
-    photos.upload(uploads.add_photos, [visitor, chosen, photos], [overview, photos], **PRIVATE)
-    camera.input(uploads.add_photos, [visitor, chosen, camera], [overview, camera], **PRIVATE)
+        event(uploads.add_class, [visitor, name], [*shown, name, note], **IN_TURN, **QUIET)
+    photos.upload(uploads.add_photos, [visitor, chosen, photos], [overview, photos], **QUIET)
+    camera.input(uploads.add_photos, [visitor, chosen, camera], [overview, camera], **QUIET)
     remove.click(uploads.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
     download_on_click(save, uploads.download, [visitor], "fetched-photos")
     return shown, use

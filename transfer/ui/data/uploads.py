@@ -11,7 +11,9 @@ from transfer.data.image import load_image
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.presets import PRESETS
 from transfer.errors import ImageError, JobError, TransferError
+from transfer.formatting import isolated
 from transfer.jobs import JobManager
+from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.downloads import Downloads
 from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.session import as_message, require_visitor
@@ -54,10 +56,12 @@ class UploadHandlers:
         return self._shown(visitor)
 
     def add_class(self, visitor: str, name: str):
-        """(the classes, their photos, an empty name field)."""
-        with as_message():
+        """(the classes, their photos, an empty name field, no note); or why the name is refused."""
+        try:
             name = self.images(visitor).add_class(name)
-        return self._classes(visitor, name), self.overview(visitor), ""
+        except TransferError as error:
+            return gr.skip(), gr.skip(), gr.skip(), live_region(warning(error))
+        return self._classes(visitor, name), self.overview(visitor), "", live_region("")
 
     def remove_class(self, visitor: str, name: str | None):
         """`_shown`, without the class and its photos."""
@@ -131,7 +135,7 @@ class UploadHandlers:
             more = f", {missing} more needed" if missing else ""
             newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_PER_CLASS:]
             shown = thumbnails([(load_image(path), name) for path in newest])
-            parts.append(f"<h4>{escape(name)}: {number} photos{more}</h4>{shown}")
+            parts.append(f"<h4>{escape(isolated(name))}: {number} photos{more}</h4>{shown}")
         return "".join(parts) or NO_CLASSES
 
     def _check_room(self, visitor: str, *files: str) -> None:

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from transfer.data.labels import class_name
 from transfer.formatting import duration
 from transfer.runs.run import Run
 from transfer.ui.shared.components import PHASE_TITLES, warning
@@ -57,7 +58,9 @@ def _phases(runs: list[tuple[str, Run]]) -> str:
 
 def _classes(runs: list[tuple[str, Run]]) -> str:
     """Recall of the classes that all runs know, the largest differences first."""
-    recalls = [{c["label"]: c["recall"] for c in run.report["classes"]} for _, run in runs]
+    recalls = [
+        {class_name(c["label"]): c["recall"] for c in run.report["classes"]} for _, run in runs
+    ]
     common = [label for label in recalls[0] if all(label in recall for recall in recalls)]
     if not common:
         return "<p>The runs have no class in common.</p>"

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from transfer.formatting import isolated
 from transfer.runs.run import Run
 from transfer.ui.shared.tables import scrolling
 
@@ -26,8 +27,9 @@ def confusion(run: Run) -> str:
 
 def _confused_pairs(run: Run) -> list[str]:
     """`ant predicted as bee (3 of 20)`, the most frequent first."""
+    names = [isolated(name) for name in run.classes]
     pairs = [
-        (n, f"{run.classes[i]} predicted as {run.classes[j]} ({n} of {sum(row)})")
+        (n, f"{names[i]} predicted as {names[j]} ({n} of {sum(row)})")
         for i, row in enumerate(run.report["confusion"])
         for j, n in enumerate(row)
         if i != j and n
@@ -44,11 +46,11 @@ def _matrix(run: Run) -> str:
 
 
 def _row(run: Run, true: int) -> str:
-    counts = run.report["confusion"][true]
+    counts, names = run.report["confusion"][true], [*map(isolated, run.classes)]
     total = sum(counts) or 1
     cells = "".join(
         f'<td class="{"right" if true == predicted else "wrong"}" style="--share:{n / total:.2f}" '
-        f'title="{escape(run.classes[true])} predicted as {escape(run.classes[predicted])}: '
+        f'title="{escape(names[true])} predicted as {escape(names[predicted])}: '
         f'{n} of {total}">{n}</td>'
         if n
         else "<td></td>"

@@ -99,7 +99,7 @@ class RunHandlers:
         """The path of a zip of the run's folder; the zip is removed after a while."""
         run = self._run(visitor, run_id)
         folder = self.downloads.new_folder(visitor)
-        return str(zip_folder(run.path, folder / f"{run.path.name}.zip"))
+        return str(zip_folder(run.path, folder / f"{run.id}.zip"))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""

@@ -6,6 +6,7 @@ from html import escape
 from transfer.data.image import load_image
 from transfer.data.source import load_splits
 from transfer.errors import TransferError
+from transfer.formatting import isolated
 from transfer.runs.run import Run, read_run
 from transfer.ui.shared.images import thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
@@ -50,5 +51,5 @@ def _pictures(path: str, source: str, revision: str) -> str:
 
 
 def _caption(mistake: dict) -> str:
-    said = f"Said {mistake['predicted']} ({mistake['score']:.0%})"
-    return f"{said}; actually {mistake['label']}: {mistake['name']}"
+    predicted, label, name = (isolated(mistake[key]) for key in ("predicted", "label", "name"))
+    return f"Said {predicted} ({mistake['score']:.0%}); actually {label}: {name}"

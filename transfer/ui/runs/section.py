@@ -6,7 +6,7 @@ from transfer.ui.runs.compare import MOST
 from transfer.ui.runs.handlers import NO_RUNS, RunHandlers
 from transfer.ui.shared.components import LATEST, accordion, live_region, on_change
 from transfer.ui.shared.downloads import download_on_click
-from transfer.ui.shared.session import PRIVATE, QUIET
+from transfer.ui.shared.session import QUIET
 
 
 def runs_section(
@@ -44,15 +44,15 @@ def runs_section(
             compare = gr.Button("Compare")
             comparison = gr.HTML()
     listed, asked = [runs, run, several, controls], [asked_about, question, confirm, keep]
-    show.click(handlers.show, [visitor, run], [result, shown_run], **PRIVATE)
+    show.click(handlers.show, [visitor, run], [result, shown_run], **QUIET)
     run_shown = on_change(shown_run)
     run_shown.then(handlers.mistakes, [visitor, shown_run], mistakes, **LATEST, **QUIET)
     for event in (name.submit, rename.click):
-        event(handlers.rename, [visitor, run, name, several], [*listed, name], **PRIVATE)
-    delete.click(handlers.ask, [visitor, run], asked, **PRIVATE)
-    keep.click(handlers.keep, None, asked, **PRIVATE)
-    confirm.click(handlers.delete, [visitor, asked_about, several], [*listed, *asked], **PRIVATE)
+        event(handlers.rename, [visitor, run, name, several], [*listed, name], **QUIET)
+    delete.click(handlers.ask, [visitor, run], asked, **QUIET)
+    keep.click(handlers.keep, None, asked, **QUIET)
+    confirm.click(handlers.delete, [visitor, asked_about, several], [*listed, *asked], **QUIET)
     download_on_click(download, handlers.download, [visitor, run], "fetched-run")
-    compare.click(handlers.compare, [visitor, several], comparison, **PRIVATE)
+    compare.click(handlers.compare, [visitor, several], comparison, **QUIET)
     for event in (opened, run_shown):
         event.then(handlers.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)

@@ -1,4 +1,5 @@
-"""A page whose errors never repeat what was posted, and that opens only uploaded files."""
+"""A page whose errors never repeat what was posted, that opens only uploaded files, and whose
+answers can always be sent."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from gradio.utils import get_upload_folder
 from gradio_client.utils import traverse
 
 from transfer.errors import ImageError
+from transfer.formatting import encodable_parts
 
 REFUSED = "This choice or file is not accepted. Choose again, or reload the page."
 
@@ -24,6 +26,10 @@ class SafeBlocks(gr.Blocks):
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:  # of any kind: its text may contain a value
             raise gr.Error(REFUSED, print_exception=False) from None
+
+    async def postprocess_data(self, *args, **more):
+        """A name that is not UTF-8 would end the connection of the whole page."""
+        return encodable_parts(await super().postprocess_data(*args, **more))
 
 
 def uploaded(file) -> Path:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
+from transfer.formatting import isolated
+
 
 def cells(columns: Mapping[str, tuple[str, str]], records: Iterable[dict]) -> list[list[str]]:
     """A row of escaped cells for each record; a column is title → (key, format)."""
@@ -36,7 +38,7 @@ def interval_bar(name: str, accuracy: float, interval: Sequence[float]) -> str:
 
 def bar(name: str, share: float, figures: str, line: str = "", *, best: bool = False) -> str:
     """One list item: its name, a bar for `share` (0 to 1) and what that is in figures (HTML)."""
-    name, kind = escape(name), ' class="best"' if best else ""
+    name, kind = escape(isolated(name)), ' class="best"' if best else ""
     return (
         f'<li{kind}><span class="name" title="{name}">{name}</span>'
         f'<span class="bar" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i>{line}'

@@ -38,9 +38,9 @@ def train_tab(
     watched = [status, charts, report, start, stop, retry, diagram, shown_run]
     settings = {"inputs": [visitor, source], "inputs_kwargs": form}
     for event in (
-        start.click(trainings.start, **settings, outputs=watched, **PRIVATE),
-        retry.click(trainings.retry, visitor, watched, **PRIVATE),
-        stop.click(trainings.stop, visitor, None, **PRIVATE),
+        start.click(trainings.start, **settings, outputs=watched, **QUIET),
+        retry.click(trainings.retry, visitor, watched, **QUIET),
+        stop.click(trainings.stop, visitor, None, **QUIET),
     ):
         event.success(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
     forecaster = Forecaster(trainings.jobs, trainings.datasets)
