@@ -163,7 +163,7 @@ def make_classes(page, drawn) -> None:
     names = sorted(path.name for path in drawn.iterdir() if path.is_dir())
     for name in names:
         add_class(page, name)
-        chooser = page.locator("input[type=file][accept*='image']").first
+        chooser = page.locator("input[type=file][multiple]").first
         chooser.set_input_files(sorted((drawn / name).iterdir()))
         page.get_by_text(f"{name}: 6 photos").wait_for()
     button(page, "Use these photos").click()

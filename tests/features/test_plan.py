@@ -68,9 +68,9 @@ def room(monkeypatch):
 @pytest.mark.parametrize(
     ("unfreeze", "why"),
     [
-        ("none", "the output of the body is cached (37 MB)"),
+        ("none", "the output of the body is cached (36.9 MB)"),
         ("block5", "the input of block5 is cached (184 MB)"),
-        ("block1", "pixels are cached (92 MB), as every block is trained"),
+        ("block1", "pixels are cached (92.2 MB), as every block is trained"),
     ],
 )
 def test_the_input_of_the_lowest_unfrozen_block_is_cached_where_it_fits(room, unfreeze, why):
@@ -88,8 +88,8 @@ INPUT = "the input of block5, in 2 views of every training image would take 184 
     [
         (183, OPEN, ("block5", 1), f"in 1 view of every training image: {INPUT}"),
         (183, None, ("block1", 2), "more than there is room for (183 MB)"),
-        (100, OPEN, ("block1", 2), "pixels are cached (92 MB), in 2 views of every training"),
-        (60, OPEN, ("block1", 1), "pixels are cached (51 MB), in 1 view of"),
+        (100, OPEN, ("block1", 2), "pixels are cached (92.2 MB), in 2 views of every training"),
+        (60, OPEN, ("block1", 1), "pixels are cached (51.2 MB), in 1 view of"),
     ],
 )
 def test_fewer_views_then_pixels_are_cached_where_more_would_not_fit(
@@ -123,7 +123,7 @@ def test_then_pooled_features_where_nothing_needs_the_map_then_smaller_images(
     assert (" at 160 px" in made.why) == (expected[0] == 160)
 
 
-@pytest.mark.parametrize(("asked", "least"), [(None, "1.8 GB"), (OPEN, "20 MB")])
+@pytest.mark.parametrize(("asked", "least"), [(None, "1.81 GB"), (OPEN, "20.5 MB")])
 def test_what_cannot_fit_is_refused_with_what_the_least_would_take(room, asked, least):
     room(19 * MB)
     with pytest.raises(CacheError, match=f"expected room for {least} .*, found 19 MB .*; free"):

@@ -85,10 +85,10 @@ def test_without_the_hub_downloaded_files_are_used(hub, monkeypatch, mood, impat
     with hub.gone() if mood in ("gone", "offline") else hub.in_mood(mood):
         folder = find("files/downloaded").fetch(CONFIG, TENSORS)
         assert (folder / TENSORS).read_bytes() == b"tensors"
-        with refused("does not answer"):
+        with refused("OFFLINE is set" if mood == "offline" else "does not answer"):
             find("files/never")
         # a visitor gets nothing: the downloads may be files that only the owner may see
-        with refused("does not answer"):
+        with refused("OFFLINE is set" if mood == "offline" else "does not answer"):
             find("files/downloaded", False)
     assert time.monotonic() - started < MAX_SECONDS
 

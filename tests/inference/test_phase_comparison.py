@@ -30,7 +30,7 @@ def test_together_they_predict_what_each_predicts_alone(stages):
     together = stages.predict(first.prepare(PHOTO))
     alone = {name: ours.classify(PHOTO) for name, ours in stages.classifiers.items()}
     assert together == alone
-    assert len({tuple(p.score for p in ranked) for ranked in together.values()}) == 3
+    assert len({tuple(p.score for p in ranked) for ranked in together.values()}) >= 2
 
 
 def test_the_earlier_stages_share_the_original_body(stages):

@@ -146,6 +146,6 @@ def test_a_training_of_a_killed_app_is_resumed_and_a_stop_saves_what_it_learned(
         jobs.stop(job.id, "ann")
         wait_for(lambda: not job.live, seconds=PATIENCE)
     phases = {event.phase: event for event in job.history if isinstance(event, events.PhaseDone)}
-    assert phases["warm-up"].ended == "stopped" and phases["warm-up"].epochs < 10_000
+    assert phases["warm-up"].ended.startswith("stopped") and phases["warm-up"].epochs < 10_000
     assert job.history[-1].result["accuracy"] == read_run(job.out).accuracy
     assert not (job.out / "checkpoint").exists()

@@ -18,7 +18,7 @@ REPORT = (
     "stages curves heads skipped"
 ).split()
 CONFIG = (
-    "architecture num_classes num_features global_pool label_names model_args pretrained_cfg greys"
+    "architecture num_classes num_features global_pool label_names greys model_args pretrained_cfg"
 ).split()
 MODEL_ARGS = ("mlp_ratio", "global_pool")
 PRETRAINED = (
