@@ -5,7 +5,7 @@ from pathlib import Path
 
 import transfer
 from transfer.model.weights import BUNDLED
-from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
+from transfer.ui.shared.loaded_runs import EXAMPLES_FOLDER
 
 PACKAGE = Path(transfer.__file__).parent
 
@@ -14,7 +14,7 @@ def test_every_data_file_is_packaged():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
     globs = project["tool"]["setuptools"]["package-data"]["transfer"]
     packaged = {path for glob in globs for path in PACKAGE.glob(glob)}
-    needed = {BUNDLED, PACKAGE / "ui" / "style.css", *EXAMPLE_FOLDER.iterdir()}
+    needed = {BUNDLED, PACKAGE / "ui" / "style.css", *EXAMPLES_FOLDER.glob("*/*")}
     assert needed <= packaged
 
 

@@ -9,7 +9,7 @@ from tests.browser.conftest import QUICK, app_up, button, tab, visit
 from tests.browser.openid import provider
 from tests.browser.test_publish import stored_in_browser
 from tests.hub_writing import ME, OAUTH, writable
-from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
+from transfer.ui.shared.loaded_runs import EXAMPLES_FOLDER
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", f"Sign out ({ME})"
 BARE = "vgg16-digits"
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def space(folder, accounts):
     """The address of an app on what looks like a Space; its trainings leave the example behind."""
-    environment = {"SYSTEM": "spaces", "SPACE_ID": "me/space", "QUICK_RUN": str(EXAMPLE_FOLDER)}
+    environment = {"SYSTEM": "spaces", "SPACE_ID": "me/space", "QUICK_RUN": str(EXAMPLES_FOLDER / "digits")}
     paths = (folder / name for name in ("runs", "log.txt", "gradio"))
     with app_up(*paths, program=QUICK, **environment, **accounts.environment) as address:
         yield address

@@ -8,6 +8,7 @@ from tests.browser.conftest import (
     Held,
     at_rest,
     button,
+    choose_run,
     fits_everywhere,
     open_page,
     tab,
@@ -34,6 +35,7 @@ def test_a_drawn_seven_is_a_seven_and_is_uploaded_once(browser, shared_address, 
     page, foreign = try_it(browser, shared_address, PHONE)
     asked = []
     page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
+    choose_run(page, "Example: handwritten digits")
     draw_seven(page)
     button(page, "What is it?").click()
     best = page.locator(".answer .best .name")

@@ -87,6 +87,6 @@ def test_own_photos_become_a_run_that_nobody_else_sees(visitors, run, tmp_path):
         other.get_by_label("Run", exact=True).click()
         other.get_by_role("option").first.wait_for()
         (only,) = other.get_by_role("option").all_inner_texts()
-        assert "Example: handwritten digits" in only
+        assert "Example: twelve kinds of flowers" in only
         assert "quagga" not in other.content()
     assert foreign == []

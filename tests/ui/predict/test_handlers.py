@@ -13,7 +13,7 @@ from transfer.data.local.digits import as_digit
 from transfer.ui.predict import cards
 from transfer.ui.predict.handlers import MOST_PICTURES, PredictHandlers
 from transfer.ui.shared.images import data_url
-from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns
+from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, LoadedRuns
 
 TINY = (ME, "tiny", "predictions", "")
 
@@ -68,12 +68,12 @@ def test_cards_appear_one_by_one_and_not_too_many(handlers, photo, monkeypatch):
 
 
 def test_only_runs_on_the_digits_get_a_drawing_in_the_form_of_the_digits(handlers, runs_folder):
-    inputs = [handlers.input_tab(ME, run) for run in (EXAMPLE, "tiny", None)]
+    inputs = [handlers.input_tab(ME, run) for run in (DIGITS, "tiny", None)]
     assert inputs == ["draw", "photos", "photos"]
     page, asked = last(handlers.ask(*TINY, seven()))
     expected = load(runs_folder / "tiny").classify(seven())
     assert f'class="n">{cards.percent(expected[0].score)}' in page
-    page, _ = last(handlers.again(ME, EXAMPLE, "predictions", "", asked))
+    page, _ = last(handlers.again(ME, DIGITS, "predictions", "", asked))
     assert (
         'class="best"><span class="name" title="7"' in page
         and data_url(load_image(as_digit(seven())), cards.SMALL) in page
@@ -105,10 +105,10 @@ def test_an_unknown_run_is_a_message(handlers, photo, run, hub):
 
 
 def test_the_newest_run_is_selected_once_unless_the_visitor_chose_another(handlers):
-    assert handlers.newest(ME, EXAMPLE, []) == ([EXAMPLE, "tiny"], ["tiny", EXAMPLE])
+    assert handlers.newest(ME, EXAMPLE, []) == ([EXAMPLE, "tiny"], ["tiny", EXAMPLE, DIGITS])
     for run in ("typed", "user/name", None):
         assert handlers.newest(ME, run, [])[0] == [run, run]
-    assert handlers.newest(ME, "older", ["older", EXAMPLE])[0] == ["older", "tiny"]
+    assert handlers.newest(ME, "older", ["older", EXAMPLE, DIGITS])[0] == ["older", "tiny"]
 
 
 def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, runs_folder, hub):

@@ -24,7 +24,7 @@ from transfer.ui.publish import text
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.queue import PublishTask
 from transfer.ui.publish.summary import proposed_name
-from transfer.ui.shared.loaded_runs import EXAMPLE_FOLDER
+from transfer.ui.shared.loaded_runs import EXAMPLES_FOLDER
 
 ID = "me/vgg11-tiny"
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz12345678"
@@ -37,7 +37,7 @@ CHECKED = Checked(
 def folder(runs_folder, tmp_path):
     """A tiny run on photos, and one on the digits."""
     shutil.copytree(runs_folder / "tiny", tmp_path / "runs" / "tiny")
-    shutil.copytree(EXAMPLE_FOLDER, tmp_path / "runs" / "digits")
+    shutil.copytree(EXAMPLES_FOLDER / "digits", tmp_path / "runs" / "digits")
     return tmp_path / "runs"
 
 

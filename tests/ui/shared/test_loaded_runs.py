@@ -13,7 +13,7 @@ from transfer import load
 from transfer.errors import JobError, RunError, TransferError
 from transfer.runs.run import RECORD, read_run
 from transfer.ui.shared import loaded_runs
-from transfer.ui.shared.loaded_runs import EXAMPLE, HubModels, LoadedRuns
+from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, EXAMPLES, HubModels, LoadedRuns
 
 
 @pytest.fixture
@@ -21,23 +21,27 @@ def local(jobs) -> LoadedRuns:
     return LoadedRuns(jobs, shared=False)
 
 
-def test_own_runs_come_first_and_the_example_is_always_there(local, empty):
-    (title, name), (_, example) = local.choices(ME)
-    assert "test accuracy" in title and (name, example) == ("tiny", EXAMPLE)
+def test_own_runs_come_first_and_the_examples_are_always_there(local, empty):
+    (title, name), *examples = local.choices(ME)
+    assert "test accuracy" in title and name == "tiny"
+    assert [name for _, name in examples] == [EXAMPLE, DIGITS]
     shared = LoadedRuns(empty, shared=True)
-    assert [name for _, name in shared.choices(OTHER)] == [EXAMPLE]
+    assert [name for _, name in shared.choices(OTHER)] == [EXAMPLE, DIGITS]
     for use in (shared.own_path, shared.classifier, shared.comparison):
         with pytest.raises(JobError, match="no such finished run"):
             use(OTHER, "tiny")
 
 
-def test_the_example_is_small_names_no_machine_and_works(local):
-    path = local.own_path(ME, EXAMPLE)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_are_small_name_no_machine_and_work(local, example):
+    path = local.own_path(ME, example)
     run = read_run(path)
-    assert run.record["result"]["run"] == "transfer/example" and run.accuracy > 0.97
+    assert run.record["result"]["run"] == "transfer/example" and run.accuracy > 0.93
+    assert not {file.suffix for file in path.iterdir()} & {".jpg", ".png"}
+    assert run.record["source"] in ("digits", "flowers12")
     assert sum(file.stat().st_size for file in path.iterdir()) < 1_000_000
-    assert len(local.classifier(ME, EXAMPLE).classify(picture(0, 0), top=1)) == 1
-    assert list(local.comparison(ME, EXAMPLE).classifiers) == ["features", "warm-up"]
+    assert len(local.classifier(ME, example).classify(picture(0, 0), top=1)) == 1
+    assert list(local.comparison(ME, example).classifiers) == ["features", "warm-up"]
 
 
 @pytest.mark.parametrize("name", ["", "..", "../tiny", "tiny/../tiny", "/", "\0"])

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier
     from transfer.inference.phase_comparison import Comparison
 
-EXAMPLE = "example:digits"
-EXAMPLE_FOLDER = Path(__file__).parents[1] / "examples" / "digits"
+EXAMPLE, DIGITS = "example:flowers", "example:digits"
+EXAMPLES = {EXAMPLE: "twelve kinds of flowers", DIGITS: "handwritten digits"}
+EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
 MODELS_CACHED, SECONDS_A_MODEL_IS_CACHED = 2, 600.0  # then the Hub may have a newer one
 ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED = 16, 10.0  # one choice on the page asks several times
 _lock = threading.Lock()
@@ -32,14 +33,14 @@ class LoadedRuns:
         self._hub = HubModels(False if shared else None)
 
     def choices(self, visitor: str) -> list[tuple[str, str]]:
-        """(title, name) of own runs, newest first, and of the example."""
-        example = "Example: handwritten digits", EXAMPLE
-        return [*with_accuracy(self.jobs.finished.of(visitor)), example]
+        """(title, name) of own runs, newest first, and of the examples."""
+        examples = [(f"Example: {what}", name) for name, what in EXAMPLES.items()]
+        return [*with_accuracy(self.jobs.finished.of(visitor)), *examples]
 
     def own_path(self, visitor: str, name: str) -> Path:
-        """The folder of the example, or of a run among the visitor's own. Raises JobError."""
-        if name == EXAMPLE:
-            return EXAMPLE_FOLDER
+        """The folder of an example, or of a run among the visitor's own. Raises JobError."""
+        if name in EXAMPLES:
+            return EXAMPLES_FOLDER / name.removeprefix("example:")
         return self.jobs.finished.get(name, visitor).path
 
     def classifier(self, visitor: str, name: str) -> "Classifier":
