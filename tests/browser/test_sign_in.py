@@ -38,7 +38,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def space(folder, accounts):
     """The address of an app on what looks like a Space; its trainings leave the example behind."""
-    environment = {"SYSTEM": "spaces", "SPACE_ID": "me/space", "QUICK_RUN": str(EXAMPLES_FOLDER / "digits")}
+    environment = {
+        "SYSTEM": "spaces",
+        "SPACE_ID": "me/space",
+        "QUICK_RUN": str(EXAMPLES_FOLDER / "digits"),
+    }
     paths = (folder / name for name in ("runs", "log.txt", "gradio"))
     with app_up(*paths, program=QUICK, **environment, **accounts.environment) as address:
         yield address
