@@ -16,8 +16,9 @@ from tests.tiny import CLASSES, TINY, drained, draw_classes
 from transfer import events
 from transfer.errors import SourceError
 from transfer.runs.run import Run, read_run
-from transfer.settings import TrainingSettings
+from transfer.settings import LINEAR_HEAD, TrainingSettings
 from transfer.training.recipe import training_events
+from transfer.training.step import TrainStep
 
 QUICK = TINY | {"head": "avg-8", "head_epochs": 1, "finetune_epochs": 1, "views": 1}
 TYPES = {
@@ -122,6 +123,17 @@ def test_a_stop_keeps_what_was_learned_and_does_not_fine_tune(stripes, tmp_path)
     assert phases(seen) == ["features", "warm-up"] and body_tensors(run) == set()
     assert of_kind(events.PhaseDone, seen)[-1].ended.startswith("stopped")
     assert transfer.load(run).classify(stripes / "down" / "0.png")
+
+
+def test_a_warm_up_that_diverged_gives_way_to_the_fit_and_is_not_fine_tuned(
+    stripes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TrainStep, "__call__", lambda *_: float("nan"))
+    seen, run = drained(training_events(str(stripes), out=tmp_path / "run", **QUICK))
+    assert phases(seen) == ["features", "warm-up"]
+    features, warm_up = of_kind(events.PhaseDone, seen)
+    assert warm_up.ended.startswith("the loss was no longer finite")
+    assert warm_up.accuracy == features.accuracy and run.settings.head == LINEAR_HEAD
 
 
 def test_an_unreadable_image_is_reported_in_events_report_and_result(tmp_path):
