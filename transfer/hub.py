@@ -129,7 +129,8 @@ def local_cause() -> str | None:
     from huggingface_hub.utils import httpx
 
     if constants.HF_HUB_OFFLINE:
-        name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+        other = os.environ.get("TRANSFORMERS_OFFLINE") and not os.environ.get("HF_HUB_OFFLINE")
+        name = "TRANSFORMERS_OFFLINE" if other else "HF_HUB_OFFLINE"
         return f"{name} is set; unset it to use the Hub"
     if not re.match(r"https?://\w", constants.ENDPOINT):
         return "HF_ENDPOINT has no https:// before the host; correct it or unset it"

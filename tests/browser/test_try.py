@@ -17,7 +17,8 @@ from tests.browser.conftest import (
 from tests.browser.drawing import draw_seven
 from tests.tiny import picture
 
-PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
+# the empty sketchpad's two as it appears, then its background, its layer, and both in one
+PICTURES_OF_A_DRAWING = 5
 
 
 def try_it(browser, address: str, width: int = DESKTOP):

@@ -39,7 +39,7 @@ class LoadedRuns:
 
     def own_path(self, visitor: str, name: str) -> Path:
         """The folder of an example, or of a run among the visitor's own. Raises JobError."""
-        if name in EXAMPLES:
+        if name in list(EXAMPLES):  # compared, for a caller's name may be anything
             return EXAMPLES_FOLDER / name.removeprefix("example:")
         return self.jobs.finished.get(name, visitor).path
 
