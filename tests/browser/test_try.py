@@ -17,8 +17,7 @@ from tests.browser.conftest import (
 from tests.browser.drawing import draw_seven
 from tests.tiny import picture
 
-# the empty sketchpad's two as it appears, then its background, its layer, and both in one
-PICTURES_OF_A_DRAWING = 5
+PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
 
 
 def try_it(browser, address: str, width: int = DESKTOP):

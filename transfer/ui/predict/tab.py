@@ -80,7 +80,7 @@ def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events, tab: 
 
 
 def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
-    with gr.Tabs(selected="draw") as tabs:
+    with gr.Tabs(selected="photos") as tabs:
         with gr.Tab("Draw", id="draw"):
             white = Image.new("RGB", (280, 280), "white")
             drawing = gr.Sketchpad(
