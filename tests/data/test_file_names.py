@@ -37,8 +37,8 @@ def test_what_systems_and_tools_write_is_left_out():
 
 def test_hidden_pictures_are_reported_once_a_folder():
     files = [".net/1.jpg", ".net/a/2.jpg", "a/.b.png", "a/1.png", ".config/x.txt"]
-    kept, folders, issues = without_other_files(files, [".net", ".net/a", "a", ".config"])
-    assert (kept, folders) == (["a/1.png"], ["a"])
+    used, folders, issues = without_other_files(files, [".net", ".net/a", "a", ".config"])
+    assert (used, folders) == (["a/1.png"], ["a"])
     assert [(issue.where, issue.why, issue.skipped) for issue in issues] == [
         (".net", "hidden, not used (2 images)", 2),
         ("a/.b.png", "hidden, not used (1 images)", 1),

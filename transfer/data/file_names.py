@@ -61,18 +61,18 @@ def without_other_files(
         for paths in (files, folders)
     )
     written = _written_by_trainings(files, folders)
-    kept, left_out = [], Counter()
+    used, left_out = [], Counter()
     for file in files:
         if found := _left_out(file, written):
             left_out[found] += is_image(file)
         else:
-            kept.append(file)
+            used.append(file)
     issues = [
         DataIssue(place, f"{why}, not used ({number:,} images)", number)
         for (place, why), number in left_out.items()
         if number
     ]
-    return kept, [folder for folder in folders if not _left_out(folder, written)], issues
+    return used, [folder for folder in folders if not _left_out(folder, written)], issues
 
 
 def _written_by_trainings(files: list[str], folders: list[str]) -> set[str]:

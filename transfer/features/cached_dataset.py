@@ -71,7 +71,7 @@ class CachedDataset(Dataset):
     (…, 3, S, S), or features, (…, C, H, W) in float32, bfloat16 or float16. `rows`, int64 (M,),
     are the images that could be read; `labels`, int64 (M,), and `names` (M) belong to them. View 0
     is the plain image. With `random_views` a batch has a random view of each image, else view 0; of
-    pixels it has the plain view cropped and mirrored anew.
+    pixels it has the plain view cropped and mirrored in a new way.
     """
 
     inputs: torch.Tensor | MemmapTensor
@@ -92,7 +92,7 @@ class CachedDataset(Dataset):
         return self.inputs[views, self.rows[at]], self.labels[at]
 
     def _augmented(self, at: torch.Tensor) -> torch.Tensor:
-        """Cached pixels, uint8 (B, 3, S, S), drawn anew in every epoch."""
+        """Cached pixels, uint8 (B, 3, S, S), augmented differently in every epoch."""
         drawn = []
         for pixels in self.inputs[torch.zeros_like(at), self.rows[at]]:
             plain = Image.fromarray(pixels.permute(1, 2, 0).numpy())  # (S, S, 3)

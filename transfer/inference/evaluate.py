@@ -65,7 +65,7 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
     """(best classes int (M,), their scores float32 (M,), row → why it cannot be read).
 
-    The scores of the other classes are not kept, so that memory hardly grows with the images.
+    The scores of the other classes are not stored, so that memory hardly grows with the images.
     """
     predicted, confidence, errors = [np.empty(0, int)], [np.empty(0, np.float32)], {}
     size, done, started = _batch_size(classifier), 0, time.monotonic()

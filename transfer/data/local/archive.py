@@ -69,9 +69,9 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
         raise _refused(path, "archives within it and no image")
     read = partial(_read, archive, members)
     tree = FileTree(name=path.name, files=files, folders=folders, read=read)
-    kept = {*files, *folders}
-    used = ((name, m) for name, m in sorted(members.items()) if name.rstrip("/") in kept)
-    revision = revision_of((name, m.file_size, m.CRC) for name, m in used)
+    used = {*files, *folders}
+    found = ((name, m) for name, m in sorted(members.items()) if name.rstrip("/") in used)
+    revision = revision_of((name, m.file_size, m.CRC) for name, m in found)
     return open_tree(tree, str(path), revision, label_column, problems + left_out)
 
 
