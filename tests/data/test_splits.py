@@ -5,7 +5,15 @@ import pytest
 
 from tests.data.test_dataset import labelled
 from transfer.data.dataset import Split
-from transfer.data.splits import limit_per_class, named_like_splits, split_called, with_all_splits
+from transfer.data.splits import (
+    ENOUGH_HELD_OUT,
+    folds,
+    limit_per_class,
+    named_like_splits,
+    split_called,
+    stratified_rows,
+    with_all_splits,
+)
 from transfer.errors import SourceError
 
 
@@ -93,3 +101,26 @@ def test_wrong_numbers_of_classes_are_refused():
     many = replace(images, classes=tuple(f"class {i}" for i in range(20)))
     with pytest.raises(SourceError, match="'class 5' and 14 more"):
         with_all_splits(many, 0)
+
+
+def test_few_images_are_judged_in_stratified_folds_and_a_single_one_of_a_class_is_always_fitted():
+    train, validation = np.array([0] * 9 + [1] * 6 + [2]), np.array([0] * 3 + [1] * 3)
+    labels = np.concatenate([train, validation])
+    judged = folds(train, validation, 0)
+    assert [np.bincount(labels[rows], minlength=3).tolist() for _, rows in judged] == [
+        [4, 3, 0]
+    ] * 3
+    assert sorted(np.concatenate([rows for _, rows in judged])) == [i for i in range(22) if i != 15]
+    assert all(sorted([*fitted, *rows]) == list(range(22)) for fitted, rows in judged)
+
+
+def test_enough_validation_images_are_the_only_fold():
+    ((fitted, rows),) = folds(np.zeros(100, int), np.zeros(ENOUGH_HELD_OUT, int), 0)
+    assert (len(fitted), rows[0], len(rows)) == (100, 100, ENOUGH_HELD_OUT)
+
+
+def test_a_stratified_sample_has_every_class_in_its_share():
+    labels = np.array([0] * 900 + [1] * 98 + [2] * 2)
+    rows = stratified_rows(labels, 100, 0)
+    assert np.bincount(labels[rows]).tolist() == [90, 10, 1] and (np.diff(rows) > 0).all()
+    assert stratified_rows(labels, 1_000, 0).tolist() == list(range(1_000))
