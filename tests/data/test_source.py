@@ -94,8 +94,8 @@ def test_large_grey_photos_get_what_colour_photos_get():
     grey, colour = (
         summarize(of_pictures(9, ([picture] * 9).__getitem__)) for picture in (grey, colour)
     )
-    settings = fill_defaults(SETTINGS, grey, "hub", fast_device=True)
-    assert settings == fill_defaults(SETTINGS, colour, "hub", fast_device=True)
+    settings = fill_defaults(SETTINGS, grey, fast_device=True)
+    assert settings == fill_defaults(SETTINGS, colour, fast_device=True)
     assert (settings.image_size, settings.views) == (224, 4)
 
 

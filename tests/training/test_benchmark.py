@@ -3,25 +3,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.speeds import speed
 from transfer.settings import BLOCKS
 from transfer.training import benchmark
 from transfer.training.benchmark import measure, measure_again
-from transfer.training.forecast import Speed, known_speed
+from transfer.training.forecast import known_speed
 
-SLOW = Speed(
-    forward=dict.fromkeys(BLOCKS, 0.02),
-    step=0.01,
-    head_step=0.001,
-    fast_device=False,
-    feature_bytes=2,
-)
-FAST = Speed(
-    forward=dict.fromkeys(BLOCKS, 0.01),
-    step=0.02,
-    head_step=0.002,
-    fast_device=False,
-    feature_bytes=2,
-)
+SLOW = speed(forward=0.02, step=0.01, head_step=0.001)
+FAST = speed(forward=0.01, step=0.02, head_step=0.002)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from transfer.settings import HeadSettings, TrainingSettings
 from transfer.training.defaults import EFFORTS, fill_defaults, head_shapes, trial_images
 
 
-def filled(weights: str = "hub", fast_device: bool = False, dataset=(), **options):
+def filled(fast_device: bool = False, dataset=(), **options):
     known = {"train_images": 1_000, "side": 200, "drawings": False} | dict(dataset)
     asked = TrainingSettings.from_options(**options)
-    return fill_defaults(asked, DatasetSummary(**known), weights, fast_device=fast_device)
+    return fill_defaults(asked, DatasetSummary(**known), fast_device=fast_device)
 
 
 def test_everything_left_open_is_chosen():
@@ -35,7 +35,7 @@ def test_given_settings_win():
 
 def test_the_image_size_depends_on_pictures_device_and_effort():
     size = filled().image_size
-    assert size == 224 == filled("bundled").image_size
+    assert size == 224
     assert filled(dataset={"side": 32}).image_size < size
     assert filled(dataset={"drawings": True}).image_size < size
     assert filled(effort="quick").image_size < size

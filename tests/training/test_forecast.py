@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.speeds import speed
 from transfer.data.dataset import DatasetSummary
 from transfer.errors import CacheError
-from transfer.settings import BLOCKS, TrainingSettings
+from transfer.settings import TrainingSettings
 from transfer.training.forecast import (
     BACKWARD_FACTOR,
     MILLION_PARAMETERS,
@@ -14,20 +15,14 @@ from transfer.training.forecast import (
     forecast,
 )
 
-SPEED = Speed(
-    forward=dict.fromkeys(BLOCKS, 0.01),
-    step=0.0,
-    head_step=0.001,
-    fast_device=False,
-    feature_bytes=2,
-)
+SPEED = speed(forward=0.01, step=0.0, head_step=0.001)
 PHOTOS = DatasetSummary(train_images=800, side=200, drawings=False)
 IMAGES = {"train": 800, "validation": 100, "test": 100}
 
 
 def seconds(speed: Speed = SPEED, **options) -> dict[str, float]:
     settings = TrainingSettings.from_options(**{"image_size": SIDE} | options)
-    return forecast(speed, settings, PHOTOS, IMAGES, "hub")
+    return forecast(speed, settings, PHOTOS, IMAGES)
 
 
 def test_every_view_of_every_image_passes_the_body_once():

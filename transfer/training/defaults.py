@@ -125,7 +125,7 @@ def trial_images(views: int, classes: int) -> int:
 
 
 def fill_defaults(
-    settings: TrainingSettings, dataset: DatasetSummary, weights: str, *, fast_device: bool
+    settings: TrainingSettings, dataset: DatasetSummary, *, fast_device: bool
 ) -> TrainingSettings:
     """The same settings, with everything left open chosen from the dataset."""
     effort, images = EFFORTS[settings.effort], dataset.train_images

@@ -75,15 +75,13 @@ def forecast(
     settings: TrainingSettings,
     dataset: DatasetSummary,
     images: dict[str, int],
-    weights: str,
 ) -> dict[str, float]:
     """Step → seconds: images, heads, warm-up, fine-tune, the rest.
 
-    `images` counts those of each split, `weights` is where the body will come from. With features
-    in the cache from an earlier training it will take less. Raises CacheError where not even the
-    least of these images fits.
+    `images` counts those of each split. With features in the cache from an earlier training it will
+    take less. Raises CacheError where not even the least of these images fits.
     """
-    settings, cut = plan_settings(speed, settings, dataset, images, weights)
+    settings, cut = plan_settings(speed, settings, dataset, images)
     area, train, phase = (settings.image_size / SIDE) ** 2, images["train"], settings.warm_up
     fine_tunes = settings.method == "finetune"
     passes = train * settings.views + images["validation"] + images["test"]
@@ -107,10 +105,9 @@ def plan_settings(
     settings: TrainingSettings,
     dataset: DatasetSummary,
     images: dict[str, int],
-    weights: str,
 ) -> tuple[TrainingSettings, str]:
     """(the settings with their defaults, reduced to what fits; the block whose input is cached)."""
-    filled = fill_defaults(settings, dataset, weights, fast_device=speed.fast_device)
+    filled = fill_defaults(settings, dataset, fast_device=speed.fast_device)
     if filled.method == "features":
         filled = replace(filled, head=LINEAR_HEAD, unfreeze="none", views=1)
     store = open_store()

@@ -57,7 +57,7 @@ def load(
         settings = earlier.settings
     else:
         fast_device = accelerator.device.type != "cpu"
-        settings = fill_defaults(asked, summarize(images), body.weights, fast_device=fast_device)
+        settings = fill_defaults(asked, summarize(images), fast_device=fast_device)
     if settings.method == "features":
         settings = replace(settings, head=LINEAR_HEAD, unfreeze="none", views=1)
     return TrainingState(

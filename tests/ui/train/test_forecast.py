@@ -3,21 +3,15 @@ import re
 import gradio as gr
 import pytest
 
+from tests.speeds import speed
 from tests.ui.conftest import trainings_of
 from tests.ui.visitors import ME, OTHER
-from transfer.settings import BLOCKS, TrainingSettings
+from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS
-from transfer.training.forecast import Speed
 from transfer.ui.train import forecast
 from transfer.ui.train.forecast import Forecaster
 
-SPEED = Speed(
-    forward=dict.fromkeys(BLOCKS, 0.01),
-    step=0.001,
-    head_step=0.001,
-    fast_device=False,
-    feature_bytes=2,
-)
+SPEED = speed(forward=0.01, step=0.001, head_step=0.001)
 FORM = {"method": "finetune", "effort": "balanced", "unfreeze": "block5", "weights": "bundled"}
 
 

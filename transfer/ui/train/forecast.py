@@ -22,7 +22,8 @@ from transfer.ui.train.form import read_form
 SECONDS_CACHED = 300.0
 BODY = "timm/vgg16.tv_in1k"
 EFFORT_TEXTS = {
-    "quick": "Warm-up only: half the epochs, one view of each image, the default head.",
+    "quick": "Warm-up only, on smaller photos: half the epochs, one view of each image, the "
+    "default head.",
     "balanced": "Several heads are tried, the best one is warmed up, then block5 is "
     "fine-tuned too.",
     "thorough": "Twice the fine-tune epochs and twice the views of each photo; block4 is "
@@ -90,13 +91,13 @@ class Forecaster:
         weights = settings.weights
         if weights == "auto":
             weights = self._body.get("") or self._body.put("", expected_body())
-        filled, _ = plan_settings(speed, settings, *summary, weights)
+        filled, _ = plan_settings(speed, settings, *summary)
         seconds = {}
         for name, effort in EFFORTS.items():  # the others unfreeze their own blocks
             unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
             chosen = replace(settings, effort=name, unfreeze=unfreeze)
             with suppress(CacheError):
-                seconds[name] = forecast(speed, chosen, *summary, weights)
+                seconds[name] = forecast(speed, chosen, *summary)
         steps = seconds[settings.effort]
         return (
             f"{what} Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
