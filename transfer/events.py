@@ -135,7 +135,8 @@ class EpochDone:
     """Losses are mean cross-entropies in nats, accuracies shares.
 
     Epoch 0 is the state at the phase's start. `drift` is each unfrozen part's distance from there,
-    relative to its norm there.
+    relative to its norm there. `best` is the least validation loss so far; in the record of a
+    finished phase, the epoch whose weights it ends with.
     """
 
     phase: str

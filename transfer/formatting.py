@@ -156,13 +156,20 @@ def _describe(event: events.Event) -> str:
         case events.EpochDone():
             return _epoch(event)
         case events.PhaseDone():
-            part = "" if event.share == 1 else f"{event.share:.0%} of the way to "
             return (
                 f"{event.phase} done in {duration(event.seconds)} ({event.ended}): validation "
-                f"accuracy {event.accuracy:.4f} from {part}epoch {event.best_epoch}"
+                f"accuracy {event.accuracy:.4f}{_taken(event)}"
             )
         case events.RunSaved():
             return _saved(event)
+
+
+def _taken(event: events.PhaseDone) -> str:
+    """Which weights the accuracy is of; where no epoch's are taken, `ended` says so."""
+    if not event.best_epoch:
+        return ""
+    part = "" if event.share == 1 else f"{event.share:.0%} of the way to "
+    return f" from {part}epoch {event.best_epoch}"
 
 
 def _dataset(event: events.DatasetReady) -> str:

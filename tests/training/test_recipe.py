@@ -92,6 +92,9 @@ def test_the_run_holds_result_curves_and_every_phase_judged_on_the_test_images(r
         stage = stages[phase["name"]]
         assert phase["accuracy"] == stage["validation_accuracy"], "of phases on validation"
         assert phase["test_accuracy"] == stage["accuracy"] and phase["ended"]
+    for phase in record["phases"][2:]:
+        marked = [epoch["epoch"] for epoch in phase["curve"] if epoch["best"]]
+        assert marked == ([] if "takes its place" in phase["ended"] else [phase["best_epoch"]])
 
 
 def test_feature_extraction_makes_a_run_like_any_other(stripes, tmp_path):

@@ -91,8 +91,13 @@ def _train(training: TrainingState, name: str) -> Iterator[Event]:
             training.writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
         elif isinstance(event, PhaseDone):
             history.validations[name], module = trainer.validation, phase.module
+            taken = event.best_epoch
             if name == "warm-up" and any(bar.beats(trainer.validation) for bar in phase.bars):
-                event, module = _fitted_instead(training, event)
+                (event, module), taken = _fitted_instead(training, event), None
+            elif event.epochs and not taken:
+                event = replace(event, ended=f"{event.ended}; no epoch was better than its start")
+            # which epoch is the best so far was only a message; the record says which one is saved
+            curve = [replace(epoch, best=epoch.epoch == taken) for epoch in curve]
             history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)
             training.record_phase(event, curve, module, phase.data["test"])
         yield event

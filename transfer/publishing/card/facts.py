@@ -79,14 +79,17 @@ def _confused(run: Run) -> list[tuple[int, str, str]]:
 
 
 def _moved(report: dict) -> str:
-    """Relative distance of each block between the start of fine-tune and the kept epoch."""
+    """Relative distance of each block between the start of fine-tune and the saved epoch."""
     curve = report.get("curves", {}).get("fine-tune", [])
-    kept = [epoch for epoch in curve if epoch.get("best")]
-    if not kept:
+    saved = [epoch for epoch in curve if epoch.get("best")]
+    if not saved:
         return ""
-    drift = kept[-1].get("drift") or {}
+    drift = saved[-1].get("drift") or {}
     moved = ", ".join(f"{name} {percent(far, 2)}" for name, far in drift.items() if far)
-    return moved or "nothing: no epoch of fine-tune was better, so the result of warm-up was kept"
+    return (
+        moved
+        or "nothing: no epoch of fine-tune was better, so the result of warm-up is what was saved"
+    )
 
 
 def card_metadata(bundle: "Bundle", repository: str, terms: License) -> dict:

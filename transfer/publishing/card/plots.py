@@ -80,9 +80,9 @@ def _draw_phase(plots: Sequence["Axes"], name: str, epochs: list[dict], start: i
         y = factor * np.array([epoch.get(key) for epoch in epochs], dtype=float)  # None is NaN
         plots[side].plot(x, y, color=color, label=label, **style)
     if best := [epoch for epoch in epochs if epoch.get("best")]:
-        kept = start + best[-1]["epoch"], 100 * best[-1]["validation_accuracy"]
+        saved = start + best[-1]["epoch"], 100 * best[-1]["validation_accuracy"]
         ring = {"color": ACCURACY, "markersize": 8, "mfc": "white", "mew": 1.8}
-        plots[0].plot(*kept, "o", label="kept", **ring)
+        plots[0].plot(*saved, "o", label="saved", **ring)
     return max(x)
 
 
