@@ -184,7 +184,8 @@ def transfer_defaults(trial: Trial) -> dict:
         run = transfer.train(str(trial.images), out=Path(folder) / "run", **options)
         seconds = time.monotonic() - started
     phases = {phase["name"]: [phase["seconds"]] for phase in run.record["phases"]}
-    return {"accuracy": run.accuracy, "seconds": seconds, "parts": phases}
+    stages = {name: stage["accuracy"] for name, stage in run.report["stages"].items()}
+    return {"accuracy": run.accuracy, "seconds": seconds, "parts": phases, "stages": stages}
 
 
 class Body(nn.Sequential):
