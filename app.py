@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from transfer.environment import is_shared, on_zero_gpu, use_writable_disk
 from transfer.formatting import error_line, prepare_streams, without_folders
-from transfer.hub import on_space, on_zero_gpu
 from transfer.jobs import JobLimits, JobManager, Worker
 from transfer.signals import handle_ending
 
@@ -42,6 +42,7 @@ M_ARENA_MAX, HEAPS = -8, 2  # the option of glibc's mallopt, and its value
 
 def main() -> None:
     prepare_streams()
+    use_writable_disk()
     options = _options()
     _share_heaps()
     handle_ending(_leave)
@@ -64,11 +65,11 @@ def _run(runs: Path, port: int | None) -> None:
 
 
 def _serve_runs(runs: Path, port: int | None) -> None:
-    shared = on_space()
+    shared = is_shared()
     if shared:
         _forget_tokens()
     limits = JobLimits.shared() if shared else JobLimits()
-    jobs = JobManager(runs, limits=limits, worker=_worker())
+    jobs = JobManager(runs, limits=limits.with_environment(), worker=_worker())
     try:
         _serve(jobs, port, shared=shared)
     finally:
@@ -203,7 +204,8 @@ def _log_to_stderr() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 up")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of finished runs")
+    runs = Path(os.environ.get("TRANSFER_RUNS") or "runs")
+    parser.add_argument("--runs", type=Path, default=runs, help="folder of finished runs")
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from typing import TypeVar
 from urllib.request import getproxies_environment
 
+from transfer.environment import is_shared
 from transfer.errors import TransferError
 
 Answer = TypeVar("Answer")
@@ -26,16 +27,6 @@ SIGN_IN = "sign in with `hf auth login`"
 ACCEPT_TERMS = f"open its page on the Hub, accept them, then {SIGN_IN}"
 SILENT = "the Hub does not answer"
 RUN_LOCALLY = "train on it with a copy of this app on your own machine"
-
-
-def on_space() -> bool:
-    """Whether this is a Space, which anybody may use."""
-    return os.environ.get("SYSTEM") == "spaces"
-
-
-def on_zero_gpu() -> bool:
-    """Whether this Space lends a GPU by the call (ZeroGPU). Needs no torch."""
-    return bool(os.environ.get("SPACES_ZERO_GPU"))
 
 
 class HubUnavailable(Exception):
@@ -202,12 +193,12 @@ def explain(error: BaseException, kind: str, name: str, refuse: type[TransferErr
             "what is on this machine"
         )
     if isinstance(error, errors.GatedRepoError):
-        advice = RUN_LOCALLY if on_space() else ACCEPT_TERMS
+        advice = RUN_LOCALLY if is_shared() else ACCEPT_TERMS
         return refuse(f"the {kind} {name!r} asks for its terms to be accepted first; {advice}")
     if isinstance(error, (*unknown, errors.RevisionNotFoundError)):
         return refuse(
             f"expected a {kind} on the Hub, found none called {name!r}; check the spelling, or, "
-            f"if it is private, {RUN_LOCALLY if on_space() else SIGN_IN}"
+            f"if it is private, {RUN_LOCALLY if is_shared() else SIGN_IN}"
         )
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         status = error.response.status_code

@@ -50,6 +50,7 @@ from torch import nn
 import transfer
 from examples.benchmarks.steps import machine
 from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD
+from transfer.jobs.worker import import_needed
 from transfer.model.weights import build_body, find_body, load_body
 
 EPOCHS = {
@@ -177,6 +178,7 @@ def measure(learner: str, trial: Trial) -> dict:
 
 
 def transfer_defaults(trial: Trial) -> dict:
+    import_needed()
     options = {"weights": "bundled", "image_size": trial.image_size, "seed": trial.seed}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = str(Path(folder) / "cache")

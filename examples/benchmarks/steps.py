@@ -25,6 +25,7 @@ import typer
 
 import transfer
 from transfer.data.source import load_splits, summarize
+from transfer.jobs.worker import import_needed
 from transfer.settings import TrainingSettings
 from transfer.training.benchmark import measure_again
 from transfer.training.forecast import forecast
@@ -40,6 +41,7 @@ def main(
     effort: Annotated[list[str], typer.Option(help="Efforts to compare.")] = ("balanced",),
     optimizer: Annotated[list[str], typer.Option(help="Optimizers to compare.")] = ("adamw",),
 ) -> None:
+    import_needed()
     rows = []
     for source, name, rule in itertools.product(sources, effort, optimizer):
         settings = TrainingSettings.from_options(effort=name, optimizer=rule, weights="bundled")

@@ -12,7 +12,7 @@ import pytest
 from transfer.cache import store as module
 from transfer.cache.paths import cache_folder
 from transfer.cache.store import CacheEntry, Store, open_store
-from transfer.errors import CacheError
+from transfer.errors import TransferError
 
 KEY = {
     "source": "photos",
@@ -56,7 +56,7 @@ def on_disk(entry: CacheEntry) -> np.ndarray:
 
 
 def refusal(call, *args) -> str:
-    with pytest.raises(CacheError) as caught:
+    with pytest.raises(TransferError) as caught:
         call(*args)
     assert "\n" not in str(caught.value) and "/tmp" not in str(caught.value)
     return str(caught.value)

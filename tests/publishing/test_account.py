@@ -37,7 +37,7 @@ def test_without_a_token_nothing_is_asked_and_a_space_does_not_use_its_own(
     assert "found no token" in refused(small, token=None) and not writing.seen
     monkeypatch.setenv("HF_TOKEN", FRIEND)
     assert send(small, token=None)[1].repository == ID
-    monkeypatch.setenv("SPACE_ID", "me/space")
+    monkeypatch.setenv("SYSTEM", "spaces")
     assert "found no token" in refused(small, token="")
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_errors, file_stat, read_json
 from transfer.cache.store import LOCKS, CacheEntry, Store, folder_with_locks
-from transfer.hub import on_space
+from transfer.environment import is_shared
 
 MODELS_SHARE, DATASETS_SHARE = 0.25, 0.5  # of the limit of the feature cache
 BODIES = "bodies/hub"
@@ -126,7 +126,7 @@ class Datasets(Store):
 
     @property
     def advice(self) -> str:
-        if on_space():
+        if is_shared():
             return "choose a smaller dataset"
         return "free some disk, set TRANSFER_CACHE_GB higher, or pass a small --limit-per-class"
 

@@ -21,11 +21,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_errors, file_stat, private_folder, read_json
+from transfer.environment import positive_number
 from transfer.errors import CacheError
 from transfer.formatting import byte_size
 
 DATA, UNREADABLE, RECORD, LOCKS = "data.bin", "unreadable.jsonl", "entry.json", "locks"
-LIMIT_BYTES, MOST_GIGABYTES = 20e9, 1e9
+LIMIT_BYTES = 20e9
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 ITEM_BYTES = {"uint8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
 SPEED_TEST_BYTES = 32_000_000
@@ -75,15 +76,7 @@ class Store:
     @property
     def limit(self) -> int:
         """Bytes: `TRANSFER_CACHE_GB`, else 20 GB or half of what the disk could give, if less."""
-        if text := os.environ.get("TRANSFER_CACHE_GB"):
-            try:
-                gigabytes = float(text)
-            except ValueError:
-                gigabytes = 0.0
-            if not 0 < gigabytes < MOST_GIGABYTES:
-                raise CacheError(
-                    f"expected TRANSFER_CACHE_GB to be a number above 0, found {text[:20]!r}"
-                )
+        if gigabytes := positive_number("TRANSFER_CACHE_GB"):
             return int(self.share * gigabytes * 10**9)
         available = shutil.disk_usage(self.folder).free + self.bytes
         return int(self.share * min(LIMIT_BYTES, LARGEST_SHARE_OF_FREE_DISK * available))

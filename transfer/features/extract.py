@@ -35,6 +35,7 @@ from transfer.model.vgg import Segment
 
 SECONDS_BETWEEN_LOCK_TRIES = 0.2
 MEASURED_IMAGES, MEASURED_AT, MEASUREMENTS = 8, 112, 3  # images of so many pixels a side, times
+SECONDS_OF_MEASURING = 1.0  # after so many the quickest so far counts
 MOST_MEASURED = 64  # smaller images, for a few would mostly measure the calls
 
 
@@ -64,7 +65,8 @@ def seconds_a_pass(
     pixels, _ = extractor.read_images(rows)
     reading = (time.perf_counter() - started) / processors()
     measured = []
-    for _ in range(MEASUREMENTS):  # the first is slower, and so is a busy moment
+    # the first is slower, and so is a busy moment
+    while len(measured) < MEASUREMENTS and sum(measured) < SECONDS_OF_MEASURING:
         started, values = time.perf_counter(), pixels
         for layer in spec.layers:
             if layer.segment is not None:

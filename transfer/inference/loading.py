@@ -81,7 +81,8 @@ def _download(model: ModelFiles) -> Classifier:
     if RECORD in model.files:
         if REPORT not in model.files:
             raise RunError(f"expected {REPORT} beside {RECORD}, found none; publish the run again")
-        run = read_run(model.fetch(RECORD, REPORT))
+        counted = (CONFIG,) if CONFIG in model.files else ()  # the Hub counts downloads by it
+        run = read_run(model.fetch(RECORD, REPORT, *counted))
         check_tensors(model.files)
         model.fetch(TENSORS)
         printable = {"classes": list(distinct_labels(run.classes))}

@@ -3,12 +3,24 @@
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from transfer.environment import positive_number
 from transfer.errors import JobError
 from transfer.jobs.job import Job
 
 HOUR = 3_600  # seconds
+
+
+# environment variable → (field, how much of the field one of its units is)
+VARIABLES = {
+    "TRANSFER_QUEUE": ("queued", 1),
+    "TRANSFER_TRAINING_MINUTES": ("job_seconds", 60),
+    "TRANSFER_RUN_HOURS": ("run_seconds", HOUR),
+    "TRANSFER_UPLOAD_MB": ("upload_bytes", 10**6),
+    "TRANSFER_DISK_GB": ("disk_bytes", 10**9),
+    "TRANSFER_TRAININGS_PER_HOUR": ("jobs_per_hour", 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,13 @@ class JobLimits:
             disk_bytes=10_000_000_000,
             jobs_per_hour=20,
             own_runs_only=True,
+        )
+
+    def with_environment(self) -> "JobLimits":
+        """With the numbers that a host has set in VARIABLES. Raises SettingsError."""
+        numbers = ((*place, positive_number(name)) for name, place in VARIABLES.items())
+        return replace(
+            self, **{field: math.ceil(number * unit) for field, unit, number in numbers if number}
         )
 
     def seconds_left(self, since: float, lifetimes: int = 1) -> float | None:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
 
+from transfer.environment import on_zero_gpu
 from transfer.events import TRANSIENT, Event, RunSaved, to_json
 from transfer.formatting import error_line
-from transfer.hub import on_zero_gpu
 from transfer.jobs.process import STOP
 from transfer.settings import TrainingSettings
 from transfer.signals import handle_ending

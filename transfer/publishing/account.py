@@ -1,7 +1,6 @@
 """Who is signed in to the Hub, and what a repository of theirs is called."""
 
-import os
-
+from transfer.environment import is_shared
 from transfer.errors import PublishError, SignInError
 from transfer.hub import is_token
 
@@ -11,11 +10,11 @@ TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 def sign_in(token: str | None) -> str:
     """The given token, else the one of `hf auth login` or HF_TOKEN.
 
-    On a Space those belong to its owner, not to the visitor, so they are not used there.
+    On a shared server those belong to its owner, not to the visitor, so they are not used there.
     """
     from huggingface_hub import get_token
 
-    token = token or (None if os.environ.get("SPACE_ID") else get_token())
+    token = token or (None if is_shared() else get_token())
     if not token:
         raise SignInError(
             "expected you to be signed in to the Hub, found no token; sign in with one that may "

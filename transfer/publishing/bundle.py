@@ -15,7 +15,7 @@ from transfer.errors import RunError, SettingsError
 from transfer.inference.timm_config import CONFIG, read_config
 from transfer.publishing.new_folder import new_folder
 from transfer.publishing.redact import bare, published_config, published_record, published_report
-from transfer.publishing.sizes import full_files, head_files
+from transfer.publishing.sizes import full_files, head_config, head_files
 from transfer.runs.run import (
     CHECKPOINT,
     RECORD,
@@ -119,6 +119,7 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
     record, report = published_record(run), published_report(run, public=public)
     for name, data in run_files(record | {"stored": stored}, report, tensors).items():
         (folder / name).write_bytes(data)
+    (folder / CONFIG).write_text(json.dumps(head_config(run), indent=1), encoding="utf-8")
     published = read_run(folder)
     difference = _score_difference(network, read_network(published), run)
     if not difference <= SCORE_TOLERANCE:  # NaN is refused as well

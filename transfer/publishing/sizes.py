@@ -3,7 +3,8 @@
 import json
 
 from transfer.errors import RunError
-from transfer.publishing.redact import published_record, published_report
+from transfer.inference.timm_config import CONFIG
+from transfer.publishing.redact import base_model, published_record, published_report
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run
 
 BODY_NUMBERS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
@@ -16,6 +17,18 @@ WIDTH = 4096  # of the output of timm's `pre_logits.fc2`
 LARGEST_SIDE = 32 * (KERNEL + 1) - 1  # pixels; above it fc1 would slide over several places
 
 
+def head_config(run: Run) -> dict:
+    """A head's config.json. The Hub counts downloads by this file; all that is needed to load a
+    head stands in run.json."""
+    return {
+        "model_type": "transfer-vgg-head",
+        "base_architecture": run.settings.architecture,
+        "base_model": base_model(run),
+        "image_size": run.transform.image_size,
+        "label_names": list(run.classes),
+    }
+
+
 def head_files(run: Run) -> dict[str, int]:
     """In half precision, as a published head is stored already. Raises RunError."""
     try:
@@ -24,6 +37,7 @@ def head_files(run: Run) -> dict[str, int]:
         raise RunError(f"the run's {TENSORS} is missing; train again") from None
     return {
         TENSORS: size if run.record.get("stored") == "float16" else size // 2,
+        CONFIG: _json_bytes(head_config(run)),
         RECORD: _json_bytes(published_record(run)),
         REPORT: _json_bytes(published_report(run, public=False)),
     }
@@ -45,7 +59,7 @@ def full_files(run: Run) -> dict[str, int]:
     )
     return {
         TENSORS: FLOAT_BYTES * numbers,
-        "config.json": CONFIG_BYTES + _json_bytes(list(run.classes)),
+        CONFIG: CONFIG_BYTES + _json_bytes(list(run.classes)),
         REPORT: _json_bytes(published_report(run, public=False)),
     }
 

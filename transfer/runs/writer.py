@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_folder
+from transfer.environment import is_shared
 from transfer.errors import CacheError, RunError
 from transfer.formatting import byte_size
-from transfer.hub import on_space
 from transfer.runs.checkpoint import FILE, PART, Checkpoint, CheckpointWriter, has_checkpoint, sync
 from transfer.runs.run import (
     CHECKPOINT,
@@ -191,7 +191,7 @@ class RunWriter:
 
 
 def _other_disks() -> Iterator[Path]:
-    if on_space():  # whose visitors' runs expire
+    if is_shared():  # whose visitors' runs expire
         return
     with suppress(CacheError):
         yield cache_folder() / "rescued"

@@ -107,7 +107,9 @@ def plan_cache(training: TrainingState) -> Iterator[Event]:
     _check_memory(training)
     if not earlier:
         cache = cache_seconds(plan, images, store, training.accelerator.device)
-        yield events.Estimated(seconds={"cache": cache} | _phase_seconds(training), cached=plan.why)
+        yield events.Estimated(
+            seconds={"cache": cache} | _all_phase_seconds(training), cached=plan.why
+        )
 
 
 def _check_memory(training: TrainingState) -> None:
@@ -128,17 +130,19 @@ def _check_memory(training: TrainingState) -> None:
         )
 
 
-def _phase_seconds(training: TrainingState) -> dict[str, float]:
-    """Phase → the seconds that it will take at most, with the head as it is now."""
-    settings, plan, seconds = training.settings, training.plan, {}
-    blocks = {"warm-up": "none"} if settings.method == "finetune" else {}
-    if settings.unfreeze != "none":
-        blocks["fine-tune"] = plan.cut
-    for name, block in blocks.items():
-        phase = make_phase(training, name, copy.deepcopy(training.network))
-        layer, counts = plan.layer(block), training.images.counts()
-        seconds[name] = phase_seconds(phase, layer, counts, training.accelerator)
-    return seconds
+def _all_phase_seconds(training: TrainingState) -> dict[str, float]:
+    """Phase → the seconds that it will take at most."""
+    settings = training.settings
+    names = ["warm-up"] if settings.method == "finetune" else []
+    names += ["fine-tune"] if settings.unfreeze != "none" else []
+    return {name: _phase_seconds(training, name) for name in names}
+
+
+def _phase_seconds(training: TrainingState, name: str) -> float:
+    """With the head as it is now."""
+    phase = make_phase(training, name, copy.deepcopy(training.network))
+    layer = training.plan.layer(training.plan.cut if name == "fine-tune" else "none")
+    return phase_seconds(phase, layer, training.images.counts(), training.accelerator)
 
 
 def fill_cache(training: TrainingState) -> Iterator[Event]:
@@ -225,7 +229,8 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
     training.settings = replace(settings, head=best.head, warm_up=best.warm_up)
     if best != first:
         network.head = make_head(best.head).to(training.accelerator.device)
-        yield events.Estimated(seconds=_phase_seconds(training), cached=training.plan.why)
+        seconds = {"warm-up": _phase_seconds(training, "warm-up")}  # a head hardly slows fine-tune
+        yield events.Estimated(seconds=seconds, cached=training.plan.why)
 
 
 def evaluate(training: TrainingState) -> dict:

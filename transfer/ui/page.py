@@ -16,6 +16,7 @@ from transfer.ui.publish.tab import publish_tab
 from transfer.ui.shared.components import open_tab
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS
 from transfer.ui.shared.guard import SafeBlocks
+from transfer.ui.shared.links import QUERY, follow_link
 from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import NEW_VISITOR, PRIVATE, QUIET
 from transfer.ui.shared.sign_in import BACK_TO_PUBLISH
@@ -52,11 +53,12 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 watched = train_tab(trainings, visitor, opened, source)
             with gr.Tab("Try it", id="try") as tries:
                 report = watched[2]  # changes when a run is finished
-                try_tab(PredictHandlers(runs), visitor, opened, report, tries)
+                run = try_tab(PredictHandlers(runs), visitor, opened, report, tries)
             with gr.Tab("Publish", id="publish") as publishes:
                 publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
-        first = gr.Textbox(visible=False)
-        chosen = opened.then(trainings.first_tab, visitor, first, **QUIET)
+        query, first = gr.JSON(visible=False), gr.Textbox(visible=False)
+        followed = opened.then(follow_link, query, [source, run, first], js=QUERY, **QUIET)
+        chosen = followed.then(trainings.first_tab, [visitor, first], first, **QUIET)
         open_tab(chosen.then, first, tabs)
         chosen.then(None, None, tabs, js=BACK_TO_PUBLISH, **PRIVATE)
         opened.then(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)

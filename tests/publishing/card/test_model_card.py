@@ -42,6 +42,14 @@ def test_a_card_gives_results_training_and_limits(run, written):
     assert sorted(shown) == ["confusion.png", "curves.png"]
 
 
+def test_a_card_says_which_epoch_is_saved(run, tmp_path):
+    ends = ({"best_epoch": 0, "share": 1.0}, {"best_epoch": 2, "share": 0.25})
+    phases = [phase | end for phase, end in zip(run.record["phases"], ends, strict=True)]
+    card = card_of(edited(run, phases=phases), tmp_path / "card")
+    assert "none of them better than the fitted linear classifier, which is saved;" in card
+    assert "saved is 25 % of the way to epoch 2;" in card
+
+
 def test_a_card_gives_balanced_accuracy_where_classes_are_uneven(run, written, tmp_path):
     assert "balanced" not in written
     stages = {
@@ -68,8 +76,19 @@ def test_the_metadata_are_what_the_hub_reads(run, written, tmp_path):
     assert result["metrics"] == [{"type": "accuracy", "value": round(run.accuracy, 4)}]
     head, full = metadata_of(written), metadata_of(card_of(run, tmp_path / "full", "full"))
     assert not {"library_name", "base_model", "datasets"} & head.keys()
-    assert full["library_name"] == "timm"
+    assert full["library_name"] == "timm" and data["base_model_relation"] == "adapter"
     assert {*full["tags"]} - {*head["tags"]} == {"timm", "transformers"}
+
+
+def test_a_card_links_to_the_space_that_made_it(run, written, tmp_path, monkeypatch):
+    assert "huggingface.co/spaces" not in written and "`pip install .`" in written
+    monkeypatch.setenv("SYSTEM", "spaces")
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    card = card_of(run, tmp_path / "card", private=False)
+    assert f"(https://huggingface.co/spaces/me/space?run={REPOSITORY})" in card
+    assert "`pip install git+https://huggingface.co/spaces/me/space`" in card
+    assert "once this repository is public" not in card
+    assert "once this repository is public" in card_of(run, tmp_path / "private")
 
 
 def test_ten_thousand_classes_make_a_short_card(run, tmp_path):

@@ -17,6 +17,7 @@ from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.download import read_downloaded
 from transfer.data.remote.repository import Repository, pin
 from transfer.data.remote.streaming import read_streamed
+from transfer.environment import is_shared
 from transfer.errors import SourceError
 
 
@@ -62,7 +63,7 @@ def _read(repository: Repository, options: LoadOptions) -> ImageDataset:
     """Gives up when the Hub stops answering, however far it has come."""
     from huggingface_hub import HfApi
 
-    own_cache = repository.closed or options.limit_per_class or hub.on_space()
+    own_cache = repository.closed or options.limit_per_class or is_shared()
     read = read_streamed if own_cache else read_downloaded
     try:
         return hub.wait_for(

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from transfer.environment import space_id
 from transfer.publishing.card.escape import as_text, listed, percent
 from transfer.publishing.card.license import License, hub_dataset, is_digits, own_name, source_link
 from transfer.publishing.redact import base_model
@@ -20,7 +21,10 @@ TAGS = (TASK, "vgg", "transfer-learning")
 # The Hub takes the library from these tags and shows how to load the model with it.
 LIBRARY_TAGS = ("timm", "transformers")
 LICENSE_KEYS = ("license", "license_name", "license_link")
-OTHER_KEYS = "library_name pipeline_tag tags metrics base_model datasets model-index".split()
+OTHER_KEYS = (
+    "library_name pipeline_tag tags metrics base_model base_model_relation datasets model-index"
+).split()
+EXAMPLE_ADDRESS = "/resolve/main/example-"
 SURE = 0.9  # the score of a confident mistake
 
 
@@ -34,6 +38,7 @@ def card_facts(bundle: "Bundle", repository: str, terms: License) -> dict:
         "class_names": listed(bundle.classes),
         "size": f"{max(sum(bundle.files.values()), 1e4) / 1e6:,.2f} MB".replace(".00", ""),
         "license": terms.text,
+        "space": space_id(),
     }
     return facts | (_run_facts(bundle.run) if bundle.run else {})
 
@@ -92,21 +97,26 @@ def _moved(report: dict) -> str:
     )
 
 
-def card_metadata(bundle: "Bundle", repository: str, terms: License) -> dict:
+def card_metadata(
+    bundle: "Bundle", repository: str, terms: License, widget: list[dict] | None = None
+) -> dict:
     """A head alone names no library: only this package can load it."""
     from huggingface_hub import ModelCardData
 
     run, full = bundle.run, bundle.what == "full"
+    base = base_model(run) if run else None
     data = ModelCardData(
         **terms.metadata,
         library_name="timm" if full else None,
         pipeline_tag=TASK,
         tags=[*TAGS, *(LIBRARY_TAGS if full else ())],
         metrics=["accuracy"] if run else None,
-        base_model=base_model(run) if run else None,
+        base_model=base,
+        base_model_relation=("finetune" if full else "adapter") if base else None,
         datasets=[hub_dataset(run)] if run and hub_dataset(run) else None,
         model_name=repository.rpartition("/")[2] if run else None,
         eval_results=[_result(run)] if run else None,
+        widget=widget or None,
     )
     return data.to_dict()
 
@@ -121,6 +131,8 @@ def merge_metadata(old: dict, new: dict, generated_before: bool) -> dict:
     tags = tags if isinstance(tags, list) else [tags]
     added = [tag for tag in tags if tag not in (*TAGS, *LIBRARY_TAGS)]
     kept = {key: value for key, value in old.items() if key not in ours}
+    if EXAMPLE_ADDRESS in str(kept.get("widget")):  # ours
+        del kept["widget"]
     return kept | new | {"tags": [*new["tags"], *added]}
 
 

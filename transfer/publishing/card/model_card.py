@@ -1,5 +1,6 @@
 """README.md and its pictures; what a person wrote into the previous card stays."""
 
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -7,15 +8,23 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import RunError
 from transfer.publishing.card.escape import as_line, as_text, counted, percent
-from transfer.publishing.card.facts import LICENSE_KEYS, card_facts, card_metadata, merge_metadata
+from transfer.publishing.card.facts import (
+    EXAMPLE_ADDRESS,
+    LICENSE_KEYS,
+    card_facts,
+    card_metadata,
+    merge_metadata,
+)
+from transfer.publishing.card.images import find_examples, find_mistakes, open_images
 from transfer.publishing.card.license import checked_license, choose_license
-from transfer.publishing.card.mistakes import find_mistakes
 from transfer.publishing.card.plots import draw_confusion, draw_curves, draw_mistakes
 
 if TYPE_CHECKING:
+    from transfer.data.dataset import ImageDataset
     from transfer.publishing.bundle import Bundle
 
 CARD = "README.md"
+ANSWERS = 3  # shown of an example
 FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
 # The generated part, with the license that it was given. Versions until 0.4 marked each section by
 # a name of its own; these are replaced as well. A mark without its partner is ordinary text.
@@ -46,8 +55,10 @@ def write_card(
     from jinja2 import TemplateError
 
     try:
-        pictures = _draw(bundle, source_is_public)
-        facts = {"private": private, "pictures": pictures.keys()}
+        images = open_images(bundle.run) if bundle.run and source_is_public else None
+        examples, widget = _examples(bundle, repository, images) if images else ({}, [])
+        pictures = _draw(bundle, images) | examples
+        facts = {"private": private, "pictures": pictures.keys(), "widget": widget}
         text = _card(bundle, repository, license, previous or "", facts)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise RunError(
@@ -58,12 +69,30 @@ def write_card(
         (bundle.folder / name).write_bytes(content)
 
 
-def _draw(bundle: "Bundle", source_is_public: bool) -> dict[str, bytes]:
+def _examples(
+    bundle: "Bundle", repository: str, images: "ImageDataset"
+) -> tuple[dict[str, bytes], list[dict]]:
+    """(file name → JPEG, what the Hub's page shows of them: the answers of what is published)."""
+    from transfer.inference.loading import open_classifier
+
+    classifier = open_classifier(bundle.run if bundle.what == "head" else bundle.folder)
+    files, widget = {}, []
+    for number, (picture, label) in enumerate(find_examples(bundle.run, images), 1):
+        picture.save(file := io.BytesIO(), format="JPEG", quality=95)
+        files[f"example-{number}.jpg"] = file.getvalue()
+        answers = classifier.classify(file.getvalue(), top=ANSWERS)
+        scores = [{"label": answer.label, "score": round(answer.score, 4)} for answer in answers]
+        address = f"https://huggingface.co/{repository}{EXAMPLE_ADDRESS}{number}.jpg"
+        widget.append({"src": address, "example_title": label, "output": scores})
+    return files, widget
+
+
+def _draw(bundle: "Bundle", images: "ImageDataset | None") -> dict[str, bytes]:
     """File name → PNG."""
     if bundle.run is None:
         return {}
     report = bundle.run.report
-    mistakes = find_mistakes(bundle.run) if source_is_public else []
+    mistakes = find_mistakes(bundle.run, images) if images else []
     drawn = {
         "curves.png": draw_curves(report),
         "confusion.png": draw_confusion(bundle.classes, report["confusion"]),
@@ -84,7 +113,7 @@ def _card(
     persons = "" if generated and generated[2] == name else name
     chosen = checked_license(license) if license else persons or None
     terms = choose_license(bundle.run, chosen)
-    metadata = card_metadata(bundle, repository, terms)
+    metadata = card_metadata(bundle, repository, terms, facts["widget"])
     if persons:
         metadata |= {key: old[key] for key in LICENSE_KEYS if key in old}
     head = yaml_dump(merge_metadata(old, metadata, bool(generated)), sort_keys=False)

@@ -65,7 +65,7 @@ def draw_curves(report: dict) -> bytes | None:
 def _draw_phase(plots: Sequence["Axes"], name: str, epochs: list[dict], start: int) -> int:
     """Draw it to the right of `start`; returns where it ends.
 
-    The lines of two phases are not joined: the second starts from the best epoch of the first.
+    The lines of two phases are not joined: the second starts from what the first saved.
     """
     import numpy as np
 

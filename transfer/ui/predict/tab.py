@@ -25,8 +25,10 @@ def try_tab(
     opened: gr.events.Dependency,
     result: gr.HTML,
     tab: gr.Tab,
-) -> None:
-    """`result` changes at the end of a training, so that its run can be selected. Runs may have
+) -> gr.Dropdown:
+    """Build the tab; returns the field with the chosen run.
+
+    `result` changes at the end of a training, so that its run can be selected. Runs may have
     been renamed or deleted each time `tab` is opened."""
     run = gr.Dropdown(
         handlers.runs.choices(""),
@@ -67,6 +69,7 @@ def try_tab(
     for event in (opened, run_changed):
         described = event.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
         described.then(handlers.preload, [visitor, run], None, **QUIET)
+    return run
 
 
 def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events, tab: gr.Tab) -> None:

@@ -64,9 +64,11 @@ class TrainHandlers:
             with as_message():
                 self.jobs.stop(job.id, visitor)
 
-    def first_tab(self, visitor: str) -> str:
-        """The tab to open the page on, if any: a training in progress is shown at once, because a
-        lost connection ends in a reload."""
+    def first_tab(self, visitor: str, linked: str = "") -> str:
+        """The tab to open the page on, if any: the one that a link names, else a training in
+        progress, because a lost connection ends in a reload."""
+        if linked:
+            return linked
         job = self.jobs.newest_of(visitor)
         return "train" if job is not None and job.live else ""
 

@@ -1,5 +1,8 @@
-"""The images of a run's mistakes, if they are public and still on this machine."""
+"""Test images of a run that a card shows, if they are public and still on this machine."""
 
+from collections.abc import Iterator
+
+import numpy as np
 from PIL import Image
 
 from transfer import hub
@@ -10,20 +13,28 @@ from transfer.errors import ImageError
 from transfer.publishing.card.license import hub_dataset, is_digits
 from transfer.runs.run import Run
 
-SHOWN_AT_MOST = 8
+MISTAKES, EXAMPLES = 8, 3  # at most
 SECONDS = 20.0  # for opening a dataset that is on this machine
 SIDE = 256  # pixels
 
 
-def find_mistakes(run: Run) -> list[tuple[Image.Image, dict]]:
-    """(image, its entry in the report) of the most confident mistakes of a run on public images.
+def find_examples(run: Run, images: ImageDataset) -> Iterator[tuple[Image.Image, str]]:
+    """(image, its class): the first test image that can be read of each of the first classes."""
+    test = images.splits["test"]
+    for number, name in enumerate(run.classes[:EXAMPLES]):
+        for row in np.flatnonzero(test.labels == number):
+            try:
+                picture = run.transform.load(test.read(int(row)))
+            except ImageError:
+                continue
+            picture.thumbnail((SIDE, SIDE))
+            yield picture, name
+            break
 
-    Downloads no images: [] if they are not here.
-    """
-    mistakes = [m for m in run.report.get("mistakes", []) if m.get("name")][:SHOWN_AT_MOST]
-    images = _open(run) if mistakes else None
-    if images is None:
-        return []
+
+def find_mistakes(run: Run, images: ImageDataset) -> list[tuple[Image.Image, dict]]:
+    """(image, its entry in the report) of the most confident mistakes."""
+    mistakes = [m for m in run.report.get("mistakes", []) if m.get("name")][:MISTAKES]
     test = images.splits["test"]
     rows = {name: row for row, name in enumerate(test.names)}
     found = []
@@ -40,8 +51,9 @@ def find_mistakes(run: Run) -> list[tuple[Image.Image, dict]]:
     return found
 
 
-def _open(run: Run) -> ImageDataset | None:
-    """The dataset as it was in the training, or None."""
+def open_images(run: Run) -> ImageDataset | None:
+    """The public dataset as it was in the training; None if it is not here, for nothing is
+    downloaded."""
     try:
         if is_digits(run):
             images = load_splits("digits", run.settings)
