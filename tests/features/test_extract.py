@@ -282,7 +282,8 @@ def test_a_training_waits_while_another_fills_the_same(images, complete, monkeyp
     check_same(result, complete[1], ("block1",))
 
 
-def test_the_processes_of_a_training_share_the_images(images, complete):
+def test_the_processes_of_a_training_share_the_images(images, complete, monkeypatch):
+    monkeypatch.setattr(extract, "broadcast_object_list", lambda _: ["launch"])
     barrier = threading.Barrier(2, timeout=30)
     store, shares = open_store(), [counted(images) for _ in range(2)]
 

@@ -18,7 +18,7 @@ from transfer.publishing.bundle import Bundle, write_bundle
 from transfer.publishing.timm_export import export
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run, read_run
 
-HEAD, FULL = {RECORD, REPORT, TENSORS}, {"config.json", REPORT, TENSORS}
+HEAD, FULL = {"config.json", RECORD, REPORT, TENSORS}, {"config.json", REPORT, TENSORS}
 NEAR = 1e-3
 
 

@@ -3,8 +3,9 @@
 import gc
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -20,6 +21,7 @@ from transfer.device import DTYPES, choose_precision
 from transfer.errors import SettingsError
 from transfer.formatting import without_folders
 
+Computed = TypeVar("Computed")
 # the variables that it acts on at its start
 SETTINGS = re.compile(r"(ACCELERATE|FSDP|PARALLELISM|MASTER|CUDA)_|(LOCAL_)?(RANK|WORLD_SIZE)$")
 SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
@@ -49,9 +51,12 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
 def _make(precision: str) -> Accelerator:
     # as Accelerator would create it; from here on the processes can talk to each other
     PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "") if precision == "auto" else ""
-    # each process measured for itself, so the main one's choice goes to all
-    (chosen,) = broadcast_object_list([configured.lower() or choose_precision(precision)])
+    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if precision != "auto" or configured in ("", "no"):  # `no` is also what is not named
+        # each process measures for itself, so the main one's choice goes to all
+        (chosen,) = broadcast_object_list([choose_precision(precision)])
+    else:
+        chosen = configured
     if chosen not in DTYPES:
         raise ValueError(f"expected a precision of {', '.join(DTYPES)}, found {chosen!r}")
     # steps and compiling are not for the environment to decide: each batch is one step
@@ -64,6 +69,12 @@ def _make(precision: str) -> Accelerator:
         kind = accelerator.distributed_type.value
         raise ValueError(f"expected the whole network on each GPU, found {kind}")
     return accelerator
+
+
+def from_main_process(compute: Callable[[], Computed]) -> Computed:
+    """What `compute` returns in the main process, in all processes."""
+    found = compute() if is_main_process() else None
+    return broadcast_object_list([found])[0]
 
 
 def is_main_process() -> bool:

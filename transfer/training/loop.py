@@ -26,7 +26,7 @@ from transfer.training.phase_state import (
     checkpoint_errors,
     unpacked,
 )
-from transfer.training.step import TrainStep, copied, train_mode, validate
+from transfer.training.step import TrainStep, copied, prepared, train_mode, validate
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
@@ -85,9 +85,8 @@ class PhaseTrainer:
         images = min(phase.images_at_once, IMAGES_A_VALIDATION_BATCH)
         held_out = _loader(phase.data["validation"], images, accelerator)
         optimizer = make_optimizer(settings.optimizer, phase.groups, settings.weight_decay)
-        self.trained, optimizer, self.loader, self.held_out = accelerator.prepare(
-            phase.module, optimizer, loader, held_out
-        )
+        self.trained = prepared(phase.module, accelerator)
+        optimizer, self.loader, self.held_out = accelerator.prepare(optimizer, loader, held_out)
         self.steps = settings.epochs * len(self.loader)
         self.schedule = make_schedule(optimizer, self.steps)
         weights = phase.class_weights
@@ -164,7 +163,7 @@ class PhaseTrainer:
             self.schedule.step_update(state.step)
             total_loss += self.update(inputs, labels)
             state.step += 1
-            stopped = should_stop()
+            stopped = self._somebody_stops(should_stop)
             if stopped or not math.isfinite(total_loss):
                 break
             if time.monotonic() - reported > SECONDS_BETWEEN_BATCH_EVENTS:
@@ -177,6 +176,12 @@ class PhaseTrainer:
                     seconds_left=self._seconds_left(),
                 )
         return total_loss / batch, stopped
+
+    def _somebody_stops(self, should_stop: Callable[[], bool]) -> bool:
+        """In any process: all must leave the epoch at the same batch."""
+        if should_stop():
+            self.accelerator.set_trigger()
+        return self.accelerator.check_trigger()
 
     def _settle(self, ended: str) -> tuple[int, float, Validation]:
         """Load the weights that are taken; returns (epoch, share of the way to it, how they do)."""

@@ -33,6 +33,7 @@ from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
 from transfer.settings import LINEAR_HEAD, TrainingSettings
+from transfer.training.accelerator import from_main_process
 from transfer.training.defaults import fill_defaults
 from transfer.training.head_search import Candidate, try_heads
 from transfer.training.history import TrainingHistory, library_versions
@@ -186,7 +187,13 @@ def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
         parameters=parameter_count(network),
         learns=["head"],
     )
-    fit = fit_linear(head, training.features, settings.seed, training.class_weights)
+
+    def fitted():
+        fit = fit_linear(head, training.features, settings.seed, training.class_weights)
+        return fit, head.state_dict()
+
+    fit, weights = from_main_process(fitted)
+    head.load_state_dict(weights)
     training.history.strength = fit.strength
     done = events.PhaseDone(
         phase="features",
@@ -216,15 +223,18 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
     first = Candidate(head=settings.head, warm_up=settings.warm_up)
     vary = ["learning_rate"] if asked.learning_rate is None else []
     vary += ["optimizer"] if vary and asked.optimizer is None else []
-    best, chosen = yield from try_heads(
-        first,
-        training.history.strength,
-        training.features,
-        make_head,
-        seed=settings.seed,
-        vary=vary,
-        class_weights=training.class_weights,
-    )
+    found = None
+    if training.accelerator.is_main_process:
+        found = yield from try_heads(
+            first,
+            training.history.strength,
+            training.features,
+            make_head,
+            seed=settings.seed,
+            vary=vary,
+            class_weights=training.class_weights,
+        )
+    best, chosen = from_main_process(lambda: found)
     training.history.heads = chosen.tried
     training.settings = replace(settings, head=best.head, warm_up=best.warm_up)
     if best != first:

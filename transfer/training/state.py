@@ -15,6 +15,7 @@ from transfer.model.vgg import Network, Segment, parameter_count
 from transfer.model.weights import Body
 from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
+from transfer.training.accelerator import from_main_process
 from transfer.training.history import TrainingHistory
 from transfer.training.resume import ResumeState
 from transfer.training.step import class_weights, predict
@@ -74,5 +75,5 @@ class TrainingState:
         self, done: PhaseDone, curve: list[EpochDone], module: Segment, test: CachedDataset
     ) -> None:
         """Add a phase to the history, judged on the test images."""
-        scores = predict(module, test, self.accelerator.device)
+        scores = from_main_process(lambda: predict(module, test, self.accelerator.device))
         self.history.add_phase(done, curve, scores, test.labels.numpy())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -16,6 +17,18 @@ from transfer.features.validation import Validation, tempered_losses
 LARGEST_GRADIENT_NORM = 1.0  # of a batch whose images all weigh 1
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7
 IMAGES_A_PREDICTION = 32
+
+
+def prepared(module: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """The module as all processes train it: on the device, in mixed precision, with the main
+    process's weights.
+
+    Without DDP, which reduces the gradients of each backward pass: a process that has too little
+    memory makes more of them than others, and all would wait for ever. TrainStep reduces once.
+    """
+    trained = accelerator.prepare_model(module, evaluation_mode=True)
+    module.load_state_dict(broadcast(module.state_dict()))
+    return trained
 
 
 @dataclass
@@ -47,6 +60,9 @@ class TrainStep:
             self.images_at_once = max(1, min(self.images_at_once, len(labels)) // 2)
             self.optimizer.zero_grad()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.accelerator.num_processes > 1:
+            for parameter in parameters:
+                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
         self.accelerator.clip_grad_norm_(parameters, self._largest_norm(labels))
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -111,7 +127,6 @@ def validate(
     class_weights: torch.Tensor | None = None,
 ) -> Validation:
     """On the images of all processes."""
-    # without DDP's wrapper: it makes all processes wait for each other, whatever their parts
     module = accelerator.unwrap_model(trained).eval()
     losses, hits = [], []
     for inputs, labels in loader:

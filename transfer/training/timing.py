@@ -14,7 +14,7 @@ from transfer.features.extract import passes_left, seconds_a_pass
 from transfer.features.plan import Plan
 from transfer.training.loop import Phase
 from transfer.training.optim import make_optimizer
-from transfer.training.step import TrainStep, copied, train_mode, validate
+from transfer.training.step import TrainStep, copied, prepared, train_mode, validate
 
 
 def quickest(action: Callable[[], object], tries: int = 2, clock=None) -> float:
@@ -63,7 +63,7 @@ def _seconds_a_step(
     """Seconds of (one step, one validation) of a batch like `inputs`, and between two epochs."""
     module, settings = phase.module, phase.settings
     optimizer = make_optimizer(settings.optimizer, phase.groups, settings.weight_decay)
-    trained, optimizer = accelerator.prepare(module, optimizer)
+    trained, optimizer = prepared(module, accelerator), accelerator.prepare(optimizer)
     update = TrainStep(accelerator, trained, optimizer, len(inputs))
     inputs = inputs.to(accelerator.device)
     labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)

@@ -44,7 +44,8 @@ def test_a_card_gives_results_training_and_limits(run, written):
 
 def test_a_card_says_which_epoch_is_saved(run, tmp_path):
     ends = ({"best_epoch": 0, "share": 1.0}, {"best_epoch": 2, "share": 0.25})
-    phases = [phase | end for phase, end in zip(run.record["phases"], ends, strict=True)]
+    *others, warm_up, fine_tune = run.record["phases"]
+    phases = [*others, warm_up | ends[0], fine_tune | ends[1]]
     card = card_of(edited(run, phases=phases), tmp_path / "card")
     assert "none of them better than the fitted linear classifier, which is saved;" in card
     assert "saved is 25 % of the way to epoch 2;" in card

@@ -75,9 +75,11 @@ def _examples(
     """(file name → JPEG, what the Hub's page shows of them: the answers of what is published)."""
     from transfer.inference.loading import open_classifier
 
+    found, files, widget = list(find_examples(bundle.run, images)), {}, []
+    if not found:
+        return files, widget
     classifier = open_classifier(bundle.run if bundle.what == "head" else bundle.folder)
-    files, widget = {}, []
-    for number, (picture, label) in enumerate(find_examples(bundle.run, images), 1):
+    for number, (picture, label) in enumerate(found, 1):
         picture.save(file := io.BytesIO(), format="JPEG", quality=95)
         files[f"example-{number}.jpg"] = file.getvalue()
         answers = classifier.classify(file.getvalue(), top=ANSWERS)
