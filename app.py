@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -65,6 +66,7 @@ def _run(runs: Path, port: int | None) -> None:
 
 
 def _serve_runs(runs: Path, port: int | None) -> None:
+    _check_address()
     shared = is_shared()
     if shared:
         _forget_tokens()
@@ -113,6 +115,23 @@ def _launch(jobs: JobManager, port: int | None, *, shared: bool):
         prevent_thread_lock=True,
     )
     return page
+
+
+def _check_address() -> None:
+    """Gradio would try a hundred ports of an address that is not this machine's."""
+    if not (name := os.environ.get("GRADIO_SERVER_NAME")):
+        return
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), 0, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as tried:
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:  # an empty label, say
+        reason = getattr(error, "strerror", None) or "no such name"
+        sys.exit(
+            "error: expected an address of this machine in GRADIO_SERVER_NAME, found "
+            f"{name[:80]!r} ({reason}); unset it, or set 0.0.0.0 for all addresses"
+        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ def speed(*, forward: float, step: float, head_step: float) -> Speed:
     """Seconds on a CPU: an image through each block, an optimizer step, one of a head."""
     return Speed(
         forward=dict.fromkeys(BLOCKS, forward),
+        full_precision=1.0,
         step=step,
         head_step=head_step,
         fast_device=False,

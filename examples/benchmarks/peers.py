@@ -48,7 +48,7 @@ import typer
 from torch import nn
 
 import transfer
-from examples.benchmarks.steps import machine
+from examples.benchmarks.steps import machine, spread
 from transfer.data.transform import IMAGENET_MEAN, IMAGENET_STD
 from transfer.jobs.worker import import_needed
 from transfer.model.weights import build_body, find_body, load_body
@@ -133,19 +133,8 @@ def figures(rows: list[dict]) -> dict[str, dict | None]:
     peer = rows[0]["learner"] in EPOCHS
     timed = [row for row in rows if row["sample"] and not row["bf16"]] if peer else whole
     return {
-        "accuracy": spread([row["accuracy"] for row in whole]),
-        "seconds": spread([row["seconds"] for row in timed]),
-    }
-
-
-def spread(values: list[float]) -> dict | None:
-    if not values:
-        return None
-    return {
-        "runs": len(values),
-        "mean": statistics.mean(values),
-        "median": statistics.median(values),
-        "range": [min(values), max(values)],
+        "accuracy": spread([row["accuracy"] for row in whole]) if whole else None,
+        "seconds": spread([row["seconds"] for row in timed]) if timed else None,
     }
 
 

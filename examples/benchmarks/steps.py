@@ -3,7 +3,8 @@
     python -m examples.benchmarks.steps SOURCE... --out steps.json --effort quick --effort balanced
 
 Trains every source at every effort with every optimizer over several seeds, each time with an empty
-cache, and writes one JSON with the machine, the versions and every figure.
+cache. Every row is written as soon as it is measured; the same command again measures only the rows
+that are missing.
 """
 
 import datetime
@@ -16,7 +17,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from unittest.mock import patch
@@ -31,48 +31,46 @@ from transfer.training.benchmark import measure_again
 from transfer.training.forecast import forecast
 from transfer.training.history import library_versions
 
-STAGES = ("features", "warm-up", "fine-tune")
-
 
 def main(
     sources: list[str],
-    out: Annotated[Path, typer.Option(help="The JSON to write.")],
-    seeds: Annotated[int, typer.Option(help="How many, from 0 up.")] = 3,
+    out: Annotated[Path, typer.Option(help="The JSON to write, or to add to.")],
+    seed: Annotated[list[int], typer.Option(help="Seeds to train with.")] = (0, 1, 2),
     effort: Annotated[list[str], typer.Option(help="Efforts to compare.")] = ("balanced",),
     optimizer: Annotated[list[str], typer.Option(help="Optimizers to compare.")] = ("adamw",),
 ) -> None:
     import_needed()
-    rows = []
-    for source, name, rule in itertools.product(sources, effort, optimizer):
-        settings = TrainingSettings.from_options(effort=name, optimizer=rule, weights="bundled")
-        rows.append(measure(source, settings, seeds))
-        print(described(rows[-1]), flush=True)
-        out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    rows = json.loads(out.read_text())["rows"] if out.exists() else []
+    for source, one, rule, number in itertools.product(sources, effort, optimizer, seed):
+        row = {"source": Path(source).name, "effort": one, "optimizer": rule, "seed": number}
+        if any(row.items() <= earlier.items() for earlier in rows):
+            continue
+        options = {"effort": one, "optimizer": rule, "seed": number, "weights": "bundled"}
+        rows.append(row | measure(source, TrainingSettings.from_options(**options)))
+        part = out.with_suffix(".part")
+        part.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
+        part.replace(out)
+        print(json.dumps(summary(rows)[name_of(row)]), flush=True)
 
 
-def measure(source: str, settings: TrainingSettings, seeds: int) -> dict:
-    """Every seed's accuracies a stage, on validation and test, and its seconds."""
+def measure(source: str, settings: TrainingSettings) -> dict:
+    """The accuracies of each stage on validation and test, and the seconds foretold and taken."""
     images = load_splits(source, settings)
     foretold = forecast(measure_again(), settings, summarize(images), images.counts())
-    runs, seconds = [], []
-    for seed in range(seeds):
-        started = time.monotonic()
-        runs.append(train(source, replace(settings, seed=seed)))
-        seconds.append(time.monotonic() - started)
-    stages = [run.report["stages"] for run in runs]
+    load, started = os.getloadavg()[0], time.monotonic()
+    run = train(source, settings)
+    seconds, stages = time.monotonic() - started, run.report["stages"]
     return {
-        "source": Path(source).name,
-        "effort": settings.effort,
-        "optimizer": settings.warm_up.optimizer,
         "images": images.counts(),
-        "settings": runs[0].record["settings"],
         "foretold": foretold,
         "seconds": seconds,
-        "peak_rss_bytes": max(run.record["result"]["peak_rss_bytes"] for run in runs),
-        "test": {name: [s[name]["accuracy"] for s in stages if name in s] for name in STAGES},
-        "validation": {
-            name: [s[name]["validation_accuracy"] for s in stages if name in s] for name in STAGES
-        },
+        "phases": {phase["name"]: phase["seconds"] for phase in run.record["phases"]},
+        "load_before": load,
+        "peak_rss_bytes": run.record["result"]["peak_rss_bytes"],
+        "test": {name: stage["accuracy"] for name, stage in stages.items()},
+        "validation": {name: stage["validation_accuracy"] for name, stage in stages.items()},
+        "settings": run.record["settings"],
+        "machine": machine(),
     }
 
 
@@ -86,19 +84,34 @@ def train(source: str, settings: TrainingSettings) -> transfer.Run:
         shutil.rmtree(folder)
 
 
-def described(row: dict) -> str:
-    steps = ", ".join(f"{name} {spread(found)}" for name, found in row["test"].items() if found)
-    return (
-        f"{row['source']}, {row['effort']}, {row['optimizer']}: {steps}; "
-        f"{spread(row['seconds'], 0)} s, {sum(row['foretold'].values()):.0f} s foretold"
-    )
+def name_of(row: dict) -> str:
+    return f"{row['source']}, {row['effort']}, {row['optimizer']}"
 
 
-def spread(values: list[float], digits: int = 3) -> str:
-    return (
-        f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to "
-        f"{max(values):.{digits}f})"
-    )
+def summary(rows: list[dict]) -> dict[str, dict]:
+    """What was trained → test accuracy of each stage and the seconds, over its seeds."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(name_of(row), []).append(row)
+    return {
+        name: {
+            "test": {
+                stage: spread([r["test"][stage] for r in group]) for stage in group[0]["test"]
+            },
+            "foretold": sum(group[0]["foretold"].values()),
+            "seconds": spread([row["seconds"] for row in group]),
+        }
+        for name, group in groups.items()
+    }
+
+
+def spread(values: list[float]) -> dict:
+    return {
+        "runs": len(values),
+        "mean": statistics.mean(values),
+        "median": statistics.median(values),
+        "range": [min(values), max(values)],
+    }
 
 
 def machine() -> dict:

@@ -11,16 +11,22 @@ import pytest
 from tests.hub_server import FRIEND
 from tests.publishing.conftest import small, writing  # noqa: F401 (fixtures)
 from tests.publishing.sending import ID, found
+from transfer.events import RunSaved
 
 
 @pytest.fixture
-def publish(monkeypatch, capsys):
+def publish(command):
+    return lambda *arguments: command("publish", *arguments)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
     """(exit status, stdout, stderr) of the command."""
 
     def call(*arguments) -> tuple[int | None, str, str]:
         from transfer.cli import main as cli
 
-        monkeypatch.setattr(sys, "argv", ["transfer", "publish", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["transfer", *map(str, arguments)])
         monkeypatch.setenv("HF_TOKEN", FRIEND)
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -94,3 +100,23 @@ def test_a_token_that_the_hub_refuses_is_an_advice_to_sign_in(publish, small, wr
     writing.faults = {1: "401…"}
     code, _, err = publish(small, ID)
     assert code == 1 and err.endswith("; run `hf auth login`\n")
+
+
+def test_a_training_can_publish_its_run(command, run, writing, monkeypatch):  # noqa: F811
+    def trained(*_, **__):
+        yield RunSaved(run=str(run.path), result={"accuracy": run.accuracy})
+
+    monkeypatch.setattr("transfer.training.recipe.training_events", trained)
+    train = ("train", "digits", "--out", "x", "--json", "--publish")
+    status, out, _ = command(*train, ID)
+    assert not status and json.loads(out)["published"].endswith(ID) and found(writing)
+    writing.faults = {2: "403"}  # the first request is the check before the training
+    status, out, err = command(*train, ID)
+    assert (status, out) == (1, "") and f"the run is saved in {str(run.path)!r}" in err
+
+
+def test_where_nothing_can_be_published_no_training_starts(command, writing, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("transfer.training.recipe.training_events", None)
+    for name, words in (("a/b/c", "expected a repository name"), ("you/x", "account of yours")):
+        status, _, err = command("train", "digits", "--out", "x", "--publish", name)
+        assert status == 1 and words in err

@@ -53,6 +53,50 @@ def test_an_interrupt_ends_the_app_and_its_workers(tmp_path):
         assert "Traceback" not in process.stderr.read()
 
 
+AS_ON_A_SPACE = """
+import pathlib, sys
+from transfer import environment
+environment.STORAGE = pathlib.Path(sys.argv.pop())
+import app
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "storage", ["data", pytest.param("not mounted", marks=pytest.mark.full)], ids=str
+)
+def test_a_space_starts_without_arguments_and_without_a_home(tmp_path, storage):
+    (tmp_path / "data").mkdir()
+    place = tmp_path / storage if storage == "data" else tmp_path
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TRANSFER_", "GRADIO_"))}
+    with own_port() as port:
+        environment = {
+            "SYSTEM": "spaces",
+            "SPACE_ID": "me/space",
+            "HOME": "/proc/none",
+            "PYTHONPATH": str(Path(app.__file__).parent),
+            "GRADIO_SERVER_PORT": str(port),
+        }
+        with subprocess.Popen(
+            [sys.executable, "-c", AS_ON_A_SPACE, str(tmp_path / storage)],
+            cwd=tmp_path,
+            env=inherited | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            printed = []
+            for line in process.stdout:
+                printed.append(line)
+                if "Runs are" in line:
+                    break
+            assert printed[-1] == f"* Runs are saved in {place / 'runs'}\n", printed
+            assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0 and "Traceback" not in process.stdout.read()
+    assert (place / "transfer-cache").is_dir()
+
+
 def test_signals_end_the_app_once():
     """The second of two, as systemd sends them, must not cut the closing of the jobs."""
     before = handle_ending(app._leave)
@@ -118,6 +162,13 @@ def test_a_setting_that_a_library_does_not_take_is_named(jobs, monkeypatch, name
     monkeypatch.setattr(app, "_launch", fail)
     with pytest.raises(SystemExit, match=f"^error: the page .*literal for int.*{name}"):
         app._serve(jobs, None, shared=False)
+
+
+@pytest.mark.parametrize("name", ["192.0.2.1", "no.such.host.invalid", "a..b"])
+def test_an_address_of_another_machine_is_named_at_once(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", name)
+    with pytest.raises(SystemExit, match=f"^error: .*GRADIO_SERVER_NAME, found '{name}'"):
+        app._run(tmp_path / "runs", None)
 
 
 def test_what_stops_the_app_from_starting_is_one_line(jobs, tmp_path):

@@ -1,12 +1,7 @@
 """The recipe from end to end on tiny real models."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -154,40 +149,3 @@ def test_an_unreadable_image_is_reported_in_events_report_and_result(tmp_path):
     with pytest.raises(SourceError, match="'down'"):
         transfer.train(str(folder), out=tmp_path / "other", **QUICK)
     assert not (tmp_path / "other").exists()
-
-
-SCRIPT = f"""
-import json, sys
-import transfer
-if __name__ == "__main__":
-    run = transfer.train(sys.argv[1], out=sys.argv[2], **{QUICK!r})
-    from accelerate import PartialState
-    state = PartialState()
-    seen = [state.process_index, state.num_processes, run.accuracy, run.path.exists()]
-    print("SEEN " + json.dumps(seen), flush=True)
-"""
-
-
-def test_a_distributed_training_makes_one_run(stripes, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    root = Path(transfer.__file__).parent.parent
-    environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, str(script), str(stripes), str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        env=os.environ | environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = sorted(map(json.loads, re.findall(r"SEEN (\[.*?\])", done.stdout)))
-    assert [index for index, *_ in seen] == [0, 1]
-    run = read_run(tmp_path / "run")
-    assert {accuracy for _, _, accuracy, _ in seen} == {run.accuracy}
-    assert all(exists for *_, exists in seen)
-    assert {path.name for path in tmp_path.iterdir()} <= {"script.py", "run", "cache"}
-    assert sum(run.record["result"]["images"].values()) == 36

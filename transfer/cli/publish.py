@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from transfer.cli.options import AsJson
 from transfer.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from transfer.publishing import Event
+    from transfer.publishing import Event, Published, PublishRequest
 
 
 def publish(
@@ -32,9 +33,9 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish a run or an exported folder on the Hub: one commit, compared with what was sent."""
-    from transfer.publishing import PublishRequest, publish_events
+    from transfer.publishing import PublishRequest
 
-    progress, event = Progress(), None
+    progress = Progress()
     with lasting_interrupt() as check:
         if license is None and sys.stdin.isatty():
             license = _ask_license(run)
@@ -42,13 +43,23 @@ def publish(
         request = PublishRequest(
             run=run, repository=repository, what=what, private=private, license=license
         )
-        for event in publish_events(request, check):
-            check()
-            _report(progress, event, private)
+        event = report_publish(progress, request, check)
     if as_json:
         print(json.dumps({k: v for k, v in asdict(event).items() if k != "changed"}))
     else:
         print(event.url)
+
+
+def report_publish(
+    progress: Progress, request: "PublishRequest", check: Callable[[], bool]
+) -> "Published":
+    """Publish and say so; `check` tells of an interrupt."""
+    from transfer.publishing import publish_events
+
+    for event in publish_events(request, check):
+        check()
+        _report(progress, event, request.private)
+    return event
 
 
 def _ask_license(run: str) -> str | None:

@@ -10,10 +10,12 @@ import typer
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, LimitPerClass, Source
 from transfer.cli.progress import Progress
+from transfer.cli.publish import report_publish
+from transfer.errors import TransferError
 from transfer.formatting import encodable_parts
 from transfer.settings import TrainingSettings
 
-NOT_SETTINGS = ("source", "out", "resume", "as_json")
+NOT_SETTINGS = ("source", "out", "resume", "publish", "track", "as_json")
 
 
 def train(
@@ -46,6 +48,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Save checkpoints in RUN, and resume from them.")
     ] = False,
+    publish: Annotated[
+        str | None, typer.Option(metavar="USER/NAME", help="Publish the head there, private.")
+    ] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Log to trackio, tensorboard, wandb, mlflow …")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a head on the frozen body, then fine-tune the body's upper blocks. The dataset and the
@@ -59,13 +67,36 @@ def train(
     progress.say(f"Loading torch and timm{one_of}")
     from transfer.training.accelerator import is_main_process
     from transfer.training.recipe import training_events
+    from transfer.training.tracking import tracked
 
+    if publish:
+        from transfer.publishing import check_place
+
+        publish = check_place(publish)  # before hours of training
     outcome = "run the same command again to resume" if resume else "nothing was saved"
     with lasting_interrupt(outcome) as check:
         known = {"out": out, "settings": settings, "should_stop": check, "resume": resume}
-        for event in training_events(source, **known):
+        training = training_events(source, **known)
+        for event in tracked(training, track, out) if track else training:
             check()
             if is_main_process():
                 progress.report(event)
-    if as_json and is_main_process():
-        print(json.dumps(encodable_parts(event.result)))
+    if not is_main_process():
+        return
+    result = event.result
+    if publish:
+        result |= {"published": _publish(progress, event.run, publish)}
+    if as_json:
+        print(json.dumps(encodable_parts(result)))
+
+
+def _publish(progress: Progress, run: str, repository: str) -> str:
+    """The address of what was published; an error says that the run is saved."""
+    from transfer.publishing import PublishRequest
+
+    with lasting_interrupt(f"the run is saved in {run}") as check:
+        try:
+            request = PublishRequest(run=run, repository=repository)
+            return report_publish(progress, request, check).url
+        except TransferError as error:
+            raise type(error)(f"{error}; the run is saved in {run!r}") from None

@@ -2,7 +2,13 @@
 
 from transfer.publishing.bundle import read_run_or_export
 from transfer.publishing.events import Checked, Event, Published, Sending, Verifying, Waiting
-from transfer.publishing.publisher import PublishRequest, publish, publish_events, write_files
+from transfer.publishing.publisher import (
+    PublishRequest,
+    check_place,
+    publish,
+    publish_events,
+    write_files,
+)
 
 __all__ = [
     "Checked",
@@ -12,6 +18,7 @@ __all__ = [
     "Sending",
     "Verifying",
     "Waiting",
+    "check_place",
     "publish",
     "publish_events",
     "read_run_or_export",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer import hub
 from transfer.cache.paths import private_folder
 from transfer.errors import PublishError
 from transfer.publishing import account
@@ -22,6 +23,7 @@ from transfer.runs.run import Run
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+SECONDS = 10.0  # for the Hub to say who somebody is
 LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folders are leftovers
 
 
@@ -114,6 +116,24 @@ def _find_place(repository: HubRepository) -> Steps["ModelInfo | None"]:
         if info.disabled:
             raise PublishError(f"the Hub has disabled {info.id}; publish under another name")
     return info
+
+
+def check_place(repository: str, token: str | None = None) -> str:
+    """USER/NAME as the Hub writes it, once it has confirmed the token. Raises PublishError.
+
+    For what will be published after hours of training.
+    """
+    from huggingface_hub import HfApi
+
+    token = account.sign_in(token)
+    account.check_name(repository)
+    with quiet():
+        try:
+            return account.full_name(
+                repository, hub.with_deadline(HfApi(token=token).whoami, SECONDS)
+            )
+        except Exception as error:
+            raise explain(error, repository, token) from None
 
 
 @contextmanager

@@ -77,6 +77,13 @@ def from_main_process(compute: Callable[[], Computed]) -> Computed:
     return broadcast_object_list([found])[0]
 
 
+def in_any_process(accelerator: Accelerator, ask: Callable[[], bool]) -> bool:
+    """Whether `ask` says so in any process; each of them calls this at the same place."""
+    if ask():
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
 def is_main_process() -> bool:
     """Whether this is the process of a training that writes and reports, once there is one."""
     return PartialState().is_main_process

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ from transfer.training.forecast import (
 from transfer.training.step import LARGEST_GRADIENT_NORM
 from transfer.training.timing import quickest
 
-IMAGES = 8
+IMAGES, FEW_IMAGES = 8, 2
 TRIES, HEAD_TRIES = 3, 20
 ENOUGH_MEASUREMENTS = 5
 HEAD_INPUTS, HEAD_WIDTH, HEAD_BATCH = 2048, 256, 32  # a flattened 2×2 map under avg-256's layer
@@ -60,6 +61,7 @@ def quicker(known: Speed, other: Speed) -> Speed:
     return replace(
         other,
         forward={block: min(known.forward[block], other.forward[block]) for block in BLOCKS},
+        full_precision=min(known.full_precision, other.full_precision),
         step=min(known.step, other.step),
         head_step=min(known.head_step, other.head_step),
         times=known.times + other.times,
@@ -73,10 +75,12 @@ def measure() -> Speed:
     linear = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
     network = build_network("vgg16", body, linear, SIDE, classes=2, seed=0)
     network = network.to(device, memory_format=torch.channels_last)
-    layers = nn.Linear(HEAD_INPUTS, HEAD_WIDTH), nn.ReLU(), nn.Linear(HEAD_WIDTH, 10)
+    layers = [nn.Dropout(), nn.Linear(HEAD_INPUTS, HEAD_WIDTH), nn.ReLU()]
+    layers += [nn.Dropout(), nn.Linear(HEAD_WIDTH, 10)]
     head = nn.Sequential(*layers).to(device)
     with torch.random.fork_rng(devices=[]):
         values = torch.rand(IMAGES, 3, SIDE, SIDE, device=device)
+        _, exact = _forward(network.between("block1", "none"), values[:FEW_IMAGES], torch.float32)
         forward = {}
         for name, block in network.parts():
             if name in BLOCKS:
@@ -87,9 +91,11 @@ def measure() -> Speed:
         # a single image, so that most of its time is the optimizer's step
         body_step = _step(block5, entering[:1].clone().float(), dtype, TRIES)
         features = torch.rand(HEAD_BATCH, HEAD_INPUTS, device=device)
-        head_step = _step(head, features, torch.float32, HEAD_TRIES)
+        # so small that one thread does most of it
+        head_step = _step(head, features, torch.float32, HEAD_TRIES, threads=1)
     return Speed(
         forward=forward,
+        full_precision=max(1.0, exact / FEW_IMAGES / sum(forward.values())),
         step=max(body_step - BACKWARD_FACTOR * forward["block5"], 0.0)
         / MILLION_PARAMETERS["block5"],
         head_step=head_step,
@@ -109,8 +115,14 @@ def _forward(
         return low(values).clone(), seconds
 
 
-def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries: int) -> float:
-    """Seconds of a training step."""
+def _step(
+    module: nn.Module,
+    inputs: torch.Tensor,
+    dtype: torch.dtype,
+    tries: int,
+    threads: int | None = None,
+) -> float:
+    """Seconds of a training step that so many threads share, by default all."""
     module.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-9)
 
@@ -123,7 +135,7 @@ def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries: in
         optimizer.zero_grad()
         _synchronize(loss)
 
-    return quickest(update, tries, _clock)
+    return quickest(update, tries, partial(_clock, threads))
 
 
 def _synchronize(values: torch.Tensor) -> None:
@@ -131,8 +143,8 @@ def _synchronize(values: torch.Tensor) -> None:
     values.flatten()[0].item()
 
 
-def _clock() -> float:
+def _clock(threads: int | None = None) -> float:
     """Seconds; on a CPU the process's own time counts, so that others beside it do not."""
     if torch.cuda.is_available():
         return time.perf_counter()
-    return time.process_time() / torch.get_num_threads()
+    return time.process_time() / (threads or torch.get_num_threads())

@@ -20,7 +20,8 @@ LINEAR_RATE = 0.1  # of the warm-up's rate, for the linear head that starts fitt
 HEAD_DROPOUTS = (0.3, 0.5, 0.7)
 HEAD_LEARNING_RATES = (1e-3, 3e-3)
 HEAD_OPTIMIZERS = ("sgd",)  # besides the first head's optimizer
-TRIAL_BATCH_SIZE = 32
+TRIAL_BATCH_SIZES = (32, 64)  # of few and of many images
+TRIAL_BATCHES = 16  # an epoch, as far as these sizes allow
 TRIAL_VIEWS = 4_000  # training views that a trial learns from, at most
 TRIAL_IMAGES_A_CLASS = 10  # on average, at least
 FEWEST_TRIAL_EPOCHS = 12
@@ -117,6 +118,12 @@ def heads_tried(classes: int) -> int:
 def trial_epochs(warm_up_epochs: int) -> int:
     """Epochs of one trial of the head search: half a warm-up is enough to tell heads apart."""
     return max(FEWEST_TRIAL_EPOCHS, round(0.5 * warm_up_epochs))
+
+
+def trial_batch_size(images: int) -> int:
+    """Of a trial that learns from so many images."""
+    smallest, largest = TRIAL_BATCH_SIZES
+    return min(max(images // TRIAL_BATCHES, smallest), largest)
 
 
 def trial_images(views: int, classes: int) -> int:

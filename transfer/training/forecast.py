@@ -19,9 +19,9 @@ from transfer.data.splits import ENOUGH_HELD_OUT, FOLDS
 from transfer.features.fit import cache_choices
 from transfer.settings import BLOCKS, LINEAR_HEAD, TrainingSettings
 from transfer.training.defaults import (
-    TRIAL_BATCH_SIZE,
     fill_defaults,
     heads_tried,
+    trial_batch_size,
     trial_epochs,
     trial_images,
 )
@@ -32,19 +32,21 @@ BACKWARD_FACTOR = 3.2
 # VGG16's convolutions
 MILLION_PARAMETERS = dict(zip(BLOCKS, (0.04, 0.22, 1.48, 5.90, 7.08), strict=True))
 EPOCH_SECONDS = 0.05  # validation and bookkeeping of an epoch on cached features
-OTHER_SECONDS = 4.0  # opening the images, the linear probe, the report
+OTHER_SECONDS = 7.0  # opening the images, the linear probe, the report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
     """Seconds on this machine, the least of so many `times` that `benchmark` measured them.
 
-    `forward` is block → an image of SIDE px through it, `step` an optimizer step on a million
+    `forward` is block → an image of SIDE px through it, `full_precision` how many times as long it
+    takes in float32, `step` an optimizer step on a million
     parameters of the body, `head_step` one on a head with cached features, of which a number takes
     `feature_bytes`.
     """
 
     forward: dict[str, float]
+    full_precision: float
     step: float
     head_step: float
     fast_device: bool
@@ -84,13 +86,15 @@ def forecast(
     settings, cut = plan_settings(speed, settings, dataset, images)
     area, train, phase = (settings.image_size / SIDE) ** 2, images["train"], settings.warm_up
     fine_tunes = settings.method == "finetune"
-    passes = train * settings.views + images["validation"] + images["test"]
+    # test images are computed in full precision
+    slowly = speed.full_precision * images["test"]
+    passes = train * settings.views + images["validation"] + slowly
     seconds = {"images": passes * area * sum(speed.forward.values())}
     if fine_tunes and settings.try_heads:
         fitted = min(train, trial_images(settings.views, dataset.classes))
         if images["validation"] < ENOUGH_HELD_OUT:  # as many folds, each without one part
             fitted *= FOLDS - 1
-        steps = math.ceil(fitted / TRIAL_BATCH_SIZE) * trial_epochs(phase.epochs)
+        steps = math.ceil(fitted / trial_batch_size(fitted)) * trial_epochs(phase.epochs)
         seconds["heads"] = heads_tried(dataset.classes) * steps * speed.head_step
     if fine_tunes:
         steps = math.ceil(train / phase.batch_size)

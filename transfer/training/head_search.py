@@ -26,9 +26,9 @@ from transfer.training.defaults import (
     HEAD_LEARNING_RATES,
     HEAD_OPTIMIZERS,
     LINEAR_RATE,
-    TRIAL_BATCH_SIZE,
     head_shapes,
     learning_rate,
+    trial_batch_size,
     trial_epochs,
     trial_images,
 )
@@ -169,14 +169,15 @@ def _train(head: Head, phase: PhaseSettings, x, y, class_weights, seed: int) -> 
     head.standardise([x[0]])  # of the plain views
     groups = [{"params": list(head.parameters()), "lr": phase.learning_rate}]
     optimizer = make_optimizer(phase.optimizer, groups, phase.weight_decay)
-    batches = math.ceil(len(y) / TRIAL_BATCH_SIZE)
+    size = trial_batch_size(len(y))
+    batches = math.ceil(len(y) / size)
     epochs = trial_epochs(phase.epochs)
     schedule = make_schedule(optimizer, epochs * batches)
     head.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(epochs):
-            for batch, rows in enumerate(torch.randperm(len(y)).split(TRIAL_BATCH_SIZE)):
+            for batch, rows in enumerate(torch.randperm(len(y)).split(size)):
                 schedule.step_update(epoch * batches + batch)
                 views = torch.randint(len(x), rows.shape)  # one for each image
                 logits = head.scores(x[views, rows])  # (B, width) → (B, classes)

@@ -163,7 +163,7 @@ class PhaseTrainer:
             self.schedule.step_update(state.step)
             total_loss += self.update(inputs, labels)
             state.step += 1
-            stopped = self._somebody_stops(should_stop)
+            stopped = should_stop()
             if stopped or not math.isfinite(total_loss):
                 break
             if time.monotonic() - reported > SECONDS_BETWEEN_BATCH_EVENTS:
@@ -176,12 +176,6 @@ class PhaseTrainer:
                     seconds_left=self._seconds_left(),
                 )
         return total_loss / batch, stopped
-
-    def _somebody_stops(self, should_stop: Callable[[], bool]) -> bool:
-        """In any process: all must leave the epoch at the same batch."""
-        if should_stop():
-            self.accelerator.set_trigger()
-        return self.accelerator.check_trigger()
 
     def _settle(self, ended: str) -> tuple[int, float, Validation]:
         """Load the weights that are taken; returns (epoch, share of the way to it, how they do)."""

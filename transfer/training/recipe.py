@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from transfer.events import Event, Resumed
 from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
-from transfer.training.accelerator import gc_frozen, make_accelerator
+from transfer.training.accelerator import gc_frozen, in_any_process, make_accelerator
 from transfer.training.optim import check_optimizer
 from transfer.training.phases import fine_tune, warm_up
 from transfer.training.preparation import (
@@ -63,7 +64,8 @@ def training_events(
     writes = accelerator.is_main_process
     with RunWriter(out, writes=writes, resume=resume) as writer, gc_frozen():
         training = yield from load(str(source), settings, accelerator, earlier)
-        training.writer, training.should_stop = writer, should_stop
+        training.writer = writer
+        training.should_stop = partial(in_any_process, accelerator, should_stop)
         writer.reserve(training.result_bytes)
         yield from plan_cache(training)
         yield from fill_cache(training)
