@@ -123,9 +123,10 @@ def _check_address() -> None:
         return
     try:
         found = socket.getaddrinfo(name.strip("[]"), 0, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as tried:
-            tried.bind(address)
+        for family, kind, _, _, address in sorted(found):  # IPv4 first
+            with socket.socket(family, kind) as tried:
+                tried.bind(address)
+            return
     except (OSError, UnicodeError) as error:  # an empty label, say
         reason = getattr(error, "strerror", None) or "no such name"
         sys.exit(

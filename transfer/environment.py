@@ -53,8 +53,8 @@ def use_writable_disk() -> None:
         return
     for folder in (STORAGE, Path.cwd(), Path(tempfile.gettempdir())):
         if _can_write(folder):
-            os.environ.setdefault("TRANSFER_RUNS", str(folder / "runs"))
-            os.environ.setdefault("TRANSFER_CACHE", str(folder / "transfer-cache"))
+            for variable, name in (("TRANSFER_RUNS", "runs"), ("TRANSFER_CACHE", "transfer-cache")):
+                os.environ[variable] = os.environ.get(variable) or str(folder / name)
             return
 
 

@@ -12,6 +12,7 @@ BLOCKS = ("block1", "block2", "block3", "block4", "block5")
 UNFREEZE = (*BLOCKS, "none")
 EFFORTS = ("quick", "balanced", "thorough")
 METHODS = ("finetune", "features")
+WEIGHTS = ("auto", "hub", "bundled", "random")  # or a file
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 POOLINGS = ("avg", "flatten")
 ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")

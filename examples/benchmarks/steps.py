@@ -54,15 +54,15 @@ def main(
 
 
 def measure(source: str, settings: TrainingSettings) -> dict:
-    """The accuracies of each stage on validation and test, and the seconds foretold and taken."""
+    """The accuracies of each stage on validation and test, and the seconds forecast and taken."""
     images = load_splits(source, settings)
-    foretold = forecast(measure_again(), settings, summarize(images), images.counts())
+    expected = forecast(measure_again(), settings, summarize(images), images.counts())
     load, started = os.getloadavg()[0], time.monotonic()
     run = train(source, settings)
     seconds, stages = time.monotonic() - started, run.report["stages"]
     return {
         "images": images.counts(),
-        "foretold": foretold,
+        "forecast": expected,
         "seconds": seconds,
         "phases": {phase["name"]: phase["seconds"] for phase in run.record["phases"]},
         "load_before": load,
@@ -96,9 +96,10 @@ def summary(rows: list[dict]) -> dict[str, dict]:
     return {
         name: {
             "test": {
-                stage: spread([r["test"][stage] for r in group]) for stage in group[0]["test"]
+                stage: spread([row["test"][stage] for row in group if stage in row["test"]])
+                for stage in group[0]["test"]
             },
-            "foretold": sum(group[0]["foretold"].values()),
+            "forecast": sum(group[0]["forecast"].values()),
             "seconds": spread([row["seconds"] for row in group]),
         }
         for name, group in groups.items()

@@ -5,13 +5,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.hub_server import FRIEND
 from tests.publishing.conftest import small, writing  # noqa: F401 (fixtures)
 from tests.publishing.sending import ID, found
-from transfer.events import RunSaved
+from tests.test_events import EXAMPLES
+from transfer.errors import PublishError
+
+*_, SAVED = EXAMPLES
 
 
 @pytest.fixture
@@ -104,13 +108,18 @@ def test_a_token_that_the_hub_refuses_is_an_advice_to_sign_in(publish, small, wr
 
 def test_a_training_can_publish_its_run(command, run, writing, monkeypatch):  # noqa: F811
     def trained(*_, **__):
-        yield RunSaved(run=str(run.path), result={"accuracy": run.accuracy})
+        yield replace(SAVED, run=str(run.path))
 
     monkeypatch.setattr("transfer.training.recipe.training_events", trained)
     train = ("train", "digits", "--out", "x", "--json", "--publish")
-    status, out, _ = command(*train, ID)
-    assert not status and json.loads(out)["published"].endswith(ID) and found(writing)
-    writing.faults = {2: "403"}  # the first request is the check before the training
+    status, out, err = command(*train, ID)
+    assert not status, err
+    assert json.loads(out)["published"].endswith(ID) and found(writing)
+
+    def refused(*_):
+        raise PublishError("the Hub is full")
+
+    monkeypatch.setattr("transfer.publishing.publish_events", refused)
     status, out, err = command(*train, ID)
     assert (status, out) == (1, "") and f"the run is saved in {str(run.path)!r}" in err
 

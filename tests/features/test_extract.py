@@ -12,6 +12,7 @@ import torch
 from tests.features.layers import BLOCK5, LAYERS, PIXELS, SPEC, TRANSFORM
 from tests.tiny import SIDE, drained, draw_classes, tiny_network
 from tests.waiting import Threads
+from transfer import processes
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import load_splits
@@ -283,7 +284,7 @@ def test_a_training_waits_while_another_fills_the_same(images, complete, monkeyp
 
 
 def test_the_processes_of_a_training_share_the_images(images, complete, monkeypatch):
-    monkeypatch.setattr(extract, "broadcast_object_list", lambda _: ["launch"])
+    monkeypatch.setattr(processes, "from_main_process", lambda _: "launch")
     barrier = threading.Barrier(2, timeout=30)
     store, shares = open_store(), [counted(images) for _ in range(2)]
 
@@ -294,6 +295,7 @@ def test_the_processes_of_a_training_share_the_images(images, complete, monkeypa
             num_processes=2,
             is_main_process=index == 0,
             wait_for_everyone=barrier.wait,
+            check_trigger=lambda: False,
         )
         return drained(cache_layers(shares[index][0], SPEC, store, process, BATCH))
 

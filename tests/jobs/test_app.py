@@ -94,7 +94,6 @@ def test_a_space_starts_without_arguments_and_without_a_home(tmp_path, storage):
             assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0 and "Traceback" not in process.stdout.read()
-    assert (place / "transfer-cache").is_dir()
 
 
 def test_signals_end_the_app_once():

@@ -46,6 +46,13 @@ def test_a_shared_server_describes_its_limits_and_one_s_own_machine_has_none():
         assert words in described
 
 
+def test_a_full_disk_is_one_sentence_where_runs_do_not_expire(tmp_path):
+    with manager(tmp_path, limits=JobLimits(disk_bytes=10)) as jobs:
+        own_images(jobs, ANN, size=20)
+        with pytest.raises(JobError, match="are full; delete some of yours, or try again later"):
+            jobs.start("good", SETTINGS, ANN)
+
+
 def test_a_time_is_rounded_up():
     words = [in_words(seconds) for seconds in (0, 61, HOUR, 80_000)]
     assert words == ["1 minute", "2 minutes", "60 minutes", "23 hours"]

@@ -37,8 +37,10 @@ def test_without_a_token_nothing_is_asked_and_a_space_does_not_use_its_own(
     assert "found no token" in refused(small, token=None) and not writing.seen
     monkeypatch.setenv("HF_TOKEN", FRIEND)
     assert send(small, token=None)[1].repository == ID
-    monkeypatch.setenv("SYSTEM", "spaces")
-    assert "found no token" in refused(small, token="")
+    for variable, value in (("SYSTEM", "spaces"), ("TRANSFER_SHARED", "1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            assert "found no token" in refused(small, token="")
 
 
 def test_a_gated_repository_is_refused(small, writing):

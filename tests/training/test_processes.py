@@ -119,6 +119,7 @@ def test_a_late_process_and_one_with_little_memory_make_the_same_run(stripes, tm
     )
     assert run.report["stages"]["features"] == alone.report["stages"]["features"]
     assert sum(run.record["result"]["images"].values()) == 36
+    assert {path.name for path in tmp_path.iterdir()} <= {"script.py", "run", "alone", "cache"}
 
 
 @pytest.mark.full
@@ -126,7 +127,7 @@ def test_a_late_process_and_one_with_little_memory_make_the_same_run(stripes, tm
     ("fault", "words"),
     [
         ("starving", "error: expected enough memory for one image"),
-        ("dying", ""),
+        ("dying", "Signal 9"),
         ("elsewhere", "error: expected one cache for all processes .* set TRANSFER_CACHE"),
     ],
 )

@@ -283,4 +283,4 @@ def test_the_precision_stays_even_if_auto_would_now_choose_another(source, tmp_p
         training_events(str(source), out=tmp_path / "run", resume=True, **options)
     ) as rest:
         next(event for event in rest if isinstance(event, events.Resumed))
-    assert asked == ["auto", "bf16"]
+    assert asked == ["auto", "auto", "bf16"]

@@ -49,7 +49,7 @@ def train(
         bool, typer.Option("--resume", help="Save checkpoints in RUN, and resume from them.")
     ] = False,
     publish: Annotated[
-        str | None, typer.Option(metavar="USER/NAME", help="Publish the head there, private.")
+        str | None, typer.Option(metavar="USER/NAME", help="Then publish it, private if new.")
     ] = None,
     track: Annotated[
         str | None, typer.Option(help="Log to trackio, tensorboard, wandb, mlflow …")
@@ -65,14 +65,14 @@ def train(
     processes = os.environ.get("WORLD_SIZE", "1")  # set by `accelerate launch`, or left over
     one_of = "" if processes == "1" else f" in one of {processes} processes (WORLD_SIZE)"
     progress.say(f"Loading torch and timm{one_of}")
-    from transfer.training.accelerator import is_main_process
+    from transfer.processes import is_main_process
     from transfer.training.recipe import training_events
     from transfer.training.tracking import tracked
 
     if publish:
         from transfer.publishing import check_place
 
-        publish = check_place(publish)  # before hours of training
+        publish = check_place(publish, weights)  # before hours of training
     outcome = "run the same command again to resume" if resume else "nothing was saved"
     with lasting_interrupt(outcome) as check:
         known = {"out": out, "settings": settings, "should_stop": check, "resume": resume}
@@ -85,7 +85,7 @@ def train(
         return
     result = event.result
     if publish:
-        result |= {"published": _publish(progress, event.run, publish)}
+        result = result | {"published": _publish(progress, event.run, publish)}
     if as_json:
         print(json.dumps(encodable_parts(result)))
 

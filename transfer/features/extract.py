@@ -10,12 +10,10 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
-from uuid import uuid4
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from filelock import Timeout
 
 from transfer.cache.paths import cache_errors
@@ -24,7 +22,7 @@ from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.data.prefetch import processors, read_ahead
 from transfer.data.transform import augmented
 from transfer.device import in_parts
-from transfer.errors import CacheError, ImageError, SourceError
+from transfer.errors import ImageError, SourceError
 from transfer.events import CacheProgress
 from transfer.features.cached_dataset import (
     CachedDataset,
@@ -34,6 +32,7 @@ from transfer.features.cached_dataset import (
     dtype_name,
 )
 from transfer.model.vgg import Segment
+from transfer.processes import check_shared
 
 SECONDS_BETWEEN_LOCK_TRIES = 0.2
 MEASURED_IMAGES, MEASURED_AT, MEASUREMENTS = 8, 112, 3  # images of so many pixels a side, times
@@ -98,7 +97,7 @@ def cache_layers(
         return CacheProgress(stage=stage, done=min(done, total), total=total, seconds=seconds)
 
     if accelerator.num_processes > 1:
-        _check_shared(store, accelerator)
+        check_shared(store.folder, accelerator)
     cached = {layer.block: {} for layer in spec.layers if layer.cached}
     extractors = [FeatureExtractor(images, name, spec, store) for name in images.splits]
     with ExitStack() as locks:
@@ -124,26 +123,6 @@ def cache_layers(
             ]
         accelerator.wait_for_everyone()
     return cached, issues
-
-
-def _check_shared(store: Store, accelerator: Accelerator) -> None:
-    """Raises CacheError unless all processes, on whatever machines, see one cache: they fill it
-    together."""
-    (name,) = broadcast_object_list([f"launch-{uuid4().hex}"])
-    mark = store.folder / name
-    with cache_errors():
-        if accelerator.is_main_process:
-            mark.touch()
-        accelerator.wait_for_everyone()
-        seen = mark.exists()
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            mark.unlink()
-    if not seen:
-        raise CacheError(
-            "expected one cache for all processes of a training, found another in process "
-            f"{accelerator.process_index}; set TRANSFER_CACHE to a folder that all machines share"
-        )
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Expiry:
         used = sum(_bytes_below(path) for path in (self.own_images, *(job.out for job in jobs)))
         if used >= self.limits.disk_bytes:
             left = [self._seconds_left(job) for job in jobs if not job.live]
-            when = f"in {in_words(min(left))}" if left else "later"
+            known = [seconds for seconds in left if seconds is not None]
+            when = f"in {in_words(min(known))}" if known else "later"
             raise JobError(
                 f"the {megabytes(self.limits.disk_bytes)} for visitors' runs and images are full; "
                 f"delete some of yours, or try again {when}"

@@ -10,8 +10,6 @@ from transfer.errors import JobError
 from transfer.jobs.job import Job
 
 HOUR = 3_600  # seconds
-
-
 # environment variable → (field, how much of the field one of its units is)
 VARIABLES = {
     "TRANSFER_QUEUE": ("queued", 1),

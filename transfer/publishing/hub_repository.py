@@ -30,9 +30,9 @@ UNTOUCHED = {".gitattributes"}  # what the Hub itself puts into a new repository
 TEXT_FILES = (".json", ".md")  # sent with the commit itself, not to the storage of large files
 # Files that this package may have published there before; those that do not belong to the new ones
 # are deleted by the same commit.
-OURS = {"run.json", "report.json", "config.json", "model.safetensors", "stages.safetensors"} | {
-    f"{name}.png" for name in ("curves", "confusion", "mistakes")
-}
+OURS = {"run.json", "report.json", "config.json", "model.safetensors", "stages.safetensors"}
+OURS |= {f"{name}.png" for name in ("curves", "confusion", "mistakes")}
+OURS |= {f"example-{number}.jpg" for number in range(1, 4)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from transfer import hub
 from transfer.cache.paths import private_folder
-from transfer.errors import PublishError
+from transfer.errors import PublishError, SignInError
 from transfer.publishing import account
 from transfer.publishing.bundle import Bundle, read_publishable, read_run_or_export, write_bundle
 from transfer.publishing.errors import explain
@@ -19,6 +19,7 @@ from transfer.publishing.events import Checked, Event, Published, Verifying
 from transfer.publishing.hub_repository import FileDigest, HubRepository, quiet
 from transfer.publishing.retry import Steps
 from transfer.runs.run import Run
+from transfer.settings import WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -118,22 +119,28 @@ def _find_place(repository: HubRepository) -> Steps["ModelInfo | None"]:
     return info
 
 
-def check_place(repository: str, token: str | None = None) -> str:
-    """USER/NAME as the Hub writes it, once it has confirmed the token. Raises PublishError.
+def check_place(repository: str, weights: str) -> str:
+    """USER/NAME as the Hub writes it, for the head of a training that is to start with `weights`.
 
-    For what will be published after hours of training.
+    Raises PublishError where the Hub does not confirm a token that may write, or would not take it.
     """
     from huggingface_hub import HfApi
 
-    token = account.sign_in(token)
+    if weights not in WEIGHTS:
+        raise PublishError(
+            "expected a body that others can find too, found weights from a file; train without "
+            "--publish, then publish with --what full"
+        )
+    token = account.sign_in(None)
     account.check_name(repository)
     with quiet():
         try:
-            return account.full_name(
-                repository, hub.with_deadline(HfApi(token=token).whoami, SECONDS)
-            )
+            whoami = hub.with_deadline(HfApi(token=token).whoami, SECONDS)
         except Exception as error:
             raise explain(error, repository, token) from None
+    if whoami.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise SignInError("expected a token that may write, found one that may only read")
+    return account.full_name(repository, whoami)
 
 
 @contextmanager

@@ -3,16 +3,15 @@
 import gc
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import timedelta
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import (
     DistributedType,
     GradientAccumulationPlugin,
-    broadcast_object_list,
     parse_flag_from_env,
     set_seed,
 )
@@ -20,8 +19,10 @@ from accelerate.utils import (
 from transfer.device import DTYPES, choose_precision
 from transfer.errors import SettingsError
 from transfer.formatting import without_folders
+from transfer.processes import from_main_process
 
-Computed = TypeVar("Computed")
+# that processes wait for what the main one does alone; the launcher ends them if one has ended
+PATIENCE = timedelta(days=1)
 # the variables that it acts on at its start
 SETTINGS = re.compile(r"(ACCELERATE|FSDP|PARALLELISM|MASTER|CUDA)_|(LOCAL_)?(RANK|WORLD_SIZE)$")
 SHARDED = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
@@ -50,13 +51,12 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
 
 def _make(precision: str) -> Accelerator:
     # as Accelerator would create it; from here on the processes can talk to each other
-    PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    if precision != "auto" or configured in ("", "no"):  # `no` is also what is not named
-        # each process measures for itself, so the main one's choice goes to all
-        (chosen,) = broadcast_object_list([choose_precision(precision)])
-    else:
-        chosen = configured
+    PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "").lower()
+    # `no` is also what the launcher sets where none is named
+    named = precision == "auto" and configured not in ("", "no")
+    # each process measured for itself, so the main one's choice goes to all
+    chosen = from_main_process(lambda: configured if named else choose_precision(precision))
     if chosen not in DTYPES:
         raise ValueError(f"expected a precision of {', '.join(DTYPES)}, found {chosen!r}")
     # steps and compiling are not for the environment to decide: each batch is one step
@@ -69,24 +69,6 @@ def _make(precision: str) -> Accelerator:
         kind = accelerator.distributed_type.value
         raise ValueError(f"expected the whole network on each GPU, found {kind}")
     return accelerator
-
-
-def from_main_process(compute: Callable[[], Computed]) -> Computed:
-    """What `compute` returns in the main process, in all processes."""
-    found = compute() if is_main_process() else None
-    return broadcast_object_list([found])[0]
-
-
-def in_any_process(accelerator: Accelerator, ask: Callable[[], bool]) -> bool:
-    """Whether `ask` says so in any process; each of them calls this at the same place."""
-    if ask():
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
-
-
-def is_main_process() -> bool:
-    """Whether this is the process of a training that writes and reports, once there is one."""
-    return PartialState().is_main_process
 
 
 @contextmanager

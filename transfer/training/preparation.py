@@ -29,11 +29,11 @@ from transfer.model.vgg import (
     parameter_count,
 )
 from transfer.model.weights import Body, find_body_with_progress
+from transfer.processes import from_main_process
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
 from transfer.settings import LINEAR_HEAD, TrainingSettings
-from transfer.training.accelerator import from_main_process
 from transfer.training.defaults import fill_defaults
 from transfer.training.head_search import Candidate, try_heads
 from transfer.training.history import TrainingHistory, library_versions

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from transfer.events import Event, Resumed
+from transfer.processes import from_main_process, in_any_process
 from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
-from transfer.training.accelerator import gc_frozen, in_any_process, make_accelerator
+from transfer.training.accelerator import gc_frozen, make_accelerator
 from transfer.training.optim import check_optimizer
 from transfer.training.phases import fine_tune, warm_up
 from transfer.training.preparation import (
@@ -56,9 +57,10 @@ def training_events(
     settings = settings or TrainingSettings.from_options(**options)
     for phase in (settings.warm_up, settings.fine_tune):
         check_optimizer(phase.optimizer or "adamw")
-    earlier = find_checkpoint(out, settings) if resume else None
-    precision = earlier.precision if earlier else settings.precision
-    accelerator = make_accelerator(settings.seed, precision)
+    accelerator = make_accelerator(settings.seed, settings.precision)
+    earlier = from_main_process(lambda: find_checkpoint(out, settings)) if resume else None
+    if earlier:
+        accelerator = make_accelerator(settings.seed, earlier.precision)
     if resume and not earlier and is_unfinished(run_path(out)):
         yield Resumed()
     writes = accelerator.is_main_process

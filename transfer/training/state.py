@@ -13,9 +13,9 @@ from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
 from transfer.model.vgg import Network, Segment, parameter_count
 from transfer.model.weights import Body
+from transfer.processes import from_main_process
 from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
-from transfer.training.accelerator import from_main_process
 from transfer.training.history import TrainingHistory
 from transfer.training.resume import ResumeState
 from transfer.training.step import class_weights, predict

@@ -1,6 +1,7 @@
 """Curves, settings and results for an experiment tracker, through Accelerate's tracker classes."""
 
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +11,10 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from transfer.errors import SettingsError
 from transfer.events import DatasetReady, EpochDone, Event, PhaseDone, RunSaved
 from transfer.formatting import without_folders
+from transfer.processes import is_main_process
 from transfer.runs.run import Run, run_path
 
+LOG = logging.getLogger(__name__)
 PROJECT = "transfer-vgg16"
 FOLDER = "tracking"  # beside the run, for trackers that write files
 RESULTS = ("accuracy", "balanced_accuracy", "seconds")  # of the run, on the test images
@@ -22,28 +25,56 @@ def tracked(
 ) -> Generator[Event, None, Run]:
     """The events of a training into `out`, which the tracker of that name logs as they pass.
 
-    The steps are epochs, counted through both phases. Raises SettingsError for a tracker that is
-    unknown, not installed or cannot start.
+    The steps are epochs, counted through both phases. Of several processes the main one logs. A
+    tracker that fails later is left alone: the training goes on. Raises SettingsError for one that
+    is unknown, not installed or cannot start.
     """
     _check_installed(name)
-    tracker, epochs = None, 0
+    log = None
     with closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            match event:
-                case DatasetReady():
-                    tracker = _start(name, run_path(out), event)
-                case EpochDone():
-                    tracker.log(_of_epoch(event), step=epochs + event.epoch)
-                case PhaseDone():
-                    epochs += event.epochs + 1
-                case RunSaved():
-                    tracker.log({f"test/{n}": event.result[n] for n in RESULTS}, step=epochs)
-                    tracker.finish()
-            yield event
+        try:
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return end.value
+                if isinstance(event, DatasetReady) and is_main_process():
+                    log = Log(_start(name, run_path(out), event))
+                elif log:
+                    log.follow(event)
+                yield event
+        finally:
+            if log:
+                log.close()
+
+
+class Log:
+    """Passes events on to a tracker until it fails."""
+
+    def __init__(self, tracker: GeneralTracker):
+        self.tracker, self.failed = tracker, False
+        self.epochs = 0  # of the phases before the current one
+
+    def follow(self, event: Event) -> None:
+        match event:
+            case EpochDone():
+                self._try(self.tracker.log, _of_epoch(event), step=self.epochs + event.epoch)
+            case PhaseDone() if event.epochs:
+                self.epochs += event.epochs + 1
+            case RunSaved():
+                results = {f"test/{name}": event.result[name] for name in RESULTS}
+                self._try(self.tracker.log, results, step=self.epochs)
+
+    def close(self) -> None:
+        self._try(self.tracker.finish)
+
+    def _try(self, call: Callable, *values, **options) -> None:
+        try:
+            if not self.failed:
+                call(*values, **options)
+        except Exception as error:  # of any library
+            self.failed = True
+            LOG.warning("%s failed (%s); the training goes on", self.tracker.name, error)
 
 
 def _check_installed(name: str) -> None:
@@ -62,6 +93,7 @@ def _start(name: str, out: Path, data: DatasetReady) -> GeneralTracker:
     folder = {"logging_dir": out.parent / FOLDER} if made.requires_logging_directory else {}
     images = {f"{split} images": number for split, number in data.images.items()}
     settings = {key: str(value) for key, value in data.settings.items()}
+    settings["weights"] = Path(settings.get("weights", "")).name  # no folder of this machine
     try:
         tracker = made(PROJECT, **folder)
         tracker.start()

@@ -48,7 +48,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         with gr.Tabs() as tabs:
             with gr.Tab("Data", id="data"):
-                source = data_tab(datasets, visitor, opened, tabs)
+                source, shows = data_tab(datasets, visitor, opened, tabs)
             with gr.Tab("Train", id="train"):
                 watched = train_tab(trainings, visitor, opened, source)
             with gr.Tab("Try it", id="try") as tries:
@@ -58,6 +58,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
         query, first = gr.JSON(visible=False), gr.Textbox(visible=False)
         followed = opened.then(follow_link, query, [source, run, first], js=QUERY, **QUIET)
+        followed.then(**shows)
         chosen = followed.then(trainings.first_tab, [visitor, first], first, **QUIET)
         open_tab(chosen.then, first, tabs)
         chosen.then(None, None, tabs, js=BACK_TO_PUBLISH, **PRIVATE)

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -88,5 +89,7 @@ def test_a_public_source_gives_examples_with_the_answers_of_what_is_published(
         best, *_ = classifier.classify(bundle.folder / name)
         first, *_ = example["output"]
         assert first == {"label": best.label, "score": pytest.approx(best.score, abs=1e-4)}
-    later = card_of(run, tmp_path / "later", previous=card)
-    assert "widget" not in ModelCard(later).data.to_dict()
+    own = {"src": "https://example.org/bee.jpg", "example_title": "mine"}
+    persons = card.replace("widget:\n", f"widget:\n- {json.dumps(own)}\n")
+    later = card_of(run, tmp_path / "later", previous=persons)
+    assert ModelCard(later).data.widget == [own]

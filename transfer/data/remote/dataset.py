@@ -41,7 +41,7 @@ def open_hub(name: str, options: LoadOptions) -> ImageDataset:
 
 def is_local(name: str, options: LoadOptions) -> bool:
     """Whether the images of a public dataset are on this machine. Raises the Hub's errors."""
-    if options.limit_per_class:
+    if options.limit_per_class or is_shared():
         return snapshot.find_public(name, asdict(options)) is not None
     return Path(pin(name).builder(options.config).cache_dir).is_dir()
 

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer.errors import RunError
+from transfer.errors import RunError, TransferError
 from transfer.publishing.card.escape import as_line, as_text, counted, percent
 from transfer.publishing.card.facts import (
     EXAMPLE_ADDRESS,
@@ -56,7 +56,8 @@ def write_card(
 
     try:
         images = open_images(bundle.run) if bundle.run and source_is_public else None
-        examples, widget = _examples(bundle, repository, images) if images else ({}, [])
+        on_hub = "/" in repository  # not in a zip of files, which have no address
+        examples, widget = _examples(bundle, repository, images) if images and on_hub else ({}, [])
         pictures = _draw(bundle, images) | examples
         facts = {"private": private, "pictures": pictures.keys(), "widget": widget}
         text = _card(bundle, repository, license, previous or "", facts)
@@ -78,7 +79,10 @@ def _examples(
     found, files, widget = list(find_examples(bundle.run, images)), {}, []
     if not found:
         return files, widget
-    classifier = open_classifier(bundle.run if bundle.what == "head" else bundle.folder)
+    try:
+        classifier = open_classifier(bundle.run if bundle.what == "head" else bundle.folder)
+    except (TransferError, RuntimeError, MemoryError):  # too little memory: the card does without
+        return files, widget
     for number, (picture, label) in enumerate(found, 1):
         picture.save(file := io.BytesIO(), format="JPEG", quality=95)
         files[f"example-{number}.jpg"] = file.getvalue()

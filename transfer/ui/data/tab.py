@@ -20,8 +20,8 @@ IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
 
 def data_tab(
     datasets: DataHandlers, visitor: gr.BrowserState, opened: gr.events.Dependency, tabs: gr.Tabs
-) -> gr.Dropdown:
-    """Build the tab; returns the field with the chosen dataset."""
+) -> tuple[gr.Dropdown, dict]:
+    """Build the tab; returns (the field with the chosen dataset, what an event shows it by)."""
     uploads, requests = datasets.uploads, LatestRequests()
     own_disk = "" if datasets.shared else ", or the path of a zip or folder"
     with gr.Row():
@@ -54,7 +54,6 @@ def data_tab(
     asks = {"inputs": [visitor, source]} | AT_ONCE
     shows = {"fn": requests.latest(datasets.show), "outputs": summary} | asks
     checks = {"fn": requests.latest(datasets.check), "outputs": found} | asks
-    opened.then(**shows, **QUIET)
     show.click(**shows, **PRIVATE)
     check.click(**checks, concurrency_limit=2, **QUIET)
     for change in changes:  # the same name may stand for other images now
@@ -64,7 +63,7 @@ def data_tab(
     gr.on(on, None, every, [summary, found], js=CLEAR_OTHERS, **AT_ONCE, **PRIVATE)
     source.change(requests.cancel_others, source, **AT_ONCE, **QUIET)
     open_tab(onward.click, gr.Textbox("train", visible=False), tabs)
-    return source
+    return source, shows | QUIET
 
 
 def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> tuple:

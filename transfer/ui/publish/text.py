@@ -18,10 +18,13 @@ WEIGHTS = {
     "head": "head and fine-tuned blocks; the smaller size if half precision changes no score",
     "full": "all weights",
 }
+CONFIGS = {
+    "head": "its classes; the Hub counts downloads by this file",
+    "full": "how timm and transformers build the network",
+}
 MEANINGS = {
     "run.json": "classes, settings and learning curves",
     "report.json": "accuracy and confusion matrix on the test images",
-    "config.json": "how timm and transformers build the network",
 }
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
@@ -49,9 +52,13 @@ def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
-    pictures = f"curves, confusion matrix{', mistakes' if found.public else ''}"
-    card = f"the model card, with pictures: {pictures}"
-    meanings = MEANINGS | {"model.safetensors": WEIGHTS[what], CARD: card}
+    photos = ", mistakes, three test images" if found.public else ""
+    card = f"the model card, with pictures: curves, confusion matrix{photos}"
+    meanings = MEANINGS | {
+        "model.safetensors": WEIGHTS[what],
+        "config.json": CONFIGS[what],
+        CARD: card,
+    }
     rows = "".join(
         f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
         for name, sizes in found.files[what].items()
@@ -70,8 +77,9 @@ def _photos(found: PublishSummary) -> str:
         return "Asking the Hub whether the images are public …"
     if found.public:
         return (
-            "The images are public, so mistakes.png shows some of the misclassified ones and "
-            "report.json lists their names. No path of this machine is sent."
+            "The images are public, so mistakes.png shows some of the misclassified ones, three "
+            "test images are sent as examples, and report.json lists names. No path of this "
+            "machine is sent."
         )
     if found.dataset:
         return (

@@ -7,8 +7,16 @@ from transfer.errors import RunError
 from transfer.inference.hub_files import parse_address
 
 TABS = ("data", "train", "try", "publish")
-# in the browser: what the page's address asks for
-QUERY = "() => Object.fromEntries(new URLSearchParams(location.search))"
+# in the browser: what the page's address asks for, once; a later reload shows what is going on
+QUERY = """() => {
+    const address = new URL(location.href), asked = {};
+    for (const name of ["source", "run", "tab"]) {
+        if (address.searchParams.has(name)) asked[name] = address.searchParams.get(name);
+        address.searchParams.delete(name);
+    }
+    if (Object.keys(asked).length) history.replaceState(null, "", address);
+    return asked;
+}"""
 
 
 def follow_link(query: dict | None) -> tuple:

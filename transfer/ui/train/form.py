@@ -5,11 +5,10 @@ from typing import Any
 import gradio as gr
 
 from transfer.errors import SettingsError
-from transfer.settings import BLOCKS, PRECISIONS, TrainingSettings
+from transfer.settings import BLOCKS, PRECISIONS, WEIGHTS, TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.ui.shared.components import accordion
 
-WEIGHTS = ("auto", "hub", "bundled", "random")
 CLASS_WEIGHTS = {"auto": None, "yes": True, "no": False}
 DEFAULT = "chosen from the data"
 # rows of fields: name, as `TrainingSettings.from_options` takes it → label, choices or the

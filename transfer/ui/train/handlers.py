@@ -8,7 +8,7 @@ import gradio as gr
 from transfer.errors import JobError, RunError
 from transfer.formatting import duration
 from transfer.jobs import Job, JobManager
-from transfer.settings import TrainingSettings
+from transfer.settings import WEIGHTS, TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
@@ -16,7 +16,7 @@ from transfer.ui.shared.components import warning
 from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.session import as_message, require_visitor
 from transfer.ui.train.diagram import live_diagram
-from transfer.ui.train.form import WEIGHTS, read_form
+from transfer.ui.train.form import read_form
 from transfer.ui.train.status import job_status
 
 SECONDS_BETWEEN_UPDATES = 0.4
