@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -77,10 +78,11 @@ def train(
     with lasting_interrupt(outcome) as check:
         known = {"out": out, "settings": settings, "should_stop": check, "resume": resume}
         training = training_events(source, **known)
-        for event in tracked(training, track, out) if track else training:
-            check()
-            if is_main_process():
-                progress.report(event)
+        with closing(tracked(training, track, out) if track else training) as seen:
+            for event in seen:
+                check()
+                if is_main_process():
+                    progress.report(event)
     if not is_main_process():
         return
     result = event.result

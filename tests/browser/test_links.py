@@ -1,0 +1,59 @@
+"""Links that open the page on a dataset, a model or a tab, in a real browser."""
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.browser.conftest import MILLISECONDS_OF_PATIENCE, console_errors_of, fits_everywhere
+
+
+@pytest.fixture
+def opened(browser, page_address):
+    """Opens the page with a query; returns (page, its console errors)."""
+    pages = []
+
+    def go(query: str):
+        page = browser.new_page()
+        pages.append(page)
+        page.set_default_timeout(MILLISECONDS_OF_PATIENCE)
+        errors = console_errors_of(page)
+        page.goto(f"{page_address}/?{query}")
+        return page, errors
+
+    yield go
+    for page in pages:
+        page.close()
+
+
+def selected(page, name: str):
+    return page.get_by_role("tab", name=name, exact=True, selected=True)
+
+
+def test_a_link_opens_a_tab_with_its_model_once(opened):
+    page, errors = opened("run=user%2Fmodel")
+    selected(page, "Try it").wait_for()
+    run = page.get_by_label("Run", exact=True).locator("visible=true")
+    assert run.input_value() == "user/model"
+    page.get_by_text("The Hub does not answer", exact=False).or_(
+        page.get_by_text("the Hub does not answer", exact=False)
+    ).first.wait_for()
+    assert "run=" not in page.url and errors == [] and fits_everywhere(page)
+
+
+def test_a_link_opens_a_dataset(opened):
+    page, _ = opened("source=digits&tab=train")
+    selected(page, "Train").wait_for()
+    page, _ = opened("source=user%2Fphotos")
+    selected(page, "Data").wait_for()
+    field = page.get_by_label("Dataset", exact=True)
+    field.wait_for()
+    page.wait_for_function("field => field.value === 'user/photos'", arg=field.element_handle())
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "<img src=x onerror=alert(1)>", "../.."])
+def test_a_hostile_link_is_one_message(opened, value):
+    page, errors = opened(f"source={quote(value)}")
+    page.get_by_text("This link's source cannot be opened", exact=False).wait_for()
+    assert page.get_by_label("Dataset", exact=True).input_value() != value
+    selected(page, "Data").wait_for()
+    assert errors == []
