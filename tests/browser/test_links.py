@@ -34,7 +34,7 @@ def test_a_link_opens_a_tab_with_its_model_once(opened):
     selected(page, "Try it").wait_for()
     run = page.get_by_label("Run", exact=True).locator("visible=true")
     assert run.input_value() == "user/model"
-    page.get_by_text("'user/model' cannot be downloaded", exact=False).wait_for()
+    page.get_by_text("found none called 'user/model'", exact=False).wait_for()
     assert "run=" not in page.url and errors == [] and fits_everywhere(page)
 
 
