@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from transfer.data import image as module
 from transfer.data.image import load_image
@@ -169,3 +169,11 @@ def test_postscript_is_not_run(monkeypatch):
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program started"))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     assert "not an image" in refusal(script)
+
+
+def test_a_long_comment_does_not_cost_a_picture():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", "x" * 3_000_000, zip=True)
+    assert load_image(stored(photo(), "PNG", pnginfo=info)).size == photo().size
+    info.add_text("bomb", "x" * 40_000_000, zip=True)
+    assert "damaged" in refusal(stored(photo(), "PNG", pnginfo=info))

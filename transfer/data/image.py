@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from transfer.data.greys import (
     PER_PICTURE,
@@ -22,6 +22,8 @@ from transfer.data.greys import (
 from transfer.data.limits import LIMITS
 from transfer.errors import ImageError
 
+# by default Pillow refuses a picture for a comment of 1 MB, which image generators write
+PngImagePlugin.MAX_TEXT_CHUNK = LIMITS.png_text_bytes
 MAX_PIXELS = LIMITS.pixels
 MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 Picture = Image.Image | np.ndarray | bytes | str | Path

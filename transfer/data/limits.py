@@ -43,6 +43,7 @@ class ImageLimits:
 
     pixels: int = 100_000_000
     image_bytes: int = 200_000_000
+    png_text_bytes: int = 32_000_000  # unpacked, of a PNG's comment or colour profile
     archive_files: int = 200_000
     archive_depth: int = 32  # nested folders
     archive_bytes: int = 50_000_000_000  # unpacked

@@ -71,6 +71,12 @@ def test_small_and_uneven_classes_are_reported():
     assert found.balance.uneven
 
 
+def test_classes_that_differ_only_in_capitals_are_named():
+    rows = [(f"{name}", picture) for name in ("cat", "Cat") for _, picture in photos("x", range(6))]
+    found = inspect(source(("Cat", "cat", "dog"), train=rows + photos("dog", range(20, 26))))
+    assert ("classes", "'Cat' and 'cat' differ only") in [(w, why[:27]) for w, why in issues(found)]
+
+
 def test_sizes_are_those_of_the_files_and_odd_ones_are_reported(tmp_path):
     large = tmp_path / "large.jpg"
     photo(0, 1200, 2400).save(large)

@@ -1,6 +1,7 @@
 """What a dataset holds and what is wrong with it, before anything is trained on it."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -75,6 +76,7 @@ def _balance(scan: ScanResult) -> tuple[Balance, list[DataIssue]]:
         for name, count in zip(classes, readable, strict=True)
         if count < FEWEST_IMAGES
     ]
+    problems += _alike(classes)
     large, most = classes[counts.argmax()], int(counts.max())
     small, fewest = classes[counts.argmin()], int(counts.min())
     balance = Balance(largest=(large, most), smallest=(small, fewest), uneven=uneven(counts))
@@ -85,6 +87,19 @@ def _balance(scan: ScanResult) -> tuple[Balance, list[DataIssue]]:
         )
         problems.append(DataIssue("classes", why))
     return balance, problems
+
+
+def _alike(classes: tuple[str, ...]) -> list[DataIssue]:
+    """Classes whose names differ only in capital letters."""
+    folded = defaultdict(list)
+    for name in classes:
+        folded[name.casefold()].append(repr(name))
+    why = "differ only in capital letters; if they are one class, put their images together"
+    return [
+        DataIssue("classes", f"{' and '.join(names)} {why}", skipped=0)
+        for names in folded.values()
+        if len(names) > 1
+    ]
 
 
 def _sizes(scan: ScanResult) -> tuple[Sizes | None, list[DataIssue]]:
