@@ -30,6 +30,7 @@ FEWEST_TRIAL_EPOCHS = 12
 # as the rate of the least validation loss of a head on the features of 720 photos
 LEARNING_RATES = {"warm-up": 1e-3, "fine-tune": 3e-4}
 RATE_FACTORS = {
+    "rmsprop": 0.1,  # timm's has a momentum of 0.9, so its steps add up to ten times the rate
     "sgd": 50,
     "momentum": 50,
     "larc": 50,
