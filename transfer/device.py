@@ -49,7 +49,8 @@ def choose_precision(wanted: str) -> str:
         return "fp16" if torch.cuda.get_device_capability() >= (7, 0) else "no"
     if torch.backends.mps.is_available():
         return "no"
-    has = torch.cpu.get_capabilities()
+    # older versions of torch do not know: there measuring decides alone
+    has = getattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})()
     has_bf16 = has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16")
     return "bf16" if has_bf16 and _is_worth_it(torch.bfloat16) else "no"
 
