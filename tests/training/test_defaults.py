@@ -86,7 +86,8 @@ def test_hidden_layers_are_no_narrower_than_the_classes_need(classes, width):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "factor"), [("adam", 1), ("rmsprop", 0.1), ("sgd", 50), ("sgdw", 50), ("LAMB", 20)]
+    ("optimizer", "factor"),
+    [("adam", 1), ("rmsprop", 0.1), ("sgd", 50), ("sgdw", 50), ("LAMB", 20)],
 )
 def test_rates_suit_the_optimizer(optimizer, factor):
     default, asked = filled(), filled(optimizer=optimizer)
