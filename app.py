@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from transfer.environment import is_shared, on_zero_gpu, use_writable_disk
 from transfer.formatting import error_line, prepare_streams, without_folders
 from transfer.jobs import JobLimits, JobManager, Worker
-from transfer.signals import handle_ending
+from transfer.machine.environment import is_shared, on_zero_gpu, use_writable_disk
+from transfer.machine.signals import handle_ending
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

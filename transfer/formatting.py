@@ -79,7 +79,7 @@ def error_line(error: Exception) -> str:
     if isinstance(error, TransferError):
         return str(error)
     if isinstance(error, MemoryError | RuntimeError):
-        from transfer.device import out_of_memory
+        from transfer.machine.device import out_of_memory
 
         if out_of_memory(error):
             return "there was not enough memory; choose fewer or smaller images"

@@ -14,8 +14,8 @@ from concurrent.futures import Future, wait
 from typing import TypeVar
 from urllib.request import getproxies_environment
 
-from transfer.environment import is_shared
 from transfer.errors import TransferError
+from transfer.machine.environment import is_shared
 
 Answer = TypeVar("Answer")
 ANSWER_SECONDS = 3.0  # for a small request; the Hub takes about 0.2

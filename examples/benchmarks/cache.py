@@ -46,8 +46,8 @@ def main(
 
 def measure(source: str, size: int) -> dict[str, float]:
     """One round with a cache of its own, empty at first."""
-    from transfer.device import DTYPES, choose_precision
     from transfer.events import CacheFilled, PhaseStarted
+    from transfer.machine.device import DTYPES, choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFER_CACHE"] = folder

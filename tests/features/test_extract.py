@@ -12,13 +12,12 @@ import torch
 from tests.features.layers import BLOCK5, LAYERS, PIXELS, SPEC, TRANSFORM
 from tests.tiny import SIDE, drained, draw_classes, tiny_network
 from tests.waiting import Threads
-from transfer import processes
 from transfer.cache.store import CacheEntry, Store, open_store
 from transfer.data.dataset import ImageDataset
 from transfer.data.source import load_splits
 from transfer.data.transform import Transform
 from transfer.errors import CacheError
-from transfer.features import extract
+from transfer.features import extract, shared_cache
 from transfer.features.cached_dataset import CachedDataset, CacheLayer
 from transfer.features.extract import FeatureExtractor, cache_layers, passes_left
 from transfer.model.vgg import Segment
@@ -284,7 +283,7 @@ def test_a_training_waits_while_another_fills_the_same(images, complete, monkeyp
 
 
 def test_the_processes_of_a_training_share_the_images(images, complete, monkeypatch):
-    monkeypatch.setattr(processes, "from_main_process", lambda _: "launch")
+    monkeypatch.setattr(shared_cache, "from_main_process", lambda _: "launch")
     barrier = threading.Barrier(2, timeout=30)
     store, shares = open_store(), [counted(images) for _ in range(2)]
 

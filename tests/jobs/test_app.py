@@ -16,7 +16,7 @@ import pytest
 import app
 from tests.ports import own_port
 from tests.waiting import wait_for
-from transfer.signals import handle_ending
+from transfer.machine.signals import handle_ending
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_an_interrupt_ends_the_app_and_its_workers(tmp_path):
 
 AS_ON_A_SPACE = """
 import pathlib, sys
-from transfer import environment
+from transfer.machine import environment
 environment.STORAGE = pathlib.Path(sys.argv.pop())
 import app
 app.main()

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_errors, file_stat, read_json
 from transfer.cache.store import LOCKS, CacheEntry, Store, folder_with_locks
-from transfer.environment import is_shared
+from transfer.machine.environment import is_shared
 
 MODELS_SHARE, DATASETS_SHARE = 0.25, 0.5  # of the limit of the feature cache
 BODIES = "bodies/hub"

@@ -21,9 +21,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_errors, file_stat, private_folder, read_json
-from transfer.environment import positive_number
 from transfer.errors import CacheError
 from transfer.formatting import byte_size
+from transfer.machine.environment import positive_number
 
 DATA, UNREADABLE, RECORD, LOCKS = "data.bin", "unreadable.jsonl", "entry.json", "locks"
 LIMIT_BYTES = 20e9

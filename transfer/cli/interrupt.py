@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from transfer.signals import handle_ending
+from transfer.machine.signals import handle_ending
 
 
 class Interrupted(Exception):

@@ -66,7 +66,7 @@ def train(
     processes = os.environ.get("WORLD_SIZE", "1")  # set by `accelerate launch`, or left over
     one_of = "" if processes == "1" else f" in one of {processes} processes (WORLD_SIZE)"
     progress.say(f"Loading torch and timm{one_of}")
-    from transfer.processes import is_main_process
+    from transfer.machine.processes import is_main_process
     from transfer.training.recipe import training_events
     from transfer.training.tracking import tracked
 

@@ -21,7 +21,6 @@ from transfer.cache.store import CacheEntry, Store
 from transfer.data.dataset import DataIssue, ImageDataset, Split
 from transfer.data.prefetch import processors, read_ahead
 from transfer.data.transform import augmented
-from transfer.device import in_parts
 from transfer.errors import ImageError, SourceError
 from transfer.events import CacheProgress
 from transfer.features.cached_dataset import (
@@ -31,8 +30,9 @@ from transfer.features.cached_dataset import (
     MemmapTensor,
     dtype_name,
 )
+from transfer.features.shared_cache import check_shared
+from transfer.machine.device import in_parts
 from transfer.model.vgg import Segment
-from transfer.processes import check_shared
 
 SECONDS_BETWEEN_LOCK_TRIES = 0.2
 MEASURED_IMAGES, MEASURED_AT, MEASUREMENTS = 8, 112, 3  # images of so many pixels a side, times

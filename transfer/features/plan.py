@@ -12,11 +12,11 @@ from accelerate.utils import broadcast_object_list
 from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
 from transfer.data.transform import Transform
-from transfer.device import DTYPES, free_memory, images_per_batch
 from transfer.features.cached_dataset import CacheLayer, CacheSpec
 from transfer.features.extract import all_entries, seconds_a_pass
 from transfer.features.fit import CacheChoice, border_shape, cache_choices
 from transfer.formatting import byte_size
+from transfer.machine.device import DTYPES, free_memory, images_per_batch
 from transfer.model.vgg import Network, Segment
 from transfer.settings import TrainingSettings
 

@@ -7,8 +7,8 @@ import torch
 
 from transfer.data.image import Picture
 from transfer.data.transform import Transform
-from transfer.device import in_parts
 from transfer.errors import SettingsError
+from transfer.machine.device import in_parts
 from transfer.runs.run import Run
 
 

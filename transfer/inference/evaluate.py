@@ -11,10 +11,10 @@ import torch
 from transfer.data.dataset import ImageDataset, Split
 from transfer.data.labels import class_name
 from transfer.data.prefetch import read_ahead
-from transfer.device import images_per_batch
 from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.events import CacheProgress
 from transfer.inference.classifier import Classifier
+from transfer.machine.device import images_per_batch
 from transfer.runs.holdout import open_again
 from transfer.runs.metrics import make_report
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 
 from transfer.data.labels import class_name
-from transfer.device import in_parts
 from transfer.errors import SettingsError
 from transfer.inference.classifier import Classifier, softmax
+from transfer.machine.device import in_parts
 
 OPACITY = 0.6  # of the heat over the grey picture
 COLOURS = "inferno"  # brightness rises evenly with the heat, so that it reads without colour too

@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from transfer.device import own_device
 from transfer.errors import RunError, WeightsError
 from transfer.inference.classifier import Classifier
 from transfer.inference.hub_files import ModelFiles, Token, find_model, parse_address
 from transfer.inference.timm_config import CONFIG, TimmConfig, distinct_labels, read_config
 from transfer.inference.timm_vgg import check_tensors, read_vgg
+from transfer.machine.device import own_device
 from transfer.runs.run import RECORD, REPORT, TENSORS, Run, read_network, read_run
 
 HUB_PREFIXES = ("hub:", "hf-hub:")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from transfer.device import in_parts
 from transfer.errors import RunError
 from transfer.inference.classifier import Classifier, Prediction, softmax
+from transfer.machine.device import in_parts
 from transfer.model.vgg import Network, build_head
 from transfer.model.weights import build_body, find_body_again, load_body
 from transfer.runs.phase_heads import PhaseHead, read_heads

@@ -10,7 +10,7 @@ from transfer.jobs.job import Job
 from transfer.jobs.limits import in_words
 from transfer.jobs.process import STOP, Worker, redacted
 from transfer.jobs.store import JobStore
-from transfer.signals import ended_by
+from transfer.machine.signals import ended_by
 
 SECONDS_TO_FINISH = 300  # after the time limit, for evaluating and saving
 TOO_SLOW = (

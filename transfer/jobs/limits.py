@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from transfer.environment import positive_number
 from transfer.errors import JobError
 from transfer.jobs.job import Job
+from transfer.machine.environment import positive_number
 
 HOUR = 3_600  # seconds
 # environment variable → (field, how much of the field one of its units is)

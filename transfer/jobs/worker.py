@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
 
-from transfer.environment import on_zero_gpu
 from transfer.events import TRANSIENT, Event, RunSaved, to_json
 from transfer.formatting import error_line
 from transfer.jobs.process import STOP
+from transfer.machine.environment import on_zero_gpu
+from transfer.machine.signals import handle_ending
 from transfer.settings import TrainingSettings
-from transfer.signals import handle_ending
 
 SECONDS_BETWEEN_TRANSIENT_EVENTS = 0.25
 PAUSED = {"paused": True}

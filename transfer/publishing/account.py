@@ -1,8 +1,8 @@
 """Who is signed in to the Hub, and what a repository of theirs is called."""
 
-from transfer.environment import is_shared
 from transfer.errors import PublishError, SignInError
 from transfer.hub import is_token
+from transfer.machine.environment import is_shared
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from transfer.cache.paths import cache_folder
-from transfer.environment import is_shared
 from transfer.errors import CacheError, RunError
 from transfer.formatting import byte_size
+from transfer.machine.environment import is_shared
 from transfer.runs.checkpoint import FILE, PART, Checkpoint, CheckpointWriter, has_checkpoint, sync
 from transfer.runs.run import (
     CHECKPOINT,

@@ -16,10 +16,10 @@ from accelerate.utils import (
     set_seed,
 )
 
-from transfer.device import DTYPES, choose_precision
 from transfer.errors import SettingsError
 from transfer.formatting import without_folders
-from transfer.processes import from_main_process
+from transfer.machine.device import DTYPES, choose_precision
+from transfer.machine.processes import from_main_process
 
 # that processes wait for what the main one does alone; the launcher ends them if one has ended
 PATIENCE = timedelta(days=1)

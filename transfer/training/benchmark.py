@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from transfer.device import DTYPES, choose_precision
+from transfer.machine.device import DTYPES, choose_precision
 from transfer.model.vgg import build_network
 from transfer.model.weights import find_body
 from transfer.settings import BLOCKS, HeadSettings

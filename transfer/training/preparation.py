@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from transfer import events
 from transfer.cache.store import open_store
 from transfer.data.source import load_splits, summarize
-from transfer.device import free_memory
 from transfer.errors import SourceError, TransferError
 from transfer.events import Event
 from transfer.features.extract import cache_layers, passes_left
@@ -21,6 +20,8 @@ from transfer.features.fit import CHANNELS, FLOAT32_BYTES
 from transfer.features.linear_probe import fit_linear
 from transfer.features.plan import PlanRequest, make_plan
 from transfer.formatting import byte_size
+from transfer.machine.device import free_memory
+from transfer.machine.processes import from_main_process
 from transfer.model.vgg import (
     Network,
     build_head,
@@ -29,7 +30,6 @@ from transfer.model.vgg import (
     parameter_count,
 )
 from transfer.model.weights import Body, find_body_with_progress
-from transfer.processes import from_main_process
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from transfer.events import Event, Resumed
-from transfer.processes import from_main_process, in_any_process
+from transfer.machine.processes import from_main_process, in_any_process
 from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings

@@ -11,9 +11,9 @@ from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
+from transfer.machine.processes import from_main_process
 from transfer.model.vgg import Network, Segment, parameter_count
 from transfer.model.weights import Body
-from transfer.processes import from_main_process
 from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
 from transfer.training.history import TrainingHistory

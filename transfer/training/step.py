@@ -9,10 +9,10 @@ from accelerate.utils import broadcast
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from transfer.device import NO_MEMORY, in_parts, out_of_memory
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.validation import Validation, tempered_losses
+from transfer.machine.device import NO_MEMORY, in_parts, out_of_memory
 
 LARGEST_GRADIENT_NORM = 1.0  # of a batch whose images all weigh 1
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7

@@ -8,10 +8,10 @@ from accelerate import Accelerator
 
 from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
-from transfer.device import DTYPES
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.extract import passes_left, seconds_a_pass
 from transfer.features.plan import Plan
+from transfer.machine.device import DTYPES
 from transfer.training.loop import Phase
 from transfer.training.optim import make_optimizer
 from transfer.training.step import TrainStep, copied, prepared, train_mode, validate

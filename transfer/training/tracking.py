@@ -11,7 +11,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from transfer.errors import SettingsError
 from transfer.events import DatasetReady, EpochDone, Event, PhaseDone, RunSaved
 from transfer.formatting import without_folders
-from transfer.processes import is_main_process
+from transfer.machine.processes import is_main_process
 from transfer.runs.run import Run, run_path
 
 LOG = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from transfer.data.remote.columns import LoadOptions
 from transfer.data.remote.download import read_downloaded
 from transfer.data.remote.repository import Repository, pin
 from transfer.data.remote.streaming import read_streamed
-from transfer.environment import is_shared
 from transfer.errors import SourceError
+from transfer.machine.environment import is_shared
 
 
 def open_hub(name: str, options: LoadOptions) -> ImageDataset:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from transfer.environment import space_id
+from transfer.machine.environment import space_id
 from transfer.publishing.card.escape import as_text, listed, percent
 from transfer.publishing.card.license import License, hub_dataset, is_digits, own_name, source_link
 from transfer.publishing.redact import base_model

@@ -4,7 +4,7 @@ import json
 
 import gradio as gr
 
-from transfer.environment import on_zero_gpu
+from transfer.machine.environment import on_zero_gpu
 from transfer.training.defaults import EFFORTS
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.section import runs_section

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from transfer import device as hardware
-from transfer.device import (
+from transfer.errors import TransferError
+from transfer.machine import device as hardware
+from transfer.machine.device import (
     BYTES_PER_VALUE,
     CPU_VALUES_PER_BATCH,
     MEMORY_SHARE,
@@ -15,7 +16,6 @@ from transfer.device import (
     images_per_batch,
     in_parts,
 )
-from transfer.errors import TransferError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 GB = 10**9

@@ -10,8 +10,8 @@ import psutil
 import torch
 from torch import nn
 
-from transfer.environment import on_zero_gpu
 from transfer.errors import TransferError
+from transfer.machine.environment import on_zero_gpu
 
 CPU_VALUES_PER_BATCH = 16_000_000  # 64 MB of the largest layer; larger ones are no faster on a CPU
 BYTES_PER_VALUE = 4  # float32

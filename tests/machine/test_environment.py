@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from transfer import environment
-from transfer.environment import is_shared, positive_number, use_writable_disk
 from transfer.errors import SettingsError
 from transfer.jobs import JobLimits
+from transfer.machine import environment
+from transfer.machine.environment import is_shared, positive_number, use_writable_disk
 
 VARIABLES = ("SYSTEM", "TRANSFER_SHARED", "TRANSFER_RUNS", "TRANSFER_CACHE")
 
