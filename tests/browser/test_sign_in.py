@@ -10,6 +10,7 @@ from tests.browser.openid import provider
 from tests.browser.test_publish import stored_in_browser
 from tests.hub_writing import ME, OAUTH, writable
 from transfer.ui.shared.loaded_runs import EXAMPLES_FOLDER
+from transfer.ui.shared.sign_in import BACK_TO_PUBLISH, LEAVING
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", f"Sign out ({ME})"
 BARE = "vgg16-digits"
@@ -139,3 +140,15 @@ def test_a_refused_consent_changes_nothing(visitor):
     sign_in(page, "Cancel")
     page.get_by_text(NOT_SIGNED_IN).wait_for()
     assert button(page, SIGN_IN).is_visible()
+
+
+def test_a_page_that_still_opens_leaves_the_way_back_to_the_next(browser, space):
+    page = browser.new_page()
+    page.goto(f"{space}/manifest.json")  # same origin, and no page that looks for the way back
+    page.evaluate(LEAVING)
+    assert "selected" not in page.evaluate(BACK_TO_PUBLISH)
+    page.reload()
+    assert page.evaluate(BACK_TO_PUBLISH)["selected"] == "publish"
+    page.reload()
+    assert "selected" not in page.evaluate(BACK_TO_PUBLISH)
+    page.close()

@@ -7,12 +7,14 @@ import gradio as gr
 from transfer.ui.shared.session import PRIVATE
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", "Sign out ({})"
-# signing in and out leave the page; afterwards it opens on the tab with the button again
-LEAVING = """() => { sessionStorage.setItem("transfer-sign-in", "leaves"); }"""
+# signing in and out leave the page; the next one opens on the tab with the button again. The page
+# that is left may still be opening itself, so each knows its own mark by the time it began
+LEAVING = """() => { sessionStorage.setItem("transfer-sign-in", performance.timeOrigin); }"""
 BACK_TO_PUBLISH = """() => {
     const left = sessionStorage.getItem("transfer-sign-in");
+    if (!left || left === String(performance.timeOrigin)) return {__type__: "update"};
     sessionStorage.removeItem("transfer-sign-in");
-    return {__type__: "update", ...(left && {selected: "publish"})};
+    return {__type__: "update", selected: "publish"};
 }"""
 
 
