@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from transfer.data.splits import folds, stratified_rows
 from transfer.features.cached_dataset import CachedDataset
@@ -27,6 +28,7 @@ class LinearFit:
     validation: Validation
 
 
+@threadpool_limits.wrap(limits=1)
 def fit_linear(
     head: Head,
     features: dict[str, CachedDataset],
@@ -60,6 +62,7 @@ def fit_linear(
     return LinearFit(strength=best, validation=judged)
 
 
+@threadpool_limits.wrap(limits=1)
 def cross_validated(
     x: np.ndarray,
     y: np.ndarray,

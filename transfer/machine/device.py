@@ -2,7 +2,8 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def images_per_batch(values_per_image: int, device: torch.device, at_most: int) 
     fitting = MEMORY_SHARE * free_memory(device) / BYTES_PER_VALUE
     values = min(fitting, CPU_VALUES_PER_BATCH) if device.type == "cpu" else fitting
     return max(1, min(at_most, int(values // values_per_image)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For matrices as small as a head's: torch's threads would share each of its steps, and beside
+    other work all wait in each for the one that has no core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -9,12 +9,11 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
-from functools import partial
 
 import torch
 from torch import nn
 
-from transfer.machine.device import DTYPES, choose_precision
+from transfer.machine.device import DTYPES, choose_precision, one_thread
 from transfer.model.vgg import build_network
 from transfer.model.weights import find_body
 from transfer.settings import BLOCKS, HeadSettings
@@ -91,8 +90,8 @@ def measure() -> Speed:
         # a single image, so that most of its time is the optimizer's step
         body_step = _step(block5, entering[:1].clone().float(), dtype, TRIES)
         features = torch.rand(HEAD_BATCH, HEAD_INPUTS, device=device)
-        # so small that one thread does most of it
-        head_step = _step(head, features, torch.float32, HEAD_TRIES, threads=1)
+        with one_thread():
+            head_step = _step(head, features, torch.float32, HEAD_TRIES)
     return Speed(
         forward=forward,
         full_precision=max(1.0, exact / FEW_IMAGES / sum(forward.values())),
@@ -115,14 +114,8 @@ def _forward(
         return low(values).clone(), seconds
 
 
-def _step(
-    module: nn.Module,
-    inputs: torch.Tensor,
-    dtype: torch.dtype,
-    tries: int,
-    threads: int | None = None,
-) -> float:
-    """Seconds of a training step that so many threads share, by default all."""
+def _step(module: nn.Module, inputs: torch.Tensor, dtype: torch.dtype, tries: int) -> float:
+    """Seconds of a training step."""
     module.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-9)
 
@@ -135,7 +128,7 @@ def _step(
         optimizer.zero_grad()
         _synchronize(loss)
 
-    return quickest(update, tries, partial(_clock, threads))
+    return quickest(update, tries, _clock)
 
 
 def _synchronize(values: torch.Tensor) -> None:
@@ -143,8 +136,8 @@ def _synchronize(values: torch.Tensor) -> None:
     values.flatten()[0].item()
 
 
-def _clock(threads: int | None = None) -> float:
+def _clock() -> float:
     """Seconds; on a CPU the process's own time counts, so that others beside it do not."""
     if torch.cuda.is_available():
         return time.perf_counter()
-    return time.process_time() / (threads or torch.get_num_threads())
+    return time.process_time() / torch.get_num_threads()

@@ -6,6 +6,7 @@ It does not know whether a batch holds pixels or cached features: the phase's mo
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class Phase:
     on the same validation images: the phase must not end below them. With `starts_fitted` the last
     bar is the start itself, which stays unless it is beaten. With `interpolate` a phase whose last
     weights are not good enough tries those between its start and them. `drift_from_now` gives a
-    function that says how far each part has moved since.
+    function that says how far each part has moved since. Within `threads()` torch computes.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Phase:
     starts_fitted: bool = False
     interpolate: bool = False
     drift_from_now: Callable[[], Callable[[], dict[str, float]]] = lambda: dict
+    threads: Callable[[], AbstractContextManager] = nullcontext
 
 
 class PhaseTrainer:
@@ -161,7 +163,8 @@ class PhaseTrainer:
         train_mode(self.phase.module)
         for batch, (inputs, labels) in enumerate(self.loader, 1):
             self.schedule.step_update(state.step)
-            total_loss += self.update(inputs, labels)
+            with self.phase.threads():
+                total_loss += self.update(inputs, labels)
             state.step += 1
             stopped = should_stop()
             if stopped or not math.isfinite(total_loss):
@@ -214,7 +217,8 @@ class PhaseTrainer:
         return not any(bar.beats(validated) for bar in (*bars, self.state.best.validation))
 
     def _validate(self) -> Validation:
-        return validate(self.accelerator, self.trained, self.held_out, self.class_weights)
+        with self.phase.threads():
+            return validate(self.accelerator, self.trained, self.held_out, self.class_weights)
 
     def _reason_to_end(self) -> str:
         """Why the phase ends here; empty where it does not."""

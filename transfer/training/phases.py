@@ -1,11 +1,14 @@
 """The two phases: warm up a new head, then fine-tune the body's upper blocks."""
 
+import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
 from transfer.features.linear_probe import pooled
+from transfer.machine.device import one_thread
 from transfer.model.vgg import Network, Segment, build_head, parameter_count
 from transfer.runs.phase_heads import PhaseHead
 from transfer.settings import LINEAR_HEAD
@@ -66,6 +69,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
         starts_fitted=not tunes and settings.head == LINEAR_HEAD,
         interpolate=tunes,
         drift_from_now=partial(network.drift_from_now, learns),
+        threads=nullcontext if tunes else one_thread,
     )
 
 
@@ -113,7 +117,7 @@ def _fitted_instead(training: TrainingState, done: PhaseDone) -> tuple[PhaseDone
     network.head = head.to(training.accelerator.device)
     training.settings = replace(settings, head=LINEAR_HEAD)
     fitted = history.validations["features"]
-    history.validations["warm-up"] = replace(fitted, losses=fitted.losses.clone())
+    history.validations["warm-up"] = copy.deepcopy(fitted)
     done = replace(
         done,
         best_epoch=0,

@@ -68,8 +68,9 @@ def _seconds_a_step(
     inputs = inputs.to(accelerator.device)
     labels = torch.zeros(len(inputs), dtype=torch.int64, device=accelerator.device)
     train_mode(module)
-    step = quickest(lambda: update(inputs, labels))
-    forward = quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
+    with phase.threads():
+        step = quickest(lambda: update(inputs, labels))
+        forward = quickest(lambda: validate(accelerator, trained, [(inputs, labels)]))
     between = quickest(lambda: copied(module))
     accelerator.free_memory()
     return step, forward, between
