@@ -56,3 +56,12 @@ def test_how_sure_a_network_is_does_not_change_its_loss(sureness):
     assert found[0].loss == pytest.approx(found[1].loss, abs=1e-5)
     assert found[0].loss < cross_entropy(logits / 8, labels).item()
     assert found[0].accuracy == found[1].accuracy == (logits.argmax(1) == labels).float().mean()
+
+
+@pytest.mark.parametrize(("more", "enough"), [(2, False), (6, True)])
+def test_right_more_often_counts_images_that_one_is_right_about_and_the_other_is_not(more, enough):
+    losses, images = torch.ones(100), torch.arange(100)
+    good, better = (Validation(losses=losses, hits=images < n) for n in (60, 60 + more))
+    assert better.right_more_often(good) is enough
+    assert not good.right_more_often(better) and not good.right_more_often(good)
+    assert not better.right_more_often(good, torch.where(images < 60, 1.0, 0.0)), "they weigh 0"

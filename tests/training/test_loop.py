@@ -104,13 +104,17 @@ def test_epoch_0_is_the_start_and_the_last_epoch_is_taken():
     assert done.ended == "epoch limit" and done.epochs == 4
 
 
+def judged(losses: list[float]) -> Validation:
+    return Validation(losses=torch.tensor(losses), hits=torch.arange(len(losses)) % 2 == 0)
+
+
 def scripted(monkeypatch, losses: list[list[float]]) -> None:
     """Each validation finds the next of these losses."""
     found = iter(losses)
     monkeypatch.setattr(
         PhaseTrainer,
         "_validate",
-        lambda self: Validation(losses=torch.tensor(next(found)), accuracy=0.5),
+        lambda self: judged(next(found)),
     )
 
 
@@ -135,7 +139,7 @@ def test_the_last_weights_are_taken_unless_others_are_better_by_more_than_chance
     monkeypatch, losses, options, epoch, share
 ):
     scripted(monkeypatch, losses)
-    bars = tuple(Validation(losses=torch.tensor(b), accuracy=1) for b in options.pop("bars", ()))
+    bars = tuple(map(judged, options.pop("bars", ())))
     _, done = train(tiny_network(classes=2), easy(), bars=bars, **options)
     assert (done.best_epoch, done.share) == (epoch, share)
 
@@ -145,8 +149,7 @@ def test_weights_between_start_and_end_are_taken_where_only_they_are_as_good(mon
     scripted(monkeypatch, [ONE_BAD, HIGH, HIGH, HIGH, HIGH, HIGH, LOW])
     network = tiny_network(classes=2)
     before = copied(network)["head.layers.1.weight"]
-    bars = (Validation(losses=torch.tensor(LOW), accuracy=1.0),)
-    _, done = train(network, easy(), interpolate=True, bars=bars)
+    _, done = train(network, easy(), interpolate=True, bars=(judged(LOW),))
     assert (done.best_epoch, done.share) == (2, 0.5)
     assert not torch.equal(network.head.layers[1].weight, before)
 

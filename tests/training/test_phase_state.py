@@ -27,7 +27,7 @@ MORE_OPTIMIZERS = (
 
 
 def judged(loss: float) -> Validation:
-    return Validation(losses=torch.full((4,), loss), accuracy=0.5)
+    return Validation(losses=torch.full((4,), loss), hits=torch.arange(4) < 2)
 
 
 def started(optimizer: str = "adamw") -> PhaseState:

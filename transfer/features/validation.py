@@ -18,22 +18,26 @@ class Validation:
     `losses`, float32 (M,), are their cross-entropies in nats, each multiplied by its class's weight
     if there are any, at the one temperature of TEMPERATURES that makes their mean least (Guo et
     al. 2017): a network is judged by what it tells apart, not by how sure label smoothing or
-    regularisation leave it. `accuracy` is the share that is right.
+    regularisation leave it. `hits`, bool (M,), are those it is right about.
     """
 
     losses: torch.Tensor
-    accuracy: float
+    hits: torch.Tensor
 
     @classmethod
     def of(cls, losses: torch.Tensor, hits: torch.Tensor) -> "Validation":
         """From the `losses` (M, temperatures) of `tempered_losses` and the `hits` bool (M,)."""
         losses = losses.nan_to_num(nan=DIVERGED_LOSS, posinf=DIVERGED_LOSS).cpu()
         best = losses[:, losses.mean(0).argmin()].clone()
-        return cls(losses=best, accuracy=hits.float().mean().item())
+        return cls(losses=best, hits=hits.cpu())
 
     @property
     def loss(self) -> float:
         return self.losses.mean().item()
+
+    @property
+    def accuracy(self) -> float:
+        return self.hits.float().mean().item()
 
     def beats(self, other: "Validation", challengers: int = 1) -> bool:
         """Whether this, the best of `challengers`, is better than `other` by more than chance.
@@ -41,12 +45,25 @@ class Validation:
         A paired t-test, image by image, at a level divided by the challengers (Bonferroni): no
         single image decides.
         """
-        from scipy.stats import ttest_rel
+        return _greater(other.losses, self.losses, SIGNIFICANCE / challengers)
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about identical differences, or a single one
-            test = ttest_rel(other.losses.numpy(), self.losses.numpy(), alternative="greater")
-        return bool(test.pvalue < SIGNIFICANCE / challengers)
+    def right_more_often(self, other: "Validation", weights: torch.Tensor | None = None) -> bool:
+        """Whether this is right about more images than `other`, by more than chance.
+
+        `weights`, float32 (M,), say what each image counts, if they differ.
+        """
+        weights = torch.ones(len(self.hits)) if weights is None else weights
+        return _greater(self.hits * weights, other.hits * weights, SIGNIFICANCE)
+
+
+def _greater(values: torch.Tensor, others: torch.Tensor, level: float) -> bool:
+    """By a one-sided paired t-test."""
+    from scipy.stats import ttest_rel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about identical differences, or a single one
+        test = ttest_rel(values.numpy(), others.numpy(), alternative="greater")
+    return bool(test.pvalue < level)
 
 
 def tempered_losses(

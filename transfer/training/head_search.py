@@ -3,8 +3,9 @@
 First shapes, then dropout, learning rate and optimizer of the best one. A challenger replaces the
 best head so far only if its validation loss is lower by more than chance (`Validation.beats`),
 because the best of many is partly lucky. The last one must in the same way beat the linear
-classifier that was fitted on the same features: if it does not, warm-up goes on from that. Test
-images take no part.
+classifier that was fitted on the same features, and be right more often: a lower loss alone may
+only be a better guess of how sure to be. If it does not, warm-up goes on from the fit. Test images
+take no part.
 """
 
 import math
@@ -19,6 +20,7 @@ from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.linear_probe import cross_validated
 from transfer.features.validation import Validation, tempered_losses
+from transfer.machine.device import one_thread
 from transfer.model.vgg import Head, parameter_count
 from transfer.settings import LINEAR_HEAD, HeadSettings, PhaseSettings
 from transfer.training.defaults import (
@@ -67,6 +69,13 @@ class TrialData:
     folds: list[tuple[torch.Tensor, torch.Tensor]]
     class_weights: torch.Tensor | None = None
 
+    @property
+    def judged_weights(self) -> torch.Tensor | None:
+        """Float32 (M,): what each judged image counts, in the order of a trial's validation."""
+        if self.class_weights is None:
+            return None
+        return self.class_weights[self.labels[torch.cat([held for _, held in self.folds])]]
+
 
 def try_heads(
     first: Candidate,
@@ -104,7 +113,10 @@ def try_heads(
         strongest = min(tried, key=lambda trial: trial.validation.loss)
         best = strongest if strongest.validation.beats(best.validation, len(tried)) else best
     why = "it beat the linear classifier by more than chance"
-    if not best.validation.beats(linear.validation):
+    fit = linear.validation
+    if not (
+        best.validation.beats(fit) and best.validation.right_more_often(fit, data.judged_weights)
+    ):
         best, why = linear, "no head beat the fitted linear classifier by more than chance"
     chosen = HeadChosen(
         head=best.candidate.head.name,
@@ -147,6 +159,7 @@ def _trial_data(
     )
 
 
+@one_thread()
 def _try(candidate: Candidate, make_head: Callable, data: TrialData, seed: int) -> Trial:
     """Warm up one head on each fold, for fewer epochs than the real warm-up."""
     started = time.monotonic()

@@ -20,25 +20,25 @@ Tensors = dict[str, torch.Tensor]
 class BestWeights:
     """The weights of the least validation loss so far, `state`, and what `epoch` they are of.
 
-    `first` are the weights at the start, which count as epoch 0. `losses` and `accuracy` are those
-    of `Validation`.
+    `first` are the weights at the start, which count as epoch 0. `losses` and `hits` are those of
+    `Validation`.
     """
 
     first: Tensors
     state: Tensors = field(default_factory=dict)
     losses: torch.Tensor | None = None
-    accuracy: float = 0.0
+    hits: torch.Tensor | None = None
     epoch: int = 0
 
     def update(self, epoch: int, validation: Validation, module: nn.Module) -> None:
         """Take the module's weights if they are better."""
         if self.losses is None or validation.loss < self.validation.loss:
-            self.losses, self.accuracy = validation.losses, validation.accuracy
+            self.losses, self.hits = validation.losses, validation.hits
             self.epoch, self.state = epoch, copied(module)
 
     @property
     def validation(self) -> Validation:
-        return Validation(losses=self.losses, accuracy=self.accuracy)
+        return Validation(losses=self.losses, hits=self.hits)
 
 
 @dataclass(kw_only=True)
