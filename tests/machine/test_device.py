@@ -15,6 +15,8 @@ from transfer.machine.device import (
     free_memory,
     images_per_batch,
     in_parts,
+    one_thread,
+    training_device,
 )
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -167,3 +169,19 @@ def test_out_of_memory_halves_a_batch_until_one_image_does_not_fit(error):
         in_parts(functools.partial(double, most=0), inputs)
     with pytest.raises(RuntimeError, match="shapes differ"):
         in_parts(functools.partial(double, error=RuntimeError("shapes differ")), inputs)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device"), [((8, 0), False, "cuda"), (None, True, "mps"), (None, False, "cpu")]
+)
+def test_the_forecast_measures_the_device_that_trains(monkeypatch, cuda, mps, device):
+    machine(monkeypatch, cuda=cuda, mps=mps)
+    assert training_device().type == device
+
+
+def test_small_matrices_are_computed_by_one_thread():
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise ValueError
+    assert torch.get_num_threads() == before

@@ -1,6 +1,7 @@
 """What the environment asks of Accelerate."""
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 
 from transfer.errors import SettingsError
@@ -60,3 +61,9 @@ def test_accelerate_s_own_precision_is_taken_for_auto_alone(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert make_accelerator(0).mixed_precision == "bf16"
     assert make_accelerator(0, "fp32").mixed_precision == "no"
+
+
+def test_float32_is_not_rounded_to_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    make_accelerator(0, "fp32")
+    assert not torch.backends.cudnn.allow_tf32

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import transfer
+from tests.ports import own_port
 from tests.tiny import TINY
 from transfer.runs.run import read_run
 from transfer.training.accelerator import make_accelerator
@@ -86,20 +88,32 @@ if __name__ == "__main__":
 
 def launched(source, out: Path, *faults: str) -> subprocess.CompletedProcess:
     """Two processes on the CPU; process 1 has the faults."""
+    one_machine = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    with launcher(one_machine, source, out, *faults) as process:
+        return ended(process)
+
+
+def launcher(module: list[str], source, out: Path, *faults: str, **more: str) -> subprocess.Popen:
+    """Starts the script on the CPU."""
+    out.parent.mkdir(exist_ok=True)
     script = out.parent / "script.py"
     script.write_text(SCRIPT)
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"} | more
     # as `accelerate launch` sets it where no precision is named
     environment |= {"ACCELERATE_MIXED_PRECISION": "no"}
-    return subprocess.run(
-        [sys.executable, "-m", *launcher, str(script), str(source), str(out), *faults],
+    return subprocess.Popen(
+        [sys.executable, "-m", *module, str(script), str(source), str(out), *faults],
         env=os.environ | environment | {"PYTHONPATH": str(Path(transfer.__file__).parents[1])},
         cwd=out.parent,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
     )
+
+
+def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    said, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 
 def seen_by(done: subprocess.CompletedProcess) -> list[dict]:
@@ -147,3 +161,28 @@ def test_a_killed_training_resumes_to_the_same_bits(stripes, tmp_path):
     again = launched(stripes, tmp_path / "cut")
     assert again.returncode == 0, again.stderr[-3000:]
     assert seen_by(again) == seen_by(whole)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("shared", [True, False])
+def test_several_machines_need_one_cache_and_the_main_one_writes(stripes, tmp_path, shared):
+    """Two launches of a process each, in folders of their own."""
+    with own_port() as port, ExitStack() as stack:
+        launch = ["torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+        launch += ["--master_addr", "127.0.0.1", "--master_port", str(port), "--node_rank"]
+        homes = [tmp_path / "main", tmp_path / "other"]
+        caches = [{} if shared else {"TRANSFER_CACHE": str(home / "cache")} for home in homes]
+        started = [
+            stack.enter_context(launcher([*launch, str(rank)], stripes, home / "run", **cache))
+            for rank, (home, cache) in enumerate(zip(homes, caches, strict=True))
+        ]
+        main, other = map(ended, started)
+    if not shared:
+        words = "error: expected one cache for all processes .* set TRANSFER_CACHE"
+        assert main.returncode and other.returncode
+        assert re.search(words, main.stderr) and re.search(words, other.stderr)
+        return
+    assert (main.returncode, other.returncode) == (0, 0), main.stderr[-3000:]
+    assert seen_by(main) == seen_by(other)
+    assert read_run(homes[0] / "run").accuracy == seen_by(main)[0]["accuracy"]
+    assert [path.name for path in homes[1].iterdir()] == ["script.py"]

@@ -32,8 +32,21 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
 
 def own_device() -> torch.device:
     """The device that this process may use at any time: on ZeroGPU that is not the GPU."""
+    exact_float32()
     has_gpu = torch.cuda.is_available() and not on_zero_gpu()
     return torch.device("cuda" if has_gpu else "cpu")
+
+
+def training_device() -> torch.device:
+    """The device that Accelerate will choose, without asking it."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def exact_float32() -> None:
+    """Without TF32, to whose 10 bits of mantissa cuDNN rounds what its convolutions multiply."""
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def choose_precision(wanted: str) -> str:

@@ -18,7 +18,7 @@ from accelerate.utils import (
 
 from transfer.errors import SettingsError
 from transfer.formatting import without_folders
-from transfer.machine.device import DTYPES, choose_precision
+from transfer.machine.device import DTYPES, choose_precision, exact_float32
 from transfer.machine.processes import from_main_process
 
 # that processes wait for what the main one does alone; the launcher ends them if one has ended
@@ -45,6 +45,7 @@ def make_accelerator(seed: int, precision: str = "auto") -> Accelerator:
             f"accelerate cannot start here ({without_folders(str(error))[:200]}); unset what is "
             f"not meant of {', '.join(found) or 'its settings'}"
         ) from None
+    exact_float32()
     set_seed(seed)
     return accelerator
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import nn
 
-from transfer.machine.device import DTYPES, choose_precision, one_thread
+from transfer.machine.device import DTYPES, choose_precision, one_thread, training_device
 from transfer.model.vgg import build_network
 from transfer.model.weights import find_body
 from transfer.settings import BLOCKS, HeadSettings
@@ -68,7 +68,7 @@ def quicker(known: Speed, other: Speed) -> Speed:
 
 
 def measure() -> Speed:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     dtype = DTYPES[choose_precision("auto")]
     body = find_body("random", "vgg16", 0).tensors
     linear = HeadSettings(pooling="avg", hidden=(), dropout=0.0)
@@ -138,6 +138,6 @@ def _synchronize(values: torch.Tensor) -> None:
 
 def _clock() -> float:
     """Seconds; on a CPU the process's own time counts, so that others beside it do not."""
-    if torch.cuda.is_available():
+    if training_device().type != "cpu":
         return time.perf_counter()
     return time.process_time() / torch.get_num_threads()

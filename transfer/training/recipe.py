@@ -51,7 +51,7 @@ def training_events(
     line's flat names (`head_epochs`, `finetune_epochs`, `head_lr`, `finetune_lr`, `optimizer`).
     `should_stop` ends the phase within one batch and keeps what was learned; closing the generator
     cancels and removes everything. With `resume`, checkpoints are written into `out`, and an
-    interrupted training there continues as if it had never been interrupted: on the same hardware
+    interrupted training there continues as if it had never been interrupted: on the same processor
     the curves are bit-identical. Raises TransferError.
     """
     settings = settings or TrainingSettings.from_options(**options)
