@@ -101,7 +101,7 @@ def learning_rate(phase: str, optimizer: str) -> float:
 def head_shapes(classes: int) -> list[HeadSettings]:
     """The shapes that the head search tries: hidden layers no narrower than the classes need."""
     width = hidden_width(classes)
-    names = ("avg-{0}", "avg-{1}", "avg-{1}-{0}", "flatten-{0}", "flatten-{1}-{0}")
+    names = ("avg-{0}", "avg-{1}", "avg-{1}-{0}", "flatten-{0}")
     return [HeadSettings.named(name.format(width, 2 * width)) for name in names]
 
 
