@@ -6,6 +6,7 @@ import pytest
 
 from tests.tiny import draw_classes
 from tests.ui.visitors import ME, OTHER
+from tests.waiting import wait_for
 from transfer.errors import JobError
 from transfer.jobs import JobLimits
 from transfer.settings import TrainingSettings
@@ -112,6 +113,7 @@ def test_an_upload_is_replaced_and_removed(uploads, tmp_path):
     path = uploads.path_of(ME, named)
     assert zipfile.ZipFile(path).namelist() == ["more"]
     job = uploads.jobs.start(str(path), TrainingSettings(), owner=ME)
+    wait_for(lambda: job.state != "queued")  # by a thread, which would change it again later
     with pytest.raises(gr.Error, match="your training reads this upload"):
         uploads.remove_upload(ME, named)
     job.state = "stopped"
