@@ -3,6 +3,7 @@ import json
 import resource
 import signal
 import stat
+import threading
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transfer.runs.checkpoint import (
     FILE,
     FORMAT_VERSION,
     PART,
+    SAVING,
     CheckpointWriter,
     has_checkpoint,
     read_checkpoint,
@@ -46,6 +48,23 @@ def test_the_latest_checkpoint_is_read_and_does_not_change_with_its_file(tmp_pat
     assert record == RECORD | {"format_version": FORMAT_VERSION}
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_what_is_being_written_has_a_name_that_is_known(tmp_path):
+    """A killed training leaves it, and the next one must not take it for somebody's file."""
+    seen, done = set(), threading.Event()
+
+    def watch():
+        while not done.is_set():
+            seen.update(names(tmp_path))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    write_checkpoint(tmp_path, {}, {"a": torch.zeros(20_000_000)})
+    done.set()
+    watching.join()
+    others = seen - {FILE, PART}
+    assert others and all(name.startswith(SAVING) for name in others)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from transfer.errors import RunError
 from transfer.runs import checkpoint
-from transfer.runs.checkpoint import FILE, PART
+from transfer.runs.checkpoint import FILE, PART, SAVING
 from transfer.runs.run import CHECKPOINT, RECORD, REPORT, STAGES, TENSORS
 from transfer.runs.writer import LOCK, RESERVED, RunWriter, is_unfinished
 
@@ -103,7 +103,8 @@ def test_what_a_killed_training_left_without_a_checkpoint_counts_as_empty(tmp_pa
     """But not while it runs, nor where the disk cannot tell."""
     run, checkpoint = tmp_path / "run", tmp_path / "run" / CHECKPOINT
     checkpoint.mkdir(parents=True)
-    for path in (checkpoint / LOCK, checkpoint / RESERVED, checkpoint / RECORD, run / STAGES):
+    left = (LOCK, RESERVED, RECORD, f"{SAVING}cjZLfB")
+    for path in (*(checkpoint / name for name in left), run / STAGES):
         path.write_bytes(b"")
     with RunWriter(run) as writer:
         refused(run, "one that is running")
@@ -149,7 +150,7 @@ def test_with_a_checkpoint_nothing_is_saved_elsewhere(tmp_path, monkeypatch, cac
 @pytest.mark.parametrize("moved", [(), (TENSORS, STAGES, REPORT)])
 def test_a_kill_while_the_files_are_moved_leaves_an_unfinished_run(tmp_path, moved):
     (tmp_path / CHECKPOINT).mkdir()
-    for name in (FILE, PART, LOCK, RECORD):
+    for name in (FILE, PART, LOCK, RECORD, f"{SAVING}cjZLfB"):
         (tmp_path / CHECKPOINT / name).write_bytes(b"")
     for name in moved:
         (tmp_path / name).write_bytes(b"")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 FILE = "training.safetensors"
 PART = f"{FILE}.part"
-FORMAT_VERSION = 2
+SAVING = ".tmp"  # how the name of what safetensors is just writing begins
+FORMAT_VERSION = 3
 LARGEST_SHARE_OF_TIME = 0.05
 SECONDS_BETWEEN = 1.0
 

@@ -16,7 +16,15 @@ from transfer.cache.paths import cache_folder
 from transfer.errors import CacheError, RunError
 from transfer.formatting import byte_size
 from transfer.machine.environment import is_shared
-from transfer.runs.checkpoint import FILE, PART, Checkpoint, CheckpointWriter, has_checkpoint, sync
+from transfer.runs.checkpoint import (
+    FILE,
+    PART,
+    SAVING,
+    Checkpoint,
+    CheckpointWriter,
+    has_checkpoint,
+    sync,
+)
 from transfer.runs.run import (
     CHECKPOINT,
     FORMAT_VERSION,
@@ -100,6 +108,9 @@ class RunWriter:
             for folder in (self.checkpoint, self.path):
                 with suppress(OSError):
                     (folder / name).unlink()
+        for left in self.checkpoint.glob(f"{SAVING}*"):  # of a process that was killed
+            with suppress(OSError):
+                left.unlink()
 
     def __exit__(self, *_) -> None:
         if not self.writes:
@@ -216,6 +227,7 @@ def is_unfinished(path: Path) -> bool:
     """Whether the folder holds an interrupted training and nothing else."""
     try:
         found, inside = ({p.name for p in folder.iterdir()} for folder in (path, path / CHECKPOINT))
+        inside = {name for name in inside if not name.startswith(SAVING)}
         return found <= {CHECKPOINT, *BUILT} - {RECORD} and inside <= TEMPORARY
     except OSError:
         return False
