@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -46,7 +47,9 @@ def training_device() -> torch.device:
 
 def exact_float32() -> None:
     """Without TF32, to whose 10 bits of mantissa cuDNN rounds what its convolutions multiply."""
-    torch.backends.cudnn.allow_tf32 = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.9 would have its new settings used, which others
+        torch.backends.cudnn.allow_tf32 = False  # could then no longer read by this name
 
 
 def choose_precision(wanted: str) -> str:
