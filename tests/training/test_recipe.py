@@ -4,14 +4,18 @@ import json
 from contextlib import closing
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_info
 
 import transfer
 from tests.tiny import CLASSES, TINY, drained, draw_classes
 from transfer import events
 from transfer.errors import SourceError
+from transfer.features import linear_probe
 from transfer.runs.run import Run, read_run
 from transfer.settings import LINEAR_HEAD, TrainingSettings
+from transfer.training import head_search
 from transfer.training.recipe import training_events
 from transfer.training.step import TrainStep
 
@@ -149,3 +153,32 @@ def test_an_unreadable_image_is_reported_in_events_report_and_result(tmp_path):
     with pytest.raises(SourceError, match="'down'"):
         transfer.train(str(folder), out=tmp_path / "other", **QUICK)
     assert not (tmp_path / "other").exists()
+
+
+def test_heads_and_fits_take_one_thread_and_fine_tune_takes_all(stripes, tmp_path, monkeypatch):
+    """Beside other work threads that wait for each other in small products take minutes."""
+    seen = {"fit": set(), "trials": set(), "steps": []}
+
+    def noting(owner, name, note):
+        known = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: (note(), known(*args))[1])
+
+    noting(
+        linear_probe,
+        "_judge",
+        lambda: seen["fit"].update(pool["num_threads"] for pool in threadpool_info()),
+    )
+    noting(head_search, "_train", lambda: seen["trials"].add(torch.get_num_threads()))
+    noting(
+        TrainStep, "_accumulate_gradients", lambda: seen["steps"].append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        transfer.train(str(stripes), out=tmp_path / "run", **TINY)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen["fit"] == seen["trials"] == {1}
+    steps = seen["steps"]  # with those of the estimate, which are measured as they will run
+    assert set(steps) == {1, 2} and steps[-1] == 2

@@ -1,6 +1,7 @@
 """Feature extraction: a linear classifier fitted on the frozen body's features."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,16 @@ class LinearFit:
     validation: Validation
 
 
-@threadpool_limits.wrap(limits=1)
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For numpy's and scikit-learn's matrices, as `one_thread` is for torch's."""
+    import sklearn.linear_model  # noqa: F401  what is loaded later would not be limited
+
+    with threadpool_limits(limits=1):
+        yield
+
+
+@_one_thread()
 def fit_linear(
     head: Head,
     features: dict[str, CachedDataset],
@@ -62,7 +72,7 @@ def fit_linear(
     return LinearFit(strength=best, validation=judged)
 
 
-@threadpool_limits.wrap(limits=1)
+@_one_thread()
 def cross_validated(
     x: np.ndarray,
     y: np.ndarray,
