@@ -32,7 +32,7 @@ BACKWARD_FACTOR = 3.2
 # VGG16's convolutions
 MILLION_PARAMETERS = dict(zip(BLOCKS, (0.04, 0.22, 1.48, 5.90, 7.08), strict=True))
 EPOCH_SECONDS = 0.05  # validation and bookkeeping of an epoch on cached features
-OTHER_SECONDS = 7.0  # opening the images, the linear probe, the report
+OTHER_SECONDS = 3.0  # opening the images, the linear probe, the report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,8 @@ class Speed:
     """Seconds on this machine, the least of so many `times` that `benchmark` measured them.
 
     `forward` is block → an image of SIDE px through it, `full_precision` how many times as long it
-    takes in float32, `step` an optimizer step on a million
-    parameters of the body, `head_step` one on a head with cached features, of which a number takes
-    `feature_bytes`.
+    takes in float32, `step` an optimizer step on a million parameters of the body, `head_step` one
+    on a head with cached features, of which a number takes `feature_bytes`.
     """
 
     forward: dict[str, float]
