@@ -46,7 +46,7 @@ def training_device() -> torch.device:
 
 
 def exact_float32() -> None:
-    """Without TF32, to whose 10 bits of mantissa cuDNN rounds what its convolutions multiply."""
+    """Switch TF32 off, to whose 10 bits of mantissa cuDNN would round what it convolves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch 2.9 would have its new settings used, which others
         torch.backends.cudnn.allow_tf32 = False  # could then no longer read by this name
@@ -123,8 +123,8 @@ def images_per_batch(values_per_image: int, device: torch.device, at_most: int) 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For matrices as small as a head's: torch's threads would share each of its steps, and beside
-    other work all wait in each for the one that has no core."""
+    """For a head's small matrices. Several threads would wait for each other in every product, and
+    beside other work for one that has no core, which takes many times as long."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

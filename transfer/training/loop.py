@@ -46,7 +46,7 @@ class Phase:
     on the same validation images: the phase must not end below them. With `starts_fitted` the last
     bar is the start itself, which stays unless it is beaten. With `interpolate` a phase whose last
     weights are not good enough tries those between its start and them. `drift_from_now` gives a
-    function that says how far each part has moved since. Within `threads()` torch computes.
+    function that says how far each part has moved since. Steps and validation run in `threads()`.
     """
 
     name: str

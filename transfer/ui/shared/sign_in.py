@@ -8,7 +8,7 @@ from transfer.ui.shared.session import PRIVATE
 
 SIGN_IN, SIGN_OUT = "Sign in with Hugging Face", "Sign out ({})"
 # signing in and out leave the page; the next one opens on the tab with the button again. The page
-# that is left may still be opening itself, so each knows its own mark by the time it began
+# that is left may still be opening: it knows its own mark by the time it began, and leaves it alone
 LEAVING = """() => { sessionStorage.setItem("transfer-sign-in", performance.timeOrigin); }"""
 BACK_TO_PUBLISH = """() => {
     const left = sessionStorage.getItem("transfer-sign-in");
