@@ -74,7 +74,7 @@ def test_a_task_pauses_after_the_event_that_it_names(messages):
 
 
 WAITING = """
-import os, subprocess, sys, threading, types
+import os, subprocess, sys, threading, time, types
 recipe = types.ModuleType("transfer.training.recipe")
 def training_events(source, out, should_stop, resume, settings):
     from transfer import events
@@ -82,7 +82,7 @@ def training_events(source, out, should_stop, resume, settings):
     try:
         yield events.WeightsChosen(weights="random", reason="asked for")
         while not should_stop():
-            pass
+            time.sleep(0.01)
     finally:
         open(out + "/closed", "w").close()
 recipe.training_events = training_events

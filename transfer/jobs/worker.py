@@ -9,6 +9,7 @@ what it learned; the end of stdin means that the app is gone. A signal leaves at
 import json
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -110,7 +111,7 @@ def _train(
 
 
 def _leave(number: int, _) -> None:
-    handle_ending(lambda *_: None)  # a system that shuts down sends several
+    handle_ending(signal.SIG_IGN)  # a system that shuts down sends several
     sys.exit(128 + number)  # closes the training
 
 
