@@ -32,7 +32,8 @@ def test_the_training_s_own_test_images_give_the_report_again(classifier, run, s
 
 def test_little_memory_takes_longer_and_progress_is_reported(classifier, run, stripes, monkeypatch):
     monkeypatch.setattr("transfer.inference.evaluate.MAX_BATCH", 3)
-    small, seen = replace(classifier, network=Limited(classifier.network)), []
+    limited = Limited(classifier.network)
+    small, seen = replace(classifier, network=limited, familiarity=None), []
     report = transfer.evaluate(small, str(stripes), report=seen.append)
     assert report["confusion"] == run.report["confusion"]
     images = report["images"]

@@ -16,9 +16,10 @@ from transfer.errors import RunError, SettingsError
 from transfer.publishing import bundle as module
 from transfer.publishing.bundle import Bundle, write_bundle
 from transfer.publishing.timm_export import export
-from transfer.runs.run import RECORD, REPORT, TENSORS, Run, read_run
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run, read_run
 
-HEAD, FULL = {"config.json", RECORD, REPORT, TENSORS}, {"config.json", REPORT, TENSORS}
+FULL = {"config.json", REPORT, TENSORS}
+HEAD = FULL | {RECORD, FAMILIARITY}
 NEAR = 1e-3
 
 

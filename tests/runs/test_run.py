@@ -9,6 +9,7 @@ from tests.tiny import tiny_body, tiny_network
 from transfer.data.source import load_splits
 from transfer.errors import RunError, TransferError
 from transfer.runs.run import (
+    FAMILIARITY,
     FORMAT_VERSION,
     RECORD,
     REPORT,
@@ -35,9 +36,9 @@ def edit(path, **change) -> None:
     (path / RECORD).write_text(json.dumps(record))
 
 
-def test_a_finished_run_is_four_files_and_none_is_a_pickle(run):
-    assert {path.name for path in run.path.iterdir()} == FILES | {STAGES}
-    for name in (TENSORS, STAGES):
+def test_a_finished_run_is_five_files_and_none_is_a_pickle(run):
+    assert {path.name for path in run.path.iterdir()} == FILES | {STAGES, FAMILIARITY}
+    for name in (TENSORS, STAGES, FAMILIARITY):
         assert not (run.path / name).read_bytes().startswith((b"PK", b"\x80"))
     again = read_run(run.path)
     assert again.record == json.loads(json.dumps(run.record))

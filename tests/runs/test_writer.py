@@ -93,7 +93,7 @@ def test_with_resume_only_the_checkpoint_stays(tmp_path):
     assert is_unfinished(path)
     refused(path, "--resume")
     with RunWriter(path, resume=True) as writer:
-        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)}, b"heads")
+        writer.finish({"classes": []}, {"accuracy": 0.0}, {"a": torch.zeros(1)}, stages=b"heads")
     assert names(path) == FILES | {STAGES} and not is_unfinished(path)
     assert (path / STAGES).read_bytes() == b"heads"
     refused(path, "with something in it", resume=True)

@@ -5,9 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from tests.tiny import drained, held, tiny_network
+from tests.tiny import drained, held, tiny_network, validation
 from transfer.features.cached_dataset import CachedDataset
-from transfer.features.validation import Validation
 from transfer.model.vgg import Head, build_head
 from transfer.settings import LINEAR_HEAD, HeadSettings, PhaseSettings
 from transfer.training import head_search
@@ -79,7 +78,7 @@ def scripted(monkeypatch):
     def script(gain=lambda candidate: 0, right=True):
         def judged(c, gained=0):
             hits = (torch.arange(IMAGES) % 2 == 0) | (right and gained > 0)
-            found = Validation(losses=PLAIN - gained * (1 - SPREAD), hits=hits)
+            found = validation(PLAIN - gained * (1 - SPREAD), hits)
             return _trial(c, make_head(c.head), found, 0.0)
 
         linear = candidate("avg", 0.0, learning_rate=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import SIDE, drained, held, picture, tiny_network
+from tests.tiny import SIDE, drained, held, picture, tiny_network, validation
 from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.validation import Validation
@@ -105,7 +105,7 @@ def test_epoch_0_is_the_start_and_the_last_epoch_is_taken():
 
 
 def judged(losses: list[float]) -> Validation:
-    return Validation(losses=torch.tensor(losses), hits=torch.arange(len(losses)) % 2 == 0)
+    return validation(torch.tensor(losses), torch.arange(len(losses)) % 2 == 0)
 
 
 def scripted(monkeypatch, losses: list[list[float]]) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.tiny import validation
 from transfer.errors import RunError, SettingsError
 from transfer.features.validation import Validation
 from transfer.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -27,7 +28,7 @@ MORE_OPTIMIZERS = (
 
 
 def judged(loss: float) -> Validation:
-    return Validation(losses=torch.full((4,), loss), hits=torch.arange(4) < 2)
+    return validation(torch.full((4,), loss), torch.arange(4) < 2)
 
 
 def started(optimizer: str = "adamw") -> PhaseState:
@@ -117,6 +118,7 @@ def test_best_weights_counts_and_loss_scale_are_restored(tmp_path):
 def test_a_state_that_does_not_fit_is_one_line(damage):
     state = started()
     learn(state, 1)
+    state.best.update(0, judged(0.7), state.module)
     damage(values := state.pack())
     with pytest.raises(RunError, match="found one that does not fit") as caught:
         checkpoint_errors()(started().restore)(values)

@@ -259,7 +259,7 @@ def not_finite(record, tensors) -> None:
     [
         edited(lambda record, tensors: record.update(phase="nap")),
         edited(lambda record, tensors: record["curve"]["list"].pop()),
-        edited(lambda record, tensors: tensors.pop("history/scores")),
+        edited(lambda record, tensors: tensors.pop("history/logits")),
         edited(not_finite),
     ],
 )

@@ -5,7 +5,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tests.tiny import held
+from tests.tiny import held, tiny_network
 from transfer.errors import TransferError
 from transfer.features.validation import TEMPERATURES
 from transfer.training.step import (
@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_parts_until_one_image_does_not_fit():
         step(inputs, labels)
 
 
-def test_validation_and_prediction_go_on_in_parts_where_memory_is_short():
+def test_validation_goes_on_in_parts_where_memory_is_short():
     module, labels = Limited(2, 2), torch.arange(8) % 2
     nn.init.eye_(module.weight)
     inputs = 3.0 * nn.functional.one_hot(torch.tensor([0, 1, 0, 0, 1, 1, 0, 1]))
@@ -103,18 +103,31 @@ def test_validation_and_prediction_go_on_in_parts_where_memory_is_short():
     losses = [cross_entropy(logits / t, labels).item() for t in TEMPERATURES]
     assert found.loss == pytest.approx(min(losses), rel=1e-2)
     assert found.accuracy == 0.75
-    scores = predict(module, held(inputs[None], labels))
-    assert np.allclose(scores, logits.softmax(1).numpy(), atol=1e-6)
 
 
-def test_scores_are_the_softmax_of_the_plain_views_of_readable_rows():
-    logits = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
+class Halving(nn.Module):
+    """A body that halves its input, and runs out of memory on more than `most` images."""
+
+    most = 3
+
+    def forward(self, inputs):
+        if len(inputs) > self.most:
+            raise RuntimeError("CUDA out of memory.")
+        return inputs / 2
+
+
+def test_predictions_are_logits_and_averages_of_the_plain_views_of_readable_rows():
+    features = torch.rand(2, 40, 512, 2, 2, generator=torch.Generator().manual_seed(0))
     rows = torch.tensor([row for row in range(40) if row != 5])
-    module = nn.Identity().train()
-    scores = predict(module, held(logits, torch.zeros(39), rows=rows, random_views=True))
-    assert not module.training
-    assert scores.dtype == np.float32 and scores.shape == (39, 3)
-    assert np.allclose(scores, logits[0, rows].softmax(1).numpy(), atol=1e-6)
+    body, head = Halving().train(), tiny_network().head
+    logits, averages = predict(
+        body, head, held(features, torch.zeros(39), rows=rows, random_views=True)
+    )
+    assert not body.training and logits.dtype == averages.dtype == np.float32
+    with torch.no_grad():
+        expected = head(features[0, rows] / 2).numpy()
+    assert logits.shape == (39, 3) and np.allclose(logits, expected, atol=1e-5)
+    assert np.allclose(averages, (features[0, rows] / 2).mean((2, 3)).numpy(), atol=1e-6)
 
 
 def test_only_frozen_layers_stay_in_eval_mode_during_training():

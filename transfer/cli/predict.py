@@ -22,9 +22,9 @@ from transfer.errors import ImageError, SettingsError, TransferError
 from transfer.formatting import encodable_parts, printable
 
 if TYPE_CHECKING:
-    from transfer.inference.classifier import Classifier, Prediction
+    from transfer.inference.classifier import Answer, Classifier
 
-Row = tuple[Path, "list[Prediction]", str]  # a picture, its classes, why it could not be read
+Row = tuple[Path, "Answer | None", str]  # a picture, the answer, why it could not be read
 MISTAKES_PRINTED = 10
 ACCURACY_LINE = (
     "accuracy {accuracy:.4f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}) on {images} "
@@ -54,10 +54,10 @@ def classify(
     if csv_file:
         rows = _written(csv_file, rows, min(top, len(classifier.classes)))
     failed = False
-    for path, predictions, error in rows:
+    for path, answer, error in rows:
         failed |= bool(error)
         if not csv_file:
-            _print_row(path, predictions, error, as_json)
+            _print_row(path, answer, error, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -65,21 +65,28 @@ def classify(
 def _classified(classifier: "Classifier", paths: list[Path], top: int) -> Iterator[Row]:
     for path in paths:
         try:
-            yield path, classifier.classify(path, top), ""
+            yield path, classifier.answer(classifier.prepare(path), top), ""
         except ImageError as error:
-            yield path, [], str(error)
+            yield path, None, str(error)
 
 
-def _print_row(path: Path, predictions: list, error: str, as_json: bool) -> None:
+def _print_row(path: Path, answer: "Answer | None", error: str, as_json: bool) -> None:
     if as_json:
-        found = {"predictions": [{"label": p.label, "score": p.score} for p in predictions]}
-        row = {"path": str(path)} | ({"error": error} if error else found)
+        row = {"path": str(path)} | (_as_json(answer) if answer else {"error": error})
         print(json.dumps(encodable_parts(row)), flush=True)
-    elif error:
+    elif answer is None:
         warn(f"error: {path}: {error}")
     else:
-        best = ", ".join(f"{p.label} {p.score:.1%}" for p in predictions)
-        print(printable(f"{path}: {best}"), flush=True)
+        best = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.predictions)
+        unlike = "unlike the training photos; closest: " if answer.known is False else ""
+        print(printable(f"{path}: {unlike}{best}"), flush=True)
+
+
+def _as_json(answer: "Answer") -> dict:
+    found = {"predictions": [{"label": p.label, "score": p.score} for p in answer.predictions]}
+    if answer.known is not None:
+        found |= {"known": answer.known, "familiarity": answer.familiarity}
+    return found | ({} if answer.set is None else {"set": answer.set})
 
 
 def _written(target: Path, rows: Iterable[Row], top: int) -> Iterator[Row]:
@@ -91,16 +98,23 @@ def _written(target: Path, rows: Iterable[Row], top: int) -> Iterator[Row]:
     try:
         with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", *columns, "error"])
-            for path, predictions, error in rows:
+            writer.writerow(["path", *columns, "error", "known", "familiarity"])
+            for path, answer, error in rows:
+                predictions = answer.predictions if answer else []
                 cells = [cell for p in predictions for cell in (p.label, f"{p.score:.6f}")]
                 cells += [""] * (len(columns) - len(cells))
-                writer.writerow([path, *cells, error])
-                yield path, predictions, error
+                writer.writerow([path, *cells, error, *_familiarity_cells(answer)])
+                yield path, answer, error
     except OSError as error:
         raise TransferError(
             f"the table {target.name!r} cannot be written ({error.strerror}); choose another place"
         ) from None
+
+
+def _familiarity_cells(answer: "Answer | None") -> list[str]:
+    if answer is None or answer.known is None:
+        return ["", ""]
+    return [str(answer.known).lower(), f"{answer.familiarity:.6f}"]
 
 
 def evaluate(

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from transfer.data.splits import folds, stratified_rows
 from transfer.features.cached_dataset import CachedDataset
-from transfer.features.validation import Validation, tempered_losses
+from transfer.features.validation import Judged, Validation
 from transfer.model.vgg import Head
 
 # scikit-learn's C, the inverse of the L2 regularisation
@@ -23,10 +23,12 @@ IMAGES_A_BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """The C that was chosen, and how the fitted head does on the validation images."""
+    """The C that was chosen, how the fitted head does on the validation images, and how fits with
+    that C do on the images that their folds leave out."""
 
     strength: float
     validation: Validation
+    out_of_fold: Validation
 
 
 @contextmanager
@@ -68,8 +70,8 @@ def fit_linear(
     with torch.no_grad():
         head.layers[-1].weight.copy_(weight)
         head.layers[-1].bias.copy_(bias)
-    judged = Validation.of(*_judge(model, held, labels, class_weights))
-    return LinearFit(strength=best, validation=judged)
+    judged = Validation.joined([_judge(model, held, labels)], class_weights)
+    return LinearFit(strength=best, validation=judged, out_of_fold=found[best])
 
 
 @_one_thread()
@@ -90,11 +92,8 @@ def cross_validated(
         # from strong to weak regularisation, each fit starts from the weights of the one before
         for strength in strengths:
             model.set_params(C=strength).fit(x[fitted], y[fitted])
-            parts[strength].append(_judge(model, x[held], y[held], class_weights))
-    return {
-        strength: Validation.of(*map(torch.cat, zip(*found, strict=True)))
-        for strength, found in parts.items()
-    }
+            parts[strength].append(_judge(model, x[held], y[held]))
+    return {s: Validation.joined(found, class_weights) for s, found in parts.items()}
 
 
 def _model(class_weights: torch.Tensor | None):
@@ -106,13 +105,10 @@ def _model(class_weights: torch.Tensor | None):
     )
 
 
-def _judge(
-    model, x: np.ndarray, y: np.ndarray, class_weights: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(losses (N, temperatures), hits bool (N,)) of a fitted model."""
+def _judge(model, x: np.ndarray, y: np.ndarray) -> Judged:
+    """A fitted model on `x` float32 (N, width) and `y` int64 (N,)."""
     weight, bias = _layer(model)
-    logits, labels = torch.from_numpy(x) @ weight.T + bias, torch.from_numpy(y)
-    return tempered_losses(logits, labels, class_weights), logits.argmax(1) == labels
+    return Judged.of(torch.from_numpy(x) @ weight.T + bias, torch.from_numpy(y))
 
 
 def pooled(

@@ -73,7 +73,7 @@ def _predict(
     while batch := dict(islice(prepared, size)):  # row → pixels or why they cannot be read
         errors |= {row: read for row, read in batch.items() if isinstance(read, ImageError)}
         if good := [pixels for row, pixels in batch.items() if row not in errors]:
-            scores = classifier.probabilities(torch.cat(good))
+            scores, _ = classifier.judge(torch.cat(good))
             predicted.append(scores.argmax(axis=1))
             confidence.append(scores.max(axis=1))
         done += len(batch)

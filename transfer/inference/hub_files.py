@@ -16,7 +16,7 @@ from transfer import hub
 from transfer.cache.downloads import open_models
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG
-from transfer.runs.run import RECORD, REPORT, TENSORS
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS
 
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]{0,199}", re.ASCII)
 MAX_TENSOR_BYTES = 2 * 2**30  # VGG19 in float32, with its head, has 0.6 GB
@@ -175,7 +175,7 @@ def _downloaded(address: Address) -> ModelFiles | None:
     from huggingface_hub import try_to_load_from_cache
 
     paths = {}
-    for name in (CONFIG, RECORD, REPORT, TENSORS):
+    for name in (CONFIG, RECORD, REPORT, TENSORS, FAMILIARITY):
         path = try_to_load_from_cache(address.repository, name, revision=address.revision)
         if isinstance(path, str):
             paths[name] = Path(path)

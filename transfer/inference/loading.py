@@ -14,7 +14,8 @@ from transfer.inference.hub_files import ModelFiles, Token, find_model, parse_ad
 from transfer.inference.timm_config import CONFIG, TimmConfig, distinct_labels, read_config
 from transfer.inference.timm_vgg import check_tensors, read_vgg
 from transfer.machine.device import own_device
-from transfer.runs.run import RECORD, REPORT, TENSORS, Run, read_network, read_run
+from transfer.runs.familiarity import read_familiarity
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run, read_network, read_run
 
 HUB_PREFIXES = ("hub:", "hf-hub:")
 
@@ -84,7 +85,7 @@ def _download(model: ModelFiles) -> Classifier:
         counted = (CONFIG,) if CONFIG in model.files else ()  # the Hub counts downloads by it
         run = read_run(model.fetch(RECORD, REPORT, *counted))
         check_tensors(model.files)
-        model.fetch(TENSORS)
+        model.fetch(TENSORS, *(name for name in (FAMILIARITY,) if name in model.files))
         printable = {"classes": list(distinct_labels(run.classes))}
         return _from_run(replace(run, record=run.record | printable))
     check_tensors(model.files)
@@ -95,8 +96,14 @@ def _download(model: ModelFiles) -> Classifier:
 
 
 def _from_run(run: Run) -> Classifier:
-    network = read_network(run).to(own_device())
-    return Classifier(network=network, transform=run.transform, classes=run.classes, run=run)
+    return Classifier(
+        network=read_network(run).to(own_device()),
+        transform=run.transform,
+        classes=run.classes,
+        run=run,
+        familiarity=read_familiarity(run.path),
+        least_score=run.least_score,
+    )
 
 
 def _from_timm(folder: Path, config: TimmConfig) -> Classifier:

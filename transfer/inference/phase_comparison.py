@@ -78,4 +78,5 @@ def _with_head(classifier: Classifier, body: nn.Sequential, saved: PhaseHead) ->
         raise RunError(
             f"expected heads that fit the run in its {STAGES}, found others; train again"
         ) from None
-    return replace(classifier, network=Network(body, head).eval())
+    network = Network(body, head).eval()
+    return replace(classifier, network=network, familiarity=None, least_score=None)

@@ -16,6 +16,7 @@ from transfer.inference.timm_config import CONFIG, read_config
 from transfer.publishing.new_folder import new_folder
 from transfer.publishing.redact import bare, published_config, published_record, published_report
 from transfer.publishing.sizes import full_files, head_config, head_files
+from transfer.runs.familiarity import read_familiarity
 from transfer.runs.run import (
     CHECKPOINT,
     RECORD,
@@ -117,7 +118,9 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
     if _score_difference(network, rounded, run) <= SCORE_TOLERANCE:  # not if one overflows to NaN
         tensors, stored = halved, "float16"
     record, report = published_record(run), published_report(run, public=public)
-    for name, data in run_files(record | {"stored": stored}, report, tensors).items():
+    familiarity = read_familiarity(run.path)
+    known = {"familiarity": familiarity.pack()} if familiarity else {}
+    for name, data in run_files(record | {"stored": stored}, report, tensors, **known).items():
         (folder / name).write_bytes(data)
     (folder / CONFIG).write_text(json.dumps(head_config(run), indent=1), encoding="utf-8")
     published = read_run(folder)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from transfer import hub
 from transfer.errors import PublishError, TransferError
+from transfer.inference.timm_config import CONFIG
 from transfer.publishing.events import Sending, Waiting
 from transfer.publishing.retry import Steps, check, retrying, status_of
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, STAGES, TENSORS
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -30,8 +32,8 @@ UNTOUCHED = {".gitattributes"}  # what the Hub itself puts into a new repository
 TEXT_FILES = (".json", ".md")  # sent with the commit itself, not to the storage of large files
 # Files that this package may have published there before; those that do not belong to the new ones
 # are deleted by the same commit.
-OURS = {"run.json", "report.json", "config.json", "model.safetensors", "stages.safetensors"}
-OURS |= {f"{name}.png" for name in ("curves", "confusion", "mistakes")}
+OURS = {RECORD, REPORT, CONFIG, TENSORS, STAGES, FAMILIARITY}
+OURS |= {f"{name}.png" for name in ("curves", "reliability", "confusion", "mistakes")}
 OURS |= {f"example-{number}.jpg" for number in range(1, 4)}
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from transfer.runs.run import Run
 
 RECORD = (
-    "format_version classes settings transform body source revision seed phases result versions"
+    "format_version classes settings transform body source revision seed phases result calibration "
+    "versions"
 ).split()
 BODY = ("weights", "sha256", "revision")
 REPORT = (
     "accuracy balanced_accuracy interval images uneven classes confusion mistakes mistakes_total "
-    "stages curves heads skipped"
+    "stages curves heads skipped calibration sets unknown"
 ).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names greys model_args pretrained_cfg"

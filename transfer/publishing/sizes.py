@@ -5,7 +5,7 @@ import json
 from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG
 from transfer.publishing.redact import base_model, published_record, published_report
-from transfer.runs.run import RECORD, REPORT, TENSORS, Run
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run
 
 BODY_NUMBERS = {"vgg11": 9_220_480, "vgg13": 9_404_992, "vgg16": 14_714_688, "vgg19": 20_024_384}
 FLOAT_BYTES = 4
@@ -35,7 +35,9 @@ def head_files(run: Run) -> dict[str, int]:
         size = (run.path / TENSORS).stat().st_size
     except OSError:
         raise RunError(f"the run's {TENSORS} is missing; train again") from None
-    return {
+    familiarity = run.path / FAMILIARITY
+    known = {FAMILIARITY: familiarity.stat().st_size} if familiarity.is_file() else {}
+    return known | {
         TENSORS: size if run.record.get("stored") == "float16" else size // 2,
         CONFIG: _json_bytes(head_config(run)),
         RECORD: _json_bytes(published_record(run)),

@@ -6,6 +6,7 @@ from transfer.data.dataset import uneven
 
 MISTAKES_SHOWN = 50
 CONFIDENCE = 0.95
+BINS = 10  # of a reliability diagram
 
 
 def accuracy_of(predicted: np.ndarray, labels: np.ndarray) -> dict:
@@ -68,4 +69,41 @@ def make_report(
         "confusion": confusion_matrix(labels, predicted, labels=every).tolist(),
         "mistakes": mistakes,
         "mistakes_total": mistakes_total,
+    }
+
+
+def reliability(confidence: np.ndarray, hits: np.ndarray) -> dict:
+    """{"error": the expected calibration error, "bins": [{"images", "confidence", "accuracy"}]}.
+
+    `confidence` float (M,) are the scores of the predicted classes, `hits` bool (M,) whether they
+    are right. A bin is a tenth of all scores wide; the error is the mean distance between its
+    confidence and its accuracy, weighted by its images (Naeini et al. 2015). Empty bins are left
+    out.
+    """
+    number = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = [
+        {
+            "images": int(inside.sum()),
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(hits[inside].mean()),
+        }
+        for inside in (number == i for i in np.unique(number))
+    ]
+    distances = [b["images"] * abs(b["confidence"] - b["accuracy"]) for b in bins]
+    return {"error": sum(distances) / len(hits), "bins": bins}
+
+
+def set_report(scores: np.ndarray, labels: np.ndarray, least_score: float) -> dict:
+    """{"covered": share of images whose class is in their set, "size": mean number of classes in
+    it, "empty": share of sets without one}.
+
+    `scores` float (M, classes), `labels` int (M,); a set holds the classes that score at least
+    `least_score`.
+    """
+    inside = scores >= least_score  # (M, classes)
+    sizes = inside.sum(axis=1)
+    return {
+        "covered": float(inside[np.arange(len(labels)), labels].mean()),
+        "size": float(sizes.mean()),
+        "empty": float((sizes == 0).mean()),
     }

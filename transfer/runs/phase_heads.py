@@ -3,7 +3,7 @@
 Those phases (features, warm-up) leave the body unchanged, so the head is all they add.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,6 +28,16 @@ class PhaseHead:
             shape=settings.name,
             tensors={name: tensor.detach().to("cpu", copy=True) for name, tensor in state},
         )
+
+    def tempered(self, temperature: float) -> "PhaseHead":
+        """The same with all logits divided by `temperature`, as `Head.temper` does it."""
+        last = max(int(name.split(".")[1]) for name in self.tensors if name.startswith("layers."))
+        ours = f"layers.{last}."
+        tensors = {
+            name: tensor / temperature if name.startswith(ours) else tensor
+            for name, tensor in self.tensors.items()
+        }
+        return replace(self, tensors=tensors)
 
 
 def pack_heads(heads: dict[str, PhaseHead]) -> bytes:

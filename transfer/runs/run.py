@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
-STAGES = "stages.safetensors"
+STAGES, FAMILIARITY = "stages.safetensors", "familiarity.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,12 @@ class Run:
     def accuracy(self) -> float:
         """On the test images."""
         return self.report["accuracy"]
+
+    @property
+    def least_score(self) -> float | None:
+        """Of the classes in the set of an answer; None for a run of an older version."""
+        least = (self.record.get("calibration") or {}).get("least_score")
+        return float(least) if isinstance(least, int | float) else None
 
     @property
     def settings(self) -> TrainingSettings:

@@ -27,6 +27,7 @@ from transfer.runs.checkpoint import (
 )
 from transfer.runs.run import (
     CHECKPOINT,
+    FAMILIARITY,
     FORMAT_VERSION,
     RECORD,
     REPORT,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     import torch
 
 LOCK, RESERVED = "lock", "reserved"
-BUILT = (TENSORS, STAGES, REPORT, RECORD)
+BUILT = (TENSORS, STAGES, FAMILIARITY, REPORT, RECORD)
 TEMPORARY = {FILE, PART, LOCK, RESERVED, *BUILT}  # what a training leaves in checkpoint/
 CHUNK = 1_000_000  # bytes
 LOG = logging.getLogger(__name__)
@@ -156,16 +157,16 @@ class RunWriter:
                 self._warned = True
 
     def finish(
-        self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
+        self, record: dict, report: dict, tensors: dict[str, "torch.Tensor"], **others: bytes
     ) -> Run:
-        """Write the run's files; `stages` is the file with the heads of earlier phases, if any.
+        """Write the run's files; `others` are those of `run_files`.
 
         Raises RunError when they cannot be written, which says where they are instead.
         """
         run = Run(path=self.path, record={"format_version": FORMAT_VERSION} | record, report=report)
         if not self.writes:
             return run
-        files = run_files(record, report, tensors, stages)
+        files = run_files(record, report, tensors, **others)
         try:
             self._place(files)
         except OSError as error:
@@ -211,14 +212,24 @@ def _other_disks() -> Iterator[Path]:
 
 
 def run_files(
-    record: dict, report: dict, tensors: dict[str, "torch.Tensor"], stages: bytes = b""
+    record: dict,
+    report: dict,
+    tensors: dict[str, "torch.Tensor"],
+    *,
+    stages: bytes = b"",
+    familiarity: bytes = b"",
 ) -> dict[str, bytes]:
-    """Name → content of a run's files. `run.json` comes last: it makes a folder a run."""
+    """Name → content of a run's files. `run.json` comes last: it makes a folder a run.
+
+    `stages` are the heads of earlier phases and `familiarity` what the training photos look like,
+    as files, if there are any.
+    """
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # not save_file, which creates files that only their owner can read
-    files = {TENSORS: save(tensors)} | ({STAGES: stages} if stages else {})
+    files = {TENSORS: save(tensors), STAGES: stages, FAMILIARITY: familiarity}
+    files = {name: data for name, data in files.items() if data}
     texts = {REPORT: report, RECORD: {"format_version": FORMAT_VERSION} | record}
     return files | {name: json.dumps(data, indent=1).encode() for name, data in texts.items()}
 

@@ -19,7 +19,7 @@ from transfer.data.splits import folds, stratified_rows
 from transfer.events import HeadChosen, HeadTried
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.linear_probe import cross_validated
-from transfer.features.validation import Validation, tempered_losses
+from transfer.features.validation import Judged, Validation
 from transfer.machine.device import one_thread
 from transfer.model.vgg import Head, parameter_count
 from transfer.settings import LINEAR_HEAD, HeadSettings, PhaseSettings
@@ -171,9 +171,8 @@ def _try(candidate: Candidate, make_head: Callable, data: TrialData, seed: int) 
         _train(head, candidate.warm_up, x[:, fitted], data.labels[fitted], data.class_weights, seed)
         with torch.no_grad():
             logits, labels = head.scores(x[0, held]), data.labels[held]  # (n, classes), (n,)
-        losses = tempered_losses(logits, labels, data.class_weights)
-        judged.append((losses, logits.argmax(1) == labels))
-    validation = Validation.of(*map(torch.cat, zip(*judged, strict=True)))
+        judged.append(Judged.of(logits, labels))
+    validation = Validation.joined(judged, data.class_weights)
     return _trial(candidate, head, validation, started)
 
 

@@ -11,8 +11,9 @@ import torch
 
 from transfer.data.dataset import ImageDataset
 from transfer.events import EpochDone, PhaseDone
+from transfer.features.calibration import Calibration
 from transfer.features.validation import Validation
-from transfer.runs.metrics import accuracy_of, make_report
+from transfer.runs.metrics import accuracy_of, make_report, reliability, set_report
 from transfer.runs.phase_heads import PhaseHead
 
 SKIPPED_SHOWN = 200  # in the report, which stays readable
@@ -23,27 +24,34 @@ LIBRARIES = ("torch", "timm", "accelerate", "datasets", "huggingface-hub", "scik
 class TrainingHistory:
     """Grows phase by phase.
 
-    `stages` judges each phase on the test images, `scores` are the latest phase's. `heads` is the
-    table of the head search, `phase_heads` the head after each phase, `validations` how each did on
-    the validation images. `strength` is C of the linear classifier.
+    `stages` judges each phase on the test images, `logits`, float32 (M, classes), are the latest
+    phase's. `heads` is the table of the head search, `phase_heads` the head after each phase,
+    `validations` how each did on the validation images, `calibrations` what its scores are
+    corrected by. `strength` is C of the linear classifier.
     """
 
     phases: list[dict] = field(default_factory=list)
     stages: dict[str, dict] = field(default_factory=dict)
     heads: list[dict] = field(default_factory=list)
     phase_heads: dict[str, PhaseHead] = field(default_factory=dict)
-    scores: np.ndarray | None = None
+    logits: np.ndarray | None = None
     validations: dict[str, Validation] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
     strength: float = 1.0
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def calibration(self) -> Calibration:
+        """Of the latest phase."""
+        return self.calibrations[self.phases[-1]["name"]]
+
     def add_phase(
-        self, done: PhaseDone, curve: list[EpochDone], scores: np.ndarray, labels: np.ndarray
+        self, done: PhaseDone, curve: list[EpochDone], logits: np.ndarray, labels: np.ndarray
     ) -> None:
-        """`scores` float (M, classes) on the test images, the same ones for every phase."""
-        judged = accuracy_of(scores.argmax(axis=1), labels)
+        """`logits` float (M, classes) on the test images, the same ones for every phase."""
+        judged = accuracy_of(logits.argmax(axis=1), labels)
         self.stages[done.phase] = judged | {"validation_accuracy": done.accuracy}
-        self.scores = scores
+        self.logits = logits
         known = ("epochs", "seconds", "accuracy", "best_epoch", "share", "ended")
         phase = {"name": done.phase} | {name: getattr(done, name) for name in known}
         phase |= {"test_accuracy": judged["accuracy"], "curve": [asdict(e) for e in curve]}
@@ -54,7 +62,8 @@ class TrainingHistory:
         return vars(self) | {
             "phase_heads": {phase: vars(head) for phase, head in self.phase_heads.items()},
             "validations": {phase: vars(found) for phase, found in self.validations.items()},
-            "scores": torch.from_numpy(self.scores),
+            "calibrations": {phase: vars(found) for phase, found in self.calibrations.items()},
+            "logits": torch.from_numpy(self.logits),
             "started": time.monotonic() - self.started,
         }
 
@@ -64,15 +73,27 @@ class TrainingHistory:
         changed = {
             "phase_heads": {name: PhaseHead(**head) for name, head in data["phase_heads"].items()},
             "validations": {p: Validation(**found) for p, found in data["validations"].items()},
-            "scores": data["scores"].numpy(),
+            "calibrations": {p: Calibration(**found) for p, found in data["calibrations"].items()},
+            "logits": data["logits"].numpy(),
             "started": time.monotonic() - data["started"],
         }
         return cls(**data | changed)
 
     def report(self, images: ImageDataset, labels: np.ndarray, names: tuple[str, ...]) -> dict:
         """The content of report.json."""
-        predicted, confidence = self.scores.argmax(axis=1), self.scores.max(axis=1)
+        from scipy.special import softmax
+
+        calibration = self.calibration
+        scores, before = calibration.tempered(self.logits), softmax(self.logits, axis=1)
+        predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
+        hits = predicted == labels
         return make_report(predicted, confidence, labels, names, images.classes) | {
+            "calibration": vars(calibration)
+            | {
+                "before": reliability(before.max(axis=1), hits),
+                "after": reliability(confidence, hits),
+            },
+            "sets": set_report(scores, labels, calibration.least_score),
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,

@@ -20,25 +20,27 @@ Tensors = dict[str, torch.Tensor]
 class BestWeights:
     """The weights of the least validation loss so far, `state`, and what `epoch` they are of.
 
-    `first` are the weights at the start, which count as epoch 0. `losses` and `hits` are those of
-    `Validation`.
+    `first` are the weights at the start, which count as epoch 0. `validation` is None until these
+    have been judged.
     """
 
     first: Tensors
     state: Tensors = field(default_factory=dict)
-    losses: torch.Tensor | None = None
-    hits: torch.Tensor | None = None
+    validation: Validation | None = None
     epoch: int = 0
 
     def update(self, epoch: int, validation: Validation, module: nn.Module) -> None:
         """Take the module's weights if they are better."""
-        if self.losses is None or validation.loss < self.validation.loss:
-            self.losses, self.hits = validation.losses, validation.hits
-            self.epoch, self.state = epoch, copied(module)
+        if self.validation is None or validation.loss < self.validation.loss:
+            self.validation, self.epoch, self.state = validation, epoch, copied(module)
 
-    @property
-    def validation(self) -> Validation:
-        return Validation(losses=self.losses, hits=self.hits)
+    def pack(self) -> dict:
+        return vars(self) | {"validation": vars(self.validation)}
+
+    @classmethod
+    def unpack(cls, values: dict) -> "BestWeights":
+        """The inverse of `pack`."""
+        return cls(**values | {"validation": Validation(**values["validation"])})
 
 
 @dataclass(kw_only=True)
@@ -66,7 +68,7 @@ class PhaseState:
             random["cuda"] = torch.cuda.get_rng_state()
         return {name: getattr(self, name) for name in COUNTS} | {
             "now": self.module.state_dict(),
-            "best": vars(self.best),
+            "best": self.best.pack(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler else {},
             "random": random,
@@ -76,7 +78,7 @@ class PhaseState:
         """Continue where `pack` was called."""
         for name in COUNTS:
             setattr(self, name, values[name])
-        self.best = BestWeights(**values["best"])
+        self.best = BestWeights.unpack(values["best"])
         self.module.load_state_dict(values["now"])
         self._restore_optimizer(values["optimizer"])
         if self.scaler and values["scaler"]:

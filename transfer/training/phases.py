@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from transfer.events import EpochDone, Event, PhaseDone, PhaseStarted
+from transfer.features.calibration import Calibration
 from transfer.features.linear_probe import pooled
 from transfer.machine.device import one_thread
-from transfer.model.vgg import Network, Segment, build_head, parameter_count
+from transfer.model.vgg import Network, build_head, parameter_count
 from transfer.runs.phase_heads import PhaseHead
 from transfer.settings import LINEAR_HEAD
 from transfer.training.loop import NOT_FINITE, Phase, PhaseTrainer
@@ -50,7 +51,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
     settings, plan = training.settings, training.plan
     tunes = name == "fine-tune"
     phase = settings.fine_tune if tunes else settings.warm_up
-    block = plan.cut if tunes else "none"
+    block = training.block_of(name)
     learns = network.freeze_below(settings.unfreeze if tunes else "none")
     return Phase(
         name=name,
@@ -94,21 +95,23 @@ def _train(training: TrainingState, name: str) -> Iterator[Event]:
             curve.append(event)
             training.writer.save_checkpoint(partial(pack, training, name, curve, trainer.state))
         elif isinstance(event, PhaseDone):
-            history.validations[name], module = trainer.validation, phase.module
-            taken = event.best_epoch
+            history.validations[name], taken = trainer.validation, event.best_epoch
             if name == "warm-up" and any(bar.beats(trainer.validation) for bar in phase.bars):
-                (event, module), taken = _fitted_instead(training, event), None
+                event, taken = _fitted_instead(training, event), None
             elif event.epochs and not taken:
                 event = replace(event, ended=f"{event.ended}; no epoch was better than its start")
             # which epoch is the best so far was only a message; the record says which one is saved
             curve = [replace(epoch, best=epoch.epoch == taken) for epoch in curve]
             history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)
-            training.record_phase(event, curve, module, phase.data["test"])
+            before = [*history.calibrations.values()][-1]
+            moved = event.best_epoch > 0
+            history.calibrations[name] = Calibration.of(trainer.validation) if moved else before
+            training.record_phase(event, curve, network.head)
         yield event
     return event
 
 
-def _fitted_instead(training: TrainingState, done: PhaseDone) -> tuple[PhaseDone, Segment]:
+def _fitted_instead(training: TrainingState, done: PhaseDone) -> PhaseDone:
     """Put the fitted linear head in the place of one that ended below it."""
     settings, network, history = training.settings, training.network, training.history
     classes = len(training.images.classes)
@@ -118,11 +121,10 @@ def _fitted_instead(training: TrainingState, done: PhaseDone) -> tuple[PhaseDone
     training.settings = replace(settings, head=LINEAR_HEAD)
     fitted = history.validations["features"]
     history.validations["warm-up"] = copy.deepcopy(fitted)
-    done = replace(
+    return replace(
         done,
         best_epoch=0,
         accuracy=fitted.accuracy,
         loss=fitted.loss,
         ended=f"{done.ended}; the fitted linear classifier did better and takes its place",
     )
-    return done, training.segment(network.head)

@@ -15,6 +15,7 @@ from transfer.cache.store import open_store
 from transfer.data.source import load_splits, summarize
 from transfer.errors import SourceError, TransferError
 from transfer.events import Event
+from transfer.features.calibration import Calibration
 from transfer.features.extract import cache_layers, passes_left
 from transfer.features.fit import CHANNELS, FLOAT32_BYTES
 from transfer.features.linear_probe import fit_linear
@@ -30,6 +31,7 @@ from transfer.model.vgg import (
     parameter_count,
 )
 from transfer.model.weights import Body, find_body_with_progress
+from transfer.runs.familiarity import FALSE_ALARMS, Familiarity, is_known
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
@@ -206,7 +208,8 @@ def fit_linear_probe(training: TrainingState) -> Iterator[Event]:
     )
     training.history.phase_heads["features"] = PhaseHead.of(head, LINEAR_HEAD)
     training.history.validations["features"] = fit.validation
-    training.record_phase(done, [], training.segment(head), training.features["test"])
+    training.history.calibrations["features"] = Calibration.of(fit.out_of_fold)
+    training.record_phase(done, [], head)
     yield done
 
 
@@ -243,14 +246,17 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
         yield events.Estimated(seconds=seconds, cached=training.plan.why)
 
 
-def evaluate(training: TrainingState) -> dict:
+def evaluate(training: TrainingState, familiarity: Familiarity) -> dict:
     """The report on the test images, as in report.json; they decided nothing before."""
     test = training.features["test"]
-    return training.history.report(training.images, test.labels.numpy(), test.names)
+    known = is_known(familiarity.of(training.test_outputs))
+    return training.history.report(training.images, test.labels.numpy(), test.names) | {
+        "unknown": {"expected": FALSE_ALARMS, "found": float(1 - known.mean())}
+    }
 
 
-def save(training: TrainingState, report: dict) -> Iterator[Event]:
-    """Write the run; returns it."""
+def save(training: TrainingState, report: dict, familiarity: Familiarity) -> Iterator[Event]:
+    """Write the run, with calibrated heads; returns it."""
     settings, images, history = training.settings, training.images, training.history
     counts = {name: len(training.features[name]) for name in ("train", "validation", "test")}
     result = history.result(
@@ -274,12 +280,23 @@ def save(training: TrainingState, report: dict) -> Iterator[Event]:
         "seed": settings.seed,
         "phases": history.phases,
         "result": result,
+        "calibration": vars(history.calibration),
         "versions": library_versions(),
     }
+    training.network.head.temper(history.calibration.temperature)
     tensors = changed_tensors(training.network, training.body.tensors)
-    *earlier, _ = history.phase_heads.items()  # the last head is the run's own
-    heads = pack_heads(dict(earlier)) if earlier else b""
-    run = training.writer.finish(record, report, tensors, heads)
+    *earlier, _ = history.phase_heads  # the last head is the run's own
+    heads = {
+        phase: history.phase_heads[phase].tempered(history.calibrations[phase].temperature)
+        for phase in earlier
+    }
+    run = training.writer.finish(
+        record,
+        report,
+        tensors,
+        stages=pack_heads(heads) if heads else b"",
+        familiarity=familiarity.pack(),
+    )
     training.accelerator.wait_for_everyone()
     yield events.RunSaved(run=str(run.path), result=result)
     return run

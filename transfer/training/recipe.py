@@ -11,6 +11,7 @@ from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import gc_frozen, make_accelerator
+from transfer.training.familiarity import learn_familiarity
 from transfer.training.optim import check_optimizer
 from transfer.training.phases import fine_tune, warm_up
 from transfer.training.preparation import (
@@ -77,8 +78,9 @@ def training_events(
             yield from fit_linear_probe(training)
         if settings.method == "finetune":
             yield from _train_phases(training)
-        report = evaluate(training)
-        return (yield from save(training, report))
+        familiarity = learn_familiarity(training)
+        report = evaluate(training, familiarity)
+        return (yield from save(training, report, familiarity))
 
 
 def _train_phases(training: TrainingState) -> Iterator[Event]:

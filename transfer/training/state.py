@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -12,8 +13,9 @@ from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.plan import Plan
 from transfer.machine.processes import from_main_process
-from transfer.model.vgg import Network, Segment, parameter_count
+from transfer.model.vgg import Head, Network, Segment, parameter_count
 from transfer.model.weights import Body
+from transfer.runs.familiarity import MOST_REFERENCES
 from transfer.runs.writer import RunWriter
 from transfer.settings import TrainingSettings
 from transfer.training.history import TrainingHistory
@@ -28,6 +30,7 @@ class TrainingState:
     `asked` are the settings as given, `settings` those with every default filled in. `cached` is
     block → split → what enters that block (`none`: what leaves the body). `earlier` is the
     checkpoint that this training continues. `should_stop` ends a phase within one batch.
+    `test_outputs`, float32 (M, C), are what left the body at the end of the latest phase, averaged.
     """
 
     accelerator: Accelerator
@@ -41,6 +44,7 @@ class TrainingState:
     writer: RunWriter | None = None
     should_stop: Callable[[], bool] = lambda: False
     plan: Plan | None = None
+    test_outputs: np.ndarray | None = None
     cached: dict[str, dict[str, CachedDataset]] = field(default_factory=dict)
 
     @property
@@ -61,19 +65,30 @@ class TrainingState:
 
     @property
     def result_bytes(self) -> int:
-        """At most what the run will take: float32 heads of all phases, unfrozen blocks, JSON."""
+        """At most what the run will take: float32 heads of all phases, unfrozen blocks, float16
+        directions of training photos, JSON."""
         network, images = self.network, sum(self.images.counts().values())
         body = parameter_count(network.between(self.settings.unfreeze, "none"))
         heads = 2 * parameter_count(network.head) + 513 * len(self.images.classes)
-        return 4 * (body + heads) + 8 * len(self.images.classes) ** 2 + 200 * images + 100_000
+        references = 2 * 512 * min(self.images.counts()["train"], MOST_REFERENCES)
+        texts = 8 * len(self.images.classes) ** 2 + 200 * images + 100_000
+        return 4 * (body + heads) + references + texts
 
     def segment(self, *layers: torch.nn.Module) -> Segment:
         """Layers of the network as they run on cached inputs."""
         return Segment(torch.nn.Sequential(*layers), self.transform)
 
-    def record_phase(
-        self, done: PhaseDone, curve: list[EpochDone], module: Segment, test: CachedDataset
-    ) -> None:
+    def block_of(self, phase: str) -> str:
+        """The block whose cached input this phase is trained on."""
+        return self.plan.cut if phase == "fine-tune" else "none"
+
+    def body_of(self, phase: str) -> Segment:
+        """The layers of the body that this phase runs on what is cached."""
+        return self.segment(self.network.between(self.block_of(phase), "none"))
+
+    def record_phase(self, done: PhaseDone, curve: list[EpochDone], head: Head) -> None:
         """Add a phase to the history, judged on the test images."""
-        scores = from_main_process(lambda: predict(module, test, self.accelerator.device))
-        self.history.add_phase(done, curve, scores, test.labels.numpy())
+        test, body = self.cached[self.block_of(done.phase)]["test"], self.body_of(done.phase)
+        found = from_main_process(lambda: predict(body, head, test, self.accelerator.device))
+        logits, self.test_outputs = found
+        self.history.add_phase(done, curve, logits, test.labels.numpy())

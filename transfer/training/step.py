@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from transfer.errors import TransferError
 from transfer.features.cached_dataset import CachedDataset
-from transfer.features.validation import Validation, tempered_losses
+from transfer.features.validation import Judged, Validation
 from transfer.machine.device import NO_MEMORY, in_parts, out_of_memory
+from transfer.model.vgg import Head, Segment, averaged
 
 LARGEST_GRADIENT_NORM = 1.0  # of a batch whose images all weigh 1
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2016, section 7
@@ -128,17 +129,13 @@ def validate(
 ) -> Validation:
     """On the images of all processes."""
     module = accelerator.unwrap_model(trained).eval()
-    losses, hits = [], []
+    judged = []
     for inputs, labels in loader:
         with accelerator.autocast():
             logits = in_parts(module, inputs).float()  # (N, classes)
-        loss = tempered_losses(logits, labels, class_weights)
-        hit = logits.argmax(1) == labels  # bool (N,)
         # the last batch is padded to the same size in all processes; this drops the padding
-        loss, hit = accelerator.gather_for_metrics((loss, hit))
-        losses.append(loss)
-        hits.append(hit)
-    return Validation.of(torch.cat(losses), torch.cat(hits))
+        judged.append(accelerator.gather_for_metrics(Judged.of(logits, labels)))
+    return Validation.joined(judged, class_weights)
 
 
 def train_mode(module: nn.Module) -> None:
@@ -153,16 +150,36 @@ def copied(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def predict(
-    module: nn.Module, cached: CachedDataset, device: torch.device | str = "cpu"
+@torch.inference_mode()
+def averaged_outputs(
+    body: Segment, cached: CachedDataset, rows: np.ndarray, accelerator: Accelerator
 ) -> np.ndarray:
-    """Scores float32 (M, classes), rows summing to 1, of the plain views, in full precision."""
-    module = module.to(device).eval()
+    """What leaves the body, averaged, float32 (len(rows), C), of the plain views of these of the
+    readable images, in the training's precision."""
+    device = accelerator.device
+    body = body.to(device).eval()
 
-    def scores(inputs: torch.Tensor) -> torch.Tensor:
-        return module(inputs.to(device)).float().softmax(dim=1).cpu()
+    def outputs(inputs: torch.Tensor) -> torch.Tensor:
+        with accelerator.autocast():
+            return averaged(body(inputs.to(device))).cpu()
+
+    batches = cached.rows[rows].split(IMAGES_A_PREDICTION)
+    return torch.cat([in_parts(outputs, cached.inputs[0, batch]) for batch in batches]).numpy()
+
+
+def predict(
+    body: Segment, head: Head, cached: CachedDataset, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits float32 (M, classes), averaged outputs of the body float32 (M, C)) of the plain
+    views, in full precision. `body` takes what is cached, `head` what leaves it."""
+    body, head = body.to(device).eval(), head.to(device).eval()
+
+    def outputs(inputs: torch.Tensor) -> torch.Tensor:
+        features = body(inputs.to(device))
+        return torch.cat([averaged(features), head(features).float()], dim=1).cpu()
 
     with torch.inference_mode():
         batches = cached.rows.split(IMAGES_A_PREDICTION)
-        parts = [in_parts(scores, cached.inputs[0, rows]) for rows in batches]
-    return torch.cat(parts).numpy()
+        both = torch.cat([in_parts(outputs, cached.inputs[0, rows]) for rows in batches])
+    classes = head.layers[-1].out_features
+    return both[:, -classes:].numpy(), both[:, :-classes].numpy()

@@ -39,7 +39,7 @@ def test_a_card_gives_results_training_and_limits(run, written):
         accuracy = 100 * run.report["stages"][stage]["accuracy"]
         assert re.search(rf"\| {name}[^|]*\| {accuracy:.1f} % \| ", written)
     shown = re.findall(r"!\[[^\]]+\]\(([\w.]+)\)", written)
-    assert sorted(shown) == ["confusion.png", "curves.png"]
+    assert sorted(shown) == ["confusion.png", "curves.png", "reliability.png"]
 
 
 def test_a_card_says_which_epoch_is_saved(run, tmp_path):

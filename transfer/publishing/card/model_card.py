@@ -17,7 +17,12 @@ from transfer.publishing.card.facts import (
 )
 from transfer.publishing.card.images import find_examples, find_mistakes, open_images
 from transfer.publishing.card.license import checked_license, choose_license
-from transfer.publishing.card.plots import draw_confusion, draw_curves, draw_mistakes
+from transfer.publishing.card.plots import (
+    draw_confusion,
+    draw_curves,
+    draw_mistakes,
+    draw_reliability,
+)
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageDataset
@@ -101,6 +106,7 @@ def _draw(bundle: "Bundle", images: "ImageDataset | None") -> dict[str, bytes]:
     mistakes = find_mistakes(bundle.run, images) if images else []
     drawn = {
         "curves.png": draw_curves(report),
+        "reliability.png": draw_reliability(report),
         "confusion.png": draw_confusion(bundle.classes, report["confusion"]),
         "mistakes.png": draw_mistakes(mistakes, bundle.classes),
     }

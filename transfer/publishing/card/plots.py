@@ -113,6 +113,26 @@ def draw_confusion(classes: tuple[str, ...], confusion: list[list[int]]) -> byte
     return _png(figure)
 
 
+def draw_reliability(report: dict) -> bytes | None:
+    """Accuracy over score before and after calibration; None for a run of an older version."""
+    if not (calibration := report.get("calibration")):
+        return None
+    axes = (figure := _figure(4.8, 4.4)).subplots()
+    axes.plot([0, 100], [0, 100], color=FAINT, linestyle=":", label="ideal")
+    for name, color, label in (
+        ("before", LOSS, "before"),
+        ("after", ACCURACY, "after calibration"),
+    ):
+        bins = calibration[name]["bins"]
+        x, y = ([100 * part[key] for part in bins] for key in ("confidence", "accuracy"))
+        size = [20 + 300 * part["images"] / report["images"] for part in bins]
+        axes.scatter(x, y, size, color=color, alpha=0.7, label=label, clip_on=False, zorder=2)
+    axes.set_title("Reliability", loc="left", fontweight="bold", pad=10)
+    axes.set(xlabel="score (%)", ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 100))
+    axes.legend(loc="upper left", fontsize=8.5)
+    return _png(figure)
+
+
 def draw_mistakes(mistakes: list[tuple["Image", dict]], classes: tuple[str, ...]) -> bytes | None:
     """The images that were classified wrongly with the highest scores."""
     if not mistakes:

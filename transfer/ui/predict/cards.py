@@ -1,5 +1,6 @@
 """What a classifier says about pictures, as HTML: predictions, heat maps, phases side by side."""
 
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from transfer.ui.shared.images import data_url, fitted
 from transfer.ui.shared.tables import bar
 
 if TYPE_CHECKING:
-    from transfer.inference.classifier import Prediction
+    from transfer.inference.classifier import Answer, Prediction
     from transfer.inference.grad_cam import HeatMap
 
 SMALL, LARGE = 160, 320  # pixels
@@ -20,6 +21,9 @@ EMPTY = (
     '<div class="answers empty" role="status" aria-live="polite"><p>Draw something or add '
     "pictures; the predictions appear here.</p></div>"
 )
+UNKNOWN = "Unlike anything it was taught."
+NINE_OF_TEN = "Right for nine of ten pictures"
+LABELS_IN_A_SET = 5
 LEARNED = {
     "features": "linear classifier on the frozen body",
     "warm-up": "new head on the frozen body",
@@ -44,9 +48,30 @@ def error(text: str) -> str:
     return f'<div class="answers" role="alert">{warning(text)}</div>'
 
 
-def prediction_card(name: str, image: Image.Image, found: "list[Prediction]") -> str:
-    """A picture beside its best classes."""
-    return _card(name, _picture(image, name, SMALL), _scores(found))
+def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:
+    """A picture beside its best class, or beside the words that it is none of those; the rest
+    unfolds."""
+    best, *others = answer.predictions
+    line, rest = _scores([best]), _scores(others, best=False)
+    if answer.known is False:
+        line = f'<p class="unknown"><b>{UNKNOWN}</b> Closest: {escape(_short(best.label))}</p>'
+        rest = _scores(answer.predictions)
+    details = f"<details><summary>More</summary>{rest}{''.join(_notes(answer))}</details>"
+    return _card(name, _picture(image, name, SMALL), line + details)
+
+
+def _notes(answer: "Answer") -> Iterator[str]:
+    """What the scores alone do not say."""
+    if answer.set:
+        names = " or ".join(escape(_short(label)) for label in answer.set[:LABELS_IN_A_SET])
+        left = len(answer.set) - LABELS_IN_A_SET
+        more = f" or {left:,} others" if left > 0 else ""
+        yield f'<p class="note">{NINE_OF_TEN}: {names}{more}.</p>'
+    elif answer.set is not None:
+        yield '<p class="note">No class scores as high as the right one usually does.</p>'
+    if answer.familiarity is not None:
+        share = f"{answer.familiarity:.0%}"
+        yield f'<p class="note">{share} of the photos held out of training were less familiar.</p>'
 
 
 def unreadable_card(name: str, why: str) -> str:
@@ -101,14 +126,14 @@ def _card(name: str, picture: str, body: str) -> str:
     return f'<article class="answer">{picture}<div><h4>{escape(name)}</h4>{body}</div></article>'
 
 
-def _scores(found: "list[Prediction]") -> str:
-    """A bar for each class, best first."""
+def _scores(found: "list[Prediction]", *, best: bool = True) -> str:
+    """A bar for each class, the first one in bold if it is the `best`."""
     rows = (
         bar(
             _short(prediction.label),
             prediction.score,
             escape(percent(prediction.score)),
-            best=not i,
+            best=best and not i,
         )
         for i, prediction in enumerate(found)
     )

@@ -116,12 +116,12 @@ class PredictHandlers:
             if phases:
                 yield cards.phases_card(name, image, phases.predict(pixels, TOP))
                 continue
-            found = classifier.predict(pixels, TOP)
+            found = classifier.answer(pixels, TOP)
             if view == "heat":
                 from transfer.inference.grad_cam import heat_map
 
                 heat = heat_map(classifier, pixels, str(label or "") or None)
-                yield cards.heat_card(name, image, found, heat)
+                yield cards.heat_card(name, image, found.predictions, heat)
             else:
                 yield cards.prediction_card(name, image, found)
 

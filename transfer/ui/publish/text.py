@@ -25,6 +25,7 @@ CONFIGS = {
 MEANINGS = {
     "run.json": "classes, settings and learning curves",
     "report.json": "accuracy and confusion matrix on the test images",
+    "familiarity.safetensors": "to recognise pictures of something else: numbers, no photos",
 }
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '

@@ -4,6 +4,7 @@ from html import escape
 
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
+from transfer.ui.runs.reliability import reliability
 from transfer.ui.shared.components import PHASE_TITLES
 from transfer.ui.shared.tables import bar, cells, interval_bar, scrolling, table
 
@@ -30,7 +31,7 @@ CLASS_COLUMNS = {
 def report(run: Run, title: str = "") -> str:
     """What the evaluation found, the most important figures first."""
     heading = f"<h2>{escape(title)}</h2>" if title else ""
-    sections = (_phases, _sizes, _heads, _classes, confusion)
+    sections = (_phases, reliability, _sizes, _heads, _classes, confusion)
     return f'<div class="report">{heading}{"".join(section(run) for section in sections)}</div>'
 
 

@@ -1,0 +1,91 @@
+"""Whether a picture is like those that a classifier was trained on, or like none of them.
+
+A classifier must choose one of its classes, so its scores say little about a picture of something
+else. The distance to the nearest training photos in the network's own features does (Sun et al.
+2022, Out-of-Distribution Detection with Deep Nearest Neighbors).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from transfer.errors import RunError
+from transfer.runs.run import FAMILIARITY, read_tensors
+
+NEIGHBOUR = 5
+FALSE_ALARMS = 0.05  # of photos like the training's, called unknown
+MOST_REFERENCES = 4_000
+MOST_LEVELS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """`references`, float32 (R, C), are directions of training photos; `levels`, float32 (2, L),
+    the similarities of held-out photos to them, in rising order, and the share of held-out photos
+    that are less similar.
+    """
+
+    references: np.ndarray
+    levels: np.ndarray
+
+    @classmethod
+    def learn(cls, trained: np.ndarray, held_out: np.ndarray) -> "Familiarity":
+        """From averaged outputs of the body, float32 (N, C), of photos that the network was trained
+        on and of others like them."""
+        references = directions(trained).astype(np.float16).astype(np.float32)
+        found = np.sort(_similarity(directions(held_out), references))
+        shares = np.arange(1, len(found) + 1) / (len(found) + 1)
+        chosen = np.unique(np.linspace(0, len(found) - 1, MOST_LEVELS).round().astype(int))
+        levels = np.stack([found[chosen], shares[chosen]]).astype(np.float32)
+        return cls(references=references, levels=levels)
+
+    def of(self, outputs: np.ndarray) -> np.ndarray:
+        """Averaged outputs of the body, float32 (N, C) → familiarity, float32 (N,), 0 to 1: the
+        share of held-out photos that are less similar to the training photos."""
+        similarity = _similarity(directions(outputs), self.references)
+        known, shares = self.levels
+        places = np.concatenate([[0], known, [1]]), np.concatenate([[0], shares, [1]])
+        return np.interp(similarity, *places).astype(np.float32)
+
+    def pack(self) -> bytes:
+        """As a safetensors file, in half precision."""
+        from safetensors.numpy import save
+
+        return save({"references": self.references.astype(np.float16), "levels": self.levels})
+
+
+def is_known(familiarity: np.ndarray | float) -> np.ndarray | bool:
+    """Whether a picture counts as one of those that the classifier was trained on."""
+    return familiarity >= FALSE_ALARMS
+
+
+def directions(outputs: np.ndarray) -> np.ndarray:
+    """Averaged outputs of the body, float32 (N, C), not negative → unit vectors, float32 (N, C).
+
+    The square root keeps a few strong channels from deciding alone.
+    """
+    roots = np.sqrt(np.maximum(outputs, 0))
+    return roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12)
+
+
+def _similarity(found: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """The cosine, 0…1, to the NEIGHBOURth most similar reference, float32 (N,)."""
+    nth = min(NEIGHBOUR, len(references))
+    return np.partition(found @ references.T, -nth, axis=1)[:, -nth]
+
+
+def read_familiarity(folder: Path) -> Familiarity | None:
+    """None for a run of an older version. Raises RunError where the file does not fit."""
+    if not (folder / FAMILIARITY).is_file():
+        return None
+    tensors, _ = read_tensors(folder / FAMILIARITY)
+    try:
+        found = {name: tensors[name].float().numpy() for name in ("references", "levels")}
+        fits = found["references"].ndim == 2 and found["levels"].shape[0] == 2
+        fits = fits and all(np.isfinite(values).all() and values.size for values in found.values())
+    except (KeyError, IndexError):
+        fits = False
+    if not fits:
+        raise RunError(f"expected references and levels in the run's {FAMILIARITY}; train again")
+    return Familiarity(**found)
