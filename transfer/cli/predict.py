@@ -31,6 +31,8 @@ ACCURACY_LINE = (
     "images"
 )
 BALANCED_LINE = "balanced accuracy {balanced_accuracy:.4f}, the mean recall of the classes"
+CALIBRATION_LINE = "expected calibration error {error:.3f}"
+SETS_LINE = "sets: {covered:.1%} hold the true class, {size:.2f} classes on average"
 CLASS_LINE = (
     "{label}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}, support {support}"
 )
@@ -146,6 +148,11 @@ def evaluate(
     print(ACCURACY_LINE.format(**report))
     if report["uneven"]:
         print(BALANCED_LINE.format(**report))
+    print(CALIBRATION_LINE.format(**report["calibration"]))
+    if sets := report.get("sets"):
+        print(SETS_LINE.format(**sets))
+    if "unknown" in report:
+        print(f"unlike the training photos: {report['unknown']:.1%} of the images")
     for row in report["classes"]:
         print(printable(CLASS_LINE.format(**row)))
     for mistake in report["mistakes"][:MISTAKES_PRINTED]:

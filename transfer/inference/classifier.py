@@ -99,6 +99,15 @@ class Classifier:
         familiarity = self.familiarity.of(averaged(features).cpu().numpy())
         return softmax(self.network.head(features)), familiarity
 
+    @torch.inference_mode()
+    def most_similar(self, pixels: torch.Tensor, most: int = 5) -> list[str]:
+        """The names of the training photos that are most like one prepared picture, float32
+        (1, 3, H, W); empty where these are not recorded."""
+        if self.familiarity is None:
+            return []
+        features = in_parts(self.network.features, pixels)
+        return self.familiarity.nearest(averaged(features).cpu().numpy(), most)
+
     def rank(self, scores: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` best classes by scores (classes,), best first."""
         return [

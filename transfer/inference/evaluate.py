@@ -15,8 +15,9 @@ from transfer.errors import ImageError, RunError, SettingsError, SourceError
 from transfer.events import CacheProgress
 from transfer.inference.classifier import Classifier
 from transfer.machine.device import images_per_batch
+from transfer.runs.familiarity import is_known
 from transfer.runs.holdout import open_again
-from transfer.runs.metrics import make_report
+from transfer.runs.metrics import make_report, reliability, set_report
 
 MAX_CLASSES_SHOWN = 200  # the confusion matrix grows with their square
 MAX_BATCH = 64
@@ -36,7 +37,8 @@ def evaluate(
     and config; those left out or None are the training's for its own source, so that the test
     images are again the ones held out. Of another source, a split that it does not come with is all
     of it. "held_out" says whether the test images are those that the training held out, None where
-    that is unknown; a "note" says that some may have been trained on. With more than 200 classes
+    that is unknown; a "note" says that some may have been trained on. "sets" and "unknown" are
+    there if the classifier tells. With more than 200 classes
     the report lists only those that occur. Raises SourceError, or TransferError when there is not
     enough memory for one image.
     """
@@ -45,11 +47,17 @@ def evaluate(
         raise SettingsError(f"split must be one of {', '.join(dataset.splits)}, found {split!r}")
     images, classes = dataset.splits[split], classifier.classes
     labels = np.array(_labels_by_name(dataset, classes))[images.labels]
-    predicted, confidence, errors = _predict(classifier, images, report)
+    judged, errors = _judge(classifier, images, labels, report)
     rows = [row for row in range(len(images)) if row not in errors]
     if not rows:
         raise SourceError(f"expected images in {split}, found none to read; run inspect to see why")
     names, labels = tuple(images.names[row] for row in rows), labels[rows]
+    predicted, confidence = judged["predicted"], judged["confidence"]
+    trust = {"calibration": reliability(confidence, predicted == labels)}
+    if classifier.least_score is not None:
+        trust["sets"] = set_report(judged["covered"], judged["size"])
+    if classifier.familiarity is not None:
+        trust["unknown"] = float(1 - judged["known"].mean())
     if len(classes) > MAX_CLASSES_SHOWN:
         occur = np.union1d(labels, predicted)
         predicted, labels = np.searchsorted(occur, predicted), np.searchsorted(occur, labels)
@@ -57,29 +65,45 @@ def evaluate(
     found = make_report(predicted, confidence, labels, names, classes)
     skipped = [{"where": images.names[row], "why": str(error)} for row, error in errors.items()]
     test_only = {"held_out": held_out, "note": note} if split == "test" else {}
-    return found | {"source": source, "split": split, "skipped": skipped} | test_only
+    return found | trust | {"source": source, "split": split, "skipped": skipped} | test_only
 
 
-def _predict(
-    classifier: Classifier, images: Split, report: Callable[[CacheProgress], None]
-) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
-    """(best classes int (M,), their scores float32 (M,), row → why it cannot be read).
+def _judge(
+    classifier: Classifier,
+    images: Split,
+    labels: np.ndarray,
+    report: Callable[[CacheProgress], None],
+) -> tuple[dict[str, np.ndarray], dict[int, ImageError]]:
+    """(what is kept of each readable image, see `_columns`; row → why it cannot be read).
 
-    The scores of the other classes are not stored, so that memory hardly grows with the images.
+    The scores of all classes are not stored, so that memory hardly grows with the images.
     """
-    predicted, confidence, errors = [np.empty(0, int)], [np.empty(0, np.float32)], {}
+    parts, errors = [], {}
     size, done, started = _batch_size(classifier), 0, time.monotonic()
     prepared = iter(read_ahead(partial(_prepare, classifier, images), range(len(images))))
     while batch := dict(islice(prepared, size)):  # row → pixels or why they cannot be read
         errors |= {row: read for row, read in batch.items() if isinstance(read, ImageError)}
-        if good := [pixels for row, pixels in batch.items() if row not in errors]:
-            scores, _ = classifier.judge(torch.cat(good))
-            predicted.append(scores.argmax(axis=1))
-            confidence.append(scores.max(axis=1))
+        if good := [row for row in batch if row not in errors]:
+            pixels = torch.cat([batch[row] for row in good])
+            parts.append(_columns(classifier, pixels, labels[good]))
         done += len(batch)
         seconds = time.monotonic() - started
         report(CacheProgress(stage="evaluating", done=done, total=len(images), seconds=seconds))
-    return np.concatenate(predicted), np.concatenate(confidence), errors
+    names = parts[0] if parts else ()
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}, errors
+
+
+def _columns(
+    classifier: Classifier, pixels: torch.Tensor, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of prepared pictures, float32 (N, 3, H, W): their best class, int (N,), its score, whether
+    their own class is in their set, how many classes are in it, and whether they are known."""
+    scores, familiarity = classifier.judge(pixels)
+    found = {"predicted": scores.argmax(axis=1), "confidence": scores.max(axis=1)}
+    if classifier.least_score is not None:
+        inside = scores >= classifier.least_score  # (N, classes)
+        found |= {"covered": inside[np.arange(len(labels)), labels], "size": inside.sum(axis=1)}
+    return found if familiarity is None else found | {"known": is_known(familiarity)}
 
 
 def _prepare(classifier: Classifier, images: Split, row: int) -> torch.Tensor | ImageError:

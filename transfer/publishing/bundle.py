@@ -119,7 +119,7 @@ def _write_head(run: Run, folder: Path, public: bool) -> Run:
         tensors, stored = halved, "float16"
     record, report = published_record(run), published_report(run, public=public)
     familiarity = read_familiarity(run.path)
-    known = {"familiarity": familiarity.pack()} if familiarity else {}
+    known = {"familiarity": replace(familiarity, names=()).pack()} if familiarity else {}
     for name, data in run_files(record | {"stored": stored}, report, tensors, **known).items():
         (folder / name).write_bytes(data)
     (folder / CONFIG).write_text(json.dumps(head_config(run), indent=1), encoding="utf-8")

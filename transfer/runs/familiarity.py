@@ -5,6 +5,7 @@ else. The distance to the nearest training photos in the network's own features 
 2022, Out-of-Distribution Detection with Deep Nearest Neighbors).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +24,25 @@ MOST_LEVELS = 200
 class Familiarity:
     """`references`, float32 (R, C), are directions of training photos; `levels`, float32 (2, L),
     the similarities of held-out photos to them, in rising order, and the share of held-out photos
-    that are less similar.
+    that are less similar. `names` (R) are the training photos, and empty in what was published.
     """
 
     references: np.ndarray
     levels: np.ndarray
+    names: tuple[str, ...] = ()
 
     @classmethod
-    def learn(cls, trained: np.ndarray, held_out: np.ndarray) -> "Familiarity":
+    def learn(
+        cls, trained: np.ndarray, held_out: np.ndarray, names: tuple[str, ...] = ()
+    ) -> "Familiarity":
         """From averaged outputs of the body, float32 (N, C), of photos that the network was trained
-        on and of others like them."""
+        on, called `names`, and of others like them."""
         references = directions(trained).astype(np.float16).astype(np.float32)
         found = np.sort(_similarity(directions(held_out), references))
         shares = np.arange(1, len(found) + 1) / (len(found) + 1)
         chosen = np.unique(np.linspace(0, len(found) - 1, MOST_LEVELS).round().astype(int))
         levels = np.stack([found[chosen], shares[chosen]]).astype(np.float32)
-        return cls(references=references, levels=levels)
+        return cls(references=references, levels=levels, names=names)
 
     def of(self, outputs: np.ndarray) -> np.ndarray:
         """Averaged outputs of the body, float32 (N, C) → familiarity, float32 (N,), 0 to 1: the
@@ -48,11 +52,18 @@ class Familiarity:
         places = np.concatenate([[0], known, [1]]), np.concatenate([[0], shares, [1]])
         return np.interp(similarity, *places).astype(np.float32)
 
+    def nearest(self, outputs: np.ndarray, most: int) -> list[str]:
+        """The names of the training photos that are most similar to one picture, float32 (1, C),
+        the most similar first."""
+        cosines = (directions(outputs) @ self.references.T)[0]
+        return [self.names[row] for row in np.argsort(-cosines)[:most]] if self.names else []
+
     def pack(self) -> bytes:
         """As a safetensors file, in half precision."""
         from safetensors.numpy import save
 
-        return save({"references": self.references.astype(np.float16), "levels": self.levels})
+        tensors = {"references": self.references.astype(np.float16), "levels": self.levels}
+        return save(tensors, {"names": json.dumps(self.names)})
 
 
 def is_known(familiarity: np.ndarray | float) -> np.ndarray | bool:
@@ -79,13 +90,15 @@ def read_familiarity(folder: Path) -> Familiarity | None:
     """None for a run of an older version. Raises RunError where the file does not fit."""
     if not (folder / FAMILIARITY).is_file():
         return None
-    tensors, _ = read_tensors(folder / FAMILIARITY)
+    tensors, metadata = read_tensors(folder / FAMILIARITY)
     try:
         found = {name: tensors[name].float().numpy() for name in ("references", "levels")}
+        names = tuple(map(str, json.loads(metadata.get("names", "[]"))))
         fits = found["references"].ndim == 2 and found["levels"].shape[0] == 2
+        fits = fits and len(names) in (0, len(found["references"]))
         fits = fits and all(np.isfinite(values).all() and values.size for values in found.values())
-    except (KeyError, IndexError):
+    except (KeyError, IndexError, ValueError, TypeError):
         fits = False
     if not fits:
         raise RunError(f"expected references and levels in the run's {FAMILIARITY}; train again")
-    return Familiarity(**found)
+    return Familiarity(**found, names=names)

@@ -93,17 +93,11 @@ def reliability(confidence: np.ndarray, hits: np.ndarray) -> dict:
     return {"error": sum(distances) / len(hits), "bins": bins}
 
 
-def set_report(scores: np.ndarray, labels: np.ndarray, least_score: float) -> dict:
+def set_report(covered: np.ndarray, sizes: np.ndarray) -> dict:
     """{"covered": share of images whose class is in their set, "size": mean number of classes in
-    it, "empty": share of sets without one}.
-
-    `scores` float (M, classes), `labels` int (M,); a set holds the classes that score at least
-    `least_score`.
-    """
-    inside = scores >= least_score  # (M, classes)
-    sizes = inside.sum(axis=1)
+    it, "empty": share of sets without one}, from whether it is, bool (M,), and sizes, int (M,)."""
     return {
-        "covered": float(inside[np.arange(len(labels)), labels].mean()),
+        "covered": float(covered.mean()),
         "size": float(sizes.mean()),
         "empty": float((sizes == 0).mean()),
     }

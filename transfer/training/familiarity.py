@@ -14,10 +14,11 @@ def learn_familiarity(training: TrainingState) -> Familiarity:
 
 
 def _learn(training: TrainingState) -> Familiarity:
-    phase, outputs = training.history.phases[-1]["name"], []
+    phase, outputs, names = training.history.phases[-1]["name"], [], ()
     for split in ("train", "validation"):
         cached = training.cached[training.block_of(phase)][split]
         rows = stratified_rows(cached.labels.numpy(), MOST_REFERENCES, training.settings.seed)
         found = averaged_outputs(training.body_of(phase), cached, rows, training.accelerator)
         outputs.append(found)
-    return Familiarity.learn(*outputs)
+        names = names or tuple(cached.names[row] for row in rows)
+    return Familiarity.learn(*outputs, names)

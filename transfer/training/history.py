@@ -86,14 +86,14 @@ class TrainingHistory:
         calibration = self.calibration
         scores, before = calibration.tempered(self.logits), softmax(self.logits, axis=1)
         predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
-        hits = predicted == labels
+        hits, inside = predicted == labels, scores >= calibration.least_score
         return make_report(predicted, confidence, labels, names, images.classes) | {
             "calibration": vars(calibration)
             | {
                 "before": reliability(before.max(axis=1), hits),
                 "after": reliability(confidence, hits),
             },
-            "sets": set_report(scores, labels, calibration.least_score),
+            "sets": set_report(inside[np.arange(len(labels)), labels], inside.sum(axis=1)),
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,

@@ -10,10 +10,11 @@ from tests.ui.visitors import ME, OTHER
 from transfer import load
 from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
+from transfer.runs.run import FAMILIARITY
 from transfer.ui.predict import cards
-from transfer.ui.predict.handlers import MOST_PICTURES, PredictHandlers
+from transfer.ui.predict.handlers import MOST_PICTURES, SIMILAR, PredictHandlers
 from transfer.ui.shared.images import data_url
-from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, LoadedRuns
+from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, LoadedRuns, _classifier
 
 TINY = (ME, "tiny", "predictions", "")
 
@@ -88,6 +89,20 @@ def test_the_same_pictures_are_shown_in_every_view(handlers, photo):
     assert heat.count("<img") == 2 and f"evidence for {CLASSES[1]}" in heat and "legend" in heat
     wrong, _ = last(handlers.again(ME, "tiny", "heat", "waves", asked))
     assert "found &#x27;waves&#x27;" in wrong
+
+
+def test_similar_photos_are_those_of_the_training_and_shown_to_their_owner(
+    handlers, runs_folder, stripes
+):
+    same = stripes / "down" / "3.png"
+    page, asked = last(handlers.ask(ME, "tiny", "similar", "", [str(same)]))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert len(captions) == SIMILAR and page.count("<img") == 1 + SIMILAR
+    assert captions.count("down") > SIMILAR / 2
+    (runs_folder / "tiny" / FAMILIARITY).unlink()
+    _classifier.cache_clear()
+    without, _ = last(handlers.again(ME, "tiny", "similar", "", asked))
+    assert "are not here" in without and without.count("<img") == 1
 
 
 def test_a_shared_server_shows_runs_to_their_owner_alone(empty, photo):

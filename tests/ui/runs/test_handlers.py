@@ -12,6 +12,7 @@ from transfer.jobs import JobLimits
 from transfer.settings import TrainingSettings
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.run_photos import source_of
 
 
 @pytest.fixture
@@ -78,7 +79,8 @@ def test_images_of_mistakes_are_read_for_the_owner_of_the_training_alone(handler
     run = cached_run(folder / "first")
 
     def source(visitor: str, run=run) -> str | None:
-        return handlers._source_of(visitor, handlers.jobs.finished.get("first", visitor), run)
+        listed = handlers.jobs.finished.get("first", visitor)
+        return source_of(handlers.jobs, visitor, listed, run)
 
     assert source(ME) == run.record["source"], "a run of the command line"
     other = handlers.jobs.start("/photos/of/another", TrainingSettings(), owner=OTHER)

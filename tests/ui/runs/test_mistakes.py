@@ -7,8 +7,8 @@ from tests.tiny import draw_classes
 from transfer.data.source import load_splits
 from transfer.runs.run import Run, read_run
 from transfer.settings import TrainingSettings
-from transfer.ui.runs import mistakes as module
 from transfer.ui.runs.mistakes import mistakes
+from transfer.ui.shared import run_photos
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def wrong(training, stripes, tmp_path) -> Run:
     wrong = [{"name": name, "label": "down", "predicted": "<b>", "score": 0.9} for name in names]
     report = training[1].report | {"mistakes": wrong}
     (path / "report.json").write_text(json.dumps(report))
-    module._pictures.cache_clear()
+    run_photos._opened.cache_clear()
     return read_run(path)
 
 
@@ -29,7 +29,7 @@ def test_pictures_have_the_prediction_and_the_true_class_and_are_read_once(
     page = mistakes(wrong, str(stripes))
     assert page.count("<img") == 2
     assert "Said &lt;b&gt; (90%); actually down" in page and "<b>" not in page
-    monkeypatch.setattr(module, "load_splits", None)
+    monkeypatch.setattr(run_photos, "load_splits", None)
     assert mistakes(wrong, str(stripes)) == page
     wrong.report["mistakes"].clear()
     assert "No mistakes" in mistakes(wrong, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from transfer.ui.shared.components import PHASE_TITLES, warning
-from transfer.ui.shared.images import data_url, fitted
+from transfer.ui.shared.images import data_url, fitted, thumbnails
 from transfer.ui.shared.tables import bar
 
 if TYPE_CHECKING:
@@ -72,6 +72,21 @@ def _notes(answer: "Answer") -> Iterator[str]:
     if answer.familiarity is not None:
         share = f"{answer.familiarity:.0%}"
         yield f'<p class="note">{share} of the photos held out of training were less familiar.</p>'
+
+
+def similar_card(
+    name: str, image: Image.Image, answer: "Answer", photos: list[tuple[Image.Image, str]]
+) -> str:
+    """The picture and its best class above the training photos that are most like it."""
+    right = _scores(answer.predictions[:1])
+    if photos:
+        below = f"<p>The training photos most like it:</p>{thumbnails(photos)}"
+    else:
+        below = warning("The photos that this run was trained on are not here.")
+    return (
+        f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}'
+        f"<div><h4>{escape(name)}</h4>{right}</div></div>{below}</article>"
+    )
 
 
 def unreadable_card(name: str, why: str) -> str:

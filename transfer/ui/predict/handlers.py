@@ -15,13 +15,14 @@ from transfer.ui.predict import cards
 from transfer.ui.shared.components import run_choices
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 
-TOP = 5
+TOP, SIMILAR = 5, 6
 MOST_PICTURES = 24  # at once
 MOST_LABELS = 100  # to choose a heat map for
 SECONDS_BETWEEN_UPDATES = 0.4
 VIEWS = [
     ("Predictions", "predictions"),
     ("Where the model looked", "heat"),
+    ("Similar photos", "similar"),
     ("Compare phases", "phases"),
 ]
 Asked = list[tuple[str, "Path | Image.Image"]]  # names with files, or with a drawing
@@ -122,6 +123,10 @@ class PredictHandlers:
 
                 heat = heat_map(classifier, pixels, str(label or "") or None)
                 yield cards.heat_card(name, image, found.predictions, heat)
+            elif view == "similar":
+                names = classifier.most_similar(pixels, SIMILAR)
+                photos = self.runs.photos(visitor, run, names)
+                yield cards.similar_card(name, image, found, photos)
             else:
                 yield cards.prediction_card(name, image, found)
 

@@ -1,7 +1,6 @@
 """Actions on finished runs: report, rename, delete, compare and download."""
 
 import time
-from contextlib import suppress
 from html import escape
 
 import gradio as gr
@@ -9,17 +8,16 @@ import gradio as gr
 from transfer.errors import JobError
 from transfer.formatting import duration
 from transfer.jobs import JobManager, ListedRun
-from transfer.runs.run import Run
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
 from transfer.ui.shared.components import live_region
 from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.run_photos import source_of
 from transfer.ui.shared.session import as_message, require_visitor
 
 NO_RUNS = "<p>No finished runs yet. The first one will appear here.</p>"
-NOBODY = ""  # the owner of runs that the command line or another program made
 
 
 class RunHandlers:
@@ -59,7 +57,7 @@ class RunHandlers:
             return ""
         listed = self._run(visitor, shown)
         run = cached_run(listed.path)
-        return mistakes(run, self._source_of(visitor, listed, run))
+        return mistakes(run, source_of(self.jobs, visitor, listed, run))
 
     @as_message()
     def rename(self, visitor: str, run_id: str | None, name: str, compared: list[str]):
@@ -104,20 +102,6 @@ class RunHandlers:
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""
         return self.jobs.finished.get(run_id, require_visitor(visitor))
-
-    def _source_of(self, visitor: str, listed: ListedRun, run: Run) -> str | None:
-        """Where to read the run's images again; None where this visitor may not see them.
-
-        Nobody sees another visitor's own photos, not even where everybody sees all runs.
-        """
-        if run.record["source"] == "digits":
-            return "digits"
-        for owner in (visitor, NOBODY):
-            with suppress(JobError):
-                return self.jobs.get(listed.job_id, owner).source
-        if self.jobs.limits.own_runs_only or listed.job_id:
-            return None
-        return run.record["source"].partition(" (")[0]
 
 
 def _line(run: ListedRun) -> str:

@@ -1,15 +1,12 @@
 """The most confident mistakes as pictures, read again from the dataset where it still exists."""
 
-from functools import lru_cache
 from html import escape
 
-from transfer.data.image import load_image
-from transfer.data.source import load_splits
 from transfer.errors import TransferError
 from transfer.formatting import isolated
-from transfer.runs.run import Run, read_run
+from transfer.runs.run import Run
 from transfer.ui.shared.images import thumbnails
-from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
+from transfer.ui.shared.run_photos import photos
 
 TITLE = "<h3>Most confident mistakes</h3>"
 MISTAKES_SHOWN = 12
@@ -22,30 +19,19 @@ def mistakes(run: Run, source: str | None) -> str:
     if not found:
         return f'<div class="report">{TITLE}<p>No mistakes on the test images.</p></div>'
     try:
-        shown = _pictures(str(run.path), source, run.record["revision"]) if source else ""
+        shown = _pictures(run, source, found) if source else ""
     except TransferError:  # the dataset is gone
         shown = ""
     names = "".join(f"<li>{escape(_caption(mistake))}</li>" for mistake in found)
     return f'<div class="report">{TITLE}{shown or f"{NO_IMAGES}<ol>{names}</ol>"}</div>'
 
 
-@lru_cache(maxsize=16)
-def _pictures(path: str, source: str, revision: str) -> str:
-    """Cached, since a source may take long to open; empty where the source has changed.
-
-    Raises TransferError.
-    """
-    run = read_run(path)
-    lazy_import(DIGITS_NEED)
-    images = load_splits(source, run.settings)
-    if images.revision != revision:
-        return ""
-    test = images.splits["test"]
-    rows = {name: row for row, name in enumerate(test.names)}
+def _pictures(run: Run, source: str, found: list[dict]) -> str:
+    """Empty where there are none. Raises TransferError."""
     pictures = [
-        (load_image(test.read(rows[mistake["name"]]), greys=run.transform.greys), _caption(mistake))
-        for mistake in run.report["mistakes"][:MISTAKES_SHOWN]
-        if mistake["name"] in rows
+        (picture, _caption(mistake))
+        for mistake in found
+        for picture, _ in photos(run, source, "test", [mistake["name"]])
     ]
     return thumbnails(pictures) if pictures else ""
 

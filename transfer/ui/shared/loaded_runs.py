@@ -5,10 +5,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from transfer.errors import TransferError
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import lazy_import
+from transfer.ui.shared.run_photos import photos, source_of
 from transfer.ui.shared.timed_cache import TimedCache
 
 if TYPE_CHECKING:
@@ -48,6 +51,19 @@ class LoadedRuns:
         if not is_address(name):
             return cached_classifier(self.own_path(visitor, name))
         return self._hub.classifier(name.strip())
+
+    def photos(self, visitor: str, name: str, names: list[str]) -> list[tuple[Image.Image, str]]:
+        """(picture, its class) of training photos of a run, if the visitor may see them. Raises
+        TransferError."""
+        if is_address(name) or name == EXAMPLE:
+            return []
+        path = self.own_path(visitor, name)
+        run = cached_run(path)
+        source = "digits"
+        if name not in EXAMPLES:
+            listed = self.jobs.finished.get(name, visitor)
+            source = source_of(self.jobs, visitor, listed, run)
+        return photos(run, source, "train", names) if source else []
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
         """The heads after each phase of a run's training. Raises TransferError."""

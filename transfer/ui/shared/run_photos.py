@@ -1,0 +1,55 @@
+"""The photos of a run, read again from its dataset where it still exists and may be seen."""
+
+from contextlib import suppress
+from functools import lru_cache
+
+from PIL import Image
+
+from transfer.data.dataset import ImageDataset
+from transfer.data.image import load_image
+from transfer.data.source import load_splits
+from transfer.errors import ImageError, JobError
+from transfer.jobs import JobManager, ListedRun
+from transfer.runs.run import Run, read_run
+from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
+
+NOBODY = ""  # the owner of runs that the command line or another program made
+
+
+def source_of(jobs: JobManager, visitor: str, listed: ListedRun, run: Run) -> str | None:
+    """Where to read the run's photos again; None where this visitor may not see them.
+
+    Nobody sees another visitor's own photos, not even where everybody sees all runs.
+    """
+    if run.record["source"] == "digits":
+        return "digits"
+    for owner in (visitor, NOBODY):
+        with suppress(JobError):
+            return jobs.get(listed.job_id, owner).source
+    if jobs.limits.own_runs_only or listed.job_id:
+        return None
+    return run.record["source"].partition(" (")[0]
+
+
+def photos(run: Run, source: str, split: str, names: list[str]) -> list[tuple[Image.Image, str]]:
+    """(picture, its class) of those of the names that are in the split; empty where the source has
+    changed since the training. Raises TransferError."""
+    images = _opened(str(run.path), source, run.record["revision"])
+    if images is None:
+        return []
+    within = images.splits[split]
+    rows, found = {name: row for row, name in enumerate(within.names)}, []
+    for row in (rows[name] for name in names if name in rows):
+        with suppress(ImageError):
+            picture = load_image(within.read(row), greys=run.transform.greys)
+            found.append((picture, images.classes[within.labels[row]]))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _opened(path: str, source: str, revision: str) -> ImageDataset | None:
+    """Cached, since a source may take long to open."""
+    run = read_run(path)
+    lazy_import(DIGITS_NEED)
+    images = load_splits(source, run.settings)
+    return images if images.revision == revision else None
