@@ -22,7 +22,7 @@ EMPTY = (
     "pictures; the predictions appear here.</p></div>"
 )
 UNKNOWN = "Unlike anything it was taught."
-NINE_OF_TEN = "Right for nine of ten pictures"
+NINE_OF_TEN = "In nine of ten pictures the true class is in this set"
 LABELS_IN_A_SET = 5
 LEARNED = {
     "features": "linear classifier on the frozen body",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -106,7 +107,8 @@ class PredictHandlers:
         phases = self.runs.comparison(visitor, run) if view == "phases" else None
         digits = self._is_on_digits(visitor, run)
         for name, picture in asked[:MOST_PICTURES]:
-            if digits and isinstance(picture, Image.Image):
+            drawn = digits and isinstance(picture, Image.Image)
+            if drawn:
                 picture = as_digit(picture)  # uint8 (8, 8), as such a run knows them
             try:
                 image = classifier.transform.load(picture)
@@ -118,6 +120,8 @@ class PredictHandlers:
                 yield cards.phases_card(name, image, phases.predict(pixels, TOP))
                 continue
             found = classifier.answer(pixels, TOP)
+            if drawn:  # however well, it is unlike the scans that the run was trained on
+                found = replace(found, known=None, familiarity=None)
             if view == "heat":
                 from transfer.inference.grad_cam import heat_map
 
