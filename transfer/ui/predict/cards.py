@@ -51,13 +51,18 @@ def error(text: str) -> str:
 def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:
     """A picture beside its best class, or beside the words that it is none of those; the rest
     unfolds."""
-    best, *others = answer.predictions
-    line, rest = _scores([best]), _scores(others, best=False)
-    if answer.known is False:
-        line = f'<p class="unknown"><b>{UNKNOWN}</b> Closest: {escape(_short(best.label))}</p>'
-        rest = _scores(answer.predictions)
+    unknown = answer.known is False
+    rest = _scores(answer.predictions[not unknown :], best=unknown)
     details = f"<details><summary>More</summary>{rest}{''.join(_notes(answer))}</details>"
-    return _card(name, _picture(image, name, SMALL), line + details)
+    return _card(name, _picture(image, name, SMALL), _line(answer) + details)
+
+
+def _line(answer: "Answer") -> str:
+    """The best class, unless the picture is of something else."""
+    if answer.known is not False:
+        return _scores(answer.predictions[:1])
+    closest = escape(_short(answer.predictions[0].label))
+    return f'<p class="unknown"><b>{UNKNOWN}</b> Closest: {closest}</p>'
 
 
 def _notes(answer: "Answer") -> Iterator[str]:
@@ -78,14 +83,13 @@ def similar_card(
     name: str, image: Image.Image, answer: "Answer", photos: list[tuple[Image.Image, str]]
 ) -> str:
     """The picture and its best class above the training photos that are most like it."""
-    right = _scores(answer.predictions[:1])
     if photos:
         below = f"<p>The training photos most like it:</p>{thumbnails(photos)}"
     else:
         below = warning("The photos that this run was trained on are not here.")
     return (
         f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}'
-        f"<div><h4>{escape(name)}</h4>{right}</div></div>{below}</article>"
+        f"<div><h4>{escape(name)}</h4>{_line(answer)}</div></div>{below}</article>"
     )
 
 
