@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from transfer.errors import SettingsError
-from transfer.settings import HeadSettings, PhaseSettings, TrainingSettings
+from transfer.settings import Correction, HeadSettings, PhaseSettings, TrainingSettings
 
 
 def options(**flat) -> TrainingSettings:
@@ -29,6 +29,8 @@ def options(**flat) -> TrainingSettings:
         ({"fine_tune": PhaseSettings(optimizer=["x"])}, ("fine-tune optimizer", "text", "['x']")),
         ({"fine_tune": None}, ("fine-tune", "PhaseSettings", "None")),
         ({"head": "avg"}, ("head", "HeadSettings", "'avg'")),
+        ({"folds": 1}, ("folds", "whole", "from 2", "found 1")),
+        ({"corrections": ("a",)}, ("correction", "'a'")),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -162,6 +164,11 @@ def test_json_both_ways():
         fine_tune=PhaseSettings(weight_decay=0.1, batch_size=8, patience=2),
         try_heads=False,
         label_column="kind",
+        folds=3,
+        corrections=(
+            Correction(where="a.jpg", label="ant"),
+            Correction(where="b.jpg", leave_out=True),
+        ),
     )
     for known in (settings, TrainingSettings()):
         assert TrainingSettings.from_json(json.loads(json.dumps(known.to_json()))) == known
@@ -175,8 +182,9 @@ def test_json_both_ways():
         lambda data: data.update(colour="red"),
         lambda data: data.update(image_size=1),
         lambda data: data.update(fine_tune=None),
+        lambda data: data.update(corrections=[{"where": "a.jpg", "label": "ant"}] * 2),
     ],
-    ids=["no head", "no widths", "unknown field", "out of range", "no phase"],
+    ids=["no head", "no widths", "unknown field", "out of range", "no phase", "twice"],
 )
 def test_damaged_json_is_refused(damage):
     data = TrainingSettings().to_json()

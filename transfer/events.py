@@ -2,8 +2,8 @@
 
 In order: BodyProgress… if the body is downloaded, WeightsChosen, DatasetReady, Estimated,
 CacheProgress…, CacheFilled, then for each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone,
-with HeadTried…, HeadChosen before warm-up if heads are tried, and finally RunSaved. Resumed comes
-when an interrupted training continues.
+with HeadTried…, HeadChosen before warm-up if heads are tried, CrossValidated where validation is
+small, and finally RunSaved. Resumed comes when an interrupted training continues.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -170,6 +170,17 @@ class PhaseDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossValidated:
+    """The linear head's accuracy on training and validation images, each judged by a fit on the
+    other folds, with its 95 % interval."""
+
+    folds: int
+    accuracy: float
+    interval: list[float]
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSaved:
     """The last event: the run is on disk; `result` is what `train --json` prints."""
 
@@ -191,6 +202,7 @@ Event = (
     | BatchDone
     | EpochDone
     | PhaseDone
+    | CrossValidated
     | RunSaved
 )
 # of interest only until the next event

@@ -160,6 +160,13 @@ def _describe(event: events.Event) -> str:
                 f"{event.phase} done in {duration(event.seconds)} ({event.ended}): validation "
                 f"accuracy {event.accuracy:.4f}{_taken(event)}"
             )
+        case events.CrossValidated():
+            low, high = event.interval
+            return (
+                f"linear head, {event.folds}-fold cross-validation over {event.images:,} training "
+                f"and validation images: accuracy {event.accuracy:.4f} (95 % interval {low:.3f} to "
+                f"{high:.3f}); fine-tune is judged on the split alone"
+            )
         case events.RunSaved():
             return _saved(event)
 

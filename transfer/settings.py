@@ -16,6 +16,7 @@ WEIGHTS = ("auto", "hub", "bundled", "random")  # or a file
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 POOLINGS = ("avg", "flatten")
 ARCHITECTURES = ("vgg16", "vgg11", "vgg13", "vgg19")
+FOLDS = (2, 100)  # of a cross-validation
 IMAGE_SIZES = (32, 512)  # pixels: five poolings need 32; above 512 a head or a batch is too large
 
 
@@ -114,10 +115,34 @@ class PhaseSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A decision about one training or validation image: another label, or that it is left out.
+
+    `where` is its name as the dataset gives it.
+    """
+
+    where: str
+    label: str | None = None
+    leave_out: bool = False
+
+    def __post_init__(self):
+        _text("where of a correction", self.where)
+        _optional(_text, "label of a correction", self.label)
+        _one_of("leave_out of a correction", self.leave_out, (True, False))
+        if self.leave_out == (self.label is not None):
+            raise SettingsError(
+                "a correction must have either a label or leave_out, found "
+                f"{'both' if self.leave_out else 'neither'} for {self.where!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Everything that decides what a training does with a dataset.
 
-    `effort` sets the scale of what is left open; other fields win over it.
+    `effort` sets the scale of what is left open; other fields win over it. `folds` are those of the
+    cross-validation. `corrections` holds the decisions themselves, not the file they came from: a
+    training is resumed with the same ones only.
     """
 
     method: str = "finetune"
@@ -139,6 +164,8 @@ class TrainingSettings:
     image_column: str | None = None
     label_column: str | None = None
     config: str | None = None
+    folds: int | None = None
+    corrections: tuple[Correction, ...] = ()
 
     def __post_init__(self):
         _one_of("method", self.method, METHODS)
@@ -157,6 +184,12 @@ class TrainingSettings:
         _optional(_text, "image column", self.image_column)
         _optional(_text, "label column", self.label_column)
         _optional(_text, "config", self.config)
+        _optional(_number, "folds", self.folds, *FOLDS, whole=True)
+        _kind("corrections", self.corrections, tuple, "a tuple of Correction")
+        for correction in self.corrections:
+            _kind("correction", correction, Correction, "a Correction")
+        if len({one.where for one in self.corrections}) < len(self.corrections):
+            raise SettingsError("corrections must name each image once, found one that is repeated")
         _kind("head", self.head, HeadSettings, "HeadSettings")
         for name, phase in (("warm-up", self.warm_up), ("fine-tune", self.fine_tune)):
             _kind(name, phase, PhaseSettings, "PhaseSettings")
@@ -203,6 +236,7 @@ class TrainingSettings:
             hidden = None if hidden is None else tuple(hidden)
             head = HeadSettings(**data["head"] | {"hidden": hidden})
             phases = {name: PhaseSettings(**data[name]) for name in ("warm_up", "fine_tune")}
-            return cls(**data | {"head": head} | phases)
+            corrections = tuple(Correction(**one) for one in data.get("corrections", ()))
+            return cls(**data | {"head": head, "corrections": corrections} | phases)
         except (TypeError, KeyError) as error:
             raise SettingsError(f"these settings cannot be read ({error}); train again") from None

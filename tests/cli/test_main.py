@@ -19,7 +19,7 @@ from transfer.cli import main as cli
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.events import RunSaved
 from transfer.formatting import encodable
-from transfer.settings import HeadSettings, PhaseSettings, TrainingSettings
+from transfer.settings import Correction, HeadSettings, PhaseSettings, TrainingSettings
 
 ODD = os.fsdecode(b"caf\xe9\x1b[2J.png")  # not UTF-8, and it would clear the screen
 
@@ -68,13 +68,15 @@ def trained_with(monkeypatch):
     return calls
 
 
-def test_every_option_of_train_becomes_a_setting(command, trained_with):
+def test_every_option_of_train_becomes_a_setting(command, trained_with, tmp_path):
     options = "--method finetune --weights random --image-size 64 --head flatten-16 --seed 7"
     options += " --precision fp32 --no-class-weights --effort quick --unfreeze block4 --resume"
     options += " --head-epochs 3 --finetune-epochs 4 --head-lr 0.1 --finetune-lr 0.2"
     options += " --optimizer sgd --target-accuracy 0.9 --limit-per-class 5 --image-column i"
-    options += " --label-column l --config c"
-    assert command("train", "digits", "--out", "R", *options.split())[0] == 0
+    options += " --label-column l --config c --folds 4 --corrections"
+    corrections = tmp_path / "corrections.json"
+    corrections.write_text('{"corrections": [{"where": "a", "label": "b"}]}')
+    assert command("train", "digits", "--out", "R", *options.split(), corrections)[0] == 0
     settings = TrainingSettings(
         **{"weights": "random", "image_size": 64, "seed": 7, "precision": "fp32"},
         head=HeadSettings(pooling="flatten", hidden=(16,)),
@@ -82,7 +84,8 @@ def test_every_option_of_train_becomes_a_setting(command, trained_with):
         warm_up=PhaseSettings(epochs=3, learning_rate=0.1, optimizer="sgd"),
         fine_tune=PhaseSettings(epochs=4, learning_rate=0.2, optimizer="sgd"),
         **{"target_accuracy": 0.9, "limit_per_class": 5},
-        **{"image_column": "i", "label_column": "l", "config": "c"},
+        **{"image_column": "i", "label_column": "l", "config": "c", "folds": 4},
+        corrections=(Correction(where="a", label="b"),),
     )
     ((source, found),) = trained_with
     assert (source, found["settings"], found["resume"]) == ("digits", settings, True)

@@ -26,7 +26,11 @@ def private_run(run, tmp_path_factory) -> Run:
         "mistakes": [{"name": name} | mistake for name in names],
         "skipped": [{"where": f"{home}/my-passport.jpg", "why": "no picture", "skipped": 1}],
     }
-    private = edited(run, report=report, source=f"{home}/holiday/", result=result, host=home)
+    settings = run.record["settings"] | {
+        "corrections": [{"where": "secret-place.png", "label": None, "leave_out": True}]
+    }
+    known = {"source": f"{home}/holiday/", "settings": settings, "result": result, "host": home}
+    private = edited(run, report=report, **known)
     folder = Path(shutil.copytree(run.path, tmp_path_factory.mktemp("private") / "run"))
     (folder / "run.json").write_text(text := json.dumps(private.record))
     (folder / "report.json").write_text(json.dumps(private.report))

@@ -17,4 +17,17 @@ LimitPerClass = Annotated[
 ]
 ImageColumn = Annotated[str | None, typer.Option(help="A Hub dataset's column of images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="A Hub dataset's column of labels.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side in pixels.")]
+Weights = Annotated[str | None, typer.Option(help="auto, hub, bundled, random or a file.")]
+Seed = Annotated[int | None, typer.Option(help="As the training's, for the same splits.")]
 Config = Annotated[str | None, typer.Option(help="A Hub dataset's config.")]
+# of the commands that read a dataset as a training would; each is a setting of the same name
+DATA_OPTIONS = (
+    "limit_per_class",
+    "image_column",
+    "label_column",
+    "config",
+    "image_size",
+    "weights",
+    "seed",
+)

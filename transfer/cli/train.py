@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from transfer.cli.interrupt import lasting_interrupt
-from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, LimitPerClass, Source
+from transfer.cli.options import (
+    AsJson,
+    Config,
+    ImageColumn,
+    ImageSize,
+    LabelColumn,
+    LimitPerClass,
+    Source,
+)
 from transfer.cli.progress import Progress
 from transfer.cli.publish import report_publish
 from transfer.errors import TransferError
@@ -25,7 +33,7 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="A new folder for the run.")],
     method: Annotated[str, typer.Option(help="finetune or features.")] = "finetune",
     weights: Annotated[str, typer.Option(help="auto, hub, bundled, random or a file.")] = "auto",
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    image_size: ImageSize = None,
     head: Annotated[str, typer.Option(help="auto (tries several), or like avg-256.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
     class_weights: Annotated[
@@ -46,6 +54,12 @@ def train(
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     config: Config = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Of a cross-validation; by default 5 if validation is small.")
+    ] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labels to change, images to leave out.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Save checkpoints in RUN, and resume from them.")
     ] = False,
@@ -61,6 +75,9 @@ def train(
     effort decide the options that are left out."""
     # every parameter but these few is a setting of the same name
     options = {name: v for name, v in context.params.items() if name not in NOT_SETTINGS}
+    from transfer.data.corrections import read_corrections
+
+    options["corrections"] = read_corrections(corrections) if corrections else ()
     settings = TrainingSettings.from_options(**options)
     progress, event = Progress(), None
     processes = os.environ.get("WORLD_SIZE", "1")  # set by `accelerate launch`, or left over

@@ -115,12 +115,21 @@ def folds(train: np.ndarray, validation: np.ndarray, seed: int) -> list[tuple]:
     labels, first = np.concatenate([train, validation]), len(train)
     if len(validation) >= ENOUGH_HELD_OUT:
         return [(np.arange(first), np.arange(first, len(labels)))]
+    return stratified_folds(labels, FOLDS, seed)
+
+
+def stratified_folds(labels: np.ndarray, number: int, seed: int) -> list[tuple]:
+    """[(rows to fit, rows to judge)], int64: each image is judged once, by a fit on the others.
+
+    `labels` is int64 (N,). A class with fewer images than folds is judged in as many folds as it
+    has images; one with a single image is always fitted, never judged.
+    """
     random, fold = np.random.default_rng(seed), np.full(len(labels), -1)
     for label in np.unique(labels):
         rows = random.permutation(np.flatnonzero(labels == label))
         if len(rows) > 1:
-            fold[rows] = (np.arange(len(rows)) + label) % FOLDS
-    judged = (np.flatnonzero(fold == i) for i in range(FOLDS))
+            fold[rows] = (np.arange(len(rows)) + label) % number
+    judged = (np.flatnonzero(fold == i) for i in range(number))
     return [(np.flatnonzero(fold != fold[rows[0]]), rows) for rows in judged if len(rows)]
 
 

@@ -9,8 +9,8 @@ import hashlib
 import math
 import mmap
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -104,6 +104,17 @@ class CachedDataset(Dataset):
     @property
     def views(self) -> int:
         return len(self.inputs)
+
+    def without(self, names: Set[str]) -> "CachedDataset":
+        """The same without the images of these names. Their values stay in the cache, so that a
+        training with them and one without them share it."""
+        used = [i for i, name in enumerate(self.names) if name not in names]
+        return replace(
+            self,
+            rows=self.rows[used],
+            labels=self.labels[used],
+            names=tuple(self.names[i] for i in used),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

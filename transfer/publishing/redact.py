@@ -16,7 +16,7 @@ RECORD = (
 BODY = ("weights", "sha256", "revision")
 REPORT = (
     "accuracy balanced_accuracy interval images uneven classes confusion mistakes mistakes_total "
-    "stages curves heads skipped calibration sets unknown"
+    "stages curves heads skipped calibration sets unknown cross_validation"
 ).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names greys model_args pretrained_cfg"
@@ -32,6 +32,8 @@ HUB_SOURCE = re.compile(r"hub:[\w.-]+(/[\w.-]+)?( \([^/\\]*\))?")
 def published_record(run: Run) -> dict:
     """run.json, with the Hub repository where others find the body."""
     record = _without_paths(_only(RECORD, run.record), frozenset(run.classes))
+    if "corrections" in record["settings"]:  # they name images
+        record["settings"]["corrections"] = []
     record["body"] = _only(BODY, record["body"]) | {"repository": base_model(run)}
     if HUB_SOURCE.fullmatch(source := str(run.record.get("source"))):
         record["source"] = source

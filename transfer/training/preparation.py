@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from transfer import events
 from transfer.cache.store import open_store
+from transfer.data.corrections import left_out, with_corrections
 from transfer.data.source import load_splits, summarize
 from transfer.errors import SourceError, TransferError
 from transfer.events import Event
@@ -51,7 +52,7 @@ def load(
     source: str, asked: TrainingSettings, accelerator: Accelerator, earlier: ResumeState | None
 ) -> Iterator[Event]:
     """Open the images, find the body, fill in the defaults; returns the TrainingState."""
-    images = load_splits(source, asked)
+    images = with_corrections(load_splits(source, asked), asked.corrections)
     body = yield from find_body_with_progress(asked.weights, asked.architecture, asked.seed)
     yield events.WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # the main process has created the run folder by now
@@ -155,6 +156,12 @@ def fill_cache(training: TrainingState) -> Iterator[Event]:
     training.cached, problems = yield from cache_layers(
         images, plan.spec, store, training.accelerator, plan.rows_a_batch
     )
+    without = left_out(training.settings.corrections)
+    if without:
+        training.cached = {
+            block: {name: split.without(without) for name, split in splits.items()}
+            for block, splits in training.cached.items()
+        }
     training.images = images = images.with_splits(images.splits, *problems)
     left = np.bincount(training.features["train"].labels, minlength=len(images.classes))
     if not left.all():

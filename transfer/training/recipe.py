@@ -11,6 +11,7 @@ from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import gc_frozen, make_accelerator
+from transfer.training.cross_validation import cross_validate
 from transfer.training.familiarity import learn_familiarity
 from transfer.training.optim import check_optimizer
 from transfer.training.phases import fine_tune, warm_up
@@ -79,7 +80,7 @@ def training_events(
         if settings.method == "finetune":
             yield from _train_phases(training)
         familiarity = learn_familiarity(training)
-        report = evaluate(training, familiarity)
+        report = evaluate(training, familiarity) | (yield from cross_validate(training))
         return (yield from save(training, report, familiarity))
 
 
