@@ -12,10 +12,12 @@ import typer
 
 from transfer.cli.cache import cache
 from transfer.cli.interrupt import Interrupted, lasting_interrupt
+from transfer.cli.learning_curve import learning_curve
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, Source
 from transfer.cli.predict import classify, evaluate
 from transfer.cli.progress import Progress, warn
 from transfer.cli.publish import publish
+from transfer.cli.review import review
 from transfer.cli.train import train
 from transfer.errors import SettingsError, SignInError, TransferError
 from transfer.formatting import (
@@ -134,5 +136,5 @@ def export(
     warn(f'or transformers.pipeline("image-classification", model="{folder}")')
 
 
-for command in (inspect, train, classify, evaluate, export, publish, cache):
+for command in (inspect, train, classify, evaluate, export, publish, review, learning_curve, cache):
     app.command()(command)

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from contextlib import suppress
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any, TextIO
 
 from transfer import events
 from transfer.formatting import describe, printable
@@ -29,6 +30,15 @@ class Progress:
 
     def report(self, event: events.Event) -> None:
         self.show(describe(event), passing=isinstance(event, events.TRANSIENT))
+
+    def follow(self, steps: Iterator[events.Event]) -> Any:
+        """Report all events; returns what the generator returns."""
+        with closing(steps):
+            while True:
+                try:
+                    self.report(next(steps))
+                except StopIteration as end:
+                    return end.value
 
     def show(self, text: str, *, passing: bool) -> None:
         """A passing line: the next one replaces it on a terminal; a log gets few of them."""

@@ -32,7 +32,7 @@ class LinearFit:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
     """For numpy's and scikit-learn's matrices, as `one_thread` is for torch's."""
     import sklearn.linear_model  # noqa: F401  what is loaded later would not be limited
 
@@ -40,7 +40,7 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-@_one_thread()
+@one_blas_thread()
 def fit_linear(
     head: Head,
     features: dict[str, CachedDataset],
@@ -74,7 +74,7 @@ def fit_linear(
     return LinearFit(strength=best, validation=judged, out_of_fold=found[best])
 
 
-@_one_thread()
+@one_blas_thread()
 def cross_validated(
     x: np.ndarray,
     y: np.ndarray,
