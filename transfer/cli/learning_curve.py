@@ -39,8 +39,8 @@ def learning_curve(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what more images would give: accuracy of the linear head for parts of the images,
-    extrapolated to twice as many."""
+    """Estimate what more images would give: the accuracy of a logistic regression on parts of the
+    images, extrapolated to twice as many."""
     progress = Progress()
     progress.say("Loading torch and timm")
     from transfer.training.cached_features import asked_settings
@@ -57,10 +57,12 @@ def learning_curve(
 def _print(found: "LearningCurve") -> None:
     for point in found.points:
         print(POINT_LINE.format(**point))
-    low, high = found.doubled["expected"]
-    print(f"twice as many ({2 * found.images:,}): {_points(low, high)} of accuracy")
-    low, high = found.doubled["low"], found.doubled["high"]
-    print(f"with the chance of the test images: {_points(low, high)}")
+    gain = found.doubled
+    print(
+        f"twice as many ({2 * found.images:,}): {100 * gain['gain']:+.1f} points of accuracy, most "
+        f"likely; measured on the test images {_points(gain['low'], gain['high'])}, as the mean of "
+        f"many {_points(*gain['expected'])}"
+    )
     helpful = [row for row in found.classes if row["low"] > SMALLEST_GAIN]
     for row in helpful:
         gain = _points(row["low"], row["high"])
