@@ -16,7 +16,7 @@ from transfer.runs.run import FAMILIARITY, read_tensors
 
 NEIGHBOUR = 5
 FALSE_ALARMS = 0.05  # of photos like the training's, called unknown
-MOST_REFERENCES = 4_000
+MOST_REFERENCES = 2_000
 MOST_LEVELS = 200
 
 
