@@ -46,6 +46,11 @@ def photos(run: Run, source: str, split: str, names: list[str]) -> list[tuple[Im
     return found
 
 
+def is_unchanged(run: Run, source: str) -> bool:
+    """Whether the source still is what the run was trained on. Raises TransferError."""
+    return _opened(str(run.path), source, run.record["revision"]) is not None
+
+
 @lru_cache(maxsize=4)
 def _opened(path: str, source: str, revision: str) -> ImageDataset | None:
     """Cached, since a source may take long to open."""
