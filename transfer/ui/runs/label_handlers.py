@@ -19,6 +19,8 @@ from transfer.ui.runs.labels import (
     Suspects,
     label_cards,
     review_progress,
+    review_summary,
+    test_photos,
 )
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads
@@ -31,8 +33,8 @@ SECONDS_BETWEEN_UPDATES = 0.4
 RELABELLED = ", relabelled"  # after the name of the run that a training came from
 LONGEST_NAME = 40  # of that run, in the new one's name
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
-# what is checked, the column to decide in, and the bulk button, before there is a result
-NOTHING_TO_DECIDE = (None, gr.skip(), gr.skip())
+# what `review` yields besides the progress: nothing is checked, and there is nothing to decide
+NOTHING_TO_DECIDE = (None, gr.Column(visible=False), "", gr.skip(), "")
 
 Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source
 
@@ -56,7 +58,8 @@ class LabelHandlers:
         return gr.Column(visible=True)
 
     def review(self, visitor: str, run_id: str | None) -> Iterator[tuple]:
-        """Yields (progress or cards, what is checked, the column to decide in, the bulk button)."""
+        """Yields (progress or summary, what is checked, the column to decide in, the cards, the
+        bulk button, test photos)."""
         with as_message():
             seen = self._seen(require_visitor(visitor), run_id)
         try:
@@ -105,10 +108,12 @@ class LabelHandlers:
         tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
         first = min(found.estimated_wrong, len(shown))
         yield (
-            label_cards(listed.name, found, shown, tested, run.record["classes"]),
+            review_summary(listed.name, found),
             {"run": listed.id, "where": [row["where"] for row, _ in shown]},
             gr.Column(visible=bool(shown)),
+            label_cards(shown, first, run.record["classes"]),
             gr.Button(f"Relabel the first {first}, the estimated number", visible=first > 0),
+            test_photos(tested),
         )
 
     def _decided(

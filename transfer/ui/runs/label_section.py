@@ -85,18 +85,21 @@ def label_section(
     checked, decisions = gr.State(None), gr.JSON(visible=False)
     with gr.Column(visible=False) as offered, accordion("Check labels"):
         gr.Markdown(INTRODUCTION)
-        check = gr.Button("Check labels of this run")
-        cards = gr.HTML(elem_id="labels", js_on_load=KEYS)
+        check = gr.Button("List suspicious labels")
+        summary = gr.HTML()
         with gr.Column(visible=False) as deciding:
             with gr.Row():
                 relabel = gr.Button("Relabel the first", min_width=200)
                 keep = gr.Button("Keep all", min_width=100)
+            cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
             with gr.Row():
                 train = gr.Button("Train again with these labels", variant="primary", min_width=240)
                 save = gr.Button("Download the decisions", min_width=200)
+        tested = gr.HTML()
     on_change(run).then(handlers.offered, [visitor, run], offered, **LATEST, **QUIET)
-    results, decided = [cards, checked, deciding, relabel], [visitor, checked, decisions]
-    busy = check.click(_busy, None, [cards, check, deciding], **QUIET)
+    results = [summary, checked, deciding, cards, relabel, tested]
+    decided = [visitor, checked, decisions]
+    busy = check.click(_busy, None, [summary, check, deciding, tested], **QUIET)
     reviewed = busy.then(handlers.review, [visitor, run], results, **REVIEWS)
     for ended in (reviewed.success, reviewed.failure):  # gradio's `then` does not follow a failure
         ended(lambda: gr.Button(interactive=True), None, check, **QUIET)
@@ -110,4 +113,4 @@ def label_section(
 
 def _busy() -> tuple:
     """What is shown until the review starts, which may have to wait for another visitor's."""
-    return review_progress(None), gr.Button(interactive=False), gr.Column(visible=False)
+    return review_progress(None), gr.Button(interactive=False), gr.Column(visible=False), ""

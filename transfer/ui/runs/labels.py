@@ -55,23 +55,25 @@ def estimate(found: "Review") -> str:
     )
 
 
-def label_cards(
-    name: str, found: "Review", shown: Suspects, tested: Suspects, classes: Sequence[str]
-) -> str:
-    """The suspects of the run `name`. A choice is found by the row of its card in `shown`, a class
-    by its index, so that the page returns no names."""
+def review_summary(name: str, found: "Review") -> str:
+    """About the labels of the run `name`."""
+    title = f"<h3>Labels of {escape(isolated(name))}</h3>"
+    how = f'<p class="about">{HELP}</p>' if found.suspects else ""
+    return f'<div class="report">{title}{live_region(f"<p>{estimate(found)}</p>")}{how}</div>'
+
+
+def label_cards(shown: Suspects, first: int, classes: Sequence[str]) -> str:
+    """One card for each suspect, `first` of which are relabelled at once.
+
+    A choice is found by the row of its card, a class by its index, so that the page returns no
+    names.
+    """
     cards = "".join(_card(row, *suspect, classes) for row, suspect in enumerate(shown))
     options = "".join(f'<option value="{i}">{escape(n)}</option>' for i, n in enumerate(classes))
-    first = min(found.estimated_wrong, len(shown))
-    decide = (
-        f'<p class="about">{HELP}</p><select class="every" hidden aria-hidden="true">{options}'
-        f'</select><ol class="suspects" data-first="{first}">{cards}</ol>'
-        f'<p class="decided" role="status" aria-live="polite">Every label is kept so far.</p>'
-    )
     return (
-        f'<div class="report"><h3>Labels of {escape(isolated(name))}</h3>'
-        f"{live_region(f'<p>{estimate(found)}</p>')}{decide if shown else ''}"
-        f"{_tested(tested)}</div>"
+        f'<select class="every" hidden aria-hidden="true">{options}</select>'
+        f'<ol class="suspects" data-first="{first}">{cards}</ol>'
+        f'<p class="decided" role="status" aria-live="polite">Every label is kept so far.</p>'
     )
 
 
@@ -96,7 +98,7 @@ def _choice(row: int, value: str, text: str, checked: str = "") -> str:
     return f"<label>{field} {text}</label>"
 
 
-def _tested(tested: Suspects) -> str:
+def test_photos(tested: Suspects) -> str:
     """The test photos, which nothing can be decided about; empty without any."""
     pictures = [
         (picture, f"Labelled {label}, more likely {likely} ({suspect['score']:.2f})")
@@ -106,4 +108,6 @@ def _tested(tested: Suspects) -> str:
     ]
     if not pictures:
         return ""
-    return f"<h3>{TEST_TITLE}</h3><p>{TEST_NOTE}</p>{thumbnails(pictures)}"
+    return (
+        f'<div class="report"><h3>{TEST_TITLE}</h3><p>{TEST_NOTE}</p>{thumbnails(pictures)}</div>'
+    )
