@@ -18,9 +18,9 @@ from transfer.ui.runs.labels import (
     TEST_PHOTOS_SHOWN,
     Suspects,
     label_cards,
+    list_test_photos,
     review_progress,
     review_summary,
-    test_photos,
 )
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads
@@ -113,7 +113,7 @@ class LabelHandlers:
             gr.Column(visible=bool(shown)),
             label_cards(shown, first, run.record["classes"]),
             gr.Button(f"Relabel the first {first}, the estimated number", visible=first > 0),
-            test_photos(tested),
+            list_test_photos(tested),
         )
 
     def _decided(

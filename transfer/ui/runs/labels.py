@@ -98,7 +98,7 @@ def _choice(row: int, value: str, text: str, checked: str = "") -> str:
     return f"<label>{field} {text}</label>"
 
 
-def test_photos(tested: Suspects) -> str:
+def list_test_photos(tested: Suspects) -> str:
     """The test photos, which nothing can be decided about; empty without any."""
     pictures = [
         (picture, f"Labelled {label}, more likely {likely} ({suspect['score']:.2f})")
