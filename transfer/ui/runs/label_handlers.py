@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import gradio as gr
 
-from transfer.errors import JobError
+from transfer.errors import JobError, TransferError
 from transfer.events import Event
 from transfer.formatting import error_line
 from transfer.jobs import JobManager, ListedRun
@@ -33,8 +33,6 @@ SECONDS_BETWEEN_UPDATES = 0.4
 RELABELLED = ", relabelled"  # after the name of the run that a training came from
 LONGEST_NAME = 40  # of that run, in the new one's name
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
-# what `review` yields besides the progress: nothing is checked, and there is nothing to decide
-NOTHING_TO_DECIDE = (None, gr.Column(visible=False), "", gr.skip(), "")
 
 Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source
 
@@ -52,8 +50,8 @@ class LabelHandlers:
     def offered(self, visitor: str, run_id: str | None):
         """The column, visible where the visitor may see the photos of the selected run."""
         try:
-            self._seen(require_visitor(visitor), run_id)
-        except JobError:
+            self._seen(visitor, run_id)
+        except TransferError:  # and no message, as nobody has asked for anything yet
             return gr.Column(visible=False)
         return gr.Column(visible=True)
 
@@ -67,7 +65,7 @@ class LabelHandlers:
         except Exception as error:
             if not (line := error_line(error)):
                 raise
-            yield warning(line), *NOTHING_TO_DECIDE
+            yield nothing_to_decide(warning(line))
 
     @as_message()
     def train(self, visitor: str, checked: dict | None, decisions: list) -> tuple[str, str]:
@@ -97,7 +95,7 @@ class LabelHandlers:
 
     def _reviewed(self, listed: ListedRun, run: Run, source: str) -> Iterator[tuple]:
         """What `review` yields. Raises TransferError."""
-        yield review_progress(None), *NOTHING_TO_DECIDE
+        yield nothing_to_decide(review_progress(None))
         lazy_import("torch")
         from transfer.training.review import review
 
@@ -141,7 +139,12 @@ def _progress(steps: Iterator[Event]) -> Iterator[tuple]:
             return end.value
         if time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
             shown = time.monotonic()
-            yield review_progress(event), *NOTHING_TO_DECIDE
+            yield nothing_to_decide(review_progress(event))
+
+
+def nothing_to_decide(html: str) -> tuple:
+    """What `review` yields before its end, and after an error."""
+    return html, None, gr.Column(visible=False), "", gr.skip(), ""
 
 
 def corrections(decisions: list, where: list[str], classes: list[str]) -> tuple[Correction, ...]:
