@@ -28,7 +28,7 @@ def test_labels_are_corrected_by_keyboard_and_trained_again(
     cards = page.locator(".suspects li")
     cards.first.wait_for()
     assert cards.count() == 3
-    button(page, "Relabel the first 2, the estimated number").click()
+    button(page, "Relabel the first 2, as estimated").click()
     page.get_by_text("2 to relabel, 0 to leave out, 1 to keep.").wait_for()
     button(page, "Keep all").click()
     cards.first.get_by_label("Keep").focus()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import gradio as gr
 
 from transfer.errors import JobError, TransferError
-from transfer.events import Event
+from transfer.events import TRANSIENT, Event
 from transfer.formatting import error_line
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import Run
@@ -110,7 +110,7 @@ class LabelHandlers:
             {"run": listed.id, "where": [row["where"] for row, _ in shown]},
             gr.Column(visible=bool(shown)),
             label_cards(shown, first, run.record["classes"]),
-            gr.Button(f"Relabel the first {first}, the estimated number", visible=first > 0),
+            gr.Button(f"Relabel the first {first}, as estimated", visible=first > 0),
             list_test_photos(tested),
         )
 
@@ -130,14 +130,14 @@ class LabelHandlers:
 
 
 def _progress(steps: Iterator[Event]) -> Iterator[tuple]:
-    """What the page shows of a review's events, a few times a second; returns its result."""
+    """What the page shows of a review's events, a few a second; returns its result."""
     shown = 0.0
     while True:
         try:
             event = next(steps)
         except StopIteration as end:
             return end.value
-        if time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+        if not isinstance(event, TRANSIENT) or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
             shown = time.monotonic()
             yield nothing_to_decide(review_progress(event))
 

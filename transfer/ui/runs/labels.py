@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from transfer.events import BodyProgress, CacheProgress, Event
+from transfer.events import BodyProgress, CacheFilled, CacheProgress, Event
 from transfer.formatting import isolated
 from transfer.ui.shared.components import live_region, progress_bar
 from transfer.ui.shared.images import THUMBNAIL, data_url, thumbnails
@@ -36,8 +36,10 @@ def review_progress(event: Event | None) -> str:
             what, share = "Downloading the body", event.done_bytes / max(event.total_bytes, 1)
         case CacheProgress():
             what, share = "Computing the photos' features", event.done / max(event.total, 1)
-        case _:
+        case CacheFilled():
             what, share = "Comparing each label with the other photos", None
+        case _:
+            what, share = "Opening the photos", None
     return f"{live_region(f'<p>{what}</p>')}{progress_bar(share)}"
 
 
