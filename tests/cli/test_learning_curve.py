@@ -23,7 +23,7 @@ def test_the_curve_as_json_and_in_words(command, tmp_path):
     assert {row["label"] for row in found["classes"]} == {"across", "down", "spots"}
     status, out, err = command("learning-curve", source, *OPTIONS)
     assert status == 0 and "already cached" in err
-    assert "72 images: accuracy" in out and "twice as many (144): +" in out
+    assert "72 images: accuracy" in out and "with twice as many images (144): +" in out
 
 
 def test_too_few_images_are_an_error(command, tmp_path):

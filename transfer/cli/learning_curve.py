@@ -59,9 +59,9 @@ def _print(found: "LearningCurve") -> None:
         print(POINT_LINE.format(**point))
     gain = found.doubled
     print(
-        f"twice as many ({2 * found.images:,}): {100 * gain['gain']:+.1f} points of accuracy, most "
-        f"likely; measured on the test images {_points(gain['low'], gain['high'])}, as the mean of "
-        f"many {_points(*gain['expected'])}"
+        f"with twice as many images ({2 * found.images:,}): {100 * gain['gain']:+.1f} points of "
+        f"accuracy (95 % interval {_points(*gain['expected'])}; on the test images alone one would "
+        f"measure {_points(gain['low'], gain['high'])})"
     )
     helpful = [row for row in found.classes if row["low"] > SMALLEST_GAIN]
     for row in helpful:
