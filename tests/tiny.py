@@ -35,6 +35,14 @@ def draw_classes(folder: Path, each: int = 8, classes: tuple[str, ...] = CLASSES
     return folder
 
 
+def draw_mislabelled(folder: Path) -> Path:
+    """Twelve pictures a class, of which one in each class has another's label: `wrong.png`."""
+    draw_classes(folder, each=12)
+    for label, other in zip(CLASSES, [*CLASSES[1:], CLASSES[0]], strict=True):
+        (folder / label / "3.png").rename(folder / other / "wrong.png")
+    return folder
+
+
 def picture(kind: int, number: int) -> Image.Image:
     noise = np.random.default_rng([kind, number])
     pixels = noise.integers(0, 60, (40, 36, 3), dtype=np.uint8)

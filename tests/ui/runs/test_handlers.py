@@ -83,6 +83,8 @@ def test_images_of_mistakes_are_read_for_the_owner_of_the_training_alone(handler
         return source_of(handlers.jobs, visitor, listed, run)
 
     assert source(ME) == run.record["source"], "a run of the command line"
+    handlers.rename(ME, "first", "other", [])
+    assert source(ME) == run.record["source"], "a renamed one"
     other = handlers.jobs.start("/photos/of/another", TrainingSettings(), owner=OTHER)
     handlers.jobs._store.change(other, out=folder / "first")
     assert source(ME) is None and source(OTHER) == "/photos/of/another"

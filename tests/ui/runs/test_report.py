@@ -51,6 +51,13 @@ def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():
     assert "Balanced" not in report(RUN) + report(even)
 
 
+def test_cross_validation_is_one_line_where_it_was_done():
+    found = {"folds": 5, "accuracy": 0.922, "interval": [0.882, 0.95], "images": 1245}
+    page = report(replace(RUN, report=RUN.report | {"cross_validation": found}))
+    line = "5 folds: 92.2% (88.2% to 95.0%) on 1,245 training and validation images; fine-tune is"
+    assert line in page and "folds" not in report(RUN)
+
+
 def test_the_chosen_head_stands_out_and_names_are_escaped():
     run = copy.deepcopy(RUN)
     figures = {"dropout": 0.5, "optimizer": "adam", "learning_rate": 0.01, "parameters": 9}

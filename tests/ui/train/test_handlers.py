@@ -67,7 +67,8 @@ def test_watching_follows_a_failing_job_to_its_end_and_it_can_be_retried(tmp_pat
 
 def test_an_open_report_stays_until_a_training_has_its_own(trainings, runs_folder):
     def shown(state: str, run: str) -> tuple:
-        return trainings._updates(Job(**KNOWN, state=state, out=runs_folder / run))
+        job = Job(**KNOWN, state=state, out=runs_folder / run)
+        return trainings._updates(job, trainings._report(job, ME))
 
     for state in ("warm-up", "failed"):
         assert shown(state, "gone")[REPORT] == shown(state, "gone")[SHOWN_RUN] == gr.skip()

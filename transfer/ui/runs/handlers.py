@@ -9,6 +9,7 @@ from transfer.errors import JobError
 from transfer.formatting import duration
 from transfer.jobs import JobManager, ListedRun
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
+from transfer.ui.runs.corrected import run_before
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
 from transfer.ui.shared.components import live_region
@@ -47,8 +48,10 @@ class RunHandlers:
     @as_message()
     def show(self, visitor: str, run_id: str | None) -> tuple[str, str]:
         """(the report of a run, its id)."""
-        run = self._run(visitor, run_id)
-        return report(cached_run(run.path), f"Report of {run.name}"), run.id
+        listed = self._run(visitor, run_id)
+        run = cached_run(listed.path)
+        before = run_before(self.jobs, visitor, run)
+        return report(run, f"Report of {listed.name}", before), listed.id
 
     @as_message()
     def mistakes(self, visitor: str, shown: str) -> str:

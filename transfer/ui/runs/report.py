@@ -4,6 +4,7 @@ from html import escape
 
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
+from transfer.ui.runs.corrected import Earlier, before_and_after
 from transfer.ui.runs.reliability import reliability
 from transfer.ui.shared.components import PHASE_TITLES
 from transfer.ui.shared.tables import bar, cells, interval_bar, scrolling, table
@@ -28,11 +29,14 @@ CLASS_COLUMNS = {
 }
 
 
-def report(run: Run, title: str = "") -> str:
-    """What the evaluation found, the most important figures first."""
+def report(run: Run, title: str = "", before: Earlier | None = None) -> str:
+    """What the evaluation found, the most important figures first; `before` is from before the
+    corrections of the run's labels."""
     heading = f"<h2>{escape(title)}</h2>" if title else ""
     sections = (_phases, reliability, _sizes, _heads, _classes, confusion)
-    return f'<div class="report">{heading}{"".join(section(run) for section in sections)}</div>'
+    compared = before_and_after(run, before)
+    shown = "".join(section(run) for section in sections)
+    return f'<div class="report">{heading}{compared}{shown}</div>'
 
 
 def _phases(run: Run) -> str:
@@ -44,7 +48,22 @@ def _phases(run: Run) -> str:
         f"<h3>Accuracy after each phase, on the same {run.report['images']} test images</h3>"
         f'<ul class="steps">{rows}</ul><p>The line at the end of a bar is the 95 % interval. Where '
         "two intervals overlap a lot, the difference may be chance. “Features only” is logistic "
-        f"regression on the frozen body's features.</p>{_balanced(run)}"
+        f"regression on the frozen body's features.</p>{_cross_validation(run)}{_balanced(run)}"
+    )
+
+
+def _cross_validation(run: Run) -> str:
+    """The linear classifier, judged on more images than those of the test; older runs have none."""
+    if not (found := run.report.get("cross_validation")):
+        return ""
+    low, high = found["interval"]
+    split = (
+        "; fine-tune is judged on the split alone" if "fine-tune" in run.report["stages"] else ""
+    )
+    return (
+        f"<p>Cross-validation of the linear classifier, {found['folds']} folds: "
+        f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {found['images']:,} training and "
+        f"validation images{split}.</p>"
     )
 
 

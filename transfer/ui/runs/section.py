@@ -4,6 +4,8 @@ import gradio as gr
 
 from transfer.ui.runs.compare import MOST
 from transfer.ui.runs.handlers import NO_RUNS, RunHandlers
+from transfer.ui.runs.label_handlers import LabelHandlers
+from transfer.ui.runs.label_section import label_section
 from transfer.ui.shared.components import LATEST, accordion, live_region, on_change
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
@@ -15,8 +17,10 @@ def runs_section(
     opened: gr.events.Dependency,
     result: gr.HTML,
     shown_run: gr.State,
+    watch: dict,
 ) -> None:
-    """`result` shows the report of the run named by `shown_run`; both change when a job ends."""
+    """`result` shows the report of the run named by `shown_run`; both change when a job ends, which
+    the event `watch` follows."""
     mistakes = gr.HTML()
     gr.Markdown("## Your runs")
     runs = gr.HTML(NO_RUNS)
@@ -43,6 +47,8 @@ def runs_section(
             )
             compare = gr.Button("Compare")
             comparison = gr.HTML()
+        labels = LabelHandlers(handlers.jobs)
+        label_section(labels, visitor, run, [result, shown_run], watch)
     listed, asked = [runs, run, several, controls], [asked_about, question, confirm, keep]
     show.click(handlers.show, [visitor, run], [result, shown_run], **QUIET)
     run_shown = on_change(shown_run)

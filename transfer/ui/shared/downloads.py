@@ -59,11 +59,12 @@ def download_on_click(button: gr.Button, make: Callable, inputs: list, name: str
     """Download the file whose path `make` returns.
 
     Gradio's DownloadButton can only download a file that exists already, so a hidden one gets the
-    file and is clicked by the browser. `name` is its id on the page; `limits` are an event's.
+    file and is clicked by the browser. `name` is its id on the page; `limits` are an event's,
+    and so is `js`, if what is downloaded depends on what is in the browser.
     """
     hidden, label = gr.DownloadButton(elem_id=name, elem_classes="fetched"), button.value
     busy = button.click(
-        lambda: gr.Button("Making the zip …", interactive=False), None, button, **QUIET
+        lambda: gr.Button("Making the file …", interactive=False), None, button, **QUIET
     )
     making = busy.then(make, inputs, hidden, **PRIVATE, **limits)
     making.success(js=CLICK.format(name=name), **QUIET)

@@ -23,11 +23,15 @@ def source_of(jobs: JobManager, visitor: str, listed: ListedRun, run: Run) -> st
     """
     if run.record["source"] == "digits":
         return "digits"
-    for owner in (visitor, NOBODY):
-        with suppress(JobError):
-            return jobs.get(listed.job_id, owner).source
-    if jobs.limits.own_runs_only or listed.job_id:
+    with suppress(JobError):
+        return jobs.get(listed.job_id, visitor).source
+    try:
+        made_here = bool(listed.job_id) and bool(jobs.get(listed.job_id, NOBODY))
+    except JobError:  # another visitor's
         return None
+    if jobs.limits.own_runs_only and not made_here:
+        return None
+    # a renamed run of the command line has a job that holds only its name
     return run.record["source"].partition(" (")[0]
 
 
@@ -44,6 +48,11 @@ def photos(run: Run, source: str, split: str, names: list[str]) -> list[tuple[Im
             picture = load_image(within.read(row), greys=run.transform.greys)
             found.append((picture, images.classes[within.labels[row]]))
     return found
+
+
+def is_unchanged(run: Run, source: str) -> bool:
+    """Whether the source still is what the run was trained on. Raises TransferError."""
+    return _opened(str(run.path), source, run.record["revision"]) is not None
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ from transfer.formatting import duration
 from transfer.jobs import Job, JobManager
 from transfer.settings import WEIGHTS, TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.runs.corrected import run_before
 from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
 from transfer.ui.shared.components import warning
@@ -84,15 +85,15 @@ class TrainHandlers:
             version = job.id, job.version, position, "" if wait is None else duration(wait)
             if version != shown:
                 shown = version
-                yield self._updates(job)
+                yield self._updates(job, self._report(job, visitor))
             if not live:
                 return
             await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
         yield gr.skip()  # gradio shows an error where a generator yields nothing
 
-    def _updates(self, job: Job, shown_report: tuple[str, str] | None = None) -> tuple:
+    def _updates(self, job: Job, shown_report: tuple) -> tuple:
         position, wait = self.jobs.position(job), self.jobs.expected_wait(job)
-        newest_report, shown_run = shown_report or _report(job)
+        newest_report, shown_run = shown_report
         return (
             job_status(job, position, wait, self.jobs.seconds_left(job)),
             charts(list(job.history), live=job.live),
@@ -104,12 +105,12 @@ class TrainHandlers:
             shown_run,
         )
 
-
-def _report(job: Job) -> tuple:
-    """(the report, the run's name); without a run, what the visitor opened meanwhile stays."""
-    if job.state != "done":
-        return gr.skip(), gr.skip()
-    try:
-        return report(cached_run(job.out)), job.out.name
-    except RunError as error:
-        return warning(error), ""
+    def _report(self, job: Job, visitor: str) -> tuple:
+        """(the report, the run's name); without a run, what the visitor opened meanwhile stays."""
+        if job.state != "done":
+            return gr.skip(), gr.skip()
+        try:
+            run = cached_run(job.out)
+            return report(run, before=run_before(self.jobs, visitor, run)), job.out.name
+        except RunError as error:
+            return warning(error), ""

@@ -36,13 +36,15 @@ def train_tab(
     status, charts, report = gr.HTML(NO_JOB), gr.HTML(), gr.HTML()
     shown_run = gr.State("")
     watched = [status, charts, report, start, stop, retry, diagram, shown_run]
+    watch = {"fn": trainings.watch, "inputs": visitor, "outputs": watched}
+    watch |= {"concurrency_limit": None} | QUIET
     settings = {"inputs": [visitor, source], "inputs_kwargs": form}
     for event in (
         start.click(trainings.start, **settings, outputs=watched, **QUIET),
         retry.click(trainings.retry, visitor, watched, **QUIET),
         stop.click(trainings.stop, visitor, None, **QUIET),
     ):
-        event.success(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
+        event.success(**watch)
     forecaster = Forecaster(trainings.jobs, trainings.datasets)
     shown = [form["effort"], forecast, diagram]
     asks = settings | {"outputs": shown} | QUIET
@@ -60,5 +62,5 @@ def train_tab(
     # on ZeroGPU only a training can measure the speed, so the page does not wait for it
     clock = gr.Timer(SECONDS_UNTIL_MEASURED, active=not on_zero_gpu())
     clock.tick(forecaster.when_measured, **asks | {"outputs": [*shown, clock]})
-    runs_section(RunHandlers(trainings.jobs), visitor, opened, report, shown_run)
+    runs_section(RunHandlers(trainings.jobs), visitor, opened, report, shown_run, watch)
     return watched

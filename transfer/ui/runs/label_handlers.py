@@ -1,0 +1,178 @@
+"""Check the labels of a finished run's photos, and train again with what the visitor decided."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import gradio as gr
+
+from transfer.errors import JobError, TransferError
+from transfer.events import TRANSIENT, Event
+from transfer.formatting import error_line
+from transfer.jobs import JobManager, ListedRun
+from transfer.runs.run import Run
+from transfer.settings import Correction, TrainingSettings
+from transfer.ui.runs.labels import (
+    CARDS_SHOWN,
+    TEST_PHOTOS_SHOWN,
+    Suspects,
+    label_cards,
+    list_test_photos,
+    review_progress,
+    review_summary,
+)
+from transfer.ui.shared.components import warning
+from transfer.ui.shared.downloads import Downloads
+from transfer.ui.shared.lazy_import import lazy_import
+from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.run_photos import is_unchanged, photos, source_of
+from transfer.ui.shared.session import as_message, require_visitor
+
+SECONDS_BETWEEN_UPDATES = 0.4
+RELABELLED = ", relabelled"  # after the name of the run that a training came from
+LONGEST_NAME = 40  # of that run, in the new one's name
+NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
+
+Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source
+
+
+class LabelHandlers:
+    """What is `checked` stays on the server: {"run": its id, "where": the names on the cards}.
+
+    `decisions` come from the page, as [{"row": of a card, "label": index of a class or None}].
+    """
+
+    def __init__(self, jobs: JobManager):
+        self.jobs = jobs
+        self.downloads = Downloads()
+
+    def offered(self, visitor: str, run_id: str | None):
+        """The column, visible where the visitor may see the photos of the selected run."""
+        try:
+            self._seen(visitor, run_id)
+        except TransferError:  # and no message, as nobody has asked for anything yet
+            return gr.Column(visible=False)
+        return gr.Column(visible=True)
+
+    def review(self, visitor: str, run_id: str | None) -> Iterator[tuple]:
+        """Yields (progress or summary, what is checked, the column to decide in, the cards, the
+        bulk button, test photos)."""
+        with as_message():
+            seen = self._seen(require_visitor(visitor), run_id)
+        try:
+            yield from self._reviewed(*seen)
+        except Exception as error:
+            if not (line := error_line(error)):
+                raise
+            yield nothing_to_decide(warning(line))
+
+    @as_message()
+    def train(self, visitor: str, checked: dict | None, decisions: list) -> tuple[str, str]:
+        """Queue the same training with the decisions; returns an empty report without a run."""
+        (listed, _, source), settings = self._decided(visitor, checked, decisions)
+        name = listed.name.removesuffix(RELABELLED)[:LONGEST_NAME] + RELABELLED
+        self.jobs.start(source, settings, owner=visitor, name=name)
+        return "", ""
+
+    @as_message()
+    def download(self, visitor: str, checked: dict | None, decisions: list) -> str:
+        """The path of a file for `train --corrections`; it is removed after a while."""
+        (listed, _, _), settings = self._decided(visitor, checked, decisions)
+        file = self.downloads.new_folder(visitor) / f"{listed.id}-corrections.json"
+        rows = [_row(correction) for correction in settings.corrections]
+        file.write_text(json.dumps({"corrections": rows}, indent=1))
+        return str(file)
+
+    def _seen(self, visitor: str, run_id: str | None) -> Seen:
+        """Raises JobError where it is no run of this visitor's, or its photos are another's."""
+        listed = self.jobs.finished.get(run_id, visitor)
+        run = cached_run(listed.path)
+        source = source_of(self.jobs, visitor, listed, run)
+        if source is None:
+            raise JobError("you may not see the photos of this run; choose one of your own")
+        return listed, run, source
+
+    def _reviewed(self, listed: ListedRun, run: Run, source: str) -> Iterator[tuple]:
+        """What `review` yields. Raises TransferError."""
+        yield nothing_to_decide(review_progress(None))
+        lazy_import("torch")
+        from transfer.training.review import review
+
+        if not is_unchanged(run, source):
+            raise JobError("the photos have changed since this training; train on them again first")
+        found = yield from _progress(review(source, run.settings))
+        shown = with_pictures(run, source, found.suspects[:CARDS_SHOWN])
+        tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
+        first = min(found.estimated_wrong, len(shown))
+        yield (
+            review_summary(listed.name, found),
+            {"run": listed.id, "where": [row["where"] for row, _ in shown]},
+            gr.Column(visible=bool(shown)),
+            label_cards(shown, first, run.record["classes"]),
+            gr.Button(f"Relabel the first {first}, as estimated", visible=first > 0),
+            list_test_photos(tested),
+        )
+
+    def _decided(
+        self, visitor: str, checked: dict | None, decisions: list
+    ) -> tuple[Seen, TrainingSettings]:
+        """(the run that was checked, its settings with the decisions). Raises JobError."""
+        require_visitor(visitor)
+        if not checked:
+            raise JobError(NOT_CHECKED)
+        seen = self._seen(visitor, checked["run"])
+        run = seen[1]
+        decided = corrections(decisions, checked["where"], run.record["classes"])
+        # an earlier correction of the run stays, unless there is a new decision about its photo
+        every = {one.where: one for one in (*run.settings.corrections, *decided)}
+        return seen, replace(run.settings, corrections=tuple(every.values()))
+
+
+def _progress(steps: Iterator[Event]) -> Iterator[tuple]:
+    """What the page shows of a review's events, a few a second; returns its result."""
+    shown = 0.0
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value
+        if not isinstance(event, TRANSIENT) or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+            shown = time.monotonic()
+            yield nothing_to_decide(review_progress(event))
+
+
+def nothing_to_decide(html: str) -> tuple:
+    """What `review` yields before its end, and after an error."""
+    return html, None, gr.Column(visible=False), "", gr.skip(), ""
+
+
+def corrections(decisions: list, where: list[str], classes: list[str]) -> tuple[Correction, ...]:
+    """Decisions of the page, about the photos `where`. Raises JobError."""
+    if decisions == []:
+        raise JobError("expected a label to change or a photo to leave out, found none; decide one")
+    label_of, left_out = dict(enumerate(classes)), {"leave_out": True}
+    photo, found = dict(enumerate(where)), {}
+    try:
+        for decision in decisions:
+            row, label = decision["row"], decision["label"]
+            what = left_out if label is None else {"label": label_of[label]}
+            found[row] = Correction(where=photo[row], **what)
+    except (TypeError, KeyError):  # of another form, or about other photos and classes
+        raise JobError(NOT_CHECKED) from None
+    return tuple(found.values())
+
+
+def with_pictures(run: Run, source: str, rows: list[dict]) -> Suspects:
+    """Each row with its photo, None where it cannot be read. Raises TransferError."""
+    found = []
+    for row in rows:
+        pictures = photos(run, source, row["split"], [row["where"]])
+        found.append((row, pictures[0][0] if pictures else None))
+    return found
+
+
+def _row(correction: Correction) -> dict:
+    """As `train --corrections` reads it."""
+    decision = {"leave_out": True} if correction.leave_out else {"label": correction.label}
+    return {"where": correction.where} | decision

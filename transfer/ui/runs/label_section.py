@@ -1,0 +1,116 @@
+"""The part of the finished runs where wrong labels are found, decided about and corrected."""
+
+import gradio as gr
+
+from transfer.ui.runs.label_handlers import LabelHandlers
+from transfer.ui.runs.labels import review_progress
+from transfer.ui.shared.components import LATEST, accordion, on_change
+from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.session import PRIVATE, QUIET
+
+INTRODUCTION = (
+    "Each label is compared with what the other photos say. Nothing is changed until you decide, "
+    "and the dataset itself never is."
+)
+# In the browser: the keys, and what follows a choice. `element` is that of the component.
+KEYS = """
+const cards = () => [...element.querySelectorAll(".suspects li")];
+const choice = (card, value) => card.querySelector(`input[value=${value}]`);
+const count = () => {
+    const of = value => element.querySelectorAll(`input[value=${value}]:checked`).length;
+    const said = element.querySelector(".decided");
+    if (said) said.textContent =
+        `${of("relabel")} to relabel, ${of("leave_out")} to leave out, ${of("keep")} to keep.`;
+};
+const fill = event => {  // every class, once a list of classes is about to be used
+    const list = event.target;
+    if (list.tagName !== "SELECT" || list.dataset.filled) return;
+    const chosen = list.value;
+    list.innerHTML = element.querySelector("select.every").innerHTML;
+    list.value = chosen;
+    list.dataset.filled = "yes";
+};
+element.addEventListener("focusin", fill);
+element.addEventListener("pointerdown", fill);
+element.addEventListener("change", event => {
+    if (event.target.tagName === "SELECT")
+        choice(event.target.closest("li"), "relabel").checked = true;
+    count();
+});
+element.addEventListener("keydown", event => {
+    const card = event.target.closest(".suspects li");
+    if (!card || event.target.tagName === "SELECT") return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const value = {k: "keep", r: "relabel", x: "leave_out"}[event.key.toLowerCase()];
+    const step = value ? 1 : {ArrowDown: 1, ArrowUp: -1}[event.key];
+    if (!step) return;
+    event.preventDefault();
+    if (value) choice(card, value).checked = true;
+    const next = cards()[cards().indexOf(card) + step] || card;
+    next.querySelector("input:checked").focus();
+    count();
+});
+"""
+# In the browser: the first cards get `value`, and the line that counts the decisions is updated.
+BULK = """() => {{
+    const list = document.querySelector("#labels .suspects");
+    const inputs = [...list.querySelectorAll("input[value={value}]")];
+    inputs.slice(0, {most}).forEach(input => {{ input.checked = true; }});
+    list.dispatchEvent(new Event("change", {{bubbles: true}}));
+}}"""
+RELABEL = BULK.format(value="relabel", most="Number(list.dataset.first)")
+KEEP = BULK.format(value="keep", most="inputs.length")
+# In the browser: what is not kept, in place of the last argument of a handler.
+DECISIONS = """(visitor, checked) => [visitor, checked,
+    [...document.querySelectorAll("#labels .suspects li")].flatMap((card, row) => {
+        const value = card.querySelector("input:checked").value;
+        if (value === "keep") return [];
+        const label = Number(card.querySelector("select").value);
+        return [{row, label: value === "relabel" ? label : null}];
+    })]"""
+TO_STATUS = """() => document.querySelector(".status").scrollIntoView({block: "center"})"""
+# one at a time, since each uses all cores
+REVIEWS = {"concurrency_limit": 1, "concurrency_id": "review"} | QUIET
+
+
+def label_section(
+    handlers: LabelHandlers,
+    visitor: gr.BrowserState,
+    run: gr.Dropdown,
+    report: list,
+    watch: dict,
+) -> None:
+    """For the selected `run`; a training that starts here empties the `report` and is shown by the
+    event `watch`."""
+    checked, decisions = gr.State(None), gr.JSON(visible=False)
+    with gr.Column(visible=False) as offered, accordion("Check labels"):
+        gr.Markdown(INTRODUCTION)
+        check = gr.Button("List suspicious labels")
+        summary = gr.HTML()
+        with gr.Column(visible=False) as deciding:
+            with gr.Row():
+                relabel = gr.Button("Relabel the first", min_width=200)
+                keep = gr.Button("Keep all", min_width=100)
+            cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
+            with gr.Row():
+                train = gr.Button("Train again with these labels", variant="primary", min_width=240)
+                save = gr.Button("Download the decisions", min_width=200)
+        tested = gr.HTML()
+    on_change(run).then(handlers.offered, [visitor, run], offered, **LATEST, **QUIET)
+    results = [summary, checked, deciding, cards, relabel, tested]
+    decided = [visitor, checked, decisions]
+    busy = check.click(_busy, None, [summary, check, deciding, tested], **QUIET)
+    reviewed = busy.then(handlers.review, [visitor, run], results, **REVIEWS)
+    for ended in (reviewed.success, reviewed.failure):  # gradio's `then` does not follow a failure
+        ended(lambda: gr.Button(interactive=True), None, check, **QUIET)
+    relabel.click(None, js=RELABEL, **PRIVATE)
+    keep.click(None, js=KEEP, **PRIVATE)
+    started = train.click(handlers.train, decided, report, js=DECISIONS, **QUIET)
+    started.success(None, js=TO_STATUS, **PRIVATE)
+    started.success(**watch)
+    download_on_click(save, handlers.download, decided, "fetched-labels", js=DECISIONS)
+
+
+def _busy() -> tuple:
+    """What is shown until the review starts, which may have to wait for another visitor's."""
+    return review_progress(None), gr.Button(interactive=False), gr.Column(visible=False), ""
