@@ -60,6 +60,15 @@ def test_what_is_decided_about_suspects_is_trained_again_and_downloaded(
     assert {path: path.read_bytes() for path in wrong.rglob("*.png")} == before
 
 
+def test_a_learning_curve_or_why_there_is_none_is_shown(wrong, manage, tmp_path):
+    run = LabelHandlers(manage(tmp_path / "runs"))
+    first, *_, last = [*run.learning_curve(ME, "first")]
+    assert "progress" in first and "Would more photos help?" in last and "<polyline" in last
+    shutil.rmtree(wrong)
+    *_, gone = [*run.learning_curve(ME, "first")]
+    assert 'class="warning"' in gone and str(tmp_path) not in gone
+
+
 def test_only_who_may_see_the_photos_checks_their_labels(handlers, tmp_path, manage):
     assert handlers.offered(ME, "first").visible and not handlers.offered(ME, "../first").visible
     checked = {"run": "first", "where": ["a"]}
@@ -68,6 +77,7 @@ def test_only_who_may_see_the_photos_checks_their_labels(handlers, tmp_path, man
     assert not handlers.offered(ME, "first").visible
     acts = (
         lambda visitor: next(handlers.review(visitor, "first")),
+        lambda visitor: next(handlers.learning_curve(visitor, "first")),
         lambda visitor: handlers.train(visitor, checked, [{"row": 0, "label": 1}]),
         lambda visitor: handlers.download(visitor, checked, [{"row": 0, "label": 1}]),
     )

@@ -1,9 +1,11 @@
-"""Check the labels of a finished run's photos, and train again with what the visitor decided."""
+"""Check the labels of a finished run's photos, train again with what the visitor decided, and tell
+whether more photos would help."""
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +17,7 @@ from transfer.runs.run import Run
 from transfer.settings import Correction, TrainingSettings
 from transfer.ui.runs.labels import (
     CARDS_SHOWN,
+    FITTING,
     TEST_PHOTOS_SHOWN,
     Suspects,
     label_cards,
@@ -22,6 +25,7 @@ from transfer.ui.runs.labels import (
     review_progress,
     review_summary,
 )
+from transfer.ui.runs.learning_curve import curve_report
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads
 from transfer.ui.shared.lazy_import import lazy_import
@@ -67,6 +71,23 @@ class LabelHandlers:
                 raise
             yield nothing_to_decide(warning(line))
 
+    def learning_curve(self, visitor: str, run_id: str | None) -> Iterator[str]:
+        """Yields the progress, then the learning curve of the run's photos."""
+        with as_message():
+            _, run, source = self._seen(require_visitor(visitor), run_id)
+        yield review_progress(None, FITTING)
+        lazy_import("torch")
+        from transfer.training.learning_curve import learning_curve
+
+        try:
+            steps = learning_curve(source, run.settings)
+            found = yield from _progress(steps, lambda event: review_progress(event, FITTING))
+            yield curve_report(found)
+        except Exception as error:
+            if not (line := error_line(error)):
+                raise
+            yield warning(line)
+
     @as_message()
     def train(self, visitor: str, checked: dict | None, decisions: list) -> tuple[str, str]:
         """Queue the same training with the decisions; returns an empty report without a run."""
@@ -101,7 +122,8 @@ class LabelHandlers:
 
         if not is_unchanged(run, source):
             raise JobError("the photos have changed since this training; train on them again first")
-        found = yield from _progress(review(source, run.settings))
+        steps = review(source, run.settings)
+        found = yield from _progress(steps, lambda event: nothing_to_decide(review_progress(event)))
         shown = with_pictures(run, source, found.suspects[:CARDS_SHOWN])
         tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
         first = min(found.estimated_wrong, len(shown))
@@ -129,8 +151,8 @@ class LabelHandlers:
         return seen, replace(run.settings, corrections=tuple(every.values()))
 
 
-def _progress(steps: Iterator[Event]) -> Iterator[tuple]:
-    """What the page shows of a review's events, a few a second; returns its result."""
+def _progress(steps: Iterator[Event], shown_as: Callable[[Event], Any]) -> Iterator:
+    """What the page shows of the events, a few a second; returns the result of the steps."""
     shown = 0.0
     while True:
         try:
@@ -139,7 +161,7 @@ def _progress(steps: Iterator[Event]) -> Iterator[tuple]:
             return end.value
         if not isinstance(event, TRANSIENT) or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
             shown = time.monotonic()
-            yield nothing_to_decide(review_progress(event))
+            yield shown_as(event)
 
 
 def nothing_to_decide(html: str) -> tuple:

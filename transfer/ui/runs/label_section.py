@@ -1,4 +1,5 @@
-"""The part of the finished runs where wrong labels are found, decided about and corrected."""
+"""The part of the finished runs about their photos: wrong labels are found, decided about and
+corrected, and a learning curve tells whether more photos would help."""
 
 import gradio as gr
 
@@ -11,6 +12,10 @@ from transfer.ui.shared.session import PRIVATE, QUIET
 INTRODUCTION = (
     "Each label is compared with what the other photos say. Nothing is changed until you decide, "
     "and the dataset itself never is."
+)
+CURVE_INTRODUCTION = (
+    "The accuracy on parts of the photos, from an eighth to all of them, shows what twice as many "
+    "would give."
 )
 # In the browser: the keys, and what follows a choice. `element` is that of the component.
 KEYS = """
@@ -83,19 +88,26 @@ def label_section(
     """For the selected `run`; a training that starts here empties the `report` and is shown by the
     event `watch`."""
     checked, decisions = gr.State(None), gr.JSON(visible=False)
-    with gr.Column(visible=False) as offered, accordion("Check labels"):
-        gr.Markdown(INTRODUCTION)
-        check = gr.Button("List suspicious labels")
-        summary = gr.HTML()
-        with gr.Column(visible=False) as deciding:
-            with gr.Row():
-                relabel = gr.Button("Relabel the first", min_width=200)
-                keep = gr.Button("Keep all", min_width=100)
-            cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
-            with gr.Row():
-                train = gr.Button("Train again with these labels", variant="primary", min_width=240)
-                save = gr.Button("Download the decisions", min_width=200)
-        tested = gr.HTML()
+    with gr.Column(visible=False) as offered:
+        with accordion("Check labels"):
+            gr.Markdown(INTRODUCTION)
+            check = gr.Button("List suspicious labels")
+            summary = gr.HTML()
+            with gr.Column(visible=False) as deciding:
+                with gr.Row():
+                    relabel = gr.Button("Relabel the first", min_width=200)
+                    keep = gr.Button("Keep all", min_width=100)
+                cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
+                with gr.Row():
+                    train = gr.Button(
+                        "Train again with these labels", variant="primary", min_width=240
+                    )
+                    save = gr.Button("Download the decisions", min_width=200)
+            tested = gr.HTML()
+        with accordion("Would more photos help?"):
+            gr.Markdown(CURVE_INTRODUCTION)
+            ask = gr.Button("Estimate it")
+            curve = gr.HTML()
     on_change(run).then(handlers.offered, [visitor, run], offered, **LATEST, **QUIET)
     results = [summary, checked, deciding, cards, relabel, tested]
     decided = [visitor, checked, decisions]
@@ -103,6 +115,7 @@ def label_section(
     reviewed = busy.then(handlers.review, [visitor, run], results, **REVIEWS)
     for ended in (reviewed.success, reviewed.failure):  # gradio's `then` does not follow a failure
         ended(lambda: gr.Button(interactive=True), None, check, **QUIET)
+    ask.click(handlers.learning_curve, [visitor, run], curve, **REVIEWS)
     relabel.click(None, js=RELABEL, **PRIVATE)
     keep.click(None, js=KEEP, **PRIVATE)
     started = train.click(handlers.train, decided, report, js=DECISIONS, **QUIET)

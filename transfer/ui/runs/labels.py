@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CARDS_SHOWN = 60
 TEST_PHOTOS_SHOWN = 12
+COMPARING, FITTING = "Comparing each label with the other photos", "Fitting on parts of the photos"
 HELP = (
     "The number on a card, 0 to 1, says how much more likely the other class is. Keys: Tab or ↑ ↓ "
     "to move, K keeps, R relabels, X leaves out."
@@ -29,7 +30,7 @@ TEST_NOTE = (
 Suspects = list[tuple[dict, Image.Image | None]]  # a row of Review with its picture
 
 
-def review_progress(event: Event | None) -> str:
+def review_progress(event: Event | None, fitting: str = COMPARING) -> str:
     """While a review computes."""
     match event:
         case BodyProgress():
@@ -37,7 +38,7 @@ def review_progress(event: Event | None) -> str:
         case CacheProgress():
             what, share = "Computing the photos' features", event.done / max(event.total, 1)
         case CacheFilled():
-            what, share = "Comparing each label with the other photos", None
+            what, share = fitting, None
         case _:
             what, share = "Opening the photos", None
     return f"{live_region(f'<p>{what}</p>')}{progress_bar(share)}"
