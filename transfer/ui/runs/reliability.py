@@ -2,8 +2,8 @@
 
 from transfer.runs.run import Run
 
-SIDE, LEFT, BOTTOM = 200, 44, 34  # of the diagram in SVG units; the margins hold the axes' labels
-TOP = RIGHT = 10
+SIDE, LEFT, BOTTOM = 200, 44, 40  # of the diagram in SVG units; the margins hold the axes' labels
+TOP, RIGHT = 12, 22
 GRID = (0.0, 0.5, 1.0)
 
 
@@ -56,7 +56,7 @@ def _grid(value: float) -> str:
 
 
 def _radius(part: dict, bins: list[dict]) -> float:
-    return 3 + 8 * (part["images"] / sum(b["images"] for b in bins)) ** 0.5
+    return 2 + 9 * (part["images"] / sum(b["images"] for b in bins)) ** 0.5
 
 
 def _x(share: float) -> float:
