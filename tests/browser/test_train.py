@@ -210,7 +210,7 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     choose(page, str(tmp_path / "nothing"))
     button(page, "Start training").click()
     page.get_by_text("This training failed").wait_for()
-    page.get_by_text("expected class folders").first.wait_for()
+    page.locator(".status").get_by_text("expected class folders").wait_for()
     page.reload()
     tab(page, "Train")
     page.get_by_text("This training failed").wait_for()
