@@ -225,3 +225,9 @@ def _saved(event: events.RunSaved) -> str:
         f"{high:.3f}){balanced}, head of {result['head_parameters']:,} parameters in place of "
         f"{result['original_head_parameters']:,}"
     )
+
+
+def points_gained(low: float, high: float) -> str:
+    """An interval of accuracies gained, in percentage points: `+1.0 to +4.2 points`."""
+    low, high = (round(100 * gain, 1) + 0.0 for gain in (low, high))  # no -0.0
+    return f"{low:+.1f} to {high:+.1f} points"

@@ -18,12 +18,11 @@ from transfer.cli.options import (
     Weights,
 )
 from transfer.cli.progress import Progress
-from transfer.formatting import encodable_parts, printable
+from transfer.formatting import encodable_parts, points_gained, printable
 
 if TYPE_CHECKING:
     from transfer.training.learning_curve import LearningCurve
 
-SMALLEST_GAIN = 0.0005  # which is printed as 0.1 points
 POINT_LINE = "{images:>7,} images: accuracy {accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})"
 
 
@@ -60,19 +59,11 @@ def _print(found: "LearningCurve") -> None:
     gain = found.doubled
     print(
         f"with twice as many images ({2 * found.images:,}): {100 * gain['gain']:+.1f} points of "
-        f"accuracy (95 % interval {_points(*gain['expected'])}; on the test images alone one would "
-        f"measure {_points(gain['low'], gain['high'])})"
+        f"accuracy (95 % interval {points_gained(*gain['expected'])}; on the test images alone "
+        f"one would measure {points_gained(gain['low'], gain['high'])})"
     )
-    helpful = [row for row in found.classes if row["low"] > SMALLEST_GAIN]
-    for row in helpful:
-        gain = _points(row["low"], row["high"])
+    for row in found.helpful:
+        gain = points_gained(row["low"], row["high"])
         print(printable(f"{row['more']} more of {row['label']}: {gain} over all classes"))
-    if others := [row["label"] for row in found.classes if row not in helpful]:
+    if others := [row["label"] for row in found.classes if row not in found.helpful]:
         print(printable(f"more of {', '.join(others)} alone: no gain that can be told"))
-
-
-def _points(low: float, high: float) -> str:
-    """As in `+1.0 to +4.2 points`, in percentage points."""
-    # no -0.0
-    low, high = (round(100 * gain, 1) + 0.0 for gain in (low, high))
-    return f"{low:+.1f} to {high:+.1f} points"

@@ -23,6 +23,8 @@ from transfer.runs.familiarity import directions
 from transfer.settings import TrainingSettings
 from transfer.training.cached_features import cached_features
 
+SMALLEST_GAIN = 0.0005  # which is shown as 0.1 points
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
@@ -34,6 +36,11 @@ class LearningCurve:
     doubled: dict
     classes: list[dict]
     images: int
+
+    @property
+    def helpful(self) -> list[dict]:
+        """The classes of which more images alone would help."""
+        return [row for row in self.classes if row["low"] > SMALLEST_GAIN]
 
     def to_json(self) -> dict:
         return asdict(self)

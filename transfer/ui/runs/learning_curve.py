@@ -4,7 +4,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from transfer.formatting import isolated
+from transfer.formatting import isolated, points_gained
 
 if TYPE_CHECKING:
     from transfer.training.learning_curve import LearningCurve
@@ -13,31 +13,24 @@ WIDTH, HEIGHT = 460, 240  # in SVG units; the margins hold the axes' labels
 LEFT, RIGHT, TOP, BOTTOM = 50, 16, 12, 38
 GRID_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # of the accuracy
 LINES_AT_MOST = 6
-SMALLEST_GAIN = 0.0005  # which is shown as 0.1 points
 
 
 def curve_report(found: "LearningCurve") -> str:
     """What a logistic regression on parts of the photos says about twice as many."""
     gain, (low, high) = found.doubled["gain"], found.doubled["expected"]
-    helpful = [row for row in found.classes if row["low"] > SMALLEST_GAIN]
     rows = "".join(
         f"<li>{row['more']} more of <b>{escape(isolated(row['label']))}</b>: "
-        f"{_points(row['low'], row['high'])} over all classes</li>"
-        for row in helpful
+        f"{points_gained(row['low'], row['high'])} over all classes</li>"
+        for row in found.helpful
     )
     none = "<li>No single class stands out: more photos of all of them.</li>"
     return (
         '<div class="report"><h3>Would more photos help?</h3>'
         f"<p>With twice as many photos ({2 * found.images:,}): <b>{100 * gain:+.1f} points</b> of "
-        f"accuracy, {_points(low, high)} with 95 % confidence.</p>{_chart(found)}"
+        f"accuracy, {points_gained(low, high)} with 95 % confidence.</p>{_chart(found)}"
         f"<ul>{rows or none}</ul><p>Estimated with a linear classifier on the frozen body, "
         "cross-validated on parts of the photos; fine-tuning starts from there.</p></div>"
     )
-
-
-def _points(low: float, high: float) -> str:
-    low, high = (round(100 * gain, 1) + 0.0 for gain in (low, high))  # no -0.0
-    return f"{low:+.1f} to {high:+.1f} points"
 
 
 class _Axes(NamedTuple):
