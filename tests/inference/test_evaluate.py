@@ -23,8 +23,13 @@ class Limited(torch.nn.Sequential):
 
 def test_the_training_s_own_test_images_give_the_report_again(classifier, run, stripes):
     report = transfer.evaluate(classifier, str(stripes))
+    calibrated = run.report["calibration"]["after"]
     assert report["split"] == "test" and report["source"] == str(stripes)
     assert report["held_out"] is True and report["skipped"] == []
+    assert report["calibration"]["error"] == pytest.approx(calibrated["error"], abs=1e-3)
+    assert calibrated["error"] != pytest.approx(run.report["calibration"]["before"]["error"])
+    assert report["sets"] == run.report["sets"]
+    assert report["unknown"] == pytest.approx(run.report["unknown"]["found"])
     for key in ("accuracy", "interval", "images", "classes", "confusion"):
         assert report[key] == run.report[key], key
     assert [m["name"] for m in report["mistakes"]] == [m["name"] for m in run.report["mistakes"]]

@@ -3,14 +3,14 @@
 Both are learned from images that the network was not fitted on.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from transfer.features.validation import Validation
 
-COVERAGE = 0.9  # of the sets: how often the true class should be in them
+IMAGES_A_MISS = 10  # of so many images one may have its true class outside its set
+COVERAGE = 1 - 1 / IMAGES_A_MISS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +45,5 @@ def _least_score(true_scores: np.ndarray) -> float:
 
     0, so that all classes are in the set, where there are too few images to tell.
     """
-    rank = math.floor((len(true_scores) + 1) * (1 - COVERAGE))
+    rank = (len(true_scores) + 1) // IMAGES_A_MISS
     return float(np.sort(true_scores)[rank - 1]) if rank else 0.0
