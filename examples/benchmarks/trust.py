@@ -2,7 +2,7 @@
 
     python -m examples.benchmarks.trust photos/flowers12 --strangers photos/ants-bees
 
-Ten times all images are divided anew into training, validation and test (stratified), and a linear
+Ten times all images are divided into training, validation and test (stratified), and a linear
 classifier is fitted as `--method features` does it. Printed as JSON, each as [mean, least, most]
 over the draws: its accuracy; calibration error before and after; share and size of sets; test
 images called unknown; with `--strangers` the share of those that are called so, and the AUROC.

@@ -52,8 +52,11 @@ def test_a_run_and_its_answers_carry_it(run, copied_run):
     )
 
 
-def test_a_file_of_something_else_is_one_line(copied_run):
-    (copied_run / FAMILIARITY).write_bytes((copied_run / TENSORS).read_bytes())
+@pytest.mark.parametrize("other", ["a file of something else", "one of another body"])
+def test_a_file_that_does_not_fit_is_one_line(copied_run, other):
+    narrow = Familiarity.learn(outputs(9), outputs(9)).pack()
+    tensors = (copied_run / TENSORS).read_bytes()
+    (copied_run / FAMILIARITY).write_bytes(narrow if "body" in other else tensors)
     with pytest.raises(RunError, match=r"expected references and levels"):
         read_familiarity(copied_run)
     with pytest.raises(RunError):

@@ -66,4 +66,4 @@ def _print(found: "LearningCurve") -> None:
         gain = points_gained(row["low"], row["high"])
         print(printable(f"{row['more']} more of {row['label']}: {gain} over all classes"))
     if others := [row["label"] for row in found.classes if row not in found.helpful]:
-        print(printable(f"more of {', '.join(others)} alone: no gain that can be told"))
+        print(printable(f"more of {', '.join(others)} alone: no clear gain"))

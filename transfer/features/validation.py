@@ -14,7 +14,7 @@ SIGNIFICANCE = 0.05
 
 
 class Judged(NamedTuple):
-    """What is kept of a batch of N images: their cross-entropies in nats at each of TEMPERATURES,
+    """What counts of a batch of N images: their cross-entropies in nats at each of TEMPERATURES,
     float32 (N, temperatures); by how much the true class's logit exceeds the mean of the others,
     float32 (N,); whether the network is right, bool (N,); and their labels, int64 (N,)."""
 

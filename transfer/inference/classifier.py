@@ -16,7 +16,7 @@ from transfer.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A class for a picture. What cannot be told, of models that were trained elsewhere or by older
+    """A class for a picture. What is unknown, of models that were trained elsewhere or by older
     versions, is None."""
 
     label: str
@@ -34,7 +34,7 @@ class Answer:
     is one for nine of ten pictures; it may be empty, as no class may score high enough. Both
     suppose that the picture shows one of the classes. `familiarity`, 0 to 1, is the share of
     held-out photos that are less similar to the training photos; a picture is `known` unless this
-    is below FALSE_ALARMS. What cannot be told, of models that were trained elsewhere or by older
+    is below FALSE_ALARMS. What is unknown, of models that were trained elsewhere or by older
     versions, is None.
     """
 

@@ -74,7 +74,7 @@ def _judge(
     labels: np.ndarray,
     report: Callable[[CacheProgress], None],
 ) -> tuple[dict[str, np.ndarray], dict[int, ImageError]]:
-    """(what is kept of each readable image, see `_columns`; row → why it cannot be read).
+    """(what is known of each readable image, see `_columns`; row → why it cannot be read).
 
     The scores of all classes are not stored, so that memory hardly grows with the images.
     """

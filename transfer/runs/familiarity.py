@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer.errors import RunError
+from transfer.features.fit import CHANNELS
 from transfer.runs.run import FAMILIARITY, read_tensors
 
 NEIGHBOUR = 5
@@ -94,7 +95,8 @@ def read_familiarity(folder: Path) -> Familiarity | None:
     try:
         found = {name: tensors[name].float().numpy() for name in ("references", "levels")}
         names = tuple(map(str, json.loads(metadata.get("names", "[]"))))
-        fits = found["references"].ndim == 2 and found["levels"].shape[0] == 2
+        fits = found["references"].shape[1:] == (CHANNELS["none"],)
+        fits = fits and found["levels"].ndim == 2 and len(found["levels"]) == 2
         fits = fits and len(names) in (0, len(found["references"]))
         fits = fits and all(np.isfinite(values).all() and values.size for values in found.values())
     except (KeyError, IndexError, ValueError, TypeError):

@@ -11,6 +11,7 @@ from transfer.data.dataset import ImageDataset
 from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
+from transfer.features.fit import CHANNELS
 from transfer.features.plan import Plan
 from transfer.machine.processes import from_main_process
 from transfer.model.vgg import Head, Network, Segment, parameter_count
@@ -70,7 +71,7 @@ class TrainingState:
         network, images = self.network, sum(self.images.counts().values())
         body = parameter_count(network.between(self.settings.unfreeze, "none"))
         heads = 2 * parameter_count(network.head) + 513 * len(self.images.classes)
-        references = 2 * 512 * min(self.images.counts()["train"], MOST_REFERENCES)
+        references = 2 * CHANNELS["none"] * min(self.images.counts()["train"], MOST_REFERENCES)
         texts = 8 * len(self.images.classes) ** 2 + 200 * images + 100_000
         return 4 * (body + heads) + references + texts
 

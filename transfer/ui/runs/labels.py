@@ -76,7 +76,7 @@ def label_cards(shown: Suspects, first: int, classes: Sequence[str]) -> str:
     return (
         f'<select class="every" hidden aria-hidden="true">{options}</select>'
         f'<ol class="suspects" data-first="{first}">{cards}</ol>'
-        f'<p class="decided" role="status" aria-live="polite">Every label is kept so far.</p>'
+        f'<p class="decided" role="status" aria-live="polite">No label is changed so far.</p>'
     )
 
 
