@@ -107,7 +107,7 @@ def test_a_task_is_sent_in_the_context_of_its_request_and_before_a_stop(tmp_path
 
     with manager(tmp_path, worker=Noting) as jobs:
         visitor.set("ann")
-        job = jobs.start("slow", SETTINGS, ANN)
+        job = jobs.start("early", SETTINGS, ANN)
         visitor.set("somebody later")
         assert ended(job).state == "stopped"
     assert contexts == ["ann"]
