@@ -125,13 +125,22 @@ def inspect(
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
-    format: Annotated[str, typer.Option(help="timm, which transformers loads too.")] = "timm",
+    format: Annotated[
+        str, typer.Option(help="timm, which transformers loads too, or onnx.")
+    ] = "timm",
+    precision: Annotated[
+        str | None, typer.Option(help="Of onnx: fp32 (the default), fp16 or int8.")
+    ] = None,
 ) -> None:
-    """Write a run as a folder that timm and transformers load without this package."""
-    from transfer.publishing.timm_export import export
+    """Write a run as a folder that works without this package."""
+    from transfer.publishing.export import export
 
-    folder = export(run, out, format)
+    progress = Progress()
+    folder = export(run, out, format, precision=precision, report=progress.report)
     print(folder)
+    if format == "onnx":
+        warn(f"README.md in it shows how to use it; or: python -m transfer classify {folder} PHOTO")
+        return
     warn(f'load it with timm.create_model("local-dir:{folder}", pretrained=True)')
     warn(f'or transformers.pipeline("image-classification", model="{folder}")')
 
