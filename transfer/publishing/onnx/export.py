@@ -26,7 +26,7 @@ from transfer.inference.onnx_model import (
     OnnxClassifier,
     read_onnx,
 )
-from transfer.publishing.card.escape import as_text, listed
+from transfer.publishing.card.escape import as_line, as_text, listed
 from transfer.publishing.card.license import choose_license, source_link
 from transfer.publishing.card.render import render
 from transfer.publishing.check_images import generated_images, own_images, some_images
@@ -65,8 +65,15 @@ class Agreement:
 
 def write_onnx(
     run: Run, folder: Path, precision: str, report: Callable[[CacheProgress], None]
+) -> None:
+    """Write the three files, see `write_model`."""
+    write_texts(run, folder, write_model(run, folder, precision, report))
+
+
+def write_model(
+    run: Run, folder: Path, precision: str, report: Callable[[CacheProgress], None]
 ) -> dict:
-    """Write the three files and return what model.json says.
+    """Write model.onnx and return what model.json will say.
 
     The model is compared with the run on test photos where these are on this machine. `int8` needs
     the run's photos, to choose its ranges by. Raises RunError or SourceError.
@@ -93,10 +100,7 @@ def write_onnx(
     _write_facts(folder, facts)
     agreement = _compare(read_onnx(folder), run, network, _check_images(run, images), report)
     _check(agreement, precision)
-    facts["compared"] = asdict(agreement)
-    _write_facts(folder, facts)
-    (folder / README).write_text(_readme(run, folder, facts) + "\n", encoding="utf-8")
-    return facts
+    return facts | {"compared": asdict(agreement)}
 
 
 def _graph(network: "Network", run: Run) -> "ModelProto":
@@ -124,6 +128,7 @@ def _facts(run: Run, precision: str) -> dict:
     report = run.report
     return {
         "format_version": FORMAT_VERSION,
+        "name": as_line(run.path.name),
         "classes": list(run.classes),
         "transform": run.transform.to_json(),
         "least_score": run.least_score,
@@ -141,22 +146,18 @@ def _write_facts(folder: Path, facts: dict) -> None:
     (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _readme(run: Run, folder: Path, facts: dict) -> str:
-    return render(
-        TEMPLATE,
-        facts
-        | {
-            "name": as_text(run.path.name),
-            "class_names": listed(run.classes),
-            "source": source_link(run),
-            "megabytes": round((folder / MODEL).stat().st_size / 1e6, 1),
-            "calibrated": run.least_score is not None,
-            "made_with": ", ".join(
-                f"{name} {number}" for name, number in facts["versions"].items()
-            ),
-            "license": choose_license(run, None).text,
-        },
-    )
+def write_texts(run: Run, folder: Path, facts: dict) -> None:
+    """model.json and README.md"""
+    _write_facts(folder, facts)
+    more = {
+        "title": as_text(facts["name"]),
+        "class_names": listed(run.classes),
+        "source": source_link(run),
+        "megabytes": round((folder / MODEL).stat().st_size / 1e6, 1),
+        "made_with": ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
+        "license": choose_license(run, None).text,
+    }
+    (folder / README).write_text(render(TEMPLATE, facts | more) + "\n", encoding="utf-8")
 
 
 def _compare(
