@@ -9,11 +9,11 @@ from threading import Thread
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 import transfer
 from tests.browser.conftest import DESKTOP, FLAGS, HEIGHT, PHONE, foreign_requests_of
-from tests.publishing.runs import finished
-from tests.tiny import picture
+from tests.tiny import TINY
 from transfer.cache.paths import cache_folder
 from transfer.publishing.export import export
 from transfer.publishing.onnx.runtime import KNOWN, NAME
@@ -24,9 +24,22 @@ TOLERANCE = 1e-2
 ROTATED = 6  # EXIF: turn it clockwise
 
 
+def sample_photos() -> list[Image.Image]:
+    """scikit-learn's two, 640 x 427: a flower, a temple in China."""
+    return [Image.fromarray(load_sample_image(f"{name}.jpg")) for name in ("flower", "china")]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> transfer.Run:
-    return finished(tmp_path_factory.mktemp("page") / "stripes")
+    """Tells parts of the two photos from each other."""
+    folder = tmp_path_factory.mktemp("page")
+    for photo, name in zip(sample_photos(), ("flower", "temple"), strict=True):
+        (folder / "photos" / name).mkdir(parents=True)
+        for x in range(0, 400, 40):
+            for y in range(0, 240, 60):
+                part = photo.crop((x, y, x + 240, y + 180))
+                part.save(folder / "photos" / name / f"{x}-{y}.png")
+    return transfer.train(folder / "photos", out=folder / "run", **TINY | {"image_size": 64})
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +66,20 @@ def address(run, tmp_path_factory):
 def photos(tmp_path_factory) -> list[Path]:
     """Files of many kinds, all of which the app reads too."""
     folder = tmp_path_factory.mktemp("photos")
-    plain = [picture(i % 3, i).resize((300 + 60 * i, 280)) for i in range(5)]
-    for i, image in enumerate(plain[:4]):
-        image.save(folder / f"plain-{i}.jpg", quality=95)
+    flower, china = sample_photos()
+    for number, photo in enumerate((flower, china)):
+        photo.save(folder / f"whole-{number}.jpg", quality=90)
+        photo.crop((40, 30, 361, 280)).save(folder / f"part-{number}.jpg", quality=95)
     turned = Image.Exif()
     turned[0x0112] = ROTATED
-    plain[4].save(folder / "turned.jpg", exif=turned)
-    see_through = plain[0].convert("RGBA")
-    see_through.putalpha(Image.linear_gradient("L").resize(see_through.size))
+    china.crop((0, 0, 640, 424)).save(folder / "turned.jpg", exif=turned)
+    see_through = flower.convert("RGBA")
+    see_through.putalpha(Image.linear_gradient("L").resize(flower.size))
     see_through.save(folder / "see-through.png")
-    plain[1].convert("L").save(folder / "grey.png")
-    plain[2].save(folder / "photo.webp", quality=90)
-    plain[3].resize((5000, 4000)).save(folder / "huge.jpg", quality=90)
-    plain[3].resize((2100, 1700)).save(folder / "large.png")
+    china.convert("L").save(folder / "grey.png")
+    flower.save(folder / "photo.webp", quality=90)
+    china.resize((5000, 4000)).save(folder / "huge.jpg", quality=90)
+    flower.resize((2100, 1700)).save(folder / "large.png")
     return sorted(folder.iterdir())
 
 
@@ -119,7 +133,7 @@ def test_what_is_no_photo_is_one_line_and_the_next_is_answered(opened, photos, t
     found = answers(page, [broken, note, photos[1]])
     assert found["broken.jpg"][0] is found["note.txt"][0] is None
     assert "cannot" not in found["broken.jpg"][1] and "Save it as JPEG" in found["note.txt"][1]
-    assert len(found[photos[1].name][0]) == 3
+    assert len(found[photos[1].name][0]) == 2
 
 
 def test_a_changed_model_is_not_run(browser, address):

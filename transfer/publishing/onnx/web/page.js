@@ -2,7 +2,8 @@
 
 const byId = (id) => document.getElementById(id);
 const SHOWN = 5; // classes
-const MOST_PIXELS = 4e6; // of a picture that is not averaged first
+const BLOCK = 8; // pixels a side, of a JPEG
+const MOST_PIXELS = 4e6; // of a picture that is not reduced first
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 let facts, ort, session;
 let queue = Promise.resolve(); // one photo after the other
@@ -93,39 +94,52 @@ function introduce() {
 
 // --- a picture → RGB -----------------------------------------------------------------------------
 
-// As in training: upright, colours as stored, transparency on white. Where training decodes a JPEG
-// at a half, a quarter or an eighth of its size, never below twice the network's, squares of pixels
-// are averaged here; so are those of other large pictures, which take too much memory as they are.
+// As in training: upright, colours as stored, transparency on white. Training decodes a large JPEG at
+// a half, a quarter or an eighth of its size, never below twice the network's: of the frequencies of
+// each 8 x 8 block, only the lowest count. The same is done here (nearly so if the photo is stored on
+// its side and has a side that is no multiple of 8), and with other pictures that would take too much
+// memory.
 function rgb(source, width, height, isJpeg) {
   const scale = Math.floor(Math.min(width, height) / (2 * facts.transform.image_size));
-  const isLarge = (side) => width * height > MOST_PIXELS * (side / 2) ** 2;
-  const k = [8, 4, 2].find((side) => scale >= side && (isJpeg || isLarge(side))) ?? 1;
-  const w = Math.ceil(width / k), h = Math.ceil(height / k), rows = Math.max(1, Math.floor(256 / k));
-  const canvas = new OffscreenCanvas(width, Math.min(height, rows * k));
+  const isLarge = (k) => width * height > MOST_PIXELS * (k / 2) ** 2;
+  const k = [8, 4, 2].find((k) => scale >= k && (isJpeg || isLarge(k))) ?? 1;
+  const n = BLOCK / k, weights = lowFrequencies(n);
+  const w = Math.ceil(width / k), h = Math.ceil(height / k), data = new Uint8Array(w * h * 3);
+  const canvas = new OffscreenCanvas(width, BLOCK);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const data = new Uint8Array(w * h * 3), sums = new Float64Array(w * 3);
-  for (let top = 0; top < h; top += rows) { // strips, for a phone has little memory
-    const y = top * k, tall = Math.min(rows * k, height - y);
+  for (let top = 0; top < height; top += BLOCK) { // in strips, for a phone has little memory
+    const lines = Math.min(BLOCK, height - top), sums = new Float32Array(n * w * 3);
     context.fillStyle = "#fff";
-    context.fillRect(0, 0, width, tall);
-    context.drawImage(source, 0, y, width, tall, 0, 0, width, tall);
-    const pixels = context.getImageData(0, 0, width, tall).data;
-    for (let row = 0; row * k < tall; row++) {
-      const high = Math.min(k, tall - row * k);
-      sums.fill(0);
-      for (let line = row * k; line < row * k + high; line++)
-        for (let x = 0, from = line * width * 4; x < width; x++, from += 4) {
-          const to = Math.floor(x / k) * 3;
-          sums[to] += pixels[from];
-          sums[to + 1] += pixels[from + 1];
-          sums[to + 2] += pixels[from + 2];
+    context.fillRect(0, 0, width, BLOCK);
+    context.drawImage(source, 0, top, width, lines, 0, 0, width, lines);
+    const pixels = context.getImageData(0, 0, width, lines).data;
+    for (let line = 0; line < BLOCK; line++) { // the last pixels repeat beyond the edges
+      const from = Math.min(line, lines - 1) * width;
+      for (let x = 0; x < w; x++) {
+        const block = BLOCK * Math.floor(x / n), row = weights[x % n];
+        for (let c = 0; c < 3; c++) {
+          let sum = 0;
+          for (let i = 0; i < BLOCK; i++)
+            sum += row[i] * pixels[4 * (from + Math.min(block + i, width - 1)) + c];
+          for (let y = 0; y < n; y++) sums[(y * w + x) * 3 + c] += weights[y][line] * sum;
         }
-      for (let x = 0, to = (top + row) * w * 3; x < w; x++)
-        for (let c = 0; c < 3; c++, to++)
-          data[to] = Math.round(sums[3 * x + c] / (high * Math.min(k, width - x * k)));
+      }
     }
+    const start = (top / k) * w * 3;
+    for (let i = 0; i < sums.length && start + i < data.length; i++)
+      data[start + i] = Math.max(0, Math.min(255, Math.round(sums[i])));
   }
   return { data, width: w, height: h };
+}
+
+// What n samples of the n lowest of a block's frequencies (DCT-II) take from each of its pixels.
+function lowFrequencies(n) {
+  const wave = (place, count, u) => Math.cos(((2 * place + 1) * u * Math.PI) / (2 * count));
+  return Array.from({ length: n }, (_, y) => Float64Array.from({ length: BLOCK }, (_, x) => {
+    let sum = 0.5;
+    for (let u = 1; u < n; u++) sum += wave(x, BLOCK, u) * wave(y, n, u);
+    return (2 * sum) / BLOCK;
+  }));
 }
 
 async function judge({ data, width, height }) {
