@@ -79,8 +79,9 @@ def training_events(
             yield from fit_linear_probe(training)
         if settings.method == "finetune":
             yield from _train_phases(training)
-        familiarity = learn_familiarity(training)
-        report = evaluate(training, familiarity) | (yield from cross_validate(training))
+        familiarity, others_unknown = learn_familiarity(training)
+        report = evaluate(training, familiarity, others_unknown)
+        report |= yield from cross_validate(training)
         return (yield from save(training, report, familiarity))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import gradio as gr
 
@@ -45,6 +46,10 @@ class TrainHandlers:
         if settings.weights not in WEIGHTS:
             raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
         allowed = self.datasets.allowed(owner, source)
+        if mine := owner and self.datasets.uploads.others_of(owner):
+            settings = replace(settings, others=mine)
+        elif settings.others and self.datasets.shared:
+            raise JobError("others must be photos added on the page, found a place on this server")
         name = source.strip() if self.datasets.uploads.path_of(owner, source.strip()) else ""
         return self.jobs.start(allowed, settings, owner=owner, name=name)
 
