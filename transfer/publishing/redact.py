@@ -16,7 +16,7 @@ RECORD = (
 BODY = ("weights", "sha256", "revision")
 REPORT = (
     "accuracy balanced_accuracy interval images uneven classes confusion mistakes mistakes_total "
-    "stages curves heads skipped calibration sets unknown cross_validation"
+    "stages curves heads skipped calibration sets unknown cross_validation block_probes"
 ).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names greys model_args pretrained_cfg"
