@@ -2,7 +2,8 @@
 
 A classifier must choose one of its classes, so its scores say little about a picture of something
 else. The distance to the nearest training photos in the network's own features does (Sun et al.
-2022, Out-of-Distribution Detection with Deep Nearest Neighbors).
+2022, Out-of-Distribution Detection with Deep Nearest Neighbors). Photos of other things sharpen it
+(as Hendrycks et al. 2019, Deep Anomaly Detection with Outlier Exposure, but nothing is trained).
 """
 
 import json
