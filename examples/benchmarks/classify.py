@@ -21,7 +21,7 @@ import typer
 
 import transfer
 from examples.benchmarks.steps import machine
-from transfer.publishing.timm_export import export
+from transfer.publishing.export import export
 
 IMAGE_SIZE = 224
 WARM_CALLS = 5

@@ -11,7 +11,7 @@ from tests.tiny import CLASSES, tiny_body
 from tests.tiny_timm import edit_config, files_of, scores_of, scores_of_timm
 from transfer.errors import RunError
 from transfer.inference.loading import open_classifier
-from transfer.publishing.timm_export import export
+from transfer.publishing.export import export
 
 CONFIG, TENSORS, RECORD = "config.json", "model.safetensors", "run.json"
 NOTHING = b"not one byte of it may be downloaded"

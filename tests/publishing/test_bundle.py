@@ -15,7 +15,7 @@ from tests.tiny_timm import edit_config, scores_of
 from transfer.errors import RunError, SettingsError
 from transfer.publishing import bundle as module
 from transfer.publishing.bundle import Bundle, write_bundle
-from transfer.publishing.timm_export import export
+from transfer.publishing.export import export
 from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run, read_run
 
 FULL = {"config.json", REPORT, TENSORS}

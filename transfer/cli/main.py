@@ -32,6 +32,16 @@ from transfer.settings import TrainingSettings
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
 INTERRUPTED = 130
+NEXT = {  # after an export of this format
+    "timm": (
+        'load it with timm.create_model("local-dir:{folder}", pretrained=True)',
+        'or transformers.pipeline("image-classification", model="{folder}")',
+    ),
+    "onnx": ("try it: python -m transfer classify {folder} PHOTO; README.md in it says more",),
+    "page": (
+        "try it: python -m http.server --directory {folder}; then open http://localhost:8000",
+    ),
+}
 
 app = typer.Typer(
     add_completion=False,
@@ -125,15 +135,32 @@ def inspect(
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
-    format: Annotated[str, typer.Option(help="timm, which transformers loads too.")] = "timm",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="timm, which transformers loads too; onnx; or page, which runs in the browser."
+        ),
+    ] = "timm",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32 (default of onnx), fp16 (of page) or int8, a quarter as large."),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|cdn",
+            help="Of page: a folder with the npm package onnxruntime-web, or cdn; else downloaded.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a run as a folder that timm and transformers load without this package."""
-    from transfer.publishing.timm_export import export
+    """Write a run as a folder that works without this package."""
+    from transfer.publishing.export import export
 
-    folder = export(run, out, format)
+    progress = Progress()
+    folder = export(run, out, format, precision=precision, runtime=runtime, report=progress.report)
     print(folder)
-    warn(f'load it with timm.create_model("local-dir:{folder}", pretrained=True)')
-    warn(f'or transformers.pipeline("image-classification", model="{folder}")')
+    for line in NEXT[format]:
+        warn(line.format(folder=folder))
 
 
 for command in (inspect, train, classify, evaluate, export, publish, review, learning_curve, cache):

@@ -56,7 +56,7 @@ def evaluate(
     trust = {"calibration": reliability(confidence, predicted == labels)}
     if classifier.least_score is not None:
         trust["sets"] = set_report(judged["covered"], judged["size"])
-    if classifier.familiarity is not None:
+    if "known" in judged:
         trust["unknown"] = float(1 - judged["known"].mean())
     if len(classes) > MAX_CLASSES_SHOWN:
         occur = np.union1d(labels, predicted)
@@ -115,6 +115,8 @@ def _prepare(classifier: Classifier, images: Split, row: int) -> torch.Tensor | 
 
 def _batch_size(classifier: Classifier) -> int:
     blank = classifier.prepare(np.zeros((32, 32, 3), np.uint8))  # (1, 3, H, W)
+    if blank.dtype == torch.uint8:  # of an exported model, which resizes one photo at a time
+        return 1
     values = CHANNELS_OF_LARGEST_LAYER * blank.shape[2] * blank.shape[3]
     return images_per_batch(values, blank.device, MAX_BATCH)
 

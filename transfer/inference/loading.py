@@ -11,6 +11,7 @@ from pathlib import Path
 from transfer.errors import RunError, WeightsError
 from transfer.inference.classifier import Classifier
 from transfer.inference.hub_files import ModelFiles, Token, find_model, parse_address
+from transfer.inference.onnx_model import FACTS, read_onnx
 from transfer.inference.timm_config import CONFIG, TimmConfig, distinct_labels, read_config
 from transfer.inference.timm_vgg import check_tensors, read_vgg
 from transfer.machine.device import own_device
@@ -63,6 +64,8 @@ def _existing(name: str) -> Path | None:
 def _from_folder(folder: Path) -> Classifier:
     if (folder / CONFIG).is_file() and not (folder / RECORD).exists():
         return _from_timm(folder, read_config(folder / CONFIG))
+    if (folder / FACTS).is_file() and not (folder / RECORD).exists():
+        return read_onnx(folder)
     return _from_run(read_run(folder))
 
 

@@ -18,33 +18,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from transfer.errors import RunError, SettingsError
+from transfer.errors import RunError
 from transfer.inference.timm_config import CONFIG
 from transfer.model.vgg import Head, Network
 from transfer.publishing.check_images import check_images
-from transfer.publishing.new_folder import new_folder
 from transfer.publishing.sizes import KERNEL, WIDTH, check_exportable
-from transfer.runs.run import TENSORS, Run, read_network, read_run, run_path
+from transfer.runs.run import TENSORS, Run, read_network
 
 TOLERANCE = 1e-4  # of a logit
 Affine = tuple[torch.Tensor, torch.Tensor]  # weight (out, in) and bias (out,), float64
-
-
-def export(run: str | Path | Run, out: str | Path, format: str = "timm") -> Path:
-    """Write a finished run to the new or empty folder `out` as model.safetensors and config.json.
-
-    Load it with `timm.create_model("local-dir:OUT", pretrained=True)` or
-    `transformers.pipeline("image-classification", model="OUT")`; neither needs this package. timm
-    decodes every JPEG in full; this package decodes one of at least four times the run's size at a
-    fraction of it, so scores may differ slightly there.
-    Raises SettingsError, RunError or WeightsError.
-    """
-    if format != "timm":
-        raise SettingsError(f"format must be timm, found {format!r}")
-    run, out = run if isinstance(run, Run) else read_run(run), run_path(out)
-    with new_folder(out) as folder:
-        write_timm(run, folder)
-    return out
 
 
 def write_timm(run: Run, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import RunError, TransferError
-from transfer.publishing.card.escape import as_line, as_text, counted, percent
+from transfer.publishing.card.escape import as_line
 from transfer.publishing.card.facts import (
     EXAMPLE_ADDRESS,
     LICENSE_KEYS,
@@ -23,12 +23,14 @@ from transfer.publishing.card.plots import (
     draw_mistakes,
     draw_reliability,
 )
+from transfer.publishing.card.render import render
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageDataset
     from transfer.publishing.bundle import Bundle
 
 CARD = "README.md"
+TEMPLATE = Path(__file__).with_name("template.md")
 ANSWERS = 3  # shown of an example
 FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
 # The generated part, with the license that it was given. Versions until 0.4 marked each section by
@@ -133,7 +135,7 @@ def _card(
     derived = "" if chosen else _license_name(terms.metadata)
     if not text.strip():
         text = f"# {repository.rpartition('/')[2]}\n\n"
-    return f"---\n{head}---\n{replace_generated(text, _render(facts), derived)}"
+    return f"---\n{head}---\n{replace_generated(text, render(TEMPLATE, facts), derived)}"
 
 
 def _license_name(metadata: dict) -> str:
@@ -171,14 +173,3 @@ def replace_generated(text: str, generated: str, license: str = "") -> str:
         return f"{text}{gap}{block}\n"
     rest = re.sub(GENERATED.pattern + r"\s*", "", text[first.end() :], flags=GENERATED.flags)
     return text[: first.start()] + block + rest
-
-
-def _render(facts: dict) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
-    )
-    environment.filters.update(percent=percent, text=as_text, counted=counted)
-    template = Path(__file__).with_name("template.md").read_text(encoding="utf-8")
-    return re.sub(r"\n{3,}", "\n\n", environment.from_string(template).render(facts))
