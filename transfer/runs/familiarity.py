@@ -58,10 +58,13 @@ class Familiarity:
         """Averaged outputs of the body, float32 (N, C) → familiarity, float32 (N,), 0 to 1: the
         share of held-out photos that are less similar to the training photos."""
         similarity = _similarity(directions(outputs), self.references, self.others)
-        known, shares = self.levels
+        return np.interp(similarity, *self.places).astype(np.float32)
+
+    @property
+    def places(self) -> np.ndarray:
+        """(similarities, shares) between which familiarity is interpolated, float32 (2, L + 2)."""
         least = 0 if self.others is None else -OTHERS_WEIGHT
-        places = np.concatenate([[least], known, [1]]), np.concatenate([[0], shares, [1]])
-        return np.interp(similarity, *places).astype(np.float32)
+        return np.hstack([[[least], [0]], self.levels, [[1], [1]]]).astype(np.float32)
 
     def nearest(self, outputs: np.ndarray, most: int) -> list[str]:
         """The names of the training photos that are most similar to one picture, float32 (1, C),
