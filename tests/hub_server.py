@@ -13,11 +13,11 @@ from urllib.parse import parse_qs, unquote
 from tests.ports import own_port
 
 API = re.compile(
-    r"/api/(?P<kind>datasets|models)/(?P<id>[^/]+(?:/[^/]+)?)"
+    r"/api/(?P<kind>datasets|models|spaces)/(?P<id>[^/]+(?:/[^/]+)?)"
     r"(?:/(?P<verb>revision|tree|paths-info)/(?P<revision>[^/]+)/?(?P<path>.*)|/auth-check)?"
 )
 FILE = re.compile(
-    r"/(?P<kind>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
+    r"/(?P<kind>datasets/|spaces/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
 )
 
 
@@ -39,6 +39,7 @@ class Repository:
     private: bool = False
     claims: dict[str, int] = field(default_factory=dict)
     lfs: frozenset[str] = frozenset()
+    sdk: str = "static"  # of a Space
 
     @property
     def sha(self) -> str:
@@ -85,7 +86,7 @@ class HubServer:
         self.server.server_close()
 
     def add(self, kind: str, name: str, files: dict[str, bytes], **more) -> Repository:
-        """`kind` is datasets or models, `more` are fields of Repository."""
+        """`kind` is datasets, models or spaces, `more` are fields of Repository."""
         repository = Repository(kind=kind, id=name, files=files, **more)
         self.repositories[kind, name] = repository
         return repository
@@ -166,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             repository = hub.find(found["kind"], found["id"], found["revision"])
             self.serve_api(self.known(repository), found)
         else:
-            kind = "datasets" if found["kind"] else "models"
+            kind = (found["kind"] or "models").rstrip("/")
             repository = hub.find(kind, found["id"], found["revision"])
             self.serve_file(self.known(repository), found, hub)
 
@@ -257,6 +258,7 @@ def _info(repository: Repository) -> dict:
         "id": repository.id,
         "sha": repository.sha,
         "private": repository.private,
+        "sdk": repository.sdk,
         "gated": "auto" if repository.gated else False,
         "disabled": False,
         "tags": [],

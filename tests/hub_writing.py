@@ -25,8 +25,8 @@ READER, OAUTH = "hf_reader", "hf_oauth"
 ME, TEAM = "me", "team"
 ASIDE = ("/api/agent-harnesses",)  # asked once a process, whatever it does
 WRITES = re.compile(
-    r"/api/models/(?P<id>[^/]+/[^/]+)/(?P<verb>preupload|commit)/main"
-    r"|/(?P<repository>[^/]+/[^/]+)\.git/info/lfs/objects/(?P<lfs>batch|verify)"
+    r"/api/(?P<kind>models|spaces)/(?P<id>[^/]+/[^/]+)/(?P<verb>preupload|commit)/main"
+    r"|/(?P<space>spaces/)?(?P<repository>[^/]+/[^/]+)\.git/info/lfs/objects/(?P<lfs>batch|verify)"
     r"|/api/(?P<api>whoami-v2|validate-yaml|repos/create|repos/delete)"
 )
 
@@ -114,7 +114,8 @@ class Writing:
     def _serve_account(self, handler, verb: str) -> None:
         asked = json.loads(handler.body or b"{}")
         name = f"{asked.get('organization') or ME}/{asked.get('name')}"
-        known = self.hub.repositories.get(("models", name))
+        kind = f"{asked.get('type') or 'model'}s"
+        known = self.hub.repositories.get((kind, name))
         if verb == "whoami-v2":
             handler.send_json({"type": "user", "name": ME, "orgs": [{"name": TEAM}]})
         elif verb == "validate-yaml":
@@ -124,10 +125,10 @@ class Writing:
             handler.send(409, json.dumps(answer).encode())
         elif verb == "repos/create":
             private = asked.get("visibility") == "private"
-            self.hub.add("models", name, {".gitattributes": GIT_ATTRIBUTES}, private=private)
+            self.hub.add(kind, name, {".gitattributes": GIT_ATTRIBUTES}, private=private)
             handler.send_json({"url": self.url_of(name)})
         elif known:
-            del self.hub.repositories["models", name]
+            del self.hub.repositories[kind, name]
             handler.send(200, b"")
         else:
             handler.unknown()
@@ -136,7 +137,8 @@ class Writing:
         return f"{self.hub.endpoint}/{name}"
 
     def _serve_repository(self, handler, found: re.Match) -> None:
-        repository = self.hub.find("models", found["id"] or found["repository"])
+        kind = found["kind"] or ("spaces" if found["space"] else "models")
+        repository = self.hub.find(kind, found["id"] or found["repository"])
         if repository is None:
             handler.unknown()
         elif found["verb"] == "preupload":
@@ -152,7 +154,8 @@ class Writing:
 
     def _batch(self, handler, repository) -> None:
         asked = json.loads(handler.body)
-        verify = f"{self.hub.endpoint}/{repository.id}.git/info/lfs/objects/verify"
+        space = "spaces/" if repository.kind == "spaces" else ""
+        verify = f"{self.hub.endpoint}/{space}{repository.id}.git/info/lfs/objects/verify"
         objects = []
         for wanted in asked["objects"]:
             entry = dict(wanted)
@@ -181,7 +184,7 @@ class Writing:
                 files[path] = base64.b64decode(line["value"]["content"])
         self.put(replace(repository, files=files, lfs=frozenset(lfs)))
         self.commits += 1
-        sha = self.hub.repositories["models", repository.id].sha
+        sha = self.hub.repositories[repository.kind, repository.id].sha
         url = f"{self.hub.endpoint}/{repository.id}/commit/{sha}"
         handler.send_json({"success": True, "commitOid": sha, "commitUrl": url})
 

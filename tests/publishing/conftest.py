@@ -36,7 +36,7 @@ def small(run, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(run.path, tmp_path / "small"))
     save_tensors(folder / "model.safetensors")
 
-    def write_bundle(_, what, target, public=False):
+    def write_bundle(_run, what, target, **_):
         shutil.copytree(folder, target, dirs_exist_ok=True)
         known = {"run": read_run(folder), "classes": run.classes}
         return Bundle(folder=target, what=what, files={}, **known)

@@ -125,7 +125,7 @@ def test_a_model_that_answers_otherwise_is_not_written(trained, tmp_path, monkey
     [
         ({"format": "pickle"}, "timm, onnx"),
         ({"precision": "int4"}, "fp32, fp16, int8"),
-        ({"format": "timm", "precision": "int8"}, "format onnx only"),
+        ({"format": "timm", "precision": "int8"}, "onnx or page only"),
     ],
 )
 def test_wrong_options_are_refused(trained, tmp_path, change, why):

@@ -25,7 +25,11 @@ def publish(
         bool, typer.Option("--private/--public", help="Who may see a new repository.")
     ] = True,
     what: Annotated[
-        str, typer.Option(help="head: small, for this package; full: for timm and transformers.")
+        str,
+        typer.Option(
+            help="head: small, for this package; full: for timm and transformers; "
+            "page: a static Space that classifies in the browser."
+        ),
     ] = "head",
     license: Annotated[
         str | None, typer.Option(help="Like apache-2.0; by default what weights and images allow.")

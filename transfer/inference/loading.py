@@ -11,7 +11,8 @@ from pathlib import Path
 from transfer.errors import RunError, WeightsError
 from transfer.inference.classifier import Classifier
 from transfer.inference.hub_files import ModelFiles, Token, find_model, parse_address
-from transfer.inference.onnx_model import FACTS, read_onnx
+from transfer.inference.onnx_format import FACTS
+from transfer.inference.onnx_model import read_onnx
 from transfer.inference.timm_config import CONFIG, TimmConfig, distinct_labels, read_config
 from transfer.inference.timm_vgg import check_tensors, read_vgg
 from transfer.machine.device import own_device

@@ -12,14 +12,10 @@ from transfer.data.image import Picture
 from transfer.data.transform import Transform
 from transfer.errors import RunError
 from transfer.inference.classifier import Classifier
+from transfer.inference.onnx_format import FACTS, FORMAT_VERSION, INPUT, MODEL, OUTPUTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-MODEL, FACTS = "model.onnx", "model.json"
-FORMAT_VERSION = 1
-INPUT = "image"  # RGB, uint8 (N, H, W, 3)
-OUTPUTS = ("scores", "familiarity")  # float32 (N, classes) and, where the run had it, (N,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 `head` is a run folder: the head and the body tensors that changed, in half precision if the scores
 stay the same; the loader finds the rest of the body by its hash. `full` is what timm and
-transformers load.
+transformers load. `page` classifies in the browser, for a static Space.
 """
 
 import json
@@ -15,7 +15,7 @@ from transfer.errors import RunError, SettingsError
 from transfer.inference.timm_config import CONFIG, read_config
 from transfer.publishing.new_folder import new_folder
 from transfer.publishing.redact import bare, published_config, published_record, published_report
-from transfer.publishing.sizes import full_files, head_config, head_files
+from transfer.publishing.sizes import full_files, head_config, head_files, page_files
 from transfer.runs.familiarity import read_familiarity
 from transfer.runs.run import (
     CHECKPOINT,
@@ -33,7 +33,7 @@ from transfer.runs.writer import run_files
 if TYPE_CHECKING:
     from transfer.model.vgg import Network
 
-WHATS = ("head", "full")
+WHATS = ("head", "full", "page")
 SCORE_TOLERANCE = 2.5e-4  # on a few images, so that no image differs by more than 1e-3
 
 
@@ -50,13 +50,18 @@ class Bundle:
 
 
 def write_bundle(
-    run_or_dir: str | Path | Run, what: str, folder: str | Path, *, public: bool = False
+    run_or_dir: str | Path | Run,
+    what: str,
+    folder: str | Path,
+    *,
+    public: bool = False,
+    name: str | None = None,
 ) -> Bundle:
     """Fill the new or empty `folder` with what is to be published: completely or not at all.
 
-    `what` is `head` or `full`; a folder that `export` wrote is always `full`. Names of images are
-    kept only if the source is `public`. The written network is loaded and compared with the run.
-    Raises SettingsError, RunError or WeightsError.
+    `what` is one of WHATS; a folder that `export` wrote is always `full`. Names of images are kept
+    only if the source is `public`; `name` is the title of a page. The written network is loaded and
+    compared with the run. Raises SettingsError, RunError, WeightsError or TransferError.
     """
     source = read_publishable(run_or_dir, what)
     folder, run = run_path(folder), None
@@ -64,8 +69,11 @@ def write_bundle(
         if isinstance(source, Path):
             what, classes = "full", _copy_exported(source, part)
         else:
-            write = _write_head if what == "head" else _write_full
-            run, classes = replace(write(source, part, public), path=folder), source.classes
+            if what == "page":
+                written = _write_page(source, part, name)
+            else:
+                written = (_write_head if what == "head" else _write_full)(source, part, public)
+            run, classes = replace(written, path=folder), source.classes
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return Bundle(folder=folder, what=what, files=files, run=run, classes=classes)
 
@@ -73,7 +81,7 @@ def write_bundle(
 def bundle_files(run: Run, what: str) -> dict[str, int]:
     """Name → bytes of what `write_bundle` will write or refuse, to a few percent, without torch."""
     run = read_publishable(run, what)
-    return head_files(run) if what == "head" else full_files(run)
+    return {"head": head_files, "full": full_files, "page": page_files}[what](run)
 
 
 def read_publishable(run_or_dir: str | Path | Run, what: str) -> Run | Path:
@@ -158,6 +166,14 @@ def _write_full(run: Run, folder: Path, public: bool) -> Run:
     write_timm(run, folder)
     report = published_report(run, public=public)
     (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return Run(path=folder, record=published_record(run), report=report)
+
+
+def _write_page(run: Run, folder: Path, name: str | None) -> Run:
+    from transfer.publishing.onnx.page import write_page
+
+    write_page(run, folder, "fp16", runtime=None, name=name)
+    report = published_report(run, public=False)
     return Run(path=folder, record=published_record(run), report=report)
 
 

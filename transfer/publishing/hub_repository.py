@@ -1,4 +1,5 @@
-"""A model repository on the Hub: created if it is missing, filled by one commit, compared after."""
+"""A model repository or a static Space on the Hub: created if it is missing, filled by one commit,
+compared after."""
 
 import hashlib
 import time
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from transfer import hub
 from transfer.errors import PublishError, TransferError
+from transfer.inference.onnx_format import FACTS, MODEL
 from transfer.inference.timm_config import CONFIG
 from transfer.publishing.events import Sending, Waiting
+from transfer.publishing.onnx.runtime import PAGE_FILES
 from transfer.publishing.retry import Steps, check, retrying, status_of
 from transfer.runs.run import FAMILIARITY, RECORD, REPORT, STAGES, TENSORS
 
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoFile
 
-CARD = "README.md"
+CARD, THUMBNAIL = "README.md", "thumbnail.png"
+SPACE = "space"  # the kind of repository
 REQUEST_SECONDS = 10.0
 CREATE_SECONDS = 30.0
 COMMIT_SECONDS = 120.0
@@ -29,11 +33,13 @@ UPLOAD_SECONDS = 120.0  # and the time that the bytes need on a slow line:
 SLOWEST_BYTES_A_SECOND = 50_000
 CONFLICTS = (409, 412)  # somebody else wrote meanwhile, or we did and the answer was lost
 UNTOUCHED = {".gitattributes"}  # what the Hub itself puts into a new repository
-TEXT_FILES = (".json", ".md")  # sent with the commit itself, not to the storage of large files
+# sent with the commit itself, not to the storage of large files
+TEXT_FILES = (".json", ".md", ".html", ".css", ".js", ".mjs")
 # Files that this package may have published there before; those that do not belong to the new ones
 # are deleted by the same commit.
 OURS = {RECORD, REPORT, CONFIG, TENSORS, STAGES, FAMILIARITY}
 OURS |= {f"{name}.png" for name in ("curves", "reliability", "confusion", "mistakes")}
+OURS |= {MODEL, FACTS, THUMBNAIL, *PAGE_FILES}
 OURS |= {f"example-{number}.jpg" for number in range(1, 4)}
 
 
@@ -66,8 +72,10 @@ class HubRepository:
     Methods that talk to the Hub are generators: they yield Waiting and return the answer.
     """
 
-    def __init__(self, api: "HfApi", name: str, should_stop: Callable[[], bool]):
-        self.api, self.name, self.should_stop = api, name, should_stop
+    def __init__(
+        self, api: "HfApi", name: str, should_stop: Callable[[], bool], kind: str = "model"
+    ):
+        self.api, self.name, self.should_stop, self.kind = api, name, should_stop, kind
         self.head: str | None = None
         self.names: set[str] = set()
         self.created = False
@@ -76,7 +84,12 @@ class HubRepository:
 
     @property
     def url(self) -> str:
-        return f"{self.api.endpoint}/{self.name}"
+        return f"{self.api.endpoint}/{'spaces/' if self.kind == SPACE else ''}{self.name}"
+
+    def _call(self, method: str, *arguments, **more) -> Callable:
+        """A method of the client, for this repository."""
+        call = getattr(self.api, method)
+        return partial(call, self.name, *arguments, repo_type=self.kind, **more)
 
     def ask(self, call: Callable, seconds: float = 0, **more) -> Generator:
         return retrying(call, seconds or REQUEST_SECONDS, self.should_stop, **more)
@@ -86,7 +99,7 @@ class HubRepository:
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         try:
-            info = yield from self.ask(partial(self.api.model_info, self.name))
+            info = yield from self.ask(self._call("repo_info"))
         except RepositoryNotFoundError as error:
             if isinstance(error, GatedRepoError):  # it exists
                 raise
@@ -94,10 +107,24 @@ class HubRepository:
         self.name, self.head, self.names = info.id, info.sha, _names(info)
         return info
 
+    def find_counterpart(self, private: bool) -> Steps[bool]:
+        """Whether the page of this model, or the model of this page, has the same name and can be
+        seen by all who see this."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        kind, file = ("model", TENSORS) if self.kind == SPACE else (SPACE, MODEL)
+        ask = partial(self.api.repo_info, self.name, repo_type=kind)
+        try:
+            info = yield from self.ask(ask)
+        except RepositoryNotFoundError:
+            return False
+        return file in _names(info) and (private or not info.private)
+
     def create(self, private: bool) -> Steps[None]:
         check(self.should_stop)
         self.created = True  # perhaps even if no answer comes
-        create = partial(self.api.create_repo, self.name, private=private, exist_ok=True)
+        sdk = {"space_sdk": "static"} if self.kind == SPACE else {}
+        create = self._call("create_repo", private=private, exist_ok=True, **sdk)
         yield from self.ask(create, CREATE_SECONDS)
         info = yield from self.look_up()
         if info is None:
@@ -112,7 +139,7 @@ class HubRepository:
         """README.md of `head`. Private files must not enter a cache that others share."""
         if CARD not in self.names:
             return None
-        fetch = partial(self.api.hf_hub_download, self.name, CARD, revision=self.head)
+        fetch = self._call("hf_hub_download", CARD, revision=self.head)
         path = yield from self.ask(partial(fetch, local_dir=folder), DOWNLOAD_SECONDS)
         # any bytes and line ends survive
         return Path(path).read_bytes().decode("utf-8", "surrogateescape")
@@ -142,10 +169,10 @@ class HubRepository:
 
         One file after the other: several would use a thread pool that outlives Ctrl-C.
         """
-        send = partial(self.api.preupload_lfs_files, self.name, [addition])
+        send = self._call("preupload_lfs_files", [addition])
         end = time.monotonic() + UPLOAD_SECONDS + size / SLOWEST_BYTES_A_SECOND
         # huggingface_hub sends it again by itself while storage is busy
-        for _ in hub.wait_in_steps(send, partial(self.api.model_info, self.name)):
+        for _ in hub.wait_in_steps(send, self._call("repo_info")):
             check(self.should_stop)
             if time.monotonic() > end:
                 raise hub.HubUnavailable
@@ -153,10 +180,8 @@ class HubRepository:
     def _commit(self, operations: list, files: dict[str, FileDigest], message: str) -> Steps[str]:
         def send() -> str:
             self.committing = True
-            commit = self.api.create_commit(
-                self.name, operations, commit_message=message, parent_commit=self.head
-            )
-            return commit.oid
+            how = {"commit_message": message, "parent_commit": self.head}
+            return self._call("create_commit", operations, **how)().oid
 
         def find_result(error: Exception) -> Steps[str | None]:
             """The answer may have been lost: does the newest commit hold what was sent?"""
@@ -170,7 +195,7 @@ class HubRepository:
     def _newest_with(self, files: dict[str, FileDigest]) -> Steps[str | None]:
         stop_asked, self.should_stop = self.should_stop, _never  # first find out what happened
         try:
-            newest = (yield from self.ask(partial(self.api.model_info, self.name))).sha
+            newest = (yield from self.ask(self._call("repo_info"))).sha
             return None if (yield from self.differences(newest, files)) else newest
         except TransferError:
             raise
@@ -188,7 +213,7 @@ class HubRepository:
         from huggingface_hub.hf_api import RepoFile
 
         paths = sorted({*files, *OURS})
-        look = partial(self.api.get_paths_info, self.name, paths, revision=commit)
+        look = self._call("get_paths_info", paths, revision=commit)
         entries = yield from self.ask(look)
         held = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         wrong = [name for name, file in files.items() if not file.is_same(held.get(name))]
@@ -201,10 +226,10 @@ class HubRepository:
         if not self.created or self.commit_id:
             return ""
         try:
-            info = hub.with_deadline(partial(self.api.model_info, self.name), REQUEST_SECONDS)
+            info = hub.with_deadline(self._call("repo_info"), REQUEST_SECONDS)
             if _names(info) - UNTOUCHED:
                 return f"; {self.url} holds files and stays"
-            hub.with_deadline(partial(self.api.delete_repo, self.name), REQUEST_SECONDS)
+            hub.with_deadline(self._call("delete_repo"), REQUEST_SECONDS)
         except RepositoryNotFoundError:
             return ""
         except Exception:

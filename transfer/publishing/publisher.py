@@ -24,6 +24,7 @@ from transfer.settings import WEIGHTS
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+CONTENTS = {"head": "head", "full": "complete network", "page": "web page"}
 SECONDS = 10.0  # for the Hub to say who somebody is
 LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folders are leftovers
 
@@ -32,8 +33,9 @@ LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folde
 class PublishRequest:
     """What to publish and where. `run` is a run or a folder that `export` wrote.
 
-    `what` is `head` (small, for this package) or `full` (for timm and transformers); `private` is
-    for a new repository; `license` None means what follows from the weights and the images.
+    `what` is `head` (small, for this package), `full` (for timm and transformers) or `page` (a
+    static Space that classifies in the browser); `private` is for a new repository; `license` None
+    means what follows from the weights and the images.
     `token` None is the one of this machine's user; it is in no text made of a request.
     """
 
@@ -66,7 +68,8 @@ def publish_events(
 
     request = replace(request, run=read_publishable(request.run, request.what))
     token = account.sign_in(request.token)
-    repository = HubRepository(HfApi(token=token), request.repository, should_stop)
+    kind = "space" if request.what == "page" else "model"
+    repository = HubRepository(HfApi(token=token), request.repository, should_stop, kind)
     with quiet():
         try:
             return (yield from _publish(repository, request))
@@ -88,7 +91,8 @@ def _publish(
     request = replace(request, repository=repository.name, private=private)
     with _temporary_folder() as folder:
         previous = yield from repository.read_card(folder / "before")
-        bundle = write_files(request, folder / "files", previous)
+        linked = yield from repository.find_counterpart(private)
+        bundle = write_files(request, folder / "files", previous, linked)
         files = {path.name: FileDigest.of(path) for path in sorted(bundle.folder.iterdir())}
         sizes = {name: file.bytes for name, file in files.items()}
         facts = {"repository": repository.name, "private": private, "what": bundle.what}
@@ -97,8 +101,7 @@ def _publish(
         before = repository.head
         if existing is None:
             yield from repository.create(private)
-        name = "head" if bundle.what == "head" else "complete network"
-        message = f"{len(bundle.classes)} classes, {name}"
+        message = f"{len(bundle.classes)} classes, {CONTENTS[bundle.what]}"
         commit = yield from repository.commit(files, message)
         yield Verifying()
         yield from _verify(repository, files)
@@ -116,6 +119,11 @@ def _find_place(repository: HubRepository) -> Steps["ModelInfo | None"]:
         account.full_name(info.id, whoami)  # it may have been moved to somebody else
         if info.disabled:
             raise PublishError(f"the Hub has disabled {info.id}; publish under another name")
+        if (sdk := getattr(info, "sdk", None)) not in (None, "static"):
+            raise PublishError(
+                f"expected a static Space or a new name, found {info.id}, which is a {sdk} Space; "
+                "publish under another name"
+            )
     return info
 
 
@@ -158,17 +166,21 @@ def _temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_files(request: PublishRequest, folder: Path, previous_card: str | None = None) -> Bundle:
+def write_files(
+    request: PublishRequest, folder: Path, previous_card: str | None = None, linked: bool = False
+) -> Bundle:
     """Write everything that would be published into `folder`: the model and its card.
 
-    What a person wrote into `previous_card` stays in the new one. Raises SettingsError, RunError or
+    What a person wrote into `previous_card` stays in the new one. `linked` says that a model's page
+    or a page's model is on the Hub under the same name. Raises SettingsError, RunError or
     WeightsError.
     """
     from transfer.publishing.card import is_public, write_card
 
     run = read_run_or_export(request.run)
     public = isinstance(run, Run) and is_public(run)
-    bundle = write_bundle(run, request.what, folder, public=public)
+    name = request.repository.rpartition("/")[2]
+    bundle = write_bundle(run, request.what, folder, public=public, name=name)
     write_card(
         bundle,
         request.repository,
@@ -176,6 +188,7 @@ def write_files(request: PublishRequest, folder: Path, previous_card: str | None
         private=request.private,
         source_is_public=public,
         previous=previous_card,
+        linked=linked,
     )
     return bundle
 

@@ -1,9 +1,12 @@
 """The sizes of what would be published and the limits of timm's VGG, without importing torch."""
 
 import json
+from itertools import pairwise
 
 from transfer.errors import RunError
+from transfer.inference.onnx_format import FACTS, MODEL
 from transfer.inference.timm_config import CONFIG
+from transfer.publishing.onnx.runtime import KNOWN
 from transfer.publishing.redact import base_model, published_record, published_report
 from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run
 
@@ -63,6 +66,22 @@ def full_files(run: Run) -> dict[str, int]:
         TENSORS: FLOAT_BYTES * numbers,
         CONFIG: CONFIG_BYTES + _json_bytes(list(run.classes)),
         REPORT: _json_bytes(published_report(run, public=False)),
+    }
+
+
+def page_files(run: Run) -> dict[str, int]:
+    """Half precision, and what the page needs to run it."""
+    classes, head = len(run.classes), run.settings.head
+    places = 1 if head.pooling == "avg" else (run.transform.image_size // 32) ** 2
+    widths = [CHANNELS * places, *head.hidden, classes]
+    numbers = BODY_NUMBERS[run.settings.architecture]
+    numbers += sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    familiarity = run.path / FAMILIARITY  # in half precision already
+    known = familiarity.stat().st_size if familiarity.is_file() else 0
+    return {
+        MODEL: FLOAT_BYTES // 2 * numbers + known,
+        FACTS: CONFIG_BYTES + _json_bytes(list(run.classes)),
+        **{name: size for name, (size, _) in KNOWN.items()},
     }
 
 

@@ -22,7 +22,8 @@ TAGS = (TASK, "vgg", "transfer-learning")
 LIBRARY_TAGS = ("timm", "transformers")
 LICENSE_KEYS = ("license", "license_name", "license_link")
 OTHER_KEYS = (
-    "library_name pipeline_tag tags metrics base_model base_model_relation datasets model-index"
+    "library_name pipeline_tag tags metrics base_model base_model_relation datasets model-index "
+    "models"
 ).split()
 EXAMPLE_ADDRESS = "/resolve/main/example-"
 SURE = 0.9  # the score of a confident mistake
@@ -119,6 +120,33 @@ def card_metadata(
         widget=widget or None,
     )
     return data.to_dict()
+
+
+def page_metadata(
+    bundle: "Bundle", repository: str, terms: License, old: dict, linked: bool
+) -> dict:
+    """Of a static Space. A person may change its looks; the headers let ONNX Runtime use several
+    threads."""
+    looks = {
+        "title": repository.rpartition("/")[2],
+        "emoji": "📷",
+        "colorFrom": "blue",
+        "colorTo": "gray",
+        "pinned": False,
+        "short_description": f"Sorts photos into {len(bundle.classes)} classes in the browser",
+    }
+    headers = ("embedder-policy", "require-corp"), ("opener-policy", "same-origin")
+    return {
+        **looks,
+        **{key: old[key] for key in looks if key in old},
+        **terms.metadata,
+        "sdk": "static",
+        "app_file": "index.html",
+        "thumbnail": f"https://huggingface.co/spaces/{repository}/resolve/main/thumbnail.png",
+        "tags": list(TAGS),
+        "custom_headers": {f"cross-origin-{name}": value for name, value in headers},
+        **({"models": [repository]} if linked else {}),
+    }
 
 
 def merge_metadata(old: dict, new: dict, generated_before: bool) -> dict:

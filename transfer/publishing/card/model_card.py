@@ -14,6 +14,7 @@ from transfer.publishing.card.facts import (
     card_facts,
     card_metadata,
     merge_metadata,
+    page_metadata,
 )
 from transfer.publishing.card.images import find_examples, find_mistakes, open_images
 from transfer.publishing.card.license import checked_license, choose_license
@@ -22,14 +23,16 @@ from transfer.publishing.card.plots import (
     draw_curves,
     draw_mistakes,
     draw_reliability,
+    draw_thumbnail,
 )
 from transfer.publishing.card.render import render
+from transfer.publishing.onnx.readme import readme
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageDataset
     from transfer.publishing.bundle import Bundle
 
-CARD = "README.md"
+CARD, THUMBNAIL = "README.md", "thumbnail.png"
 TEMPLATE = Path(__file__).with_name("template.md")
 ANSWERS = 3  # shown of an example
 FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
@@ -51,22 +54,29 @@ def write_card(
     private: bool = True,
     source_is_public: bool,
     previous: str | None = None,
+    linked: bool = False,
 ) -> None:
     """Write README.md and its pictures into the bundle's folder.
 
     `previous` is the repository's card, decoded with `surrogateescape`. Everything outside the
     generated part stays, and so do the metadata that a person added and a license that a person
     chose, unless `license` names one. Training images are shown only if `source_is_public`.
+    `linked` says that a model's page or a page's model is on the Hub under the same name.
     Raises SettingsError for an unknown license, RunError if the run's records are damaged.
     """
     from jinja2 import TemplateError
 
     try:
-        images = open_images(bundle.run) if bundle.run and source_is_public else None
-        on_hub = "/" in repository  # not in a zip of files, which have no address
-        examples, widget = _examples(bundle, repository, images) if images and on_hub else ({}, [])
-        pictures = _draw(bundle, images) | examples
+        examples, widget = {}, []
+        if bundle.what == "page":
+            pictures = {THUMBNAIL: draw_thumbnail(repository, bundle.classes, bundle.run.report)}
+        else:
+            images = open_images(bundle.run) if bundle.run and source_is_public else None
+            if images and "/" in repository:  # not in a zip of files, which have no address
+                examples, widget = _examples(bundle, repository, images)
+            pictures = _draw(bundle, images) | examples
         facts = {"private": private, "pictures": pictures.keys(), "widget": widget}
+        facts["linked"] = linked
         text = _card(bundle, repository, license, previous or "", facts)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise RunError(
@@ -127,15 +137,21 @@ def _card(
     persons = "" if generated and generated[2] == name else name
     chosen = checked_license(license) if license else persons or None
     terms = choose_license(bundle.run, chosen)
-    metadata = card_metadata(bundle, repository, terms, facts["widget"])
+    page = bundle.what == "page"
+    if page:
+        metadata = page_metadata(bundle, repository, terms, old, facts["linked"])
+    else:
+        metadata = card_metadata(bundle, repository, terms, facts["widget"])
     if persons:
         metadata |= {key: old[key] for key in LICENSE_KEYS if key in old}
     head = yaml_dump(merge_metadata(old, metadata, bool(generated)), sort_keys=False)
-    facts = facts | card_facts(bundle, repository, terms)
     derived = "" if chosen else _license_name(terms.metadata)
-    if not text.strip():
-        text = f"# {repository.rpartition('/')[2]}\n\n"
-    return f"---\n{head}---\n{replace_generated(text, render(TEMPLATE, facts), derived)}"
+    if page:
+        body = readme(bundle.run, bundle.folder, terms.text)
+    else:
+        body = render(TEMPLATE, facts | card_facts(bundle, repository, terms))
+        text = text if text.strip() else f"# {repository.rpartition('/')[2]}\n\n"
+    return f"---\n{head}---\n{replace_generated(text, body, derived)}"
 
 
 def _license_name(metadata: dict) -> str:

@@ -33,6 +33,19 @@ LINES = (  # (left or right plot, what of an epoch, factor, color, label)
 )
 
 
+def draw_thumbnail(name: str, classes: Sequence[str], report: dict) -> bytes:
+    """What links to a page show of it: its name, its classes and how good it is."""
+    figure = _figure(10.9, 5.7)
+    lines = (
+        (0.62, as_line(name.rpartition("/")[2], 34), 38, INK),
+        (0.42, as_line(", ".join(classes), 60), 20, FAINT),
+        (0.26, f"{report['accuracy']:.0%} of {report['images']:,} test photos right", 20, ACCURACY),
+    )
+    for height, text, size, color in lines:
+        figure.text(0.07, height, text, size=size, color=color)
+    return _png(figure)
+
+
 def draw_curves(report: dict) -> bytes | None:
     """Accuracy and loss of both phases side by side; None if there was no phase."""
     from matplotlib.ticker import MaxNLocator

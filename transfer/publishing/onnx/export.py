@@ -17,21 +17,14 @@ from transfer.data.dataset import ImageDataset
 from transfer.errors import RunError
 from transfer.events import CacheProgress
 from transfer.inference.classifier import softmax
-from transfer.inference.onnx_model import (
-    FACTS,
-    FORMAT_VERSION,
-    INPUT,
-    MODEL,
-    OUTPUTS,
-    OnnxClassifier,
-    read_onnx,
-)
-from transfer.publishing.card.escape import as_line, as_text, listed
-from transfer.publishing.card.license import choose_license, source_link
-from transfer.publishing.card.render import render
+from transfer.inference.onnx_format import FACTS, FORMAT_VERSION, INPUT, MODEL, OUTPUTS
+from transfer.inference.onnx_model import OnnxClassifier, read_onnx
+from transfer.publishing.card.escape import as_line
+from transfer.publishing.card.license import choose_license
 from transfer.publishing.check_images import generated_images, own_images, some_images
 from transfer.publishing.onnx.network import PortableNetwork
 from transfer.publishing.onnx.precision import to_fp16, to_int8
+from transfer.publishing.onnx.readme import readme
 from transfer.runs.familiarity import FALSE_ALARMS, read_familiarity
 from transfer.runs.holdout import open_again
 from transfer.runs.run import Run, read_network
@@ -46,7 +39,7 @@ PHOTOS = 100  # test photos to compare on
 LARGEST_DIFFERENCE = {"fp32": 1e-4, "fp16": 5e-3}  # of a score
 MOST_CHANGED, MOST_LOST = 0.02, 0.01  # of int8: answers, and points of accuracy, as shares
 NO_LABEL = -1
-README, TEMPLATE = "README.md", Path(__file__).with_name("readme.md")
+README = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,15 +142,8 @@ def _write_facts(folder: Path, facts: dict) -> None:
 def write_texts(run: Run, folder: Path, facts: dict) -> None:
     """model.json and README.md"""
     _write_facts(folder, facts)
-    more = {
-        "title": as_text(facts["name"]),
-        "class_names": listed(run.classes),
-        "source": source_link(run),
-        "megabytes": round((folder / MODEL).stat().st_size / 1e6, 1),
-        "made_with": ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
-        "license": choose_license(run, None).text,
-    }
-    (folder / README).write_text(render(TEMPLATE, facts | more) + "\n", encoding="utf-8")
+    text = readme(run, folder, choose_license(run, None).text)
+    (folder / README).write_text(text + "\n", encoding="utf-8")
 
 
 def _compare(

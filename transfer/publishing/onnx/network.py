@@ -44,7 +44,7 @@ class PillowResize(nn.Module):
     def __init__(self, size: int):
         super().__init__()
         self.size = size
-        self.register_buffer("places", torch.arange(size, dtype=torch.float64) + 0.5)
+        self.register_buffer("centres", 2 * torch.arange(size) + 1)  # in halves of a pixel
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Uint8 (N, H, W, 3) → float32 (N, 3, size, size), whole numbers from 0 to 255."""
@@ -55,13 +55,18 @@ class PillowResize(nn.Module):
         return _rounded(high @ pixels, low @ pixels)
 
     def _weights(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The high and the low part of 2^BITS times the weights, float32 (size, length) each."""
-        pixels = torch.arange(length, dtype=torch.float64) + 0.5
-        scale = torch.ones_like(pixels).sum() / self.size  # `length`, which the graph may not fix
-        distance = (pixels[None, :] - (self.places * scale)[:, None]).abs() / scale.clamp(min=1)
-        weights = (1 - distance).clamp(min=0)  # (size, length)
-        whole = (weights / weights.sum(dim=1, keepdim=True) * 2**BITS + 0.5).floor()
-        high = (whole / PART).floor()
+        """The high and the low part of 2^BITS times the weights, float32 (size, length) each.
+
+        In integers, since browsers' builds of ONNX Runtime have no float64: all distances are in
+        units of which a pixel of the image has 2 · size, and one of the result 2 · length.
+        """
+        pixels = 2 * torch.arange(length) + 1
+        apart = (pixels[None, :] * self.size - self.centres[:, None] * length).abs()
+        width = 2 * torch.ones_like(pixels).sum().clamp(min=self.size)  # of 2 · length, 2 · size
+        weights = (width - apart).clamp(min=0)  # int64 (size, length)
+        total = weights.sum(dim=1, keepdim=True)
+        whole = (weights * 2 ** (BITS + 1) + total) // (2 * total)  # rounded half up
+        high = whole // PART
         return high.float(), (whole - high * PART).float()
 
 

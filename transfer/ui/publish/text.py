@@ -8,7 +8,11 @@ from transfer.ui.publish.queue import STOPPED, PublishTask
 from transfer.ui.publish.summary import CARD, PublishSummary
 from transfer.ui.shared.components import live_region, progress_bar, warning
 
-WHAT_TITLES = {"head": "Changed weights only", "full": "Full network"}
+WHAT_TITLES = {
+    "head": "Changed weights only",
+    "full": "Full network",
+    "page": "Web page, without a server",
+}
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
     "<p>Train one first. The files that will be published are then listed here.</p></div>"
@@ -17,10 +21,12 @@ CONTINUES = "<p>Publishing continues if you close this page; come back to see ho
 WEIGHTS = {
     "head": "head and fine-tuned blocks; the smaller size if half precision changes no score",
     "full": "all weights",
+    "page": "",
 }
 CONFIGS = {
     "head": "its classes; the Hub counts downloads by this file",
     "full": "how timm and transformers build the network",
+    "page": "",
 }
 MEANINGS = {
     "run.json": "classes, settings and learning curves",
