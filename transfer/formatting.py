@@ -234,8 +234,9 @@ def block_probes(images: int, accuracy: dict[str, float], no_gain: list[str]) ->
     blocks = ", ".join(f"{block} {share:.1%}" for block, share in accuracy.items())
     gain = "each block adds to the one below"
     if no_gain:
-        gain = f"no certain gain from {', '.join(no_gain)}, with the most to learn in fine-tune"
-    return f"linear classifiers on each block's output, {images} training images: {blocks}; {gain}"
+        gain = f"no certain gain from {', '.join(no_gain)}, which could profit most from fine-tune"
+    fitted = f"linear classifiers on each block's output before fine-tune, {images} training images"
+    return f"{fitted}: {blocks}; {gain}"
 
 
 def points_gained(low: float, high: float) -> str:

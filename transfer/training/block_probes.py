@@ -1,8 +1,7 @@
 """How well the output of each block tells the classes apart, before any block is fine-tuned.
 
-A block whose output is no better for these classes than its input was made for others: it has the
-most to gain. (Alain & Bengio 2016, Understanding intermediate layers using linear classifier
-probes.)
+A block whose output is no better for these classes than its input has filters that do little for
+them yet. (Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes.)
 """
 
 from collections.abc import Iterator

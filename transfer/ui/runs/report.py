@@ -74,7 +74,7 @@ def _blocks(run: Run) -> str:
     if not (found := run.report.get("block_probes")):
         return ""
     text = block_probes(**found)
-    return f"<p>Before fine-tune, {escape(text)}.</p>"
+    return f"<p>{escape(text[:1].upper() + text[1:])}.</p>"
 
 
 def _balanced(run: Run) -> str:
