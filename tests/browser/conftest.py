@@ -34,7 +34,8 @@ CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some
 APP = ("app.py",)
 QUICK, SLOW = ("-m", "tests.browser.quick_app"), ("-m", "tests.browser.slow_app")
 THEMES = ("light", "dark")
-IN_THEME = "dark => document.body.classList.contains('dark') === dark"
+IN_THEME = """dark => matchMedia("(prefers-color-scheme: dark)").matches === dark
+    && (!window.gradio_config || document.body.classList.contains("dark") === dark)"""
 STILL = """() => document.getAnimations().every(each =>
     each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
 

@@ -30,10 +30,10 @@ def write_page(
     """
     own = {} if runtime == ON_CDN else find_runtime(runtime, report)  # before the slow part
     facts = write_model(run, folder, precision, report)
-    for file in WEB.iterdir():
-        shutil.copy(file, folder / file.name)
-    for name, data in own.items():
-        (folder / name).write_bytes(data)
+    for path in WEB.iterdir():
+        shutil.copy(path, folder / path.name)
+    for file, data in own.items():
+        (folder / file).write_bytes(data)
     model = (folder / MODEL).read_bytes()
     facts["model"] = {"bytes": len(model), "integrity": integrity(model)}
     facts["runtime"] = describe_runtime("" if own else CDN)

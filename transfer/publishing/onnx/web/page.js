@@ -2,6 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 const SHOWN = 5; // classes
+const MOST_PIXELS = 4e6; // of a picture that is not averaged first
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 let facts, ort, session;
 let queue = Promise.resolve(); // one photo after the other
@@ -23,7 +24,9 @@ async function download(name, { url, bytes, integrity }, loaded) {
 }
 
 async function hasWebGPU() {
-  return facts.precision !== "int8" && Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
+  if (facts.precision === "int8") return false; // integers are for processors
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter) && !adapter.info?.isFallbackAdapter; // that is software, and slow
 }
 
 async function load() {
@@ -68,6 +71,7 @@ async function start(kind, model) {
   ort.env.wasm.wasmPaths = { mjs: blobs.mjs, wasm: blobs.wasm };
   // threads need headers of the host; a worker keeps the page responsive
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  ort.env.logLevel = "error";
   ort.env.wasm.proxy = kind === "wasm";
   // the worker takes what it is sent; a second try needs the model again
   session = await ort.InferenceSession.create(model.slice(), { executionProviders: [kind] });
@@ -89,11 +93,13 @@ function introduce() {
 
 // --- a picture → RGB -----------------------------------------------------------------------------
 
-// As in training: upright, colours as stored, transparency on white. A large picture is averaged
-// over squares of 2, 4 or 8 pixels, as a JPEG decoder does, to not less than twice the network's size.
-function rgb(source, width, height) {
+// As in training: upright, colours as stored, transparency on white. Where training decodes a JPEG
+// at a half, a quarter or an eighth of its size, never below twice the network's, squares of pixels
+// are averaged here; so are those of other large pictures, which take too much memory as they are.
+function rgb(source, width, height, isJpeg) {
   const scale = Math.floor(Math.min(width, height) / (2 * facts.transform.image_size));
-  const k = [8, 4, 2].find((side) => scale >= side) ?? 1;
+  const isLarge = (side) => width * height > MOST_PIXELS * (side / 2) ** 2;
+  const k = [8, 4, 2].find((side) => scale >= side && (isJpeg || isLarge(side))) ?? 1;
   const w = Math.ceil(width / k), h = Math.ceil(height / k), rows = Math.max(1, Math.floor(256 / k));
   const canvas = new OffscreenCanvas(width, Math.min(height, rows * k));
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -132,7 +138,7 @@ async function classify(file) {
   const how = { imageOrientation: "from-image", colorSpaceConversion: "none" };
   const bitmap = await createImageBitmap(file, how);
   try {
-    return await judge(rgb(bitmap, bitmap.width, bitmap.height));
+    return await judge(rgb(bitmap, bitmap.width, bitmap.height, file.type === "image/jpeg"));
   } finally {
     bitmap.close();
   }
