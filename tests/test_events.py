@@ -57,6 +57,7 @@ EXAMPLES = [
         why="its loss on validation was lower by more than chance",
     ),
     events.Resumed(phase="warm-up", epoch=7),
+    events.BlocksProbed(images=99, accuracy={"block4": 0.8, "block5": 0.8}, no_gain=["block5"]),
     events.CrossValidated(folds=5, accuracy=0.9375, interval=[0.89, 0.97], images=112),
     STARTED,
     events.BatchDone(phase="fine-tune", epoch=1, done=2, total=8, seconds_left=600.0),

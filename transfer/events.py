@@ -2,8 +2,9 @@
 
 In order: BodyProgress… if the body is downloaded, WeightsChosen, DatasetReady, Estimated,
 CacheProgress…, CacheFilled, then for each phase PhaseStarted, (BatchDone…, EpochDone)…, PhaseDone,
-with HeadTried…, HeadChosen before warm-up if heads are tried, CrossValidated where validation is
-small, and finally RunSaved. Resumed comes when an interrupted training continues.
+with HeadTried…, HeadChosen before warm-up if heads are tried and BlocksProbed before fine-tune,
+CrossValidated where validation is small, and finally RunSaved. Resumed comes when an interrupted
+training continues.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -170,6 +171,17 @@ class PhaseDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlocksProbed:
+    """Block → the accuracy of a linear classifier on its output as it is before fine-tune, judged
+    out of fold on so many training images. `no_gain` are the blocks that are not better than the
+    one below by more than chance."""
+
+    images: int
+    accuracy: dict[str, float]
+    no_gain: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrossValidated:
     """The linear head's accuracy on training and validation images, each judged by a fit on the
     other folds, with its 95 % interval."""
@@ -202,6 +214,7 @@ Event = (
     | BatchDone
     | EpochDone
     | PhaseDone
+    | BlocksProbed
     | CrossValidated
     | RunSaved
 )

@@ -160,6 +160,8 @@ def _describe(event: events.Event) -> str:
                 f"{event.phase} done in {duration(event.seconds)} ({event.ended}): validation "
                 f"accuracy {event.accuracy:.4f}{_taken(event)}"
             )
+        case events.BlocksProbed():
+            return block_probes(event.images, event.accuracy, event.no_gain)
         case events.CrossValidated():
             low, high = event.interval
             return (
@@ -225,6 +227,16 @@ def _saved(event: events.RunSaved) -> str:
         f"{high:.3f}){balanced}, head of {result['head_parameters']:,} parameters in place of "
         f"{result['original_head_parameters']:,}"
     )
+
+
+def block_probes(images: int, accuracy: dict[str, float], no_gain: list[str]) -> str:
+    """How well each block's output tells the classes apart, as BlocksProbed has it."""
+    blocks = ", ".join(f"{block} {share:.1%}" for block, share in accuracy.items())
+    gain = "each block adds to the one below"
+    if no_gain:
+        gain = f"no certain gain from {', '.join(no_gain)}, which could profit most from fine-tune"
+    fitted = f"linear classifiers on each block's output before fine-tune, {images} training images"
+    return f"{fitted}: {blocks}; {gain}"
 
 
 def points_gained(low: float, high: float) -> str:

@@ -142,7 +142,8 @@ class TrainingSettings:
 
     `effort` sets the scale of what is left open; other fields win over it. `folds` are those of the
     cross-validation. `corrections` holds the decisions themselves, not the file they came from: a
-    training is resumed with the same ones only.
+    training is resumed with the same ones only. `others` is a folder or a zip of photos that show
+    none of the classes.
     """
 
     method: str = "finetune"
@@ -166,6 +167,7 @@ class TrainingSettings:
     config: str | None = None
     folds: int | None = None
     corrections: tuple[Correction, ...] = ()
+    others: str | None = None
 
     def __post_init__(self):
         _one_of("method", self.method, METHODS)
@@ -184,6 +186,7 @@ class TrainingSettings:
         _optional(_text, "image column", self.image_column)
         _optional(_text, "label column", self.label_column)
         _optional(_text, "config", self.config)
+        _optional(_text, "others", self.others)
         _optional(_number, "folds", self.folds, *FOLDS, whole=True)
         _kind("corrections", self.corrections, tuple, "a tuple of Correction")
         for correction in self.corrections:

@@ -1,11 +1,13 @@
 """How far answers can be trusted, measured on the frozen body's features of a dataset.
 
-    python -m examples.benchmarks.trust photos/flowers12 --strangers photos/ants-bees
+    python -m examples.benchmarks.trust photos/flowers12 --strangers photos/bees --run runs/flowers
 
 Ten times all images are divided into training, validation and test (stratified), and a linear
 classifier is fitted as `--method features` does it. Printed as JSON, each as [mean, least, most]
 over the draws: its accuracy; calibration error before and after; share and size of sets; test
-images called unknown; with `--strangers` the share of those that are called so, and the AUROC.
+images called unknown; with `--strangers` the share of those that are called so, and the AUROC, also
+where 50 of them are learned from as photos of other things and the rest is judged. The same without
+these 50 for each finished run on the dataset, as it is used: with its own body, in full precision.
 Then 5 % of the labels are planted wrong, k of them, and reviewed: the share of them among the first
 k suspects, and among the first k and 2 % of the images more.
 """
@@ -20,30 +22,37 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from transfer.data.dataset import ImageDataset, Split
+from transfer.data.source import load_splits, open_dataset
 from transfer.data.splits import with_all_splits
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.calibration import Calibration
 from transfer.features.label_review import review_labels
 from transfer.features.linear_probe import fit_linear
 from transfer.features.out_of_fold import plain_features
+from transfer.inference.classifier import Classifier
+from transfer.inference.loading import load
 from transfer.model.vgg import Head
-from transfer.runs.familiarity import Familiarity, directions, is_known
+from transfer.runs.familiarity import Familiarity, directions, unknown_share
 from transfer.runs.metrics import reliability, set_report
+from transfer.runs.run import read_run
 from transfer.settings import LINEAR_HEAD, TrainingSettings
 from transfer.training.cached_features import cached_features
 
 DRAWS, PLANTED, MORE = 10, 0.05, 0.02
+LEARNED_STRANGERS = 50
 
 
 def main(
     source: Annotated[str, typer.Argument(help="As for `train`.")],
     strangers: Annotated[str | None, typer.Option(help="Images of other things.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="A finished run on the dataset.")] = None,
 ) -> None:
     x, y = features(source)
     others = features(strangers)[0] if strangers else None
     drawn = [judged(x, y, others, seed) for seed in range(DRAWS)]
     planted = [found_again(x, y, seed) for seed in range(DRAWS)]
     result = spread(drawn) | {"planted": spread(planted)}
+    result["runs"] = {name: of_run(name, source, strangers) for name in run or ()}
     print(json.dumps({"source": source, "strangers": strangers, "images": len(y)} | result))
 
 
@@ -80,14 +89,42 @@ def judged(x: np.ndarray, y: np.ndarray, others: np.ndarray | None, seed: int) -
         "accuracy": hits.mean(),
         "error_before": reliability(before.max(1), hits)["error"],
         "error": reliability(scores.max(1), hits)["error"],
-        "unknown": 1 - is_known(own).mean(),
+        "unknown": unknown_share(own),
     } | set_report(inside[np.arange(len(labels)), labels], inside.sum(1))
     if others is not None:
-        strange = familiarity.of(others)
-        known = np.r_[np.ones(len(own)), np.zeros(len(strange))]
-        found["strangers_unknown"] = 1 - is_known(strange).mean()
-        found["auroc"] = roc_auc_score(known, np.r_[own, strange])
+        found |= told_apart(own, familiarity.of(others))
+        others = np.random.default_rng(seed).permutation(others)
+        learned, rest = np.split(others, [LEARNED_STRANGERS])
+        familiarity = Familiarity.learn(x[rows["train"]], x[rows["validation"]], others=learned)
+        own = familiarity.of(x[rows["test"]])
+        more = {"unknown": unknown_share(own)} | told_apart(own, familiarity.of(rest))
+        found |= {f"{name}_with_others": value for name, value in more.items()}
     return found
+
+
+def told_apart(own: np.ndarray, strange: np.ndarray) -> dict:
+    """From the familiarity, float32 (N,), of own test images and of strangers."""
+    known = np.r_[np.ones(len(own)), np.zeros(len(strange))]
+    auroc = roc_auc_score(known, np.r_[own, strange])
+    return {"strangers_unknown": unknown_share(strange), "auroc": auroc}
+
+
+def of_run(name: str, source: str, strangers: str | None) -> dict:
+    """A finished run on its own test images and on strangers."""
+    classifier, settings = load(name), read_run(name).settings
+    own = familiarities(classifier, load_splits(source, settings).splits["test"])
+    found = {"unknown": unknown_share(own)}
+    if strangers:
+        splits = open_dataset(strangers, TrainingSettings()).splits.values()
+        strange = np.concatenate([familiarities(classifier, split) for split in splits])
+        found |= told_apart(own, strange)
+    return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def familiarities(classifier: Classifier, split: Split) -> np.ndarray:
+    """float32 (N,), of all images of a split."""
+    pictures = (classifier.prepare(split.read(row)) for row in range(len(split)))
+    return np.array([classifier.answer(picture).familiarity for picture in pictures])
 
 
 def divided(y: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -73,7 +73,7 @@ def test_every_option_of_train_becomes_a_setting(command, trained_with, tmp_path
     options += " --precision fp32 --no-class-weights --effort quick --unfreeze block4 --resume"
     options += " --head-epochs 3 --finetune-epochs 4 --head-lr 0.1 --finetune-lr 0.2"
     options += " --optimizer sgd --target-accuracy 0.9 --limit-per-class 5 --image-column i"
-    options += " --label-column l --config c --folds 4 --corrections"
+    options += " --label-column l --config c --folds 4 --others o --corrections"
     corrections = tmp_path / "corrections.json"
     corrections.write_text('{"corrections": [{"where": "a", "label": "b"}]}')
     assert command("train", "digits", "--out", "R", *options.split(), corrections)[0] == 0
@@ -84,7 +84,7 @@ def test_every_option_of_train_becomes_a_setting(command, trained_with, tmp_path
         warm_up=PhaseSettings(epochs=3, learning_rate=0.1, optimizer="sgd"),
         fine_tune=PhaseSettings(epochs=4, learning_rate=0.2, optimizer="sgd"),
         **{"target_accuracy": 0.9, "limit_per_class": 5},
-        **{"image_column": "i", "label_column": "l", "config": "c", "folds": 4},
+        **{"image_column": "i", "label_column": "l", "config": "c", "folds": 4, "others": "o"},
         corrections=(Correction(where="a", label="b"),),
     )
     ((source, found),) = trained_with

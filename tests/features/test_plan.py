@@ -8,6 +8,7 @@ import torch
 from tests.tiny import SIDE, tiny_network
 from transfer.cache.store import Store, open_store
 from transfer.data.dataset import ImageDataset, Split
+from transfer.data.greys import GreyScale
 from transfer.data.transform import Transform
 from transfer.errors import CacheError
 from transfer.features import plan
@@ -175,3 +176,9 @@ def test_the_disk_is_compared_with_computing_the_same(monkeypatch, speed, cut):
     made = planned(FEW)
     assert (made.cut, made.spec.views) == (cut, 2)
     assert ("slower than computing" in made.why) == (cut == "block1")
+
+
+def test_greys_are_scaled_as_the_finished_classifier_scales_them():
+    greys = GreyScale(integers=(0.0, 4095.0))
+    images = replace(unreadable(train=4, validation=1, test=1), greys=greys)
+    assert planned(images).spec.transform.greys == greys

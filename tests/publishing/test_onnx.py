@@ -16,7 +16,8 @@ from transfer.data.transform import Transform
 from transfer.errors import RunError, SettingsError, SourceError
 from transfer.publishing.export import export
 from transfer.publishing.onnx import export as module
-from transfer.publishing.onnx.network import PillowResize
+from transfer.publishing.onnx.network import Comparison, PillowResize
+from transfer.runs.familiarity import Familiarity
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.2}  # tiny random bodies suffer more from int8
 
@@ -25,7 +26,8 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.2}  # tiny random bodies suff
 def trained(tmp_path_factory) -> transfer.Run:
     """Shared by all; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    return transfer.train(draw_classes(folder / "photos", each=30), out=folder / "run", **TINY)
+    options = TINY | {"others": str(draw_classes(folder / "others", classes=("other",)))}
+    return transfer.train(draw_classes(folder / "photos", each=30), out=folder / "run", **options)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,15 @@ def test_the_graph_resizes_as_pillow_does_to_the_pixel(size):
     wanted = Transform(image_size=64).resized(image)
     found = PillowResize(64)(torch.from_numpy(np.array(image))[None])[0].numpy()
     assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("others", [None, 9])
+def test_the_graph_compares_as_the_run_does(others):
+    outputs = np.random.default_rng(0).gamma(1, size=(200, 512)).astype(np.float32)
+    given = {} if others is None else {"others": outputs[:others]}
+    familiarity = Familiarity.learn(outputs[50:90], outputs[90:150], **given)
+    found = Comparison(familiarity)(torch.from_numpy(outputs)).numpy()
+    assert found == pytest.approx(familiarity.of(outputs), abs=1e-3) and np.ptp(found) > 0.9
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

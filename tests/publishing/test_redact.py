@@ -27,7 +27,8 @@ def private_run(run, tmp_path_factory) -> Run:
         "skipped": [{"where": f"{home}/my-passport.jpg", "why": "no picture", "skipped": 1}],
     }
     settings = run.record["settings"] | {
-        "corrections": [{"where": "secret-place.png", "label": None, "leave_out": True}]
+        "corrections": [{"where": "secret-place.png", "label": None, "leave_out": True}],
+        "others": home,
     }
     known = {"source": f"{home}/holiday/", "settings": settings, "result": result, "host": home}
     private = edited(run, report=report, **known)

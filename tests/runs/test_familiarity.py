@@ -7,7 +7,13 @@ import transfer
 from tests.tiny import picture
 from transfer.errors import RunError
 from transfer.inference.loading import load
-from transfer.runs.familiarity import FALSE_ALARMS, Familiarity, is_known, read_familiarity
+from transfer.runs.familiarity import (
+    FALSE_ALARMS,
+    Familiarity,
+    is_known,
+    read_familiarity,
+    unknown_share,
+)
 from transfer.runs.run import FAMILIARITY, TENSORS
 
 WIDTH = 64
@@ -29,6 +35,16 @@ def test_pictures_of_other_things_are_unknown_and_few_others_are(held_out):
     assert np.quantile(same, [0.25, 0.75]) == pytest.approx([0.25, 0.75], abs=0.1)
     assert is_known(other).mean() < 0.02 and other.min() >= 0 and same.max() <= 1
     assert len(np.unique(other)) > 400, "how unlike they are can be told apart"
+
+
+def test_photos_of_other_things_show_what_else_is_unknown():
+    near = 0.97 * CENTERS + 0.03 * OTHERS[:3]  # like the classes, but not the same
+    known = outputs(300), outputs(300)
+    without, found = Familiarity.learn(*known), Familiarity.learn(*known, others=outputs(50, near))
+    strangers, same = outputs(500, near), outputs(1_000)
+    assert unknown_share(found.of(strangers)) > unknown_share(without.of(strangers)) + 0.2
+    assert unknown_share(found.of(same)) == pytest.approx(FALSE_ALARMS, abs=0.03)
+    assert found.of(strangers).min() >= 0
 
 
 def test_one_photo_for_validation_is_enough_to_begin_with():

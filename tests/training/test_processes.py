@@ -73,10 +73,10 @@ if __name__ == "__main__":
             globals()[fault]()
     checkpoint.SECONDS_BETWEEN, checkpoint.LARGEST_SHARE_OF_TIME = 0.0, float("inf")
     seen, evaluate = {{}}, recipe.evaluate
-    def evaluated(training, familiarity):
+    def evaluated(training, *known):
         seen["weights"] = weights(training)
         seen["precision"] = training.accelerator.mixed_precision
-        return evaluate(training, familiarity)
+        return evaluate(training, *known)
     recipe.evaluate = evaluated
     try:
         run = transfer.train(sys.argv[1], out=sys.argv[2], resume=True, **{QUICK!r})

@@ -55,7 +55,14 @@ def test_events_come_in_order(training):
     learned = ["PhaseStarted", "EpochDone", "PhaseDone"]
     first = "WeightsChosen DatasetReady Estimated CacheProgress CacheFilled PhaseStarted PhaseDone"
     search, last = "HeadTried HeadChosen Estimated", ("CrossValidated", "RunSaved")
-    assert kinds(lasting) == [*first.split(), *search.split(), *learned, *learned, *last]
+    assert kinds(lasting) == [
+        *first.split(),
+        *search.split(),
+        *learned,
+        "BlocksProbed",
+        *learned,
+        *last,
+    ]
     assert phases(seen) == ["features", "warm-up", "fine-tune"]
     assert seen[-1].run == str(run.path)
 

@@ -60,6 +60,9 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels to change, images to leave out.")
     ] = None,
+    others: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Photos (or a zip) of none of the classes.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Save checkpoints in RUN, and resume from them.")
     ] = False,

@@ -59,12 +59,14 @@ class Split:
     """N labelled images, opened only when they are read.
 
     `labels` is int64 (N,), indices into the classes; `names` are file names or rows, for people;
-    `read(i)` returns anything that `load_image` opens.
+    `read(i)` returns anything that `load_image` opens. `revision` is set where the images are not
+    the dataset's own.
     """
 
     labels: np.ndarray
     names: tuple[str, ...]
     read: Callable[[int], Picture]
+    revision: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

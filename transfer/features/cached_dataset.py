@@ -180,7 +180,7 @@ class CacheSpec:
         """
         key = {
             "source": images.source,
-            "revision": images.revision,
+            "revision": images.splits[split].revision or images.revision,
             "image_column": images.image_column,
             "split": split,
             "selection": images.splits[split].names_hash,

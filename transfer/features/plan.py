@@ -42,7 +42,7 @@ class PlanRequest:
 
     def spec(self, choice: CacheChoice) -> CacheSpec:
         return CacheSpec(
-            transform=Transform(image_size=choice.image_size),
+            transform=Transform(image_size=choice.image_size, greys=self.images.greys),
             views=choice.views,
             seed=self.settings.seed,
             body=self.body,

@@ -88,7 +88,7 @@ class Validation:
         A paired t-test, image by image, at a level divided by the challengers (Bonferroni): no
         single image decides.
         """
-        return _greater(other.losses, self.losses, SIGNIFICANCE / challengers)
+        return greater(other.losses, self.losses, SIGNIFICANCE / challengers)
 
     def right_more_often(self, other: "Validation", weights: torch.Tensor | None = None) -> bool:
         """Whether this is right about more images than `other`, by more than chance.
@@ -96,10 +96,10 @@ class Validation:
         `weights`, float32 (M,), say what each image counts, if they differ.
         """
         weights = torch.ones(len(self.hits)) if weights is None else weights
-        return _greater(self.hits * weights, other.hits * weights, SIGNIFICANCE)
+        return greater(self.hits * weights, other.hits * weights)
 
 
-def _greater(values: torch.Tensor, others: torch.Tensor, level: float) -> bool:
+def greater(values: torch.Tensor, others: torch.Tensor, level: float = SIGNIFICANCE) -> bool:
     """By a one-sided paired t-test."""
     from scipy.stats import ttest_rel
 

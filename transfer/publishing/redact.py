@@ -16,7 +16,7 @@ RECORD = (
 BODY = ("weights", "sha256", "revision")
 REPORT = (
     "accuracy balanced_accuracy interval images uneven classes confusion mistakes mistakes_total "
-    "stages curves heads skipped calibration sets unknown cross_validation"
+    "stages curves heads skipped calibration sets unknown cross_validation block_probes"
 ).split()
 CONFIG = (
     "architecture num_classes num_features global_pool label_names greys model_args pretrained_cfg"
@@ -34,6 +34,8 @@ def published_record(run: Run) -> dict:
     record = _without_paths(_only(RECORD, run.record), frozenset(run.classes))
     if "corrections" in record["settings"]:  # they name images
         record["settings"]["corrections"] = []
+    if "others" in record["settings"]:  # a place on this machine
+        record["settings"]["others"] = None
     record["body"] = _only(BODY, record["body"]) | {"repository": base_model(run)}
     if HUB_SOURCE.fullmatch(source := str(run.record.get("source"))):
         record["source"] = source

@@ -29,6 +29,7 @@ def cached_features(source: str, asked: TrainingSettings) -> Iterator[Event]:
     accelerator = make_accelerator(asked.seed, asked.precision)
     # the output of the body has the same key, whatever is trained on it
     asked = replace(asked, method="finetune", unfreeze="none", head=LINEAR_HEAD, try_heads=False)
+    asked = replace(asked, others=None)  # nothing is learned from them here
     training = yield from load(source, asked, accelerator, None)
     training.settings = settings = replace(training.settings, method="features")
     if not _is_cached(training):

@@ -27,7 +27,7 @@ class TrainingHistory:
     `stages` judges each phase on the test images, `logits`, float32 (M, classes), are the latest
     phase's. `heads` is the table of the head search, `phase_heads` the head after each phase,
     `validations` how each did on the validation images, `calibrations` what its scores are
-    corrected by. `strength` is C of the linear classifier.
+    corrected by. `strength` is C of the linear classifier, `blocks` what BlocksProbed said.
     """
 
     phases: list[dict] = field(default_factory=list)
@@ -38,6 +38,7 @@ class TrainingHistory:
     validations: dict[str, Validation] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     strength: float = 1.0
+    blocks: dict = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -97,6 +98,7 @@ class TrainingHistory:
             "stages": self.stages,
             "curves": {p["name"]: p["curve"] for p in self.phases if p.get("curve")},
             "heads": self.heads,
+            **({"block_probes": self.blocks} if self.blocks else {}),
             "skipped": [problem.to_json() for problem in images.problems[:SKIPPED_SHOWN]],
             "skipped_total": len(images.problems),
         }

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from transfer import events
 from transfer.cache.store import open_store
 from transfer.data.corrections import left_out, with_corrections
+from transfer.data.others import OTHERS, with_others
 from transfer.data.source import load_splits, summarize
 from transfer.errors import SourceError, TransferError
 from transfer.events import Event
@@ -32,7 +33,7 @@ from transfer.model.vgg import (
     parameter_count,
 )
 from transfer.model.weights import Body, find_body_with_progress
-from transfer.runs.familiarity import FALSE_ALARMS, Familiarity, is_known
+from transfer.runs.familiarity import FALSE_ALARMS, Familiarity, unknown_share
 from transfer.runs.holdout import hash_of_tested
 from transfer.runs.phase_heads import PhaseHead, pack_heads
 from transfer.runs.run import changed_tensors
@@ -53,6 +54,7 @@ def load(
 ) -> Iterator[Event]:
     """Open the images, find the body, fill in the defaults; returns the TrainingState."""
     images = with_corrections(load_splits(source, asked), asked.corrections)
+    images = with_others(images, asked.others)
     body = yield from find_body_with_progress(asked.weights, asked.architecture, asked.seed)
     yield events.WeightsChosen(weights=body.weights, reason=body.reason)
     accelerator.wait_for_everyone()  # the main process has created the run folder by now
@@ -253,13 +255,19 @@ def choose_head(training: TrainingState) -> Iterator[Event]:
         yield events.Estimated(seconds=seconds, cached=training.plan.why)
 
 
-def evaluate(training: TrainingState, familiarity: Familiarity) -> dict:
+def evaluate(
+    training: TrainingState, familiarity: Familiarity, others_unknown: float | None = None
+) -> dict:
     """The report on the test images, as in report.json; they decided nothing before."""
     test = training.features["test"]
-    known = is_known(familiarity.of(training.test_outputs))
-    return training.history.report(training.images, test.labels.numpy(), test.names) | {
-        "unknown": {"expected": FALSE_ALARMS, "found": float(1 - known.mean())}
+    unknown = {
+        "expected": FALSE_ALARMS,
+        "found": unknown_share(familiarity.of(training.test_outputs)),
     }
+    if others_unknown is not None:
+        unknown["others"] = {"images": len(training.features[OTHERS]), "found": others_unknown}
+    report = training.history.report(training.images, test.labels.numpy(), test.names)
+    return report | {"unknown": unknown}
 
 
 def save(training: TrainingState, report: dict, familiarity: Familiarity) -> Iterator[Event]:

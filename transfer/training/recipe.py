@@ -11,6 +11,7 @@ from transfer.runs.run import Run, run_path
 from transfer.runs.writer import RunWriter, is_unfinished
 from transfer.settings import TrainingSettings
 from transfer.training.accelerator import gc_frozen, make_accelerator
+from transfer.training.block_probes import probe_blocks
 from transfer.training.cross_validation import cross_validate
 from transfer.training.familiarity import learn_familiarity
 from transfer.training.optim import check_optimizer
@@ -79,8 +80,9 @@ def training_events(
             yield from fit_linear_probe(training)
         if settings.method == "finetune":
             yield from _train_phases(training)
-        familiarity = learn_familiarity(training)
-        report = evaluate(training, familiarity) | (yield from cross_validate(training))
+        familiarity, others_unknown = learn_familiarity(training)
+        report = evaluate(training, familiarity, others_unknown)
+        report |= yield from cross_validate(training)
         return (yield from save(training, report, familiarity))
 
 
@@ -95,6 +97,8 @@ def _train_phases(training: TrainingState) -> Iterator[Event]:
     if not resumes_fine_tune:
         learned = yield from warm_up(training)
     unfreezes = training.settings.unfreeze != "none" and learned and not training.should_stop()
+    if unfreezes and not resumes_fine_tune:
+        yield from probe_blocks(training)
     # a phase from a checkpoint is restored even if it stops at once: its weights are only there
     if resumes_fine_tune or unfreezes:
         yield from fine_tune(training)

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from transfer.data.dataset import ImageDataset
+from transfer.data.others import MOST_OTHERS
 from transfer.data.transform import Transform
 from transfer.events import EpochDone, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
@@ -71,7 +72,8 @@ class TrainingState:
         network, images = self.network, sum(self.images.counts().values())
         body = parameter_count(network.between(self.settings.unfreeze, "none"))
         heads = 2 * parameter_count(network.head) + 513 * len(self.images.classes)
-        references = 2 * CHANNELS["none"] * min(self.images.counts()["train"], MOST_REFERENCES)
+        photos = min(self.images.counts()["train"], MOST_REFERENCES) + MOST_OTHERS
+        references = 2 * CHANNELS["none"] * photos
         texts = 8 * len(self.images.classes) ** 2 + 200 * images + 100_000
         return 4 * (body + heads) + references + texts
 

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from transfer.cache.store import Store
 from transfer.data.dataset import ImageDataset
+from transfer.data.others import OTHERS
 from transfer.features.cached_dataset import CacheLayer
 from transfer.features.extract import passes_left, seconds_a_pass
 from transfer.features.plan import Plan
@@ -32,7 +33,8 @@ def quickest(action: Callable[[], object], tries: int = 2, clock=None) -> float:
 def cache_seconds(plan: Plan, images: ImageDataset, store: Store, device: torch.device) -> float:
     """How long filling the cache will take, from a few images of each kind; 0 if it is full."""
     left = passes_left(images, plan.spec, store)
-    left["train"] += left.pop("validation")  # in the same precision, so as fast
+    # in the same precision, so as fast
+    left["train"] += left.pop("validation") + left.pop(OTHERS, 0)
     passes = ((split, number) for split, number in left.items() if number)
     return sum((n * seconds_a_pass(images, plan.spec, store, s, device) for s, n in passes), 0.0)
 

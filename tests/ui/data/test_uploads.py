@@ -59,6 +59,17 @@ def test_classes_are_made_photo_by_photo(uploads, photos):
     assert choice.value == "cat" and "dog:" not in page
 
 
+def test_photos_of_other_things_are_a_visitor_s_own(uploads, photos):
+    assert "4 photos, 1 more needed" in uploads.add_others(ME, photos[:4])[0]
+    assert uploads.others_of(ME) is None
+    page, left = uploads.add_others(ME, photos[4:])
+    assert "Other things: 6 photos</h4>" in page and left is None
+    assert uploads.opened(ME)[-1] == page and not uploads.opened(OTHER)[-1]
+    folder = uploads.others_of(ME)
+    assert len(list(Path(folder).rglob("*.jpg"))) == 6 and uploads.others_of(OTHER) is None
+    assert uploads.remove_others(ME) == "" and not Path(folder).exists()
+
+
 def test_nobody_sees_another_visitor_s_images(uploads, photos, tmp_path):
     uploads.add_class(ME, "cat")
     uploads.add_photos(ME, "cat", photos)

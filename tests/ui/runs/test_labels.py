@@ -10,7 +10,7 @@ from transfer.data.corrections import read_corrections
 from transfer.jobs import JobLimits
 from transfer.settings import Correction, TrainingSettings
 from transfer.training.recipe import training_events
-from transfer.ui.runs.label_handlers import LabelHandlers
+from transfer.ui.runs.label_handlers import STOPPED, LabelHandlers
 from transfer.ui.runs.labels import label_cards, list_test_photos
 from transfer.ui.shared import run_photos
 
@@ -67,6 +67,23 @@ def test_a_learning_curve_or_why_there_is_none_is_shown(wrong, manage, tmp_path)
     shutil.rmtree(wrong)
     *_, gone = [*run.learning_curve(ME, "first")]
     assert 'class="warning"' in gone and str(tmp_path) not in gone
+
+
+def test_its_visitor_stops_a_computation_and_may_begin_again(wrong, manage, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFER_CACHE", str(tmp_path / "empty"))
+    run = LabelHandlers(manage(tmp_path / "runs"))
+    for compute in (run.review, run.learning_curve):
+        steps = compute(ME, "first")
+        next(steps)
+        run.stop(OTHER)
+        assert "progress" in "".join(map(str, next(steps)))
+        run.stop(ME)
+        (last,) = steps
+        assert STOPPED in "".join(map(str, last))
+        *_, started, stops = run.begin(ME)
+        assert not started.interactive and stops.visible
+    *_, last = run.review(ME, "first")
+    assert "labels are estimated to be wrong" in last[SUMMARY]
 
 
 def test_only_who_may_see_the_photos_checks_their_labels(handlers, tmp_path, manage):

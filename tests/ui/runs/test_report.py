@@ -41,6 +41,10 @@ def test_a_report_has_every_phase_the_sizes_and_each_class():
     for text in ("bundled (asked for)", "1,026", "123,642,856", "2 images or files", "1 of 2"):
         assert text in page
     assert "Confusion matrix" in page and "Head search" not in page
+    assert "each block" not in page
+    probes = {"images": 99, "accuracy": {"block4": 0.8, "block5": 0.81}, "no_gain": ["block5"]}
+    page = report(replace(RUN, report=RUN.report | {"block_probes": probes}))
+    assert "99 training images: block4 80.0%, block5 81.0%; no certain gain from block5" in page
 
 
 def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():

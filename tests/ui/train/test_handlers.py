@@ -5,6 +5,7 @@ import pytest
 
 from tests.ui.conftest import trainings_of
 from tests.ui.visitors import ME, OTHER
+from transfer.errors import JobError
 from transfer.jobs import Job, JobManager
 from transfer.settings import TrainingSettings
 from transfer.ui.data.uploads import PHOTOS
@@ -38,6 +39,19 @@ def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings):
     assert not job.stopping
     trainings.stop(ME)
     assert job.stopping or job.state == "stopped"
+
+
+def test_a_training_gets_the_visitor_s_photos_of_other_things(empty, photo):
+    trainings = trainings_of(empty, shared=True)
+    trainings.datasets.uploads.add_others(ME, [str(photo)] * 5)
+    trainings.start(ME, "digits", **FORM)
+    mine = trainings.jobs.newest_of(ME).settings.others
+    assert mine == trainings.datasets.uploads.others_of(ME)
+    for others, owner in ((mine, OTHER), ("/home", OTHER)):
+        with pytest.raises(JobError, match="found a place on this server"):
+            trainings.begin(owner, "digits", TrainingSettings(others=others))
+    job = trainings_of(empty).begin(OTHER, "digits", TrainingSettings(others="/home"))
+    assert job.settings.others == "/home", "one's own server"
 
 
 def test_what_is_invalid_is_a_sentence_and_starts_nothing(trainings):

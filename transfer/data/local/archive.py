@@ -42,6 +42,12 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     """As `open_folder` on the zip's contents. Raises SourceError."""
+    tree, revision, problems = archive_tree(path)
+    return open_tree(tree, str(path), revision, label_column, problems)
+
+
+def archive_tree(path: Path) -> tuple[FileTree, str, list[DataIssue]]:
+    """(what is in the zip, its revision, what is left out). Raises SourceError."""
     members, problems = {}, []
     try:
         _check_size(path)
@@ -72,7 +78,7 @@ def open_archive(path: Path, label_column: str | None = None) -> ImageDataset:
     used = {*files, *folders}
     found = ((name, m) for name, m in sorted(members.items()) if name.rstrip("/") in used)
     revision = revision_of((name, m.file_size, m.CRC) for name, m in found)
-    return open_tree(tree, str(path), revision, label_column, problems + left_out)
+    return tree, revision, problems + left_out
 
 
 def _check_is_no_other(path: Path) -> None:

@@ -15,6 +15,12 @@ LINKED = "a link to a folder, which is not followed; copy the folder here"
 
 def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
     """Links that lead out of the folder are not followed. Raises SourceError."""
+    tree, revision, problems = folder_tree(folder)
+    return open_tree(tree, str(folder), revision, label_column, problems)
+
+
+def folder_tree(folder: Path) -> tuple[FileTree, str, list[DataIssue]]:
+    """(what is in the folder, its revision, what is left out). Raises SourceError."""
     if not folder.is_dir():
         raise SourceError(f"expected a folder of class folders, found the file {folder.name!r}")
     name = Path(os.path.abspath(folder)).name  # noqa: PTH100, a link keeps its name
@@ -32,7 +38,7 @@ def open_folder(folder: Path, label_column: str | None = None) -> ImageDataset:
     stats = ((file, (folder / file).stat()) for file in used)
     revision = revision_of((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
     tree = FileTree(name=name, files=files, folders=folders, read=lambda file: folder / file)
-    return open_tree(tree, str(folder), revision, label_column, problems)
+    return tree, revision, problems
 
 
 def _walk(top: Path) -> Iterator[tuple[str, bool]]:

@@ -1,12 +1,11 @@
 """The network that is exported: a photo of any size → scores and familiarity, all in one graph."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from transfer.data.transform import Transform
 from transfer.model.vgg import Network, averaged
-from transfer.runs.familiarity import NEIGHBOUR, Familiarity
+from transfer.runs.familiarity import NEIGHBOUR, OTHERS_WEIGHT, Familiarity
 
 BITS = 22  # of the fraction of Pillow's weights
 PART = 2 ** (BITS // 2)
@@ -82,26 +81,26 @@ class Comparison(nn.Module):
 
     def __init__(self, familiarity: Familiarity):
         super().__init__()
-        similarities, shares = familiarity.levels
+        similarities, shares = torch.from_numpy(familiarity.places)
         self.nth = min(NEIGHBOUR, len(familiarity.references))
         self.register_buffer("references", torch.from_numpy(familiarity.references))
-        self.register_buffer("similarities", _between_ends(similarities))
-        self.register_buffer("shares", _between_ends(shares))
+        others = familiarity.others
+        self.register_buffer("others", None if others is None else torch.from_numpy(others))
+        self.register_buffer("similarities", similarities)
+        self.register_buffer("shares", shares)
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Averaged outputs of the body, float32 (N, C) → familiarity, float32 (N,)."""
         roots = outputs.clamp(min=0).sqrt()
         length = roots.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
-        cosines = (roots / length) @ self.references.T  # (N, R)
+        directions = roots / length
+        cosines = directions @ self.references.T  # (N, R)
         similarity = cosines.topk(self.nth, dim=1).values[:, -1]
+        if self.others is not None:
+            similarity = similarity - OTHERS_WEIGHT * (directions @ self.others.T).amax(dim=1)
         # linear interpolation between two levels
         above = (similarity[:, None] >= self.similarities).sum(dim=1)
         above = above.clamp(1, len(self.similarities) - 1)
         start, end = self.similarities[above - 1], self.similarities[above]
         share = ((similarity - start) / (end - start).clamp(min=1e-12)).clamp(0, 1)
         return self.shares[above - 1].lerp(self.shares[above], share)
-
-
-def _between_ends(levels: np.ndarray) -> torch.Tensor:
-    """Float32 (L,) → float32 (L + 2,), from 0 to 1."""
-    return torch.from_numpy(np.concatenate([[0], levels, [1]]).astype(np.float32))

@@ -12,6 +12,10 @@ from transfer.ui.shared.session import PRIVATE, QUIET
 ZIP_LABEL = (
     "A zip with one folder of images per class, or with train, validation and test folders of those"
 )
+OTHER_THINGS = (
+    "Photos of none of your classes: the room without the thing, what is mixed up with it. Every "
+    "training that you start learns from them what is “unlike anything it was taught”."
+)
 LARGER = ". For one of more than 50 MB type its path under Dataset instead"
 AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
@@ -41,11 +45,13 @@ def data_tab(
         remove = gr.Button("Remove the chosen upload", size="sm")
     with accordion("Make your own classes"):
         shown, use = _own_classes(uploads, visitor, source)
+    with accordion("Add photos of other things"):
+        others = _other_things(uploads, visitor)
     with gr.Row():
         check = gr.Button("Check for problems")
         onward = gr.Button("Train on these", variant="primary")
     found, summary = gr.HTML(), gr.HTML()  # below the buttons, so that those do not move
-    opened.then(uploads.opened, visitor, [source, *shown], **IN_TURN, **QUIET)
+    opened.then(uploads.opened, visitor, [source, *shown, others], **IN_TURN, **QUIET)
     changes = (  # quiet: an error would otherwise cover the dataset field
         file.upload(uploads.upload, [visitor, file], [source, file], **QUIET),
         remove.click(uploads.remove_upload, [visitor, source], source, **QUIET),
@@ -96,3 +102,14 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     remove.click(uploads.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
     download_on_click(save, uploads.download, [visitor], "fetched-photos")
     return shown, use
+
+
+def _other_things(uploads: UploadHandlers, visitor: gr.BrowserState) -> gr.HTML:
+    """Photos that show none of the classes."""
+    gr.Markdown(OTHER_THINGS)
+    photos = gr.File(file_count="multiple", label="Drop photos of other things here", height=150)
+    overview = gr.HTML()
+    remove = gr.Button("Remove these photos", size="sm")
+    photos.upload(uploads.add_others, [visitor, photos], [overview, photos], **QUIET)
+    remove.click(uploads.remove_others, visitor, overview, **QUIET)
+    return overview

@@ -9,6 +9,7 @@ import gradio as gr
 
 from transfer.data.image import load_image
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
+from transfer.data.others import FEWEST_OTHERS
 from transfer.data.presets import PRESETS
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import isolated
@@ -20,6 +21,7 @@ from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
+OTHERS = "Other things"  # the class of the photos that show none of the visitor's classes
 SHOWN_PER_CLASS = 6
 NO_CLASSES = "<p>No classes yet. Make at least two, with five photos or more in each.</p>"
 
@@ -50,10 +52,19 @@ class UploadHandlers:
     def images(self, visitor: str) -> CustomImages:
         return CustomImages(self._folder(visitor) / "own-photos")
 
+    def others(self, visitor: str) -> CustomImages:
+        return CustomImages(self._folder(visitor) / "other-things")
+
+    def others_of(self, visitor: str) -> str | None:
+        """Their folder, if there are enough for a training."""
+        images = self.others(visitor)
+        return str(images.folder) if images.counts().get(OTHERS, 0) >= FEWEST_OTHERS else None
+
     def opened(self, visitor: str):
-        """`_shown`, as the page opens. A visit keeps one's images from expiring."""
+        """`_shown` and the photos of other things, as the page opens. A visit keeps one's images
+        from expiring."""
         self.jobs.expiry.record_visit(require_visitor(visitor))
-        return self._shown(visitor)
+        return *self._shown(visitor), self.others_overview(visitor)
 
     def add_class(self, visitor: str, name: str):
         """(the classes, their photos, an empty name field, no note); or why the name is refused."""
@@ -71,8 +82,27 @@ class UploadHandlers:
 
     def add_photos(self, visitor: str, name: str | None, photos: list[str] | str | None):
         """(the photos of all classes, an empty upload field); warns about photos not added."""
+        self._add(visitor, self.images(visitor), name, photos)
+        return self.overview(visitor), None
+
+    def add_others(self, visitor: str, photos: list[str] | None):
+        """(all photos of other things, an empty upload field); warns about photos not added."""
+        images = self.others(visitor)
+        if not images.counts():
+            images.add_class(OTHERS)
+        self._add(visitor, images, OTHERS, photos)
+        return self.others_overview(visitor), None
+
+    def remove_others(self, visitor: str) -> str:
+        """Delete all photos of other things."""
+        shutil.rmtree(self.others(visitor).folder, ignore_errors=True)
+        return self.others_overview(visitor)
+
+    def _add(
+        self, visitor: str, images: CustomImages, name: str | None, photos: list[str] | str | None
+    ) -> None:
         photos = [photos] if isinstance(photos, str) else photos or []
-        images, added, why = self.images(visitor), 0, ""
+        added, why = 0, ""
         try:
             self._check_room(visitor, *photos)
             for photo in photos:
@@ -85,7 +115,6 @@ class UploadHandlers:
             why = str(error)
         if why:
             gr.Warning(escape(f"Added {added} of {len(photos)} photos; {why}."))
-        return self.overview(visitor), None
 
     def use(self, visitor: str) -> gr.Dropdown:
         """Choose one's photos as the dataset, if there are enough of them."""
@@ -129,14 +158,11 @@ class UploadHandlers:
 
     def overview(self, visitor: str) -> str:
         """Every class with its newest photos, and how many more it needs."""
-        images, parts = self.images(visitor), []
-        for name, number in images.counts().items():
-            missing = max(0, FEWEST_PHOTOS - number)
-            more = f", {missing} more needed" if missing else ""
-            newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_PER_CLASS:]
-            shown = thumbnails([(load_image(path), name) for path in newest])
-            parts.append(f"<h4>{escape(isolated(name))}: {number} photos{more}</h4>{shown}")
-        return "".join(parts) or NO_CLASSES
+        return _overview(self.images(visitor)) or NO_CLASSES
+
+    def others_overview(self, visitor: str) -> str:
+        """As `overview`, of the photos of other things."""
+        return _overview(self.others(visitor))
 
     def _check_room(self, visitor: str, *files: str) -> None:
         """Raises JobError when the visitor's images would take too much disk."""
@@ -160,6 +186,17 @@ class UploadHandlers:
     def _classes(self, visitor: str, chosen: str | None = None) -> gr.Radio:
         names = list(self.images(visitor).counts())
         return gr.Radio(choices=names, value=chosen or (names[0] if names else None))
+
+
+def _overview(images: CustomImages) -> str:
+    parts = []
+    for name, number in images.counts().items():
+        missing = max(0, FEWEST_PHOTOS - number)
+        more = f", {missing} more needed" if missing else ""
+        newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_PER_CLASS:]
+        shown = thumbnails([(load_image(path), name) for path in newest])
+        parts.append(f"<h4>{escape(isolated(name))}: {number} photos{more}</h4>{shown}")
+    return "".join(parts)
 
 
 def choices(own: list[str] | tuple = ()) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ whether more photos would help."""
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,7 @@ from transfer.ui.shared.session import as_message, require_visitor
 SECONDS_BETWEEN_UPDATES = 0.4
 RELABELLED = ", relabelled"  # after the name of the run that a training came from
 LONGEST_NAME = 40  # of that run, in the new one's name
+STOPPED = "stopped; the features computed so far are cached"
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
 
 Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source
@@ -50,6 +52,7 @@ class LabelHandlers:
     def __init__(self, jobs: JobManager):
         self.jobs = jobs
         self.downloads = Downloads()
+        self._stopped: set[str] = set()  # visitors
 
     def offered(self, visitor: str, run_id: str | None):
         """The column, visible where the visitor may see the photos of the selected run."""
@@ -59,13 +62,24 @@ class LabelHandlers:
             return gr.Column(visible=False)
         return gr.Column(visible=True)
 
+    def begin(self, visitor: str) -> tuple:
+        """(progress, the button that begins, the one that stops) until a computation starts, which
+        may have to wait for another visitor's."""
+        self._stopped.discard(visitor)
+        return review_progress(None), gr.Button(interactive=False), gr.Button(visible=True)
+
+    def stop(self, visitor: str) -> gr.Button:
+        """End the visitor's computation at its next batch."""
+        self._stopped.add(require_visitor(visitor))
+        return gr.Button(visible=False)
+
     def review(self, visitor: str, run_id: str | None) -> Iterator[tuple]:
         """Yields (progress or summary, what is checked, the column to decide in, the cards, the
         bulk button, test photos)."""
         with as_message():
             seen = self._seen(require_visitor(visitor), run_id)
         try:
-            yield from self._reviewed(*seen)
+            yield from self._reviewed(visitor, *seen)
         except Exception as error:
             if not (line := error_line(error)):
                 raise
@@ -81,7 +95,9 @@ class LabelHandlers:
 
         try:
             steps = learning_curve(source, run.settings)
-            found = yield from _progress(steps, lambda event: review_progress(event, FITTING))
+            found = yield from self._progress(
+                visitor, steps, lambda event: review_progress(event, FITTING)
+            )
             yield curve_report(found)
         except Exception as error:
             if not (line := error_line(error)):
@@ -114,7 +130,7 @@ class LabelHandlers:
             raise JobError("you may not see the photos of this run; choose one of your own")
         return listed, run, source
 
-    def _reviewed(self, listed: ListedRun, run: Run, source: str) -> Iterator[tuple]:
+    def _reviewed(self, visitor: str, listed: ListedRun, run: Run, source: str) -> Iterator[tuple]:
         """What `review` yields. Raises TransferError."""
         yield nothing_to_decide(review_progress(None))
         lazy_import("torch")
@@ -123,7 +139,9 @@ class LabelHandlers:
         if not is_unchanged(run, source):
             raise JobError("the photos have changed since this training; train on them again first")
         steps = review(source, run.settings)
-        found = yield from _progress(steps, lambda event: nothing_to_decide(review_progress(event)))
+        found = yield from self._progress(
+            visitor, steps, lambda event: nothing_to_decide(review_progress(event))
+        )
         shown = with_pictures(run, source, found.suspects[:CARDS_SHOWN])
         tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
         first = min(found.estimated_wrong, len(shown))
@@ -150,18 +168,24 @@ class LabelHandlers:
         every = {one.where: one for one in (*run.settings.corrections, *decided)}
         return seen, replace(run.settings, corrections=tuple(every.values()))
 
-
-def _progress(steps: Iterator[Event], shown_as: Callable[[Event], Any]) -> Iterator:
-    """What the page shows of the events, a few a second; returns the result of the steps."""
-    shown = 0.0
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as end:
-            return end.value
-        if not isinstance(event, TRANSIENT) or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
-            shown = time.monotonic()
-            yield shown_as(event)
+    def _progress(
+        self, visitor: str, steps: Iterator[Event], shown_as: Callable[[Event], Any]
+    ) -> Iterator:
+        """What the page shows of the events, a few a second; returns the result of the steps.
+        Raises JobError once the visitor stops them."""
+        shown = 0.0
+        with closing(steps):  # what a stopped one has locked is free again
+            while True:
+                if visitor in self._stopped:
+                    raise JobError(STOPPED)
+                try:
+                    event = next(steps)
+                except StopIteration as end:
+                    return end.value
+                passing = isinstance(event, TRANSIENT)
+                if not passing or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+                    shown = time.monotonic()
+                    yield shown_as(event)
 
 
 def nothing_to_decide(html: str) -> tuple:

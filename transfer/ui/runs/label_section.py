@@ -4,7 +4,6 @@ corrected, and a learning curve tells whether more photos would help."""
 import gradio as gr
 
 from transfer.ui.runs.label_handlers import LabelHandlers
-from transfer.ui.runs.labels import review_progress
 from transfer.ui.shared.components import LATEST, accordion, on_change
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
@@ -91,7 +90,9 @@ def label_section(
     with gr.Column(visible=False) as offered:
         with accordion("Check labels"):
             gr.Markdown(INTRODUCTION)
-            check = gr.Button("List suspicious labels")
+            with gr.Row():
+                check = gr.Button("List suspicious labels", min_width=200)
+                stop = gr.Button("Stop", visible=False, min_width=100)
             summary = gr.HTML()
             with gr.Column(visible=False) as deciding:
                 with gr.Row():
@@ -106,16 +107,23 @@ def label_section(
             tested = gr.HTML()
         with accordion("Would more photos help?"):
             gr.Markdown(CURVE_INTRODUCTION)
-            ask = gr.Button("Estimate it")
+            with gr.Row():
+                ask = gr.Button("Estimate it", min_width=200)
+                stop_curve = gr.Button("Stop", visible=False, min_width=100)
             curve = gr.HTML()
     on_change(run).then(handlers.offered, [visitor, run], offered, **LATEST, **QUIET)
     results = [summary, checked, deciding, cards, relabel, tested]
     decided = [visitor, checked, decisions]
-    busy = check.click(_busy, None, [summary, check, deciding, tested], **QUIET)
-    reviewed = busy.then(handlers.review, [visitor, run], results, **REVIEWS)
-    for ended in (reviewed.success, reviewed.failure):  # gradio's `then` does not follow a failure
-        ended(lambda: gr.Button(interactive=True), None, check, **QUIET)
-    ask.click(handlers.learning_curve, [visitor, run], curve, **REVIEWS)
+    check.click(_empty, None, [deciding, tested], **QUIET)
+    for button, stops, compute, shown in (
+        (check, stop, handlers.review, results),
+        (ask, stop_curve, handlers.learning_curve, [curve]),
+    ):
+        begun = button.click(handlers.begin, visitor, [shown[0], button, stops], **QUIET)
+        computed = begun.then(compute, [visitor, run], shown, **REVIEWS)
+        for ended in (computed.success, computed.failure):  # `then` does not follow a failure
+            ended(_can_begin, None, [button, stops], **QUIET)
+        stops.click(handlers.stop, visitor, stops, **QUIET)
     relabel.click(None, js=RELABEL, **PRIVATE)
     keep.click(None, js=KEEP, **PRIVATE)
     started = train.click(handlers.train, decided, report, js=DECISIONS, **QUIET)
@@ -124,6 +132,11 @@ def label_section(
     download_on_click(save, handlers.download, decided, "fetched-labels", js=DECISIONS)
 
 
-def _busy() -> tuple:
-    """What is shown until the review starts, which may have to wait for another visitor's."""
-    return review_progress(None), gr.Button(interactive=False), gr.Column(visible=False), ""
+def _empty() -> tuple:
+    """In the place of an earlier review's results."""
+    return gr.Column(visible=False), ""
+
+
+def _can_begin() -> tuple:
+    """(the button that begins a computation, the one that stops it)."""
+    return gr.Button(interactive=True), gr.Button(visible=False)

@@ -22,7 +22,18 @@ def reliability(run: Run) -> str:
         f"<li><b>{sets['covered']:.0%}</b> of the test images have their class in the answer's set,"
         f" which should be 90 %. A set has {sets['size']:.1f} classes on average.</li>"
         f"<li><b>{unknown['found']:.1%}</b> of the test images are called unlike anything it was "
-        f"taught, which should be about {unknown['expected']:.0%}.</li></ul></div>"
+        f"taught, which should be about {unknown['expected']:.0%}.</li>"
+        f"{_others(unknown.get('others'))}</ul></div>"
+    )
+
+
+def _others(others: dict | None) -> str:
+    """Of a training with photos of other things."""
+    if not others:
+        return ""
+    return (
+        f"<li><b>{others['found']:.1%}</b> of the {others['images']} photos of other things are "
+        "called so, each judged by the rest of them.</li>"
     )
 
 

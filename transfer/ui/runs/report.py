@@ -2,6 +2,7 @@
 
 from html import escape
 
+from transfer.formatting import block_probes
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
 from transfer.ui.runs.corrected import Earlier, before_and_after
@@ -48,7 +49,8 @@ def _phases(run: Run) -> str:
         f"<h3>Accuracy after each phase, on the same {run.report['images']} test images</h3>"
         f'<ul class="steps">{rows}</ul><p>The line at the end of a bar is the 95 % interval. Where '
         "two intervals overlap a lot, the difference may be chance. “Features only” is logistic "
-        f"regression on the frozen body's features.</p>{_cross_validation(run)}{_balanced(run)}"
+        f"regression on the frozen body's features.</p>{_cross_validation(run)}{_blocks(run)}"
+        f"{_balanced(run)}"
     )
 
 
@@ -65,6 +67,14 @@ def _cross_validation(run: Run) -> str:
         f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {found['images']:,} training and "
         f"validation images{split}.</p>"
     )
+
+
+def _blocks(run: Run) -> str:
+    """What the blocks' outputs were worth before fine-tune; older runs do not say."""
+    if not (found := run.report.get("block_probes")):
+        return ""
+    text = block_probes(**found)
+    return f"<p>{escape(text[:1].upper() + text[1:])}.</p>"
 
 
 def _balanced(run: Run) -> str:

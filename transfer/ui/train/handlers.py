@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import gradio as gr
 
@@ -37,14 +38,21 @@ class TrainHandlers:
     def start(self, visitor: str, source: str, **form):
         """Queue a training; `form` is value by name of field."""
         with as_message():
-            job = self.begin(require_visitor(visitor), source, read_form(form))
+            others = self.datasets.uploads.others_of(require_visitor(visitor))
+            job = self.begin(visitor, source, read_form(form), others)
         return self._updates(job, ("", ""))
 
-    def begin(self, owner: str, source: str, settings: TrainingSettings) -> Job:
-        """Queue a training on a dataset that the owner may open. Raises TransferError."""
+    def begin(
+        self, owner: str, source: str, settings: TrainingSettings, others: str | None = None
+    ) -> Job:
+        """Queue a training on a dataset that the owner may open; `others` is the folder of the
+        owner's photos of other things. Raises TransferError."""
         if settings.weights not in WEIGHTS:
             raise JobError(f"body must be one of {', '.join(WEIGHTS)}; choose one of them")
         allowed = self.datasets.allowed(owner, source)
+        if settings.others and self.datasets.shared:
+            raise JobError("others must be photos added on the page, found a place on this server")
+        settings = replace(settings, others=others or settings.others)
         name = source.strip() if self.datasets.uploads.path_of(owner, source.strip()) else ""
         return self.jobs.start(allowed, settings, owner=owner, name=name)
 
