@@ -1,5 +1,6 @@
 """The page that `export --format page` writes, served from a sub-path, in a real browser."""
 
+import contextlib
 import functools
 import json
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +14,14 @@ from sklearn.datasets import load_sample_image
 
 import transfer
 from tests.browser.conftest import DESKTOP, FLAGS, HEIGHT, PHONE, foreign_requests_of
+from tests.hub_server import FRIEND
+from tests.hub_writing import writable
 from tests.tiny import TINY
 from transfer.cache.paths import cache_folder
+from transfer.publishing import publish
 from transfer.publishing.export import export
-from transfer.publishing.onnx.runtime import KNOWN, NAME
+from transfer.publishing.onnx import page as exported
+from transfer.publishing.onnx.runtime import KNOWN, NAME, find_runtime
 
 RUNTIME = cache_folder() / "onnxruntime-web"  # of this machine's user, not of a test
 SUB_PATH = "/some/where"
@@ -42,12 +47,9 @@ def run(tmp_path_factory) -> transfer.Run:
     return transfer.train(folder / "photos", out=folder / "run", **TINY | {"image_size": 64})
 
 
-@pytest.fixture(scope="module")
-def address(run, tmp_path_factory):
-    if not all((RUNTIME / name).is_file() for name in KNOWN):
-        pytest.skip(f"needs {NAME}, which the first `export --format page` downloads")
-    out = tmp_path_factory.mktemp("exported") / "out"
-    folder = export(run, out, "page", precision="fp32", runtime=RUNTIME)
+@contextlib.contextmanager
+def served(folder: Path):
+    """The address of a host that knows nothing of the page, under a path."""
 
     class Host(SimpleHTTPRequestHandler):
         def translate_path(self, path):
@@ -60,6 +62,15 @@ def address(run, tmp_path_factory):
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{SUB_PATH}/"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(run, tmp_path_factory):
+    if not all((RUNTIME / name).is_file() for name in KNOWN):
+        pytest.skip(f"needs {NAME}, which the first `export --format page` downloads")
+    out = tmp_path_factory.mktemp("exported") / "out"
+    with served(export(run, out, "page", precision="fp32", runtime=RUNTIME)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +189,22 @@ def test_the_camera_answers_live_and_stops(browser, address):
     assert page.locator("#camera").get_attribute("aria-pressed") == "false"
     page.locator("#live").wait_for(state="hidden")
     chromium.close()
+
+
+def test_a_published_space_works_from_the_files_that_the_hub_holds(
+    browser, address, run, hub, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(exported, "find_runtime", lambda *_: find_runtime(RUNTIME))
+    with writable(hub):
+        publish(run, "me/stripes", what="page", token=FRIEND)
+        files = hub.repositories["spaces", "me/stripes"].files
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    with served(tmp_path) as space:
+        page = browser.new_page()
+        page.goto(space)
+        page.locator("#input").wait_for()
+        assert page.title() == "stripes"
+        scores, _ = answers(page, photos[:1])[photos[0].name]
+        assert np.abs(np.array(scores) - transfer.load(run).scores(photos[0])).max() <= TOLERANCE
+        page.close()

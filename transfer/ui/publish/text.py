@@ -11,7 +11,7 @@ from transfer.ui.shared.components import live_region, progress_bar, warning
 WHAT_TITLES = {
     "head": "Changed weights only",
     "full": "Full network",
-    "page": "Web page, without a server",
+    "page": "Web page with ONNX, no server needed",
 }
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
