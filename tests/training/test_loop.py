@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from transfer.features.validation import Validation
 from transfer.model.vgg import Network, Segment
 from transfer.settings import BLOCKS, PhaseSettings
 from transfer.training.accelerator import make_accelerator
-from transfer.training.loop import Phase, PhaseTrainer
+from transfer.training.loop import Phase, PhaseTrainer, _loader
 from transfer.training.step import class_weights, copied
 
 TRANSFORM = Transform(image_size=SIDE)
@@ -229,3 +230,10 @@ def test_class_weights_count_in_the_loss_also_of_a_batch_in_parts():
         losses.append((epochs[1].loss, epochs[1].validation_loss))
     assert losses[1] == pytest.approx(losses[2], rel=1e-3)
     assert losses[1] != pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_batches_go_to_a_gpu_from_pinned_memory_without_waiting(kind):
+    device = SimpleNamespace(device=torch.device(kind), num_processes=1)
+    assert _loader(easy()["train"], 4, device).pin_memory == (kind == "cuda")
+    assert make_accelerator(0, "fp32").non_blocking

@@ -10,6 +10,7 @@ from datetime import timedelta
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import (
+    DataLoaderConfiguration,
     DistributedType,
     GradientAccumulationPlugin,
     parse_flag_from_env,
@@ -64,6 +65,7 @@ def _make(precision: str) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=chosen,
         dynamo_backend="no",
+        dataloader_config=DataLoaderConfiguration(non_blocking=True),  # where memory is pinned
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     if accelerator.distributed_type in SHARDED:

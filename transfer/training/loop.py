@@ -258,11 +258,15 @@ class PhaseTrainer:
 
 
 def _loader(data: CachedDataset, batch_size: int, accelerator: Accelerator, order=None):
-    """Batches taken by row, shared among the processes; `order` is the generator that shuffles."""
+    """Batches taken by row, shared among the processes; `order` is the generator that shuffles.
+
+    To a GPU they go from pinned memory, the next one while it computes: Accelerate fetches one ahead.
+    """
     return DataLoader(
         data,
         batch_size=max(1, batch_size // accelerator.num_processes),
         shuffle=order is not None,
         generator=order,
+        pin_memory=accelerator.device.type == "cuda",
         collate_fn=lambda batch: batch,  # CachedDataset.__getitems__ has collated it
     )
