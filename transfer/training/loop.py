@@ -260,7 +260,7 @@ class PhaseTrainer:
 def _loader(data: CachedDataset, batch_size: int, accelerator: Accelerator, order=None):
     """Batches taken by row, shared among the processes; `order` is the generator that shuffles.
 
-    To a GPU they go from pinned memory, the next one while it computes: Accelerate fetches one ahead.
+    To a GPU they go from pinned memory, the next one while it computes (Accelerate fetches ahead).
     """
     return DataLoader(
         data,
