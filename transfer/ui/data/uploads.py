@@ -15,12 +15,12 @@ from transfer.formatting import isolated
 from transfer.jobs import JobManager
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.downloads import Downloads
-from transfer.ui.shared.images import thumbnails
+from transfer.ui.shared.images import data_url, thumbnails
 from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
-SHOWN_PER_CLASS = 6
+SHOWN_PER_CLASS, SMALL = 6, 64  # pixels on a tile
 NO_CLASSES = "<p>No classes yet. Make at least two, with five photos or more in each.</p>"
 
 
@@ -87,12 +87,6 @@ class UploadHandlers:
             gr.Warning(escape(f"Added {added} of {len(photos)} photos; {why}."))
         return self.overview(visitor), None
 
-    def use(self, visitor: str) -> gr.Dropdown:
-        """Choose one's photos as the dataset, if there are enough of them."""
-        with as_message():
-            self.images(visitor).check()
-        return self._sources(visitor, PHOTOS)
-
     def download(self, visitor: str) -> str:
         """The path of a temporary zip of all one's photos."""
         images = self.images(visitor)
@@ -126,6 +120,12 @@ class UploadHandlers:
                 raise JobError("your training reads this upload; wait for its end, or stop it")
         path.unlink(missing_ok=True)
         return self._sources(visitor, "digits")
+
+    def newest(self, visitor: str) -> list[str]:
+        """The newest photo of each class, as a data URL."""
+        images = self.images(visitor)
+        photos = [sorted((images.folder / name).glob("[0-9]*.jpg")) for name in images.counts()]
+        return [data_url(load_image(of_class[-1]), SMALL) for of_class in photos if of_class]
 
     def overview(self, visitor: str) -> str:
         """Every class with its newest photos, and how many more it needs."""

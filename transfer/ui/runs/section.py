@@ -9,22 +9,23 @@ from transfer.ui.runs.label_section import label_section
 from transfer.ui.shared.components import LATEST, accordion, live_region, on_change
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
+from transfer.ui.train.handlers import Training
 
 
 def runs_section(
     handlers: RunHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
-    result: gr.HTML,
-    shown_run: gr.State,
+    training: Training,
     watch: dict,
-) -> None:
-    """`result` shows the report of the run named by `shown_run`; both change when a job ends, which
-    the event `watch` follows."""
+) -> gr.HTML:
+    """Build the section; returns the list of the runs. `watch` follows a training that starts
+    here."""
+    result, shown_run = training.report, training.shown_run
     mistakes = gr.HTML()
     gr.Markdown("## Your runs")
     runs = gr.HTML(NO_RUNS)
-    with gr.Column(visible=False) as controls:
+    with gr.Column(visible=False, elem_id="runs") as controls:
         run = gr.Dropdown([], value=None, label="Run", info="What the buttons below act on.")
         with gr.Row():
             show = gr.Button("Show report", min_width=140)
@@ -62,3 +63,4 @@ def runs_section(
     compare.click(handlers.compare, [visitor, several], comparison, **QUIET)
     for event in (opened, run_shown):
         event.then(handlers.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)
+    return runs

@@ -26,6 +26,18 @@ def live_region(html: str) -> str:
     return f'<div role="status" aria-live="polite">{html}</div>'
 
 
+def skeleton(lines: int) -> str:
+    """In the place of what is still loading."""
+    return f'<div class="skeleton" aria-busy="true">{"<i></i>" * lines}</div>'
+
+
+def step(name: str, title: str, what: str) -> gr.Column:
+    """One of the steps that stand side by side; `name` is what a link to it says."""
+    with gr.Column(elem_id=f"step-{name}", elem_classes="step", min_width=0) as column:
+        gr.HTML(f"<h2>{title}</h2><p>{what}</p>", elem_classes="title", padding=False)
+    return column
+
+
 def progress_bar(share: float | None) -> str:
     """`share` is 0 to 1; None where it is not known."""
     if share is None:
@@ -57,6 +69,14 @@ def accordion(label: str) -> gr.Accordion:
     each field to its initial value, which would overwrite what was typed by then.
     """
     return gr.Accordion(label, open=0)
+
+
+# in the browser: scrolls to the step, or opens the tab, that `where` names
+GO_TO = """where => {
+    const step = document.getElementById(`step-${where}`);
+    requestAnimationFrame(() => step?.scrollIntoView({block: "start"}));
+    return {__type__: "update", ...(where && !step && {selected: where})};
+}"""
 
 
 def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:

@@ -5,9 +5,7 @@ from typing import Any
 import gradio as gr
 
 from transfer.errors import SettingsError
-from transfer.settings import BLOCKS, PRECISIONS, WEIGHTS, TrainingSettings
-from transfer.training.defaults import EFFORTS
-from transfer.ui.shared.components import accordion
+from transfer.settings import EFFORTS, PRECISIONS, WEIGHTS, TrainingSettings
 
 CLASS_WEIGHTS = {"auto": None, "yes": True, "no": False}
 DEFAULT = "chosen from the data"
@@ -58,42 +56,64 @@ ADVANCED = (
 )
 TEXTS = [name for row in ADVANCED for name, (_, kind, _) in row.items() if isinstance(kind, str)]
 NUMBERS = [name for name in TEXTS if name not in ("head", "optimizer")]
+# those that `placeholders` fills
+FILLED = [name for name in TEXTS if name not in ("target_accuracy", "limit_per_class", "seed")]
+FEATURES, AUTO = "features", "auto"
+EFFORT_TITLES = {name: name.capitalize() for name in EFFORTS} | {FEATURES: "Features only"}
+UNFREEZE = {
+    "none": "none: stop after warm-up",
+    "block5": "block5: the last block",
+    "block4": "block4 and up",
+    "block3": "block3 and up",
+    "block2": "block2 and up",
+    "block1": "block1 and up: all (slow)",
+}
 # the fields that feature extraction uses
-FOR_FEATURES = {"method", "effort", "weights", "image_size", "class_weights", *ADVANCED[-1]}
+FOR_FEATURES = {"method", "weights", "image_size", "class_weights", *ADVANCED[-1]}
 
 
-def build_form() -> dict[str, gr.components.Component]:
+def effort_field() -> gr.Radio:
+    return gr.Radio(
+        [(title, name) for name, title in EFFORT_TITLES.items()],
+        value="balanced",
+        label="Effort",
+        elem_classes="efforts",
+    )
+
+
+def advanced_fields() -> dict[str, gr.components.Component]:
     """Field by its name in `TrainingSettings.from_options`."""
-    with gr.Row():
-        method = gr.Radio(
-            [("Fine-tune in two phases", "finetune"), ("Feature extraction only", "features")],
-            value="finetune",
-            label="Method",
-            info="Fine-tune: a new head warms up on the frozen body, then upper blocks learn too. "
-            "Feature extraction: the body stays frozen, and a linear classifier is fitted.",
-            min_width=300,
-        )
-        effort = gr.Radio(
-            [(name.capitalize(), name) for name in EFFORTS],
-            value="balanced",
-            label="Effort",
-            info="How long to train, and how many blocks. Your own settings override this.",
-            min_width=300,
-        )
     unfreeze = gr.Dropdown(
-        [("none: stop after warm-up", "none"), ("block5: the last block (usual)", "block5")]
-        + [(f"{block} and up", block) for block in reversed(BLOCKS[1:-1])]
-        + [("block1 and up: all (slow)", "block1")],
-        value="block5",
+        unfreeze_choices(None),
+        value=AUTO,
         label="Unfreeze in phase 2",
         info="More blocks need more images and more time.",
     )
-    form = {"method": method, "effort": effort, "unfreeze": unfreeze}
-    with accordion("Advanced settings"):
-        for row in ADVANCED:
-            with gr.Row():
-                form |= {name: _field(*what) for name, what in row.items()}
+    form: dict[str, gr.components.Component] = {"unfreeze": unfreeze}
+    for row in ADVANCED:
+        with gr.Row():
+            form |= {name: _field(*what) for name, what in row.items()}
     return form
+
+
+def unfreeze_choices(chosen: str | None) -> list[tuple[str, str]]:
+    """`chosen` is the block that the effort unfreezes, if it is known."""
+    automatic = f"auto: {UNFREEZE[chosen]}" if chosen else "auto"
+    return [(automatic, AUTO), *((title, name) for name, title in UNFREEZE.items())]
+
+
+def placeholders(filled: TrainingSettings) -> dict[str, str]:
+    """What an empty text field stands for, by its name."""
+    return {
+        "image_size": str(filled.image_size),
+        "head": "auto" if filled.try_heads else filled.head.name,
+        "views": str(filled.views),
+        "head_epochs": str(filled.warm_up.epochs),
+        "head_lr": f"{filled.warm_up.learning_rate:g}",
+        "finetune_epochs": str(filled.fine_tune.epochs),
+        "finetune_lr": f"{filled.fine_tune.learning_rate:g}",
+        "optimizer": str(filled.warm_up.optimizer),
+    }
 
 
 def _field(label: str, kind: tuple[str, ...] | str, info: str) -> gr.components.Component:
@@ -112,7 +132,10 @@ def read_form(form: dict[str, Any]) -> TrainingSettings:
     if "class_weights" in options:
         chosen = str(options["class_weights"])
         options["class_weights"] = CLASS_WEIGHTS.get(chosen, chosen)
-    if options.get("method") == "features":
+    if options.get("unfreeze") == AUTO:
+        del options["unfreeze"]
+    if options.get("effort") == FEATURES:
+        options["method"] = FEATURES
         options = {name: value for name, value in options.items() if name in FOR_FEATURES}
         options["unfreeze"] = "none"
     return TrainingSettings.from_options(**options)

@@ -1,11 +1,14 @@
-"""The Data tab: choose a dataset, upload one, or make classes photo by photo."""
+"""The first step: choose a dataset, upload one, or make classes photo by photo."""
+
+from typing import NamedTuple
 
 import gradio as gr
 
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.requests import CLEAR_OTHERS, LatestRequests
+from transfer.ui.data.tiles import CHOOSING, FROM_SOURCE, TO_SOURCE, tiles
 from transfer.ui.data.uploads import UploadHandlers, choices
-from transfer.ui.shared.components import accordion, live_region, open_tab
+from transfer.ui.shared.components import LATEST, accordion, live_region, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -16,42 +19,59 @@ LARGER = ". For one of more than 50 MB type its path under Dataset instead"
 AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
 IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
+# in the browser: the chosen dataset outlives a reload
+KEEP = """source => { localStorage.setItem("transfer-source", source || ""); }"""
+KEPT = """() => {
+    const value = localStorage.getItem("transfer-source");
+    return {__type__: "update", ...(value && {value})};
+}"""
 
 
-def data_tab(
-    datasets: DataHandlers, visitor: gr.BrowserState, opened: gr.events.Dependency, tabs: gr.Tabs
-) -> tuple[gr.Dropdown, dict]:
-    """Build the tab; returns (the field with the chosen dataset, what an event shows it by)."""
+class Chosen(NamedTuple):
+    """The field with the chosen dataset, what an event looks at it by, and the event after that."""
+
+    source: gr.Dropdown
+    looks: dict
+    seen: gr.events.Dependency
+
+
+def data_step(
+    datasets: DataHandlers, visitor: gr.BrowserState, opened: gr.events.Dependency
+) -> Chosen:
+    """Build the step."""
     uploads, requests = datasets.uploads, LatestRequests()
     own_disk = "" if datasets.shared else ", or the path of a zip or folder"
+    source = gr.Dropdown(
+        choices(),
+        value="digits",
+        label="Dataset",
+        info=f"Or type a Hub id like user/name{own_disk}.",
+        allow_custom_value=True,
+        scale=4,
+        min_width=200,
+        render=False,
+    )
+    tile = gr.HTML(tiles(), js_on_load=CHOOSING, elem_id="tiles", padding=False)
+    with gr.Column(elem_classes="own-photos"):
+        shown = _own_classes(uploads, visitor, source)
     with gr.Row():
-        source = gr.Dropdown(
-            choices(),
-            value="digits",
-            label="Dataset",
-            info=f"Choose one, or type a Hub id like user/name{own_disk}.",
-            allow_custom_value=True,
-            scale=4,
-            min_width=300,
-        )
-        show = gr.Button("Show images", scale=1, min_width=140, elem_classes="low")
+        source.render()
+        show = gr.Button("Show images", scale=1, min_width=120, elem_classes="low")
+    summary = gr.HTML(skeleton(3), elem_classes="summary", padding=False)
     with accordion("Upload a zip"):
         label = ZIP_LABEL if datasets.shared else ZIP_LABEL + LARGER
         file = gr.File(file_types=[".zip", ".ZIP"], label=label, height=150)
         remove = gr.Button("Remove the chosen upload", size="sm")
-    with accordion("Make your own classes"):
-        shown, use = _own_classes(uploads, visitor, source)
-    with gr.Row():
-        check = gr.Button("Check for problems")
-        onward = gr.Button("Train on these", variant="primary")
-    found, summary = gr.HTML(), gr.HTML()  # below the buttons, so that those do not move
+    check = gr.Button("Check for problems", size="sm")
+    found = gr.HTML(padding=False)
     opened.then(uploads.opened, visitor, [source, *shown], **IN_TURN, **QUIET)
-    changes = (  # quiet: an error would otherwise cover the dataset field
+    tile.input(None, None, source, js=TO_SOURCE, **PRIVATE)
+    changes = (
         file.upload(uploads.upload, [visitor, file], [source, file], **QUIET),
         remove.click(uploads.remove_upload, [visitor, source], source, **QUIET),
-        use.click(uploads.use, visitor, source, **QUIET),
     )
     asks = {"inputs": [visitor, source]} | AT_ONCE
+    looks = {"fn": requests.latest(datasets.look), "outputs": summary} | asks
     shows = {"fn": requests.latest(datasets.show), "outputs": summary} | asks
     checks = {"fn": requests.latest(datasets.check), "outputs": found} | asks
     show.click(**shows, **PRIVATE)
@@ -61,13 +81,18 @@ def data_tab(
     every = [source, summary, found]
     on = [field.change for field in every]
     gr.on(on, None, every, [summary, found], js=CLEAR_OTHERS, **AT_ONCE, **PRIVATE)
-    source.change(requests.cancel_others, source, **AT_ONCE, **QUIET)
-    open_tab(onward.click, gr.Textbox("train", visible=False), tabs)
-    return source, shows | QUIET
+    source.change(requests.cancel_others, source, **AT_ONCE, **QUIET).then(**looks, **QUIET)
+    for js in (KEEP, FROM_SOURCE):
+        source.change(None, source, None, js=js, **AT_ONCE, **PRIVATE)
+    opened.then(None, None, source, js=KEPT, **PRIVATE)
+    on_change(shown[1]).then(**looks, **QUIET)
+    seen = on_change(summary)
+    seen.then(datasets.tiles, visitor, tile, **LATEST, **QUIET)
+    return Chosen(source, looks | QUIET, seen)
 
 
-def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> tuple:
-    """([the classes, their photos], the button that chooses them as the dataset)."""
+def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> list:
+    """[the classes, their photos]."""
     with gr.Row():
         name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
         add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")
@@ -78,16 +103,20 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
             # no file_types: the browser knows neither IMG_1.HEIC nor .mpo; load_image decides
             file_count="multiple",
             label="Drop photos here",
-            height=150,
+            height=140,
+            min_width=300,
         )
         camera = gr.Image(
-            sources=["webcam"], type="filepath", label="Or use the camera", height=150
+            sources=["webcam"],
+            type="filepath",
+            label="Or use the camera",
+            height=140,
+            min_width=300,
         )
     overview = gr.HTML()
     with gr.Row():
-        use = gr.Button("Use these photos", variant="primary")
-        save = gr.Button("Save as zip")
-        remove = gr.Button("Remove this class")
+        save = gr.Button("Save as zip", size="sm")
+        remove = gr.Button("Remove this class", size="sm")
     shown = [chosen, overview]
     for event in (add.click, name.submit):
         event(uploads.add_class, [visitor, name], [*shown, name, note], **IN_TURN, **QUIET)
@@ -95,4 +124,4 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     camera.input(uploads.add_photos, [visitor, chosen, camera], [overview, camera], **QUIET)
     remove.click(uploads.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
     download_on_click(save, uploads.download, [visitor], "fetched-photos")
-    return shown, use
+    return shown
