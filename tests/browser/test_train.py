@@ -26,6 +26,11 @@ QUICK = {
     "Views": "1",
 }
 
+STOP_IN_VIEW = """() => {
+    const stop = [...document.querySelectorAll("#training button:enabled")].at(-1);
+    const {top, bottom} = stop.getBoundingClientRect();
+    return stop.textContent.includes("Stop") && top > 0 && bottom < innerHeight;
+}"""
 UNFOLD_AND_TYPE = """([fold, label, text]) => {
     const starting = (kind, name) => [...document.querySelectorAll(kind)].find(
         each => each.textContent.trim().startsWith(name));
@@ -211,3 +216,14 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
         button(page, "Start again").click()
     page.get_by_text("This training failed").wait_for()
     page.close()
+
+
+def test_a_training_stays_in_view_and_in_the_title(visitors, slow_address):
+    page, _ = visit(visitors(PHONE).new_page(), slow_address)
+    button(page, "Start training").click()
+    for position in ("0", "document.body.scrollHeight"):
+        page.evaluate(f"scrollTo(0, {position})")
+        page.wait_for_function(STOP_IN_VIEW)
+    page.wait_for_function("document.title.includes('% warm-up')")
+    button(page, "Stop and save the result").click()
+    page.wait_for_function("document.title.startsWith('Stopped')")

@@ -48,7 +48,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
             "", storage_key="transfer-visitor", secret=os.environ.get("TRANSFER_SECRET", "local")
         )
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
-        with gr.Row(elem_classes="steps"):
+        with gr.Row(elem_classes="three"):
             with step("data", "Teach", "Choose pictures to learn from."):
                 chosen = data_step(datasets, visitor, opened)
             with step("train", "Train", "Start; it goes on when you close the page."):

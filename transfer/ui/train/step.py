@@ -13,6 +13,22 @@ from transfer.ui.train.handlers import TrainHandlers, Training
 from transfer.ui.train.status import NO_JOB
 
 SECONDS_UNTIL_MEASURED = 3.0
+# in the browser: the window's title says how far a training is, and its panel stays in view
+FOLLOW = """
+const place = document.getElementById("training"), title = document.title;
+const follow = () => {
+    const live = element.querySelector(".status.live");
+    if (live) document.title = `${live.dataset.title} · ${title}`;
+    else if (document.title !== title)
+        document.title = `${element.querySelector("b").textContent} · ${title}`;
+    const {top, bottom} = place.getBoundingClientRect();
+    const docked = live && (bottom < 160 || top > innerHeight - 160);
+    place.style.minHeight = docked ? `${bottom - top}px` : "";
+    place.classList.toggle("docked", Boolean(docked));
+};
+addEventListener("scroll", follow, {passive: true});
+watch("value", follow);
+"""
 
 
 def train_step(
@@ -24,11 +40,12 @@ def train_step(
     """Build the step; what is larger than it is rendered elsewhere on the page."""
     dataset, effort = gr.HTML(skeleton(1), padding=False), effort_field()
     forecast = gr.HTML('<p class="forecast">&nbsp;</p>', padding=False)
-    with gr.Row(elem_classes="actions"):
-        start = gr.Button("Start training", variant="primary", scale=4, min_width=150)
-        stop = gr.Button("Stop and save the result", interactive=False, scale=5, min_width=190)
-        retry = gr.Button("Start again", visible=False, scale=3, min_width=140)
-    status = gr.HTML(NO_JOB, padding=False)
+    with gr.Column(elem_id="training"), gr.Column(elem_classes="progress-panel"):
+        with gr.Row(elem_classes="actions"):
+            start = gr.Button("Start training", variant="primary", scale=4, min_width=150)
+            stop = gr.Button("Stop and save the result", interactive=False, scale=5, min_width=190)
+            retry = gr.Button("Start again", visible=False, scale=3, min_width=140)
+        status = gr.HTML(NO_JOB, js_on_load=FOLLOW, padding=False)
     with accordion("Advanced settings"):
         form = {"effort": effort} | advanced_fields()
     diagram = gr.HTML(planned_diagram("finetune", "block5"), render=False)
