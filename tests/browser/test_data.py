@@ -45,7 +45,7 @@ def test_a_refused_name_leaves_the_box_usable_and_says_why(browser, page_address
     box = page.get_by_label("New class")
     box.fill("cats/dogs")
     box.press("Enter")
-    page.get_by_text("expected a class name").wait_for()
+    page.get_by_text("Choose another. Expected a class name").wait_for()
     box.click(timeout=3_000)
     assert box.input_value() == "cats/dogs"
     box.fill("goat")

@@ -56,7 +56,7 @@ def test_feature_extraction_is_an_effort_and_an_invalid_setting_has_no_estimate(
     _, estimate, diagram = changed(forecaster, effort="features")
     assert "Feature extraction" in diagram
     assert "linear classifier" in estimate and "fine-tune" not in estimate
-    assert "image size must be" in changed(forecaster, image_size="7")[1]
+    assert "Image size must be" in changed(forecaster, image_size="7")[1]
 
 
 def test_the_diagram_of_a_training_stays(forecaster):

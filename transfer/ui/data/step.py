@@ -8,7 +8,7 @@ from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.requests import CLEAR_OTHERS, LatestRequests
 from transfer.ui.data.tiles import CHOOSING, FROM_SOURCE, TO_SOURCE, tiles
 from transfer.ui.data.uploads import UploadHandlers, choices
-from transfer.ui.shared.components import LATEST, accordion, live_region, on_change, skeleton
+from transfer.ui.shared.components import LATEST, accordion, beside, note, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -56,19 +56,20 @@ def data_step(
         shown = _own_classes(uploads, visitor, source)
     with gr.Row():
         source.render()
-        show = gr.Button("Show images", scale=1, min_width=120, elem_classes="low")
+        show = gr.Button("Show images", scale=1, min_width=130, elem_classes="low")
     summary = gr.HTML(skeleton(3), elem_classes="summary", padding=False)
     with accordion("Upload a zip"):
         label = ZIP_LABEL if datasets.shared else ZIP_LABEL + LARGER
         file = gr.File(file_types=[".zip", ".ZIP"], label=label, height=150)
         remove = gr.Button("Remove the chosen upload", size="sm")
+        refused = note()
     check = gr.Button("Check for problems", size="sm")
     found = gr.HTML(padding=False)
     opened.then(uploads.opened, visitor, [source, *shown], **IN_TURN, **QUIET)
     tile.input(None, None, source, js=TO_SOURCE, **PRIVATE)
     changes = (
-        file.upload(uploads.upload, [visitor, file], [source, file], **QUIET),
-        remove.click(uploads.remove_upload, [visitor, source], source, **QUIET),
+        beside(refused, file.upload, uploads.upload, [visitor, file], [source, file]),
+        beside(refused, remove.click, uploads.remove_upload, [visitor, source], [source]),
     )
     asks = {"inputs": [visitor, source]} | AT_ONCE
     looks = {"fn": requests.latest(datasets.look), "outputs": summary} | asks
@@ -96,7 +97,7 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     with gr.Row():
         name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
         add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")
-    note = gr.HTML(live_region(""), padding=False)
+    refused = note()
     chosen = gr.Radio([], label="Class", info="New photos are added to this class.")
     with gr.Row():
         photos = gr.File(
@@ -117,11 +118,11 @@ def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.D
     with gr.Row():
         save = gr.Button("Save as zip", size="sm")
         remove = gr.Button("Remove this class", size="sm")
-    shown = [chosen, overview]
+    shown, changed = [chosen, overview], [source, chosen, overview]
     for event in (add.click, name.submit):
-        event(uploads.add_class, [visitor, name], [*shown, name, note], **IN_TURN, **QUIET)
-    photos.upload(uploads.add_photos, [visitor, chosen, photos], [overview, photos], **QUIET)
-    camera.input(uploads.add_photos, [visitor, chosen, camera], [overview, camera], **QUIET)
-    remove.click(uploads.remove_class, [visitor, chosen], [source, *shown], **IN_TURN, **QUIET)
+        beside(refused, event, uploads.add_class, [visitor, name], [*shown, name], **IN_TURN)
+    for event, field in ((photos.upload, photos), (camera.input, camera)):
+        event(uploads.add_photos, [visitor, chosen, field], [overview, field, refused], **QUIET)
+    beside(refused, remove.click, uploads.remove_class, [visitor, chosen], changed, **IN_TURN)
     download_on_click(save, uploads.download, [visitor], "fetched-photos")
     return shown

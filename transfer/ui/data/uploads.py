@@ -10,7 +10,7 @@ import gradio as gr
 from transfer.data.image import load_image
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.presets import PRESETS
-from transfer.errors import ImageError, JobError, TransferError
+from transfer.errors import ImageError, JobError, SourceError, TransferError
 from transfer.formatting import isolated
 from transfer.jobs import JobManager
 from transfer.ui.shared.components import live_region, warning
@@ -56,12 +56,12 @@ class UploadHandlers:
         return self._shown(visitor)
 
     def add_class(self, visitor: str, name: str):
-        """(the classes, their photos, an empty name field, no note); or why the name is refused."""
-        try:
+        """(the classes, their photos, an empty name field)."""
+        with as_message():
+            if not (name or "").strip():
+                raise SourceError("the class has no name yet; type one, like cat")
             name = self.images(visitor).add_class(name)
-        except TransferError as error:
-            return gr.skip(), gr.skip(), gr.skip(), live_region(warning(error))
-        return self._classes(visitor, name), self.overview(visitor), "", live_region("")
+        return self._classes(visitor, name), self.overview(visitor), ""
 
     def remove_class(self, visitor: str, name: str | None):
         """`_shown`, without the class and its photos."""
@@ -70,7 +70,7 @@ class UploadHandlers:
         return self._shown(visitor)
 
     def add_photos(self, visitor: str, name: str | None, photos: list[str] | str | None):
-        """(the photos of all classes, an empty upload field); warns about photos not added."""
+        """(the photos of all classes, an empty upload field, why photos were not added)."""
         photos = [photos] if isinstance(photos, str) else photos or []
         images, added, why = self.images(visitor), 0, ""
         try:
@@ -83,9 +83,8 @@ class UploadHandlers:
                     why = f"{Path(photo).name}: {error}"
         except TransferError as error:  # about the class or the room left: no photo fits any more
             why = str(error)
-        if why:
-            gr.Warning(escape(f"Added {added} of {len(photos)} photos; {why}."))
-        return self.overview(visitor), None
+        note = why and warning(f"Added {added} of {len(photos)} photos: {why}")
+        return self.overview(visitor), None, live_region(note)
 
     def download(self, visitor: str) -> str:
         """The path of a temporary zip of all one's photos."""

@@ -13,7 +13,7 @@ from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.ui.predict import cards
-from transfer.ui.shared.components import run_choices
+from transfer.ui.shared.components import advice_first, run_choices
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 from transfer.ui.shared.run_photos import Example
 
@@ -63,7 +63,7 @@ class PredictHandlers:
                 yield cards.about(f"Loading {name[:200]} …"), gr.Dropdown()
             text, classes = self._about(visitor, name)
         except TransferError as error:
-            yield cards.about(str(error), "warning"), gr.Dropdown()
+            yield cards.about(advice_first(str(error)), "warning"), gr.Dropdown()
             return
         labels = [("best class", ""), *((name[:80], name) for name in classes[:MOST_LABELS])]
         yield cards.about(text), gr.Dropdown(choices=labels, value="", allow_custom_value=True)

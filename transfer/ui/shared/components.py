@@ -1,11 +1,12 @@
 """Small pieces of a page: HTML that several tabs show, and how events follow each other."""
 
 from collections.abc import Callable
+from functools import wraps
 from html import escape
 
 import gradio as gr
 
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.session import PRIVATE, QUIET
 
 # an event that comes while its handler still runs is run once more at the end
 LATEST = {"trigger_mode": "always_last"}
@@ -17,8 +18,39 @@ PHASE_TITLES = {
 }
 
 
+def advice_first(line: str) -> str:
+    """An error of this package, "what was expected; what to do", as sentences in reverse order."""
+    what, _, advice = line.rpartition("; ")
+    parts = (part[:1].upper() + part[1:] for part in (advice, what) if part)
+    return " ".join(part if part.endswith((".", "…")) else f"{part}." for part in parts)
+
+
 def warning(message: object) -> str:
-    return f'<p class="warning">{escape(str(message))}</p>'
+    return f'<p class="warning">{escape(advice_first(str(message)))}</p>'
+
+
+def note() -> gr.HTML:
+    """A place beside a field for why an input was refused."""
+    return gr.HTML(live_region(""), padding=False, elem_classes="note")
+
+
+def beside(
+    note: gr.HTML, event: Callable, handler: Callable, inputs: list | None, outputs: list, **more
+) -> gr.events.Dependency:
+    """Run `handler` at `event`, such as a button's `click`; what it refuses is explained in `note`.
+
+    Gradio's own message would cover other fields, and its event would end in a failure.
+    """
+
+    @wraps(handler)
+    def answer(*args, **kwargs) -> tuple:
+        try:
+            found = handler(*args, **kwargs)
+        except gr.Error as error:
+            return *(gr.skip() for _ in outputs), live_region(warning(error.message))
+        return *(found if len(outputs) > 1 else (found,)), live_region("")
+
+    return event(answer, inputs, [*outputs, note], **QUIET | more)
 
 
 def live_region(html: str) -> str:

@@ -4,7 +4,7 @@ import gradio as gr
 
 from transfer.machine.environment import on_zero_gpu
 from transfer.ui.data.step import Chosen
-from transfer.ui.shared.components import LATEST, accordion, skeleton
+from transfer.ui.shared.components import LATEST, accordion, beside, note, skeleton
 from transfer.ui.shared.session import QUIET
 from transfer.ui.train.diagram import planned_diagram
 from transfer.ui.train.forecast import Forecaster
@@ -42,9 +42,10 @@ def train_step(
     forecast = gr.HTML('<p class="forecast">&nbsp;</p>', padding=False)
     with gr.Column(elem_id="training"), gr.Column(elem_classes="progress-panel"):
         with gr.Row(elem_classes="actions"):
-            start = gr.Button("Start training", variant="primary", scale=4, min_width=150)
-            stop = gr.Button("Stop and save the result", interactive=False, scale=5, min_width=190)
+            start = gr.Button("Start training", variant="primary", scale=2, min_width=135)
+            stop = gr.Button("Stop and save the result", interactive=False, scale=3, min_width=195)
             retry = gr.Button("Start again", visible=False, scale=3, min_width=140)
+        refused = note()
         status = gr.HTML(NO_JOB, js_on_load=FOLLOW, padding=False)
     with accordion("Advanced settings"):
         form = {"effort": effort} | advanced_fields()
@@ -53,8 +54,8 @@ def train_step(
     training = Training(status, charts, report, start, stop, retry, diagram, gr.State(""))
     settings = {"inputs": [visitor, chosen.source], "inputs_kwargs": form}
     for event in (
-        start.click(trainings.start, **settings, outputs=[*training], **QUIET),
-        retry.click(trainings.retry, visitor, [*training], **QUIET),
+        beside(refused, start.click, trainings.start, **settings, outputs=[*training]),
+        beside(refused, retry.click, trainings.retry, [visitor], [*training]),
         stop.click(trainings.stop, visitor, None, **QUIET),
     ):
         event.success(**trainings.watching(visitor, training))
