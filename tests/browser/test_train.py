@@ -107,9 +107,9 @@ def test_an_invalid_setting_is_explained(browser, page_address):
     page, _ = open_page(browser, page_address)
     fill(page, {"Image size": "7"})
     page.keyboard.press("Tab")
-    page.locator(".warning").get_by_text("image size must be").wait_for()
+    page.locator(".warning").get_by_text("Image size must be").wait_for()
     button(page, "Start training").click()
-    page.get_by_test_id("toast-body").get_by_text("image size must be").wait_for()
+    page.locator("#training .warning").get_by_text("Image size must be").wait_for()
     assert page.get_by_text("No training yet").count() == 1
     page.close()
 

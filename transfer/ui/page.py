@@ -51,7 +51,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
         with gr.Row(elem_classes="three"):
             with step("data", "Teach", "Choose pictures to learn from."):
                 chosen = data_step(datasets, visitor, opened)
-            with step("train", "Train", "Start; it goes on when you close the page."):
+            with step("train", "Train", "It goes on even if you close the page."):
                 training = train_step(trainings, visitor, opened, chosen)
             with step("try", "Try", "Ask it about a picture."):
                 run, refreshes = try_step(PredictHandlers(runs), visitor, opened, training.report)

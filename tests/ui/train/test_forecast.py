@@ -72,6 +72,8 @@ def test_what_would_be_chosen_stands_in_the_empty_fields(forecaster):
     assert "1,797 images" in card and card.count("<img") == 3
     assert dict(zip(FILLED, texts, strict=True))["image_size"].placeholder == "64"
     assert blocks.choices[0] == ("auto: block5: the last block", "auto")
+    card, *_ = forecaster.form_changed(ME, "digits", **FORM | {"limit_per_class": "5"})
+    assert "1,797" not in card and "10 classes" in card
 
 
 def test_the_page_waits_until_the_machine_was_measured(forecaster, monkeypatch):

@@ -100,18 +100,18 @@ class DataHandlers:
             return
         preset = _preset(source)
         title = preset.title if preset else shown_source(source.strip())
-        yield f"<p>{escape(title)}.</p><p>Choose Show images to download and see it.</p>"
+        yield f"<p>{escape(title)}.</p><p>Press Show images to download and see it.</p>"
 
     def tiles(self, visitor: str) -> str:
         """The tiles, with pictures of all that is at hand."""
         return tiles(self.uploads.newest(visitor), self._pictures)
 
-    def card(self, visitor: str, source: str) -> str:
-        """What the chosen dataset is, in one line beside its pictures."""
+    def card(self, visitor: str, source: str, known: Known | None = None) -> str:
+        """The chosen dataset beside its pictures; `known` is what will be used of it."""
         source = source.strip() if isinstance(source, str) else ""
-        known, preset = None, _preset(source)
+        preset = _preset(source)
         with suppress(TransferError):
-            known = self._known(self.allowed(visitor, source), None)
+            known = known or self._known(self.allowed(visitor, source), None)
         about = known.figures if known else preset.figures if preset else "not opened yet"
         if source == PHOTOS and not known:
             about = "two classes with five photos each are enough"

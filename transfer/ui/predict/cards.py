@@ -20,8 +20,8 @@ SMALL, LARGE = 160, 320  # pixels
 LEGEND_STEPS = 9
 LONGEST_LABEL = 80
 EMPTY = (
-    '<div class="answers empty" role="status" aria-live="polite"><p>Draw something or add '
-    "pictures; the predictions appear here.</p></div>"
+    '<div class="answers empty" role="status" aria-live="polite"><p>Click, draw or add '
+    "a picture; the answer appears here.</p></div>"
 )
 UNKNOWN = "Unlike anything it was taught."
 NINE_OF_TEN = "In nine of ten pictures the true class is in this set"

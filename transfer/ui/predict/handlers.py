@@ -1,4 +1,4 @@
-"""What the Try it tab does: classifies a visitor's pictures by a run, and shows why."""
+"""What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
 from collections.abc import Iterator

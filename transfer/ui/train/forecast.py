@@ -13,7 +13,7 @@ from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import forecast, known_speed, plan_settings
-from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.data.handlers import DataHandlers, Known
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.timed_cache import TimedCache
 from transfer.ui.train.diagram import planned_diagram
@@ -34,7 +34,7 @@ EFFORT_TEXTS = {
     "thorough": "Twice the epochs and views, and block4 is fine-tuned as well.",
     FEATURES: "No training: a linear classifier on what the frozen body sees.",
 }
-NOT_OPENED = "Choose Show images to see how long this takes."
+NOT_OPENED = "Press Show images to see how long this takes."
 NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
 BODIES = {
     "hub": "with the body from the Hub",
@@ -44,11 +44,13 @@ BODIES = {
 
 
 class Plan(NamedTuple):
-    """What a training would do: in words, the seconds by effort and step, all settings."""
+    """What a training would do: in words, the seconds by effort and step, with what settings, on
+    which images."""
 
     sentences: str
     seconds: dict[str, dict[str, float]]
     filled: TrainingSettings | None = None
+    known: Known | None = None
 
 
 class Forecaster:
@@ -93,7 +95,7 @@ class Forecaster:
             estimate = warning(error)
         shown = placeholders(plan.filled) if plan.filled else {}
         return (
-            self.datasets.card(visitor, source),
+            self.datasets.card(visitor, source, plan.known),
             gr.Radio(choices=[(_effort(name, plan.seconds), name) for name in EFFORT_TITLES]),
             estimate,
             diagram,
@@ -107,14 +109,14 @@ class Forecaster:
         what = EFFORT_TEXTS[effort]
         known, speed = self.datasets.summary(visitor, source, settings), known_speed()
         if known is None or speed is None:
-            return Plan(f"{what} {NOT_OPENED if known is None else NOT_MEASURED}", {})
+            return Plan(f"{what} {NOT_OPENED if known is None else NOT_MEASURED}", {}, None, known)
         images = known.summary, known.counts
         filled, _ = plan_settings(speed, settings, *images)
         seconds = {}
         for name in EFFORT_TITLES:
             with suppress(CacheError):
                 seconds[name] = forecast(speed, _with_effort(settings, name, effort), *images)
-        return Plan(f"{what} {self._times(filled, seconds[effort])}", seconds, filled)
+        return Plan(f"{what} {self._times(filled, seconds[effort])}", seconds, filled, known)
 
     def _times(self, filled: TrainingSettings, steps: dict[str, float]) -> str:
         weights = filled.weights
@@ -122,8 +124,8 @@ class Forecaster:
             weights = self._body.get("") or self._body.put("", expected_body())
         return (
             f"Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
-            f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if features "
-            "are already cached, more if other programs are running."
+            f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if images "
+            "are prepared already, more if other programs are running."
         )
 
 

@@ -17,40 +17,39 @@ ADVANCED = (
         "weights": (
             "Body",
             WEIGHTS,
-            "auto: timm's from the Hub if it can be reached, else the bundled one of VGG16's "
-            "authors; both learned ImageNet. random shows how much the transfer helps.",
+            "auto takes timm's from the Hub, or the bundled VGG16 if the Hub does not answer. Both "
+            "know ImageNet; random knows nothing.",
         ),
-        "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Larger shows more, takes longer."),
+        "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Large ones show more."),
         "head": (
             "Head",
             "auto",
-            "auto tries several. Or pooling and hidden widths, like avg-256: fewer parameters are "
-            "easier to tune.",
+            "auto tries several. Or name one, like avg-256: small heads are easier to train.",
         ),
-        "views": ("Views", DEFAULT, "Crops and mirrored copies cached of each photo."),
+        "views": ("Views", DEFAULT, "Cropped and mirrored copies of each photo."),
     },
     {
-        "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many, and they are cheap."),
+        "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many; they are quick."),
         "head_lr": (
             "Warm-up learning rate",
             DEFAULT,
-            "The peak. High is safe: the body is frozen.",
+            "The highest. It may be high: the body is frozen.",
         ),
-        "finetune_epochs": ("Fine-tune epochs", DEFAULT, "Few: the filters should not move far."),
-        "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Much lower: keeps good filters."),
+        "finetune_epochs": ("Fine-tune epochs", DEFAULT, "A few, so that filters stay close."),
+        "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Much lower, to keep good filters."),
     },
     {
         "optimizer": ("Optimizer", "adamw", "Any of timm's. A new head is hard to train with sgd."),
-        "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase ends once it is reached."),
+        "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase stops when it is reached."),
         "class_weights": (
             "Class weights",
             tuple(CLASS_WEIGHTS),
-            "Small classes count as much as large ones. auto: only if they are uneven.",
+            "Small classes count as much as large ones. auto does this if sizes differ a lot.",
         ),
     },
     {
-        "limit_per_class": ("Images per class", "all", "The most to use; a few for a quick try."),
-        "precision": ("Precision", PRECISIONS, "auto: the fastest that is accurate here."),
+        "limit_per_class": ("Images per class", "all", "At most; a few for a quick test."),
+        "precision": ("Precision", PRECISIONS, "auto picks the fastest that is accurate here."),
         "seed": ("Seed", "0", "The same seed gives the same splits and the same result."),
     },
 )
