@@ -16,7 +16,7 @@ from tests.browser.conftest import (
 
 IN_SIGHT = """step => {
     const top = document.getElementById(step)?.getBoundingClientRect().top;
-    return top >= 0 && top < innerHeight / 2;
+    return top >= 0 && top < innerHeight;
 }"""
 
 
@@ -47,7 +47,7 @@ def test_a_link_opens_the_page_on_its_model_once(opened):
     page, errors = opened("run=user%2Fmodel")
     in_sight(page, "try")
     run = run_field(page, TRY)
-    assert run.input_value() == "user/model"
+    page.wait_for_function("field => field.value === 'user/model'", arg=run.element_handle())
     page.get_by_text("found none called 'user/model'", exact=False).wait_for()
     assert "run=" not in page.url and errors == [] and fits_everywhere(page)
 
@@ -57,6 +57,7 @@ def test_a_link_opens_a_dataset(opened):
     in_sight(page, "train")
     page, _ = opened("tab=publish")
     page.get_by_role("tab", name="Publish", exact=True, selected=True).wait_for()
+    page.wait_for_function(IN_SIGHT, arg="publish-button")
     page, _ = opened("source=user%2Fphotos")
     in_sight(page, "data")
     field = page.get_by_label("Dataset", exact=True)

@@ -78,7 +78,7 @@ def data_step(
     show.click(**shows, **PRIVATE)
     check.click(**checks, concurrency_limit=2, **QUIET)
     for change in changes:  # the same name may stand for other images now
-        change.success(requests.cancel_all, None, found, **QUIET).then(**shows, **PRIVATE)
+        change.success(requests.cancel_all, None, found, **QUIET).then(**looks, **QUIET)
     every = [source, summary, found]
     on = [field.change for field in every]
     gr.on(on, None, every, [summary, found], js=CLEAR_OTHERS, **AT_ONCE, **PRIVATE)

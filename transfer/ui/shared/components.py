@@ -106,7 +106,8 @@ def accordion(label: str) -> gr.Accordion:
 # in the browser: scrolls to the step, or opens the tab, that `where` names
 GO_TO = """where => {
     const step = document.getElementById(`step-${where}`);
-    requestAnimationFrame(() => step?.scrollIntoView({block: "start"}));
+    const at = step || document.getElementById(`${where}-button`);
+    setTimeout(() => at?.scrollIntoView({block: "start"}), 200);  // once a tab has its content
     return {__type__: "update", ...(where && !step && {selected: where})};
 }"""
 
