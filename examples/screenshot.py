@@ -1,4 +1,4 @@
-"""Take the README's pictures: each tab of the page, with a training on digits in it.
+"""Take the README's pictures: each part of the page, with a training on digits in it.
 
     python -m examples.screenshot docs/images
 
@@ -80,6 +80,12 @@ class Album:
         bottom = min(box["y"] + box["height"], picture.height)
         self.keep(name, trimmed(picture.crop((0, round(top), picture.width, round(bottom)))))
 
+    def part(self, name: str, part: Locator) -> None:
+        """One part of the page."""
+        time.sleep(SECONDS_TO_SETTLE)
+        shown = Image.open(BytesIO(part.screenshot())).convert("RGB")
+        self.keep(name, trimmed(shown))
+
     def phone(self, top: Locator) -> None:
         """One screen, from `top` on."""
         self.page.set_viewport_size(PHONE)
@@ -136,18 +142,19 @@ def wait_for(address: str, process: subprocess.Popen) -> None:
 
 
 def data(album: Album) -> None:
-    """The bundled digits: how many of each, and what they look like."""
+    """The page as it opens, and an example that was clicked."""
     page = album.page
-    counts = page.get_by_text("10 classes, 1,797 images")
-    counts.wait_for()
-    album.desktop("data")
-    album.phone(counts)
+    page.locator(".card").get_by_text("10 classes, 1,797 images").wait_for()
+    page.get_by_role("radio", name=re.compile("^Balanced, about")).wait_for()
+    page.get_by_role("button", name="a temple").click()
+    page.locator(".answer").wait_for()
+    album.desktop("steps", until=page.locator(".three"))
+    album.phone(page.locator(".introduction").first)
 
 
 def train(album: Album, images_a_class: int) -> None:
     """The second phase under way, and the report once it is done."""
     page = album.page
-    open_tab(page, "Train")
     advanced = page.get_by_role("button", name="Advanced settings")
     advanced.click()
     choose(page, "Body", re.compile("^bundled"))
@@ -156,11 +163,12 @@ def train(album: Album, images_a_class: int) -> None:
     page.get_by_role("radio", name=re.compile("^Balanced, about")).wait_for()
     page.get_by_role("button", name="Start training", exact=True).click()
     wait_to_learn(page, f"fine-tune epoch {FIRST_EPOCHS}")
-    album.desktop("train", until=page.locator(".charts"), seconds_to_settle=0)
+    top, end = page.locator(".three"), page.locator(".charts")
+    album.desktop("train", since=top, until=end, seconds_to_settle=0)
     wait_to_learn(page, "of the test images are right")
     report = page.locator(".report")
     album.desktop("report", since=report.first, until=report.last)
-    album.phone(page.locator(".vgg"))
+    album.phone(page.locator("#step-train"))
 
 
 def wait_to_learn(page: Page, text: str) -> None:
@@ -170,11 +178,11 @@ def wait_to_learn(page: Page, text: str) -> None:
 def try_it(album: Album) -> None:
     """A four that is drawn by hand, and where the network looked."""
     page = album.page
-    open_tab(page, "Try it")
-    run = page.get_by_role("combobox", name="Run", exact=True)
+    step = page.locator("#step-try")
+    run = step.get_by_role("combobox", name="Run", exact=True)
     expect(run).to_have_value(re.compile("^digits"))  # the page has chosen the newest one itself
-    choose(page, "Run", re.compile("^Example"))
-    expect(run).to_have_value(re.compile("^Example"))
+    choose(step, "Run", re.compile("handwritten digits$"))
+    expect(run).to_have_value(re.compile("handwritten digits$"))
     draw(page, FOUR)
     page.get_by_role("button", name="What is it?", exact=True).click()
     page.locator(".answer .best").wait_for()
@@ -182,7 +190,7 @@ def try_it(album: Album) -> None:
     page.get_by_text("no evidence").wait_for()
     time.sleep(SECONDS_TO_SETTLE)
     expect(page.locator(".shown").locator(BUSY)).to_have_count(0)
-    album.desktop("try")
+    album.part("try", step)
     album.phone(page.get_by_role("radio", name="Predictions", exact=True))
 
 
@@ -205,18 +213,15 @@ def draw(page: Page, line: tuple[tuple[int, int], ...]) -> None:
 
 def publish(album: Album) -> None:
     """What would be sent of the run."""
-    open_tab(album.page, "Publish")
-    heading = album.page.get_by_text("What will be published: about")
+    page = album.page
+    page.get_by_role("tab", name="Publish", exact=True).click()
+    heading = page.get_by_text("What will be published: about")
     heading.wait_for()
-    album.desktop("publish")
+    album.part("publish", page.locator("#publish"))
     album.phone(heading)
 
 
-def open_tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
-
-
-def choose(page: Page, label: str, option: re.Pattern) -> None:
+def choose(page: Page | Locator, label: str, option: re.Pattern) -> None:
     page.get_by_role("combobox", name=label, exact=True).click()
     page.get_by_role("option", name=option).click()
 

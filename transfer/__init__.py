@@ -7,6 +7,7 @@ classifier.classify("photo.jpg", top=5)
 
 from importlib import import_module
 
+__version__ = "0.4.0"
 _HOMES = {
     "TransferError": "errors",
     "TrainingSettings": "settings",

@@ -212,10 +212,11 @@ def _head(row: dict) -> str:
 
 def _epoch(event: events.EpochDone) -> str:
     loss = "" if event.loss is None else f"loss {event.loss:.4f}, "
+    best = " (lowest validation loss so far)" if event.best else ""
     return (
         f"{event.phase} epoch {event.epoch}/{event.epochs}: {loss}validation loss "
         f"{event.validation_loss:.4f}, accuracy {event.validation_accuracy:.4f}"
-        f"{' (best)' if event.best else ''}, at most {duration(event.seconds_left)} left"
+        f"{best}, at most {duration(event.seconds_left)} left"
     )
 
 

@@ -29,8 +29,9 @@ PHONE, DESKTOP, HEIGHT = 390, 1280, 900
 MILLISECONDS_TO_ANSWER, MILLISECONDS_OF_REST, MOST_STRETCHES = 1_500, 1_000, 12
 MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine
 KNOWN = "localStorage.getItem('transfer-visitor')"
-CHOSEN = """name => [...document.querySelectorAll("input[aria-label=Run]")].some(
-    field => field.checkVisibility() && field.value.startsWith(name))"""
+CHOSEN = """name =>
+    document.querySelector("#step-try input[aria-label=Run]").value.startsWith(name)"""
+TRY, RUNS, PUBLISH = "#step-try", "#runs", "#publish"  # the parts of the page with a field Run
 APP = ("app.py",)
 QUICK, SLOW = ("-m", "tests.browser.quick_app"), ("-m", "tests.browser.slow_app")
 THEMES = ("light", "dark")
@@ -300,7 +301,17 @@ def tab(page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def choose_run(page, name: str) -> None:
-    """The newest run whose name begins so, in the Run field of the tab in sight."""
-    page.get_by_label("Run", exact=True).locator("visible=true").click()
+def dataset_shown(page, figures: str):
+    """The figures of the chosen dataset, where its images are shown."""
+    return page.locator("#step-data").get_by_text(figures, exact=True)
+
+
+def run_field(page, part: str):
+    """The field Run of a part of the page."""
+    return page.locator(part).get_by_label("Run", exact=True)
+
+
+def choose_run(page, name: str, part: str = TRY) -> None:
+    """The newest run whose name begins so."""
+    run_field(page, part).click()
     page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()

@@ -9,7 +9,7 @@ from tests.browser.conftest import (
     PHONE,
     Held,
     at_rest,
-    button,
+    dataset_shown,
     frames,
     open_page,
     tab,
@@ -39,7 +39,6 @@ def asked(browser, shared_address):
 def test_a_page_used_in_haste_comes_to_rest(asked):
     page, asked = asked
     page.reload()
-    tab(page, "Try it")
     for view in ("Where the model looked", "Compare phases", "Predictions") * 3:
         page.get_by_role("radio", name=view, exact=True).check()
     assert at_rest(page, asked) == []
@@ -51,10 +50,9 @@ def test_nothing_jumps_when_the_server_answers(visitors, page_address, width):
     page.add_init_script(f"({WATCH_JUMPS})()")
     answers = Held(page)
     visit(page, page_address)
-    button(page, "Train on these").wait_for()
     assert jumps_at(page, answers) < LITTLE_JUMP, page.evaluate("window.jumps")
-    page.get_by_text("10 classes, 1,797 images").wait_for()
-    for name in ("Train", "Try it", "Publish", "Data"):
+    dataset_shown(page, "10 classes, 1,797 images").wait_for()
+    for name in ("Publish", "Training and runs"):
         tab(page, name)
         assert jumps_at(page, answers) < LITTLE_JUMP, (name, page.evaluate("window.jumps"))
 

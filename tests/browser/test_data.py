@@ -5,7 +5,7 @@ import shutil
 import time
 import zipfile
 
-from tests.browser.conftest import PHONE, button, fits_everywhere, open_page, tab
+from tests.browser.conftest import PHONE, button, dataset_shown, fits_everywhere, open_page, tab
 from tests.browser.slow_app import SECONDS_TO_TELL, let_go
 from tests.tiny import draw_classes
 
@@ -15,8 +15,8 @@ SECONDS_TO_COME = 2
 def test_a_source_is_shown_and_the_page_fits(browser, page_address):
     page, foreign = open_page(browser, page_address)
     button(page, "Show images").click()
-    page.get_by_text("10 classes, 1,797 images").wait_for()
-    for name in ("Data", "Train", "Try it", "Publish"):
+    dataset_shown(page, "10 classes, 1,797 images").wait_for()
+    for name in ("Publish", "Training and runs"):
         tab(page, name)
         assert fits_everywhere(page)
     assert foreign == []
@@ -28,7 +28,7 @@ def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tm
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
     assert fits_everywhere(page)
     page.reload()
-    page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_role("radio", name="Your own photos").check()
     page.get_by_text("dog: 6 photos").wait_for()
     with page.expect_download() as fetched:
         button(page, "Save as zip").click()
@@ -41,11 +41,11 @@ def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tm
 
 def test_a_refused_name_leaves_the_box_usable_and_says_why(browser, page_address):
     page, _ = open_page(browser, page_address)
-    page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_role("radio", name="Your own photos").check()
     box = page.get_by_label("New class")
     box.fill("cats/dogs")
     box.press("Enter")
-    page.get_by_text("expected a class name").wait_for()
+    page.get_by_text("Choose another. Expected a class name").wait_for()
     box.click(timeout=3_000)
     assert box.input_value() == "cats/dogs"
     box.fill("goat")
@@ -63,22 +63,22 @@ def test_a_refused_file_leaves_the_field_usable(browser, page_address, tmp_path)
     (tmp_path / "large.zip").touch()
     os.truncate(tmp_path / "large.zip", 60_000_000)
     for name, why in (("pets.tar.gz", "Invalid file type"), ("large.zip", "exceed the maximum")):
-        page.locator("input[type=file]").first.set_input_files(tmp_path / name)
+        page.locator("input[type=file][accept*='.zip']").set_input_files(tmp_path / name)
         page.get_by_text(why).wait_for()
         page.wait_for_timeout(500)
         assert page.get_by_text("type its path under Dataset").is_visible()
         assert not page.locator('[data-testid="status-tracker"] > .error').is_visible()
     draw_classes(tmp_path / "pets", each=6, classes=("cat", "dog"))
     pets = shutil.make_archive(str(tmp_path / "good"), "zip", tmp_path / "pets")
-    page.locator("input[type=file]").first.set_input_files(pets)
-    page.get_by_text("2 classes, 12 images").wait_for()
+    page.locator("input[type=file][accept*='.zip']").set_input_files(pets)
+    dataset_shown(page, "2 classes, 12 images").wait_for()
     page.close()
 
 
 def test_late_answers_about_another_dataset_are_dropped(browser, slow_address, tmp_path):
     slow = draw_classes(tmp_path / "slow", each=6, classes=("cat", "dog"))
     page, _ = open_page(browser, slow_address)
-    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+    dataset_shown(page, "10 classes, 1,797 images").wait_for()
     for press, said in (
         ("Show images", "10 classes, 1,797 images"),
         ("Check for problems", "All 1,797 images can be read"),
@@ -93,14 +93,14 @@ def test_late_answers_about_another_dataset_are_dropped(browser, slow_address, t
         let_go(slow).touch()
         time.sleep(SECONDS_TO_COME)
         assert page.get_by_text(said, exact=True).is_visible()
-        assert page.get_by_text("12 images").count() == 0
+        assert dataset_shown(page, "12 images").count() == 0
         let_go(slow).unlink()
     page.close()
 
 
 def test_a_class_added_early_stays_visible(browser, slow_address):
     page, _ = open_page(browser, slow_address)
-    page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_role("radio", name="Your own photos").check()
     add_class(page, "cat")
     time.sleep(SECONDS_TO_TELL)
     assert page.get_by_text("cat: 0 photos").is_visible()
@@ -120,23 +120,18 @@ def test_the_dataset_list_closes_when_the_keyboard_leaves_it(browser, page_addre
     page.close()
 
 
-def test_an_upload_survives_a_reload_and_can_be_removed(browser, page_address, tmp_path):
+def test_the_chosen_upload_survives_a_reload_and_can_be_removed(browser, page_address, tmp_path):
     drawn = draw_classes(tmp_path / "drawn", each=6, classes=("cat", "dog"))
     shutil.make_archive(str(tmp_path / "pets"), "zip", drawn)
     page, _ = open_page(browser, page_address)
     page.get_by_role("button", name="Upload a zip").click()
     page.locator("input[type=file][accept*='.zip']").first.set_input_files(tmp_path / "pets.zip")
-    page.get_by_text("2 classes, 12 images").wait_for()
+    dataset_shown(page, "2 classes, 12 images").wait_for()
     page.reload()
-    button(page, "Show images").wait_for()
-    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
-    page.get_by_label("Dataset").first.click()
-    page.get_by_role("option", name="your upload pets.zip").click()
-    button(page, "Show images").click()
-    page.get_by_text("2 classes, 12 images").wait_for()
+    dataset_shown(page, "2 classes, 12 images").wait_for()
     page.get_by_role("button", name="Upload a zip").click()
     button(page, "Remove the chosen upload").click()
-    page.get_by_text("10 classes, 1,797 images", exact=True).wait_for()
+    dataset_shown(page, "10 classes, 1,797 images").wait_for()
     page.get_by_label("Dataset").first.click()
     assert page.get_by_role("option", name="your upload").count() == 0
     page.close()
@@ -158,7 +153,7 @@ def add_class(page, name: str) -> None:
 
 def make_classes(page, drawn) -> None:
     """Own classes of the photos in a folder of class folders of six each, as the source."""
-    page.get_by_role("button", name="Make your own classes").click()
+    page.get_by_role("radio", name="Your own photos").check()
     page.get_by_text("No classes yet").wait_for()  # the page knows what is there
     names = sorted(path.name for path in drawn.iterdir() if path.is_dir())
     for name in names:
@@ -166,5 +161,4 @@ def make_classes(page, drawn) -> None:
         chooser = page.locator("input[type=file][multiple]").first
         chooser.set_input_files(sorted((drawn / name).iterdir()))
         page.get_by_text(f"{name}: 6 photos").wait_for()
-    button(page, "Use these photos").click()
-    page.get_by_text(f"{len(names)} classes, {6 * len(names)} images").wait_for()
+    dataset_shown(page, f"{len(names)} classes, {6 * len(names)} images").wait_for()

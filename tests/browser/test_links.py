@@ -4,7 +4,20 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.browser.conftest import MILLISECONDS_OF_PATIENCE, console_errors_of, fits_everywhere
+from tests.browser.conftest import (
+    HEIGHT,
+    MILLISECONDS_OF_PATIENCE,
+    PHONE,
+    TRY,
+    console_errors_of,
+    fits_everywhere,
+    run_field,
+)
+
+IN_SIGHT = """step => {
+    const top = document.getElementById(step)?.getBoundingClientRect().top;
+    return top >= 0 && top < innerHeight;
+}"""
 
 
 @pytest.fixture
@@ -13,7 +26,7 @@ def opened(browser, page_address):
     pages = []
 
     def go(query: str):
-        page = browser.new_page()
+        page = browser.new_page(viewport={"width": PHONE, "height": HEIGHT})
         pages.append(page)
         page.set_default_timeout(MILLISECONDS_OF_PATIENCE)
         errors = console_errors_of(page)
@@ -25,24 +38,28 @@ def opened(browser, page_address):
         page.close()
 
 
-def selected(page, name: str):
-    return page.get_by_role("tab", name=name, exact=True, selected=True)
+def in_sight(page, step: str) -> None:
+    """Waits until the page has gone to a step."""
+    page.wait_for_function(IN_SIGHT, arg=f"step-{step}")
 
 
-def test_a_link_opens_a_tab_with_its_model_once(opened):
+def test_a_link_opens_the_page_on_its_model_once(opened):
     page, errors = opened("run=user%2Fmodel")
-    selected(page, "Try it").wait_for()
-    run = page.get_by_label("Run", exact=True).locator("visible=true")
-    assert run.input_value() == "user/model"
+    in_sight(page, "try")
+    run = run_field(page, TRY)
+    page.wait_for_function("field => field.value === 'user/model'", arg=run.element_handle())
     page.get_by_text("found none called 'user/model'", exact=False).wait_for()
     assert "run=" not in page.url and errors == [] and fits_everywhere(page)
 
 
 def test_a_link_opens_a_dataset(opened):
     page, _ = opened("source=digits&tab=train")
-    selected(page, "Train").wait_for()
+    in_sight(page, "train")
+    page, _ = opened("tab=publish")
+    page.get_by_role("tab", name="Publish", exact=True, selected=True).wait_for()
+    page.wait_for_function(IN_SIGHT, arg="publish-button")
     page, _ = opened("source=user%2Fphotos")
-    selected(page, "Data").wait_for()
+    in_sight(page, "data")
     field = page.get_by_label("Dataset", exact=True)
     field.wait_for()
     page.wait_for_function("field => field.value === 'user/photos'", arg=field.element_handle())
@@ -53,5 +70,4 @@ def test_a_hostile_link_is_one_message(opened, value):
     page, errors = opened(f"source={quote(value)}")
     page.get_by_text("This link's source cannot be opened", exact=False).wait_for()
     assert page.get_by_label("Dataset", exact=True).input_value() != value
-    selected(page, "Data").wait_for()
     assert errors == []

@@ -52,7 +52,7 @@ def shared_address(shared_runs):
 def live_job(page, shared_address):
     """The victim trains, for ever."""
     dependency = next(each for each in page["dependencies"] if each["api_name"] == "start")
-    values = ["digits", "finetune", "quick", "none", "auto", "", "auto", *[""] * 7]
+    values = ["digits", "quick", "none", "auto", "", "auto", *[""] * 7]
     values += ["auto", "", "auto", ""]
     answer = sent(shared_address, dependency["id"], [VICTIM, *values], secrets.token_hex(5))
     assert any(words in answer for words in LIVE), answer

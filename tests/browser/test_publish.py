@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import transfer
-from tests.browser.conftest import DESKTOP, PHONE, button, open_page, tab, visit
+from tests.browser.conftest import DESKTOP, PHONE, PUBLISH, button, open_page, run_field, tab, visit
 from tests.hub_server import FRIEND
 from tests.hub_writing import writable
 
@@ -18,7 +18,7 @@ def publish_tab(browser, address: str, width: int = DESKTOP):
     posted = []
     page.on("request", lambda request: posted.append(request.post_data or ""))
     tab(page, "Publish")
-    page.get_by_label("Run", exact=True).locator("visible=true").click()
+    run_field(page, PUBLISH).click()
     page.get_by_role("option", name=re.compile("stripes")).click()
     page.get_by_text("No photos and no file names of photos are sent").wait_for()
     return page, foreign, posted

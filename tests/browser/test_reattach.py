@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, button, leave, tab, visit
+from tests.browser.conftest import DESKTOP, button, leave, visit
 from tests.browser.wire import Wire
 
 TIMES, SECONDS_BEFORE, PATIENCE = 20, 0.5, {"timeout": 60_000}
@@ -33,7 +33,6 @@ def context(browser, wire):
     """One visitor, whose training runs until it is stopped."""
     context = browser.new_context(viewport={"width": DESKTOP, "height": 900})
     page, _ = visit(context.new_page(), wire.address)
-    tab(page, "Train")
     button(page, "Start training").click()
     later_epoch(page, 0)
     yield context

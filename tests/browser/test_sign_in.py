@@ -64,8 +64,8 @@ def visitor(browser, space):
 
 def train(page) -> None:
     """A run of the visitor's own, chosen to be published."""
-    tab(page, "Train")
     button(page, "Start training").click()
+    tab(page, "Training and runs")
     page.locator("ul.runs li").wait_for()
     tab(page, "Publish")
     page.get_by_text(OF_THE_RUN).wait_for()

@@ -8,10 +8,14 @@ from tests.browser.conftest import (
     CHOSEN,
     DESKTOP,
     PHONE,
+    PUBLISH,
+    TRY,
     button,
     console_errors_of,
+    dataset_shown,
     fits,
     open_page,
+    run_field,
     tab,
 )
 from tests.browser.drawing import draw_seven
@@ -24,9 +28,7 @@ SMALL = {"Image size": "32", "Images per class": "40", "Warm-up epochs": "4000"}
 
 def start_on_digits(page) -> None:
     """A training on a few digits with so many epochs that it has to be stopped."""
-    button(page, "Show images").click()
-    page.get_by_text("10 classes, 1,797 images").wait_for()
-    button(page, "Train on these").click()
+    dataset_shown(page, "10 classes, 1,797 images").wait_for()
     page.get_by_role("radio", name=re.compile("^Quick")).check()
     fill(page, SMALL)
     button(page, "Start training").click()
@@ -35,7 +37,7 @@ def start_on_digits(page) -> None:
 def reload_and_stop(page) -> None:
     epoch = later_epoch(page, 1)
     page.reload()
-    later_epoch(page, epoch)  # the Train tab of a running training opens by itself
+    later_epoch(page, epoch)  # the page goes to a running training by itself
     assert button(page, "Start training").is_disabled()
     assert page.locator(".charts svg").first.is_visible()
     wait_for_parts(page, "learns", 1)
@@ -47,7 +49,6 @@ def reload_and_stop(page) -> None:
 
 
 def try_a_drawing(page) -> None:
-    tab(page, "Try it")
     page.wait_for_function(CHOSEN, arg="digits")
     draw_seven(page)
     button(page, "What is it?").click()
@@ -59,7 +60,6 @@ def try_a_drawing(page) -> None:
 
 
 def rename(page) -> None:
-    tab(page, "Train")
     page.get_by_label("New name").fill(NAME)
     button(page, "Rename").click()
     page.locator("ul.runs").get_by_text(NAME).wait_for()
@@ -67,7 +67,7 @@ def rename(page) -> None:
 
 def delete(page) -> None:
     """Only after a question."""
-    tab(page, "Train")
+    tab(page, "Training and runs")
     button(page, "Delete").click()
     page.get_by_text(f"Delete {NAME} for good?").wait_for()
     assert page.locator("ul.runs").get_by_text(NAME).count() == 1
@@ -78,10 +78,10 @@ def delete(page) -> None:
 def is_listed(page) -> bool:
     """Whether Try it and Publish list the run of the tour, which has just come or gone."""
     found = []
-    for where in ("Try it", "Publish"):
-        tab(page, where)
+    tab(page, "Publish")
+    for part in (TRY, PUBLISH):
         page.wait_for_timeout(2_000)  # gradio's list fails when it shrinks while it is open
-        field = page.get_by_label("Run", exact=True).locator("visible=true")
+        field = run_field(page, part)
         field.click()
         page.get_by_role("option").first.wait_for()
         found.append(any(NAME in text for text in page.get_by_role("option").all_inner_texts()))

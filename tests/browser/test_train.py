@@ -6,13 +6,13 @@ import pytest
 
 from tests.browser.conftest import (
     PHONE,
+    RUNS,
     button,
     choose_run,
     fits,
     fits_everywhere,
     open_page,
     resized,
-    tab,
     visit,
 )
 from tests.browser.slow_app import SECONDS_TO_TELL
@@ -26,6 +26,11 @@ QUICK = {
     "Views": "1",
 }
 
+STOP_IN_VIEW = """() => {
+    const stop = [...document.querySelectorAll("#training button:enabled")].at(-1);
+    const {top, bottom} = stop.getBoundingClientRect();
+    return stop.textContent.includes("Stop") && top > 0 && bottom < innerHeight;
+}"""
 UNFOLD_AND_TYPE = """([fold, label, text]) => {
     const starting = (kind, name) => [...document.querySelectorAll(kind)].find(
         each => each.textContent.trim().startsWith(name));
@@ -42,11 +47,9 @@ UNFOLD_AND_TYPE = """([fold, label, text]) => {
 
 def choose(page, source: str) -> None:
     """Types a source and leaves the field."""
-    tab(page, "Data")
     images = page.get_by_role("combobox", name=re.compile("^Dataset"))
     images.fill(source)
     images.press("Enter")
-    tab(page, "Train")
 
 
 def fill(page, settings: dict[str, str]) -> None:
@@ -74,13 +77,12 @@ def wait_for_parts(page, state: str, number: int) -> None:
 
 def test_settings_change_the_diagram_and_everything_fits(browser, page_address):
     page, foreign = open_page(browser, page_address)
-    tab(page, "Train")
     page.locator(".vgg").wait_for()
     assert (parts(page, "frozen"), parts(page, "later"), parts(page, "learns")) == (4, 1, 1)
     page.get_by_role("radio", name="Thorough").click()
     page.get_by_text("then block4 and up too").wait_for()
     wait_for_parts(page, "later", 2)
-    page.get_by_role("radio", name="Feature extraction only").click()
+    page.get_by_role("radio", name="Features only").click()
     page.get_by_text("A linear classifier on the frozen body").wait_for()
     wait_for_parts(page, "later", 0)
     page.get_by_role("button", name="Advanced settings").click()
@@ -92,7 +94,6 @@ def test_settings_change_the_diagram_and_everything_fits(browser, page_address):
 
 def test_a_value_typed_right_after_unfolding_stays(browser, page_address):
     page, _ = open_page(browser, page_address)
-    tab(page, "Train")
     page.get_by_role("button", name="Advanced settings").wait_for()
     page.wait_for_timeout(1_000)
     page.evaluate(UNFOLD_AND_TYPE, ["Advanced settings", "Image size", "37"])
@@ -104,12 +105,11 @@ def test_a_value_typed_right_after_unfolding_stays(browser, page_address):
 
 def test_an_invalid_setting_is_explained(browser, page_address):
     page, _ = open_page(browser, page_address)
-    tab(page, "Train")
     fill(page, {"Image size": "7"})
     page.keyboard.press("Tab")
-    page.locator(".warning").get_by_text("image size must be").wait_for()
+    page.locator(".warning").get_by_text("Image size must be").wait_for()
     button(page, "Start training").click()
-    page.get_by_test_id("toast-body").get_by_text("image size must be").wait_for()
+    page.locator("#training .warning").get_by_text("Image size must be").wait_for()
     assert page.get_by_text("No training yet").count() == 1
     page.close()
 
@@ -185,7 +185,7 @@ def test_a_run_is_renamed_downloaded_and_deleted(trained):
     button(page, "Delete").click()
     page.get_by_text("Delete Stripes and spots for good?").wait_for()
     assert named.count() == 1
-    choose_run(page, "stripes")
+    choose_run(page, "stripes", RUNS)
     button(page, "Yes, delete it").click()  # that which was asked about
     named.wait_for(state="detached")
     assert page.locator("ul.runs").get_by_text("stripes").count() > 0
@@ -194,7 +194,6 @@ def test_a_run_is_renamed_downloaded_and_deleted(trained):
 
 def test_the_end_stays_when_the_answer_to_stop_comes_late(visitors, slow_address):
     page, _ = visit(visitors().new_page(), slow_address)
-    tab(page, "Train")
     button(page, "Start training").click()
     page.get_by_text("warm-up epoch ").locator("visible=true").wait_for()
     button(page, "Stop and save the result").click()
@@ -212,9 +211,19 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     page.get_by_text("This training failed").wait_for()
     page.locator(".status").get_by_text("expected class folders").wait_for()
     page.reload()
-    tab(page, "Train")
     page.get_by_text("This training failed").wait_for()
     with page.expect_response("**/queue/join*"):
         button(page, "Start again").click()
     page.get_by_text("This training failed").wait_for()
     page.close()
+
+
+def test_a_training_stays_in_view_and_in_the_title(visitors, slow_address):
+    page, _ = visit(visitors(PHONE).new_page(), slow_address)
+    button(page, "Start training").click()
+    for position in ("0", "document.body.scrollHeight"):
+        page.evaluate(f"scrollTo(0, {position})")
+        page.wait_for_function(STOP_IN_VIEW)
+    page.wait_for_function("document.title.includes('% warm-up')")
+    button(page, "Stop and save the result").click()
+    page.wait_for_function("document.title.startsWith('Stopped')")

@@ -5,12 +5,14 @@ import re
 from tests.browser.conftest import (
     DESKTOP,
     PHONE,
+    TRY,
     Held,
     at_rest,
     button,
     choose_run,
     fits_everywhere,
     open_page,
+    run_field,
     tab,
     visit,
 )
@@ -22,7 +24,6 @@ PICTURES_OF_A_DRAWING = 3  # its background, its layer, and both in one
 
 def try_it(browser, address: str, width: int = DESKTOP):
     page, foreign = open_page(browser, address, width)
-    tab(page, "Try it")
     page.get_by_text("classes; test accuracy").wait_for()
     return page, foreign
 
@@ -65,9 +66,8 @@ def test_a_run_chosen_by_hand_stays_when_the_newest_arrives(browser, page_addres
     page = browser.new_page()
     answers = Held(page)
     visit(page, page_address)
-    tab(page, "Try it")
     answers.pass_on()
-    run = page.get_by_label("Run", exact=True).locator("visible=true")
+    run = run_field(page, TRY)
     run.fill("ann/cats")
     run.press("Enter")
     answers.let_go()
@@ -92,9 +92,9 @@ def test_several_pictures_are_answered_beside_a_broken_one(browser, shared_addre
 def test_the_phases_of_a_run_are_compared(browser, page_address, tmp_path):
     picture(1, 0).save(tmp_path / "photo.png")
     page, _ = try_it(browser, page_address)
-    page.get_by_label("Run", exact=True).locator("visible=true").click()
+    run_field(page, TRY).click()
     page.get_by_role("option", name=re.compile("stripes")).click()
-    page.get_by_text("3 classes").wait_for()
+    page.locator(TRY).get_by_text("3 classes").wait_for()
     tab(page, "Photos")
     page.locator("#try-photos input[type=file]").set_input_files(tmp_path / "photo.png")
     page.locator(".answer .best").wait_for()

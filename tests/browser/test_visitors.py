@@ -2,7 +2,7 @@
 
 import re
 
-from tests.browser.conftest import PHONE, QUICK, app_up, button, fits, tab, visit
+from tests.browser.conftest import PHONE, QUICK, TRY, app_up, button, fits, run_field, visit
 from tests.browser.test_data import make_classes
 from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
@@ -10,7 +10,6 @@ from transfer.jobs import JobLimits
 
 
 def start(page) -> None:
-    tab(page, "Train")
     button(page, "Start training").click()
 
 
@@ -28,7 +27,6 @@ def test_a_second_visitor_waits_and_controls_only_their_own_training(visitors, s
     start(first)
     epoch = later_epoch(first, 0)
     second, _ = visit(visitors(PHONE).new_page(), shared_address)
-    tab(second, "Train")
     assert "No training yet" in status(second)
     assert button(second, "Stop and save the result").is_disabled()
     start(second)
@@ -38,7 +36,7 @@ def test_a_second_visitor_waits_and_controls_only_their_own_training(visitors, s
     assert fits(second)
     stop(second)
     first.reload()
-    first.locator(".status").first.wait_for()  # the tab of a running training opens by itself
+    first.locator(".status").first.wait_for()  # the page goes to a running training by itself
     later_epoch(first, epoch)
     stop(first)
 
@@ -74,17 +72,14 @@ def test_own_photos_become_a_run_that_nobody_else_sees(visitors, run, tmp_path):
     with app_up(*paths, program=QUICK, SYSTEM="spaces", **finishes) as address:
         page, foreign = visit(visitors().new_page(), address)
         make_classes(page, drawn)
-        button(page, "Train on these").click()
         page.get_by_role("radio", name=re.compile("^Quick")).check()
         button(page, "Start training").click()
         page.get_by_text("of the test images are right").first.wait_for()
         page.locator("ul.runs").get_by_text("your own photos").first.wait_for()
         page.locator("ul.runs").get_by_text("removed in").wait_for()
         other, _ = visit(visitors().new_page(), address)
-        tab(other, "Train")
         other.get_by_text("No finished runs yet").wait_for()
-        tab(other, "Try it")
-        other.get_by_label("Run", exact=True).click()
+        run_field(other, TRY).click()
         other.get_by_role("option").first.wait_for()
         found = other.get_by_role("option").all_inner_texts()
         assert len(found) == 2 and all("Example: " in name for name in found)

@@ -15,6 +15,7 @@ import pytest
 from tests.data.checks.pictures import photo
 from tests.test_events import EXAMPLES
 from tests.tiny import draw_classes, picture
+from transfer import __version__
 from transfer.cli import main as cli
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.events import RunSaved
@@ -53,6 +54,7 @@ def test_train_prints_its_contract_as_the_last_line(command, tmp_path):
     assert result["balanced_accuracy"] == pytest.approx(result["accuracy"])  # classes of one size
     assert result["peak_rss_bytes"] > 100e6
     assert "Warm-up epoch 1/2" in err and "left" in err
+    assert err.splitlines()[-1] == f"next: python -m transfer classify {out} PHOTO_OR_FOLDER"
 
 
 @pytest.fixture
@@ -104,6 +106,12 @@ def test_classify_prints_one_object_a_line_and_exits_with_1_on_a_bad_file(
     assert status == 1 and (found["path"], failed["path"]) == (str(good), str(bad))
     assert sum(p["score"] for p in found["predictions"]) == pytest.approx(1, abs=1e-5)
     assert "not an image" in failed["error"]
+    _, out, _ = command("classify", run.path, good.parent, "--json")
+    listed = [json.loads(line)["path"] for line in out.splitlines()]
+    assert listed == sorted(map(str, good.parent.glob("*.png"))) and len(listed) > 1
+    (tmp_path / "empty").mkdir()
+    status, _, err = command("classify", run.path, tmp_path / "empty")
+    assert status == 1 and "expected images in the folder 'empty', found none" in err
 
 
 def test_classify_writes_a_table(run, command, stripes, tmp_path):
@@ -228,7 +236,6 @@ def test_inspect_prints_a_table_and_the_problems(spoiled, command):
 
 
 BAD = {
-    "no command": ([], 2),
     "no number": (["train", "digits", "--out", "R", "--seed", "x"], 2),
     "unknown optimizer": (["train", "digits", "--out", "R", "--optimizer", "adamz"], 2),
     "unknown block": (["train", "digits", "--out", "R", "--unfreeze", "block9"], 2),
@@ -285,3 +292,10 @@ def test_without_resume_ctrl_c_says_that_nothing_was_saved(command, monkeypatch)
     monkeypatch.setattr("transfer.training.recipe.training_events", training_events)
     status, out, err = command("train", "digits", "--out", "R")
     assert (status, out) == (130, "") and err.endswith("error: interrupted; nothing was saved\n")
+
+
+def test_without_a_command_there_is_help(command):
+    status, printed, err = command()
+    assert status == 0 and "classify" in printed and err == ""
+    assert command("--version")[:2] == (0, f"transfer {__version__}\n")
+    assert "quick|balanced|thorough" in command("train", "--help")[1]

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from transfer import __version__
 from transfer.cli.cache import cache
 from transfer.cli.interrupt import Interrupted, lasting_interrupt
 from transfer.cli.learning_curve import learning_curve
@@ -45,7 +46,6 @@ NEXT = {  # after an export of this format
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Fine-tune VGG16 on your images in two phases, and classify with the result.",
@@ -59,7 +59,7 @@ def main() -> None:
     prepare_streams()
     try:
         with lasting_interrupt():
-            status = app(standalone_mode=False)
+            status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
             if status == INTERRUPTED:  # typer's answer to a KeyboardInterrupt
                 raise KeyboardInterrupt
             sys.stdout.flush()
@@ -106,6 +106,22 @@ def _drop_unwritten_output() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"transfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=show_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """Fine-tune VGG16 on your images in two phases, and classify with the result."""
 
 
 def inspect(

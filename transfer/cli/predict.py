@@ -18,7 +18,8 @@ from transfer.cli.options import (
     Source,
 )
 from transfer.cli.progress import Progress, warn
-from transfer.errors import ImageError, SettingsError, TransferError
+from transfer.data.file_names import is_image
+from transfer.errors import ImageError, SettingsError, SourceError, TransferError
 from transfer.formatting import encodable_parts, printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ MISTAKE_LINE = "mistake: {name}: {label} predicted as {predicted} ({score:.1%})"
 
 def classify(
     run: RunOrRepository,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files or folders.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     as_json: AsJson = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table instead.")] = None,
@@ -65,11 +66,23 @@ def classify(
 
 
 def _classified(classifier: "Classifier", paths: list[Path], top: int) -> Iterator[Row]:
-    for path in paths:
+    for path in _files(paths):
         try:
             yield path, classifier.answer(classifier.prepare(path), top), ""
         except ImageError as error:
             yield path, None, str(error)
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    """Files as they are; of a folder all images in it, by name. Raises SourceError."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
+        if not found:
+            raise SourceError(f"expected images in the folder {path.name!r}, found none; check it")
+        yield from found
 
 
 def _print_row(path: Path, answer: "Answer | None", error: str, as_json: bool) -> None:

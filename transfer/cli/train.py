@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +19,18 @@ from transfer.cli.options import (
     LimitPerClass,
     Source,
 )
-from transfer.cli.progress import Progress
+from transfer.cli.progress import Progress, warn
 from transfer.cli.publish import report_publish
 from transfer.errors import TransferError
 from transfer.formatting import encodable_parts
-from transfer.settings import TrainingSettings
+from transfer.settings import (
+    EFFORTS,
+    METHODS,
+    PRECISIONS,
+    UNFREEZE,
+    WEIGHTS,
+    TrainingSettings,
+)
 
 NOT_SETTINGS = ("source", "out", "resume", "publish", "track", "as_json")
 
@@ -31,16 +39,27 @@ def train(
     context: typer.Context,
     source: Source,
     out: Annotated[Path, typer.Option(metavar="RUN", help="A new folder for the run.")],
-    method: Annotated[str, typer.Option(help="finetune or features.")] = "finetune",
-    weights: Annotated[str, typer.Option(help="auto, hub, bundled, random or a file.")] = "auto",
+    method: Annotated[
+        str, typer.Option(metavar="|".join(METHODS), help="features only fits a linear classifier.")
+    ] = "finetune",
+    weights: Annotated[
+        str, typer.Option(metavar=f"{'|'.join(WEIGHTS)}|FILE", help="Where the body comes from.")
+    ] = "auto",
     image_size: ImageSize = None,
     head: Annotated[str, typer.Option(help="auto (tries several), or like avg-256.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="|".join(PRECISIONS), help="Of the body's numbers.")
+    ] = "auto",
     class_weights: Annotated[
         bool | None, typer.Option(help="Weigh all classes equally; by default where uneven.")
     ] = None,
-    effort: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
-    unfreeze: Annotated[str | None, typer.Option(help="block1 … block5, or none.")] = None,
+    effort: Annotated[
+        str, typer.Option(metavar="|".join(EFFORTS), help="How long to train, and how many blocks.")
+    ] = "balanced",
+    unfreeze: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(UNFREEZE), help="The lowest block that learns in fine-tune."),
+    ] = None,
     head_epochs: Annotated[int | None, typer.Option(help="Most epochs of warm-up.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tune.")] = None,
     head_lr: Annotated[float | None, typer.Option(help="Learning rate of warm-up.")] = None,
@@ -108,6 +127,7 @@ def train(
     result = event.result
     if publish:
         result = result | {"published": _publish(progress, event.run, publish)}
+    warn(f"next: python -m transfer classify {shlex.quote(str(out))} PHOTO_OR_FOLDER")
     if as_json:
         print(json.dumps(encodable_parts(result)))
 

@@ -18,8 +18,11 @@ class Preset:
     def title(self) -> str:
         size = f"{self.megabytes / 1000:g} GB" if self.megabytes >= 1000 else f"{self.megabytes} MB"
         download = size if self.megabytes else "no download"
-        images = f"{self.what}, {self.classes} classes, {self.images:,} images"
-        return f"{self.source}: {images}, {self.licence}, {download}"
+        return f"{self.source}: {self.what}, {self.figures}, {self.licence}, {download}"
+
+    @property
+    def figures(self) -> str:
+        return f"{self.classes} classes, {self.images:,} images"
 
 
 PRESETS = (

@@ -7,13 +7,15 @@ import gradio as gr
 from transfer.jobs import JobManager
 from transfer.ui.api import Api
 from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.data.tab import data_tab
+from transfer.ui.data.step import data_step
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.predict.handlers import PredictHandlers
-from transfer.ui.predict.tab import try_tab
+from transfer.ui.predict.step import try_step
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.tab import publish_tab
-from transfer.ui.shared.components import open_tab
+from transfer.ui.runs.handlers import RunHandlers
+from transfer.ui.runs.section import runs_section
+from transfer.ui.shared.components import GO_TO, on_change, step
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS
 from transfer.ui.shared.guard import SafeBlocks
 from transfer.ui.shared.links import QUERY, follow_link
@@ -21,13 +23,13 @@ from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import NEW_VISITOR, PRIVATE, QUIET
 from transfer.ui.shared.sign_in import BACK_TO_PUBLISH
 from transfer.ui.train.handlers import TrainHandlers
-from transfer.ui.train.tab import train_tab
+from transfer.ui.train.step import train_step
 
 SECONDS_BETWEEN_DELETIONS = 600  # of files that visitors uploaded or downloaded
 MOST_QUEUED_EVENTS = 500  # opening the page takes about ten
 INTRODUCTION = (
-    "# Teach VGG16 something new\nChoose labelled images, watch the network learn them in two "
-    "phases, then try it on a picture of your own."
+    "# Teach VGG16 something new\nShow it labelled pictures, let it learn them in two phases, then "
+    "try it on pictures of your own."
 )
 
 
@@ -41,28 +43,34 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
         analytics_enabled=False,
         delete_cache=(SECONDS_BETWEEN_DELETIONS, SECONDS_A_FILE_STAYS),
     ) as page:
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(INTRODUCTION, elem_classes="introduction")
         visitor = gr.BrowserState(
             "", storage_key="transfer-visitor", secret=os.environ.get("TRANSFER_SECRET", "local")
         )
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
+        with gr.Row(elem_classes="three"):
+            with step("data", "Teach", "Choose pictures to learn from."):
+                chosen = data_step(datasets, visitor, opened)
+            with step("train", "Train", "It goes on even if you close the page."):
+                training = train_step(trainings, visitor, opened, chosen)
+            with step("try", "Try", "Ask it about a picture."):
+                run, refreshes = try_step(PredictHandlers(runs), visitor, opened, training.report)
         with gr.Tabs() as tabs:
-            with gr.Tab("Data", id="data"):
-                source, shows = data_tab(datasets, visitor, opened, tabs)
-            with gr.Tab("Train", id="train"):
-                watched = train_tab(trainings, visitor, opened, source)
-            with gr.Tab("Try it", id="try") as tries:
-                report = watched[2]  # changes when a run is finished
-                run = try_tab(PredictHandlers(runs), visitor, opened, report, tries)
-            with gr.Tab("Publish", id="publish") as publishes:
+            with gr.Tab("Training and runs", id="runs"):
+                for part in (training.diagram, training.charts, training.report):
+                    part.render()
+                watch = trainings.watching(visitor, training)
+                listed = runs_section(RunHandlers(jobs), visitor, opened, training, watch)
+                on_change(listed).then(**refreshes)
+            with gr.Tab("Publish", id="publish", elem_id="publish") as publishes:
                 publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
         query, first = gr.JSON(visible=False), gr.Textbox(visible=False)
-        followed = opened.then(follow_link, query, [source, run, first], js=QUERY, **QUIET)
-        followed.then(**shows)
-        chosen = followed.then(trainings.first_tab, [visitor, first], first, **QUIET)
-        open_tab(chosen.then, first, tabs)
-        chosen.then(None, None, tabs, js=BACK_TO_PUBLISH, **PRIVATE)
-        opened.then(trainings.watch, visitor, watched, concurrency_limit=None, **QUIET)
+        followed = opened.then(follow_link, query, [chosen.source, run, first], js=QUERY, **QUIET)
+        followed.then(**chosen.looks)
+        known = followed.then(trainings.first_step, [visitor, first], first, **QUIET)
+        known.then(None, first, tabs, js=GO_TO, **PRIVATE)
+        known.then(None, None, tabs, js=BACK_TO_PUBLISH, **PRIVATE)
+        opened.then(**trainings.watching(visitor, training))
         if limits := jobs.limits.described():
             gr.Markdown("**On this server.** " + " ".join(limits), elem_classes="limits")
         Api(trainings, runs).add_endpoints()

@@ -6,6 +6,7 @@ from tests.tiny import draw_classes
 from tests.ui.conftest import trainings_of
 from tests.ui.visitors import ME
 from transfer.settings import TrainingSettings
+from transfer.ui.data.uploads import PHOTOS
 
 PLAIN = TrainingSettings()
 
@@ -35,6 +36,24 @@ def test_a_dataset_is_shown_with_its_classes_and_samples(datasets, shapes, hub):
     assert str(shapes) not in page
     assert 'class="warning"' in shown(datasets, "nowhere")
     assert "found nothing" in shown(datasets, None)
+
+
+def test_only_what_is_at_hand_is_opened_by_choosing_it(datasets, shapes, photo, hub):
+    assert "3 classes, 24 images" in next(datasets.look(ME, str(shapes)))
+    for source in ("ylecun/mnist", "user/name"):
+        assert "Show images" in next(datasets.look(ME, source)) and hub.requests == []
+    assert next(datasets.look(ME, PHOTOS)) == ""  # none yet
+    for name in ("cat", "dog"):
+        datasets.uploads.add_class(ME, name)
+        datasets.uploads.add_photos(ME, name, [str(photo)] * 5)
+    assert "2 classes, 10 images" in next(datasets.look(ME, PHOTOS))
+
+
+def test_tiles_and_card_show_pictures_of_what_is_at_hand(datasets, hub):
+    assert "<img" not in datasets.tiles(ME) and "<img" not in datasets.card(ME, "digits")
+    shown(datasets, "digits")
+    assert datasets.tiles(ME).count("<img") == datasets.card(ME, "digits").count("<img") == 3
+    assert "10 classes, 70,000 images" in datasets.card(ME, "ylecun/mnist")
 
 
 def test_a_shared_server_opens_no_folder_of_its_own(empty, shapes, hub):

@@ -24,13 +24,6 @@ def photos(tmp_path_factory) -> list[str]:
     return [str(path) for path in sorted((folder / "any").iterdir())]
 
 
-@pytest.fixture
-def warnings(monkeypatch) -> list[str]:
-    warnings = []
-    monkeypatch.setattr("transfer.ui.data.uploads.gr.Warning", warnings.append)
-    return warnings
-
-
 def archive(path: Path, holds: str = "a") -> str:
     """The path of a zip with an empty file."""
     with zipfile.ZipFile(path, "w") as made:
@@ -42,18 +35,19 @@ def test_classes_are_made_photo_by_photo(uploads, photos):
     assert "c&amp;t: 0 photos, 5 more needed" in uploads.add_class(ME, "c&t")[1]
     uploads.remove_class(ME, "c&t")
     uploads.add_class(ME, "cat")
-    choice, _, empty, note = uploads.add_class(ME, "dog")
-    assert "warning" not in note
-    *unchanged, note = uploads.add_class(ME, "cats/dogs")
-    assert unchanged == [gr.skip()] * 3 and "expected a class name" in note
+    choice, _, empty = uploads.add_class(ME, "dog")
+    for name, why in (
+        ("cats/dogs", "expected a class name"),
+        (" ", "type one"),
+        (None, "type one"),
+    ):
+        with pytest.raises(gr.Error, match=why):
+            uploads.add_class(ME, name)
     assert [name for name, _ in choice.choices] == ["cat", "dog"] and choice.value == "dog"
-    page, left = uploads.add_photos(ME, "cat", photos)
+    page, left, _ = uploads.add_photos(ME, "cat", photos)
     assert "cat: 6 photos</h4>" in page and page.count("<img") == 6 and empty == "" and left is None
-    with pytest.raises(gr.Error, match="found 0 in 'dog'"):
-        uploads.use(ME)
     for photo in photos[:5]:
         uploads.add_photos(ME, "dog", photo)
-    assert uploads.use(ME).value == PHOTOS
     assert uploads.path_of(ME, PHOTOS) == uploads.images(ME).folder
     _, choice, page = uploads.remove_class(ME, "dog")
     assert choice.value == "cat" and "dog:" not in page
@@ -62,7 +56,7 @@ def test_classes_are_made_photo_by_photo(uploads, photos):
 def test_photos_of_other_things_are_a_visitor_s_own(uploads, photos):
     assert "4 photos, 1 more needed" in uploads.add_others(ME, photos[:4])[0]
     assert uploads.others_of(ME) is None
-    page, left = uploads.add_others(ME, photos[4:])
+    page, left, _ = uploads.add_others(ME, photos[4:])
     assert "Other things: 6 photos</h4>" in page and left is None
     assert uploads.opened(ME)[-1] == page and not uploads.opened(OTHER)[-1]
     folder = uploads.others_of(ME)
@@ -86,20 +80,19 @@ def test_nobody_sees_another_visitor_s_images(uploads, photos, tmp_path):
             call("")
 
 
-def test_what_is_not_added_is_reported(uploads, photos, tmp_path, warnings, monkeypatch):
+def test_what_is_not_added_is_reported(uploads, photos, tmp_path, monkeypatch):
     bad = tmp_path / "<b>.jpg"
     bad.write_text("hello")
     uploads.add_class(ME, "cat")
-    page, _ = uploads.add_photos(ME, "cat", [photos[0], str(bad), photos[1]])
-    assert "cat: 2 photos" in page and "Added 2 of 3 photos; &lt;b&gt;.jpg" in warnings.pop()
+    page, _, note = uploads.add_photos(ME, "cat", [photos[0], str(bad), photos[1]])
+    assert "cat: 2 photos" in page and "Added 2 of 3 photos: &lt;b&gt;.jpg" in note
     monkeypatch.setattr("transfer.data.local.custom.MAX_PHOTOS", 3)
-    assert "cat: 3 photos" in uploads.add_photos(ME, "cat", photos)[0]
-    assert f"Added 1 of {len(photos)} photos; expected at most 3" in warnings.pop()
-    uploads.add_photos(ME, None, photos)
-    assert "one of your classes" in warnings.pop()
+    page, _, note = uploads.add_photos(ME, "cat", photos)
+    assert "cat: 3 photos" in page
+    assert f"Remove a class first. Added 1 of {len(photos)} photos: expected at most 3" in note
+    assert "one of your classes" in uploads.add_photos(ME, None, photos)[2]
     monkeypatch.setattr(uploads.jobs.expiry, "limits", JobLimits(upload_bytes=1))
-    uploads.add_photos(ME, "cat", photos)
-    assert "remove a class" in warnings.pop()
+    assert "remove a class" in uploads.add_photos(ME, "cat", photos)[2].lower()
     with pytest.raises(gr.Error, match="remove a class"):
         uploads.upload(ME, archive(tmp_path / "big.zip"))
     assert not list(uploads.folder.rglob("*.zip"))

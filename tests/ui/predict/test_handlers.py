@@ -1,6 +1,7 @@
 import re
 from html import escape, unescape
 
+import gradio as gr
 import pytest
 from PIL import Image, ImageDraw
 
@@ -131,3 +132,14 @@ def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, r
     assert [name for _, name in labels.choices] == ["", *CLASSES]
     hub.add("models", "ann/stripes", files_of(runs_folder / "tiny"))
     assert len(last(handlers.describe(ME, "ann/stripes"))[1].choices) == 4
+
+
+def test_an_example_is_answered_when_it_is_clicked(handlers):
+    for run, names in ((EXAMPLE, ["a flower", "a temple"]), (DIGITS, list("012345"))):
+        assert re.findall(r'alt="(.*?)"', handlers.examples(ME, run)) == names
+        clicked = gr.EventData(None, {"place": 1})
+        page, asked = last(handlers.ask_example(ME, run, "predictions", "", clicked))
+        assert f"<h4>{names[1]}</h4>" in page and len(asked) == 1
+    for posted in (None, {"place": 9}, {"place": "1"}, {"other": 1}):
+        nothing = gr.EventData(None, posted)
+        assert last(handlers.ask_example(ME, DIGITS, "predictions", "", nothing))[1] == []

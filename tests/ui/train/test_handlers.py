@@ -11,7 +11,7 @@ from transfer.settings import TrainingSettings
 from transfer.ui.data.uploads import PHOTOS
 from transfer.ui.train.handlers import TrainHandlers
 
-FORM = {"method": "finetune", "effort": "thorough", "unfreeze": "block3", "weights": "auto"}
+FORM = {"effort": "thorough", "unfreeze": "block3", "weights": "auto"}
 STATUS, CHARTS, REPORT, START, STOP, RETRY, DIAGRAM, SHOWN_RUN = range(8)
 KNOWN = {"id": "1", "owner": "", "source": "digits", "settings": TrainingSettings()}
 
@@ -28,7 +28,12 @@ def watched(trainings: TrainHandlers) -> list[tuple]:
     return asyncio.run(watch())
 
 
-def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings):
+def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings, photo):
+    with pytest.raises(gr.Error, match="at least 2 classes"):
+        trainings.start(ME, PHOTOS, **FORM)
+    for name in ("cat", "dog"):
+        trainings.datasets.uploads.add_class(ME, name)
+        trainings.datasets.uploads.add_photos(ME, name, [str(photo)] * 5)
     shown = trainings.start(ME, PHOTOS, **FORM)
     assert 'class="vgg"' in shown[DIAGRAM] and shown[CHARTS] and shown[REPORT] == ""
     assert not shown[START].interactive and shown[STOP].interactive

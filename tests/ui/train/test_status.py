@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from tests.ui.history import history
-from transfer.events import BatchDone, BodyProgress, CacheProgress, Estimated
+from transfer.events import BatchDone, BodyProgress, CacheProgress, EpochDone, Estimated
 from transfer.jobs import ENDED, LIVE, Job
 from transfer.settings import TrainingSettings
 from transfer.ui.train.status import job_status
@@ -18,7 +18,7 @@ def test_every_state_has_a_headline_and_is_announced():
         page = status(state=state)
         region = page.partition('role="status" aria-live="polite">')[2].partition("</div>")[0]
         assert "<b>" in region and "<b></b>" not in page
-        assert ("<p>" in region) == (state in ENDED)  # what changes all the time is not announced
+        assert ("<p>" in region) == (state in ENDED and state != "done")  # no numbers that change
 
 
 def test_it_says_when_a_job_starts_and_how_long_it_takes():
@@ -27,7 +27,7 @@ def test_it_says_when_a_job_starts_and_how_long_it_takes():
     assert "not known" in status(position=2)
     estimated = Estimated(seconds={"warm-up": 4.0, "fine-tune": 30.0}, cached="all is cached")
     page = status(state="warm-up", history=[estimated], left=25.0)
-    assert "About 25 s left in total" in page and "warm-up 4 s, fine-tuning 30 s" in page
+    assert "About 25 s left<" in page and "warm-up 4 s, fine-tuning 30 s" in page
 
 
 def test_an_end_without_a_run_says_what_to_do(tmp_path):
@@ -48,4 +48,10 @@ def test_the_bar_follows_the_newest_progress():
         (BatchDone(phase="warm-up", epoch=2, done=5, total=10, seconds_left=3), "50.0%"),
     ):
         page = status(state="warm-up", history=history()[:1], progress=progress)
-        assert f"width:{width}" in page
+        assert f"width:{width}" in page and f'data-title="{float(width[:-1]):.0f}% warm-up"' in page
+
+
+def test_the_newest_accuracy_stands_beside_the_time_left():
+    page = status(state="warm-up", history=history(), left=30.0)
+    newest = [event for event in history() if isinstance(event, EpochDone)][-1]
+    assert f"About 30 s left, accuracy {newest.validation_accuracy:.1%} so far" in page

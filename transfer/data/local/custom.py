@@ -64,13 +64,13 @@ class CustomImages:
         counts = self.counts()
         if len(counts) < FEWEST_CLASSES:
             raise SourceError(
-                f"expected at least {FEWEST_CLASSES} classes, found {len(counts)}; add another"
+                f"expected at least {FEWEST_CLASSES} classes, found {len(counts)}; add a class"
             )
         name = min(counts, key=counts.get)
         if counts[name] < FEWEST_PHOTOS:
             raise SourceError(
                 f"expected at least {FEWEST_PHOTOS} photos in each class, found {counts[name]} in "
-                f"{name!r}; add photos"
+                f"{name!r}; add photos there"
             )
 
     def write_zip(self, target: Path) -> Path:

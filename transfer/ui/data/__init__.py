@@ -1,1 +1,1 @@
-"""The tab Data."""
+"""The first step: choose what to learn from."""

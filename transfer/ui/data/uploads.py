@@ -11,18 +11,18 @@ from transfer.data.image import load_image
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.others import FEWEST_OTHERS
 from transfer.data.presets import PRESETS
-from transfer.errors import ImageError, JobError, TransferError
+from transfer.errors import ImageError, JobError, SourceError, TransferError
 from transfer.formatting import isolated
 from transfer.jobs import JobManager
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.downloads import Downloads
-from transfer.ui.shared.images import thumbnails
+from transfer.ui.shared.images import data_url, thumbnails
 from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
 UPLOAD = "your upload "
 OTHERS = "Other things"  # the class of the photos that show none of the visitor's classes
-SHOWN_PER_CLASS = 6
+SHOWN_PER_CLASS, SMALL = 6, 64  # pixels on a tile
 NO_CLASSES = "<p>No classes yet. Make at least two, with five photos or more in each.</p>"
 
 
@@ -67,12 +67,12 @@ class UploadHandlers:
         return *self._shown(visitor), self.others_overview(visitor)
 
     def add_class(self, visitor: str, name: str):
-        """(the classes, their photos, an empty name field, no note); or why the name is refused."""
-        try:
+        """(the classes, their photos, an empty name field)."""
+        with as_message():
+            if not (name or "").strip():
+                raise SourceError("the class has no name yet; type one, like cat")
             name = self.images(visitor).add_class(name)
-        except TransferError as error:
-            return gr.skip(), gr.skip(), gr.skip(), live_region(warning(error))
-        return self._classes(visitor, name), self.overview(visitor), "", live_region("")
+        return self._classes(visitor, name), self.overview(visitor), ""
 
     def remove_class(self, visitor: str, name: str | None):
         """`_shown`, without the class and its photos."""
@@ -81,17 +81,17 @@ class UploadHandlers:
         return self._shown(visitor)
 
     def add_photos(self, visitor: str, name: str | None, photos: list[str] | str | None):
-        """(the photos of all classes, an empty upload field); warns about photos not added."""
-        self._add(visitor, self.images(visitor), name, photos)
-        return self.overview(visitor), None
+        """(the photos of all classes, an empty upload field, why photos were not added)."""
+        refused = self._add(visitor, self.images(visitor), name, photos)
+        return self.overview(visitor), None, refused
 
     def add_others(self, visitor: str, photos: list[str] | None):
-        """(all photos of other things, an empty upload field); warns about photos not added."""
+        """(all photos of other things, an empty upload field, why photos were not added)."""
         images = self.others(visitor)
         if not images.counts():
             images.add_class(OTHERS)
-        self._add(visitor, images, OTHERS, photos)
-        return self.others_overview(visitor), None
+        refused = self._add(visitor, images, OTHERS, photos)
+        return self.others_overview(visitor), None, refused
 
     def remove_others(self, visitor: str) -> str:
         """Delete all photos of other things."""
@@ -100,7 +100,8 @@ class UploadHandlers:
 
     def _add(
         self, visitor: str, images: CustomImages, name: str | None, photos: list[str] | str | None
-    ) -> None:
+    ) -> str:
+        """Add photos to a class; returns why some were not added, as HTML."""
         photos = [photos] if isinstance(photos, str) else photos or []
         added, why = 0, ""
         try:
@@ -113,14 +114,7 @@ class UploadHandlers:
                     why = f"{Path(photo).name}: {error}"
         except TransferError as error:  # about the class or the room left: no photo fits any more
             why = str(error)
-        if why:
-            gr.Warning(escape(f"Added {added} of {len(photos)} photos; {why}."))
-
-    def use(self, visitor: str) -> gr.Dropdown:
-        """Choose one's photos as the dataset, if there are enough of them."""
-        with as_message():
-            self.images(visitor).check()
-        return self._sources(visitor, PHOTOS)
+        return live_region(why and warning(f"Added {added} of {len(photos)} photos: {why}"))
 
     def download(self, visitor: str) -> str:
         """The path of a temporary zip of all one's photos."""
@@ -155,6 +149,12 @@ class UploadHandlers:
                 raise JobError("your training reads this upload; wait for its end, or stop it")
         path.unlink(missing_ok=True)
         return self._sources(visitor, "digits")
+
+    def newest(self, visitor: str) -> list[str]:
+        """The newest photo of each class, as a data URL."""
+        images = self.images(visitor)
+        photos = [sorted((images.folder / name).glob("[0-9]*.jpg")) for name in images.counts()]
+        return [data_url(load_image(of_class[-1]), SMALL) for of_class in photos if of_class]
 
     def overview(self, visitor: str) -> str:
         """Every class with its newest photos, and how many more it needs."""

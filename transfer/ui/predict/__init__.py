@@ -1,1 +1,1 @@
-"""The tab Try it."""
+"""The third step: try a run on pictures."""

@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from transfer.data.image import load_image
 from transfer.ui.shared.components import PHASE_TITLES, warning
-from transfer.ui.shared.images import data_url, fitted, thumbnails
+from transfer.ui.shared.images import THUMBNAIL, data_url, fitted, thumbnails
 from transfer.ui.shared.tables import bar
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Answer, Prediction
     from transfer.inference.grad_cam import HeatMap
+    from transfer.ui.shared.run_photos import Example
 
 SMALL, LARGE = 160, 320  # pixels
 LEGEND_STEPS = 9
 LONGEST_LABEL = 80
 EMPTY = (
-    '<div class="answers empty" role="status" aria-live="polite"><p>Draw something or add '
-    "pictures; the predictions appear here.</p></div>"
+    '<div class="answers empty" role="status" aria-live="polite"><p>Click, draw or add '
+    "a picture; the answer appears here.</p></div>"
 )
 UNKNOWN = "Unlike anything it was taught."
 NINE_OF_TEN = "In nine of ten pictures the true class is in this set"
@@ -29,6 +31,19 @@ LEARNED = {
     "warm-up": "new head on the frozen body",
     "fine-tune": "upper blocks trained too",
 }
+
+
+def examples(found: "list[Example]") -> str:
+    """Buttons with pictures to try; `predict.step` passes on which one is clicked."""
+    pictures = [(name, load_image(picture, SMALL)) for name, picture in found]
+    buttons = "".join(
+        f'<button type="button" data-place="{place}" title="{escape(name)}">'
+        f'<img src="{data_url(picture, THUMBNAIL)}" alt="{escape(name)}"></button>'
+        for place, (name, picture) in enumerate(pictures)
+    )
+    return (
+        buttons and f'<p>Click a picture, or add your own:</p><div class="examples">{buttons}</div>'
+    )
 
 
 def page(cards: list[str], legend: str = "", note: str = "") -> str:

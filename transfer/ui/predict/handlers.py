@@ -1,4 +1,4 @@
-"""What the Try it tab does: classifies a visitor's pictures by a run, and shows why."""
+"""What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
 from collections.abc import Iterator
@@ -13,10 +13,11 @@ from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.ui.predict import cards
-from transfer.ui.shared.components import run_choices
+from transfer.ui.shared.components import advice_first, run_choices
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
+from transfer.ui.shared.run_photos import Example
 
-TOP, SIMILAR = 5, 6
+TOP, SIMILAR, MOST_EXAMPLES = 5, 6, 6
 MOST_PICTURES = 24  # at once
 MOST_LABELS = 100  # to choose a heat map for
 SECONDS_BETWEEN_UPDATES = 0.4
@@ -62,7 +63,7 @@ class PredictHandlers:
                 yield cards.about(f"Loading {name[:200]} …"), gr.Dropdown()
             text, classes = self._about(visitor, name)
         except TransferError as error:
-            yield cards.about(str(error), "warning"), gr.Dropdown()
+            yield cards.about(advice_first(str(error)), "warning"), gr.Dropdown()
             return
         labels = [("best class", ""), *((name[:80], name) for name in classes[:MOST_LABELS])]
         yield cards.about(text), gr.Dropdown(choices=labels, value="", allow_custom_value=True)
@@ -84,6 +85,26 @@ class PredictHandlers:
             yield cards.error(str(error)), []
             return
         yield from self.again(visitor, run, view, label, asked)
+
+    def examples(self, visitor: str, run: str | None) -> str:
+        """Pictures to click; empty where there are none."""
+        try:
+            return cards.examples(self._examples(visitor, run))
+        except TransferError:  # shown where the run is described
+            return ""
+
+    def ask_example(self, visitor, run, view, label, clicked: gr.EventData):
+        """The same as `ask` for the example that was clicked."""
+        try:
+            found, place = self._examples(visitor, run), _place(clicked)
+            asked = [found[place]] if 0 <= place < len(found) else []
+        except TransferError as error:
+            yield cards.error(str(error)), []
+            return
+        yield from self.again(visitor, run, view, label, asked)
+
+    def _examples(self, visitor: str, run: str | None) -> list[Example]:
+        return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
     def again(self, visitor, run, view, label, asked: Asked) -> Iterator[tuple[str, Asked]]:
         """The same for the pictures that were shown last."""
@@ -148,6 +169,14 @@ class PredictHandlers:
             found = cached_run(self.runs.own_path(visitor, _checked(run)))
             return found.record.get("source") == "digits"
         return False
+
+
+def _place(clicked: gr.EventData) -> int:
+    """Which example it was; -1 where something else was posted."""
+    with suppress(AttributeError, TypeError):
+        if type(clicked.place) is int:
+            return clicked.place
+    return -1
 
 
 def _checked(run: str | None) -> str:

@@ -5,7 +5,7 @@ import gradio as gr
 from transfer.publishing.bundle import WHATS
 from transfer.ui.publish import text
 from transfer.ui.publish.handlers import PublishHandlers, license_choices
-from transfer.ui.shared.components import LATEST
+from transfer.ui.shared.components import LATEST, beside, note
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
@@ -30,19 +30,20 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
         publish = gr.Button("Publish", variant="primary", min_width=160)
         cancel = gr.Button("Cancel", interactive=False, min_width=120)
         zip_it = gr.Button("Download as zip", min_width=160)
-    watched = [gr.HTML(text.status(None)), publish, cancel]
+    refused, watched = note(), [gr.HTML(text.status(None)), publish, cancel]
     names = ("visitor", "run_id", "what", "repository", "private", "license")
     form = dict(zip(names, (visitor, run, what, repository, private, license), strict=True))
     if handlers.shared:
-        started = publish.click(
-            handlers.start_signed_in, None, watched, inputs_kwargs=form, **QUIET
-        )
+        given = {"inputs": None, "inputs_kwargs": form, "outputs": watched}
+        started = beside(refused, publish.click, handlers.start_signed_in, **given)
         signed_in = {"fn": handlers.account_on_a_space, "outputs": [account, signed_in_as, sign_in]}
         known = tab.select(**signed_in, **QUIET)
-        started.failure(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
+        started.then(**signed_in, **QUIET)  # the sign-in may have expired meanwhile
     else:
-        with_token = {"inputs_kwargs": form | {"token": sign_in}, "outputs": [*watched, sign_in]}
-        started = publish.click(handlers.start, **with_token, **QUIET)
+        given = {"inputs": None, "inputs_kwargs": form | {"token": sign_in}}
+        started = beside(
+            refused, publish.click, handlers.start, **given, outputs=[*watched, sign_in]
+        )
         known = tab.select(handlers.account, None, [account, signed_in_as], **QUIET)
     tab.select(handlers.listed, [visitor, run], run, **QUIET)
     proposed = [what, repository, license]

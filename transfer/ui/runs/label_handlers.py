@@ -37,7 +37,7 @@ from transfer.ui.shared.session import as_message, require_visitor
 SECONDS_BETWEEN_UPDATES = 0.4
 RELABELLED = ", relabelled"  # after the name of the run that a training came from
 LONGEST_NAME = 40  # of that run, in the new one's name
-STOPPED = "stopped; the features computed so far are cached"
+STOPPED = "stopped, and the features computed so far are cached"
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
 
 Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source

@@ -1,11 +1,12 @@
 """Small pieces of a page: HTML that several tabs show, and how events follow each other."""
 
 from collections.abc import Callable
+from functools import wraps
 from html import escape
 
 import gradio as gr
 
-from transfer.ui.shared.session import PRIVATE
+from transfer.ui.shared.session import PRIVATE, QUIET
 
 # an event that comes while its handler still runs is run once more at the end
 LATEST = {"trigger_mode": "always_last"}
@@ -17,13 +18,56 @@ PHASE_TITLES = {
 }
 
 
+def advice_first(line: str) -> str:
+    """An error of this package, "what was expected; what to do", as sentences in reverse order."""
+    what, _, advice = line.rpartition("; ")
+    parts = (part[:1].upper() + part[1:] for part in (advice, what) if part)
+    return " ".join(part if part.endswith((".", "…")) else f"{part}." for part in parts)
+
+
 def warning(message: object) -> str:
-    return f'<p class="warning">{escape(str(message))}</p>'
+    return f'<p class="warning">{escape(advice_first(str(message)))}</p>'
+
+
+def note() -> gr.HTML:
+    """A place beside a field for why an input was refused."""
+    return gr.HTML(live_region(""), padding=False, elem_classes="note")
+
+
+def beside(
+    note: gr.HTML, event: Callable, handler: Callable, inputs: list | None, outputs: list, **more
+) -> gr.events.Dependency:
+    """Run `handler` at `event`, such as a button's `click`; what it refuses is explained in `note`.
+
+    Gradio's own message would cover other fields, and its event would end in a failure.
+    """
+
+    @wraps(handler)
+    def answer(*args, **kwargs) -> tuple:
+        try:
+            found = handler(*args, **kwargs)
+        except gr.Error as error:
+            return *(gr.skip() for _ in outputs), live_region(warning(error.message))
+        return *(found if len(outputs) > 1 else (found,)), live_region("")
+
+    return event(answer, inputs, [*outputs, note], **QUIET | more)
 
 
 def live_region(html: str) -> str:
     """What a screen reader announces: no numbers that change several times a second."""
     return f'<div role="status" aria-live="polite">{html}</div>'
+
+
+def skeleton(lines: int) -> str:
+    """In the place of what is still loading."""
+    return f'<div class="skeleton" aria-busy="true">{"<i></i>" * lines}</div>'
+
+
+def step(name: str, title: str, what: str) -> gr.Column:
+    """One of the steps that stand side by side; `name` is what a link to it says."""
+    with gr.Column(elem_id=f"step-{name}", elem_classes="step", min_width=0) as column:
+        gr.HTML(f"<h2>{title}</h2><p>{what}</p>", elem_classes="title", padding=False)
+    return column
 
 
 def progress_bar(share: float | None) -> str:
@@ -57,6 +101,15 @@ def accordion(label: str) -> gr.Accordion:
     each field to its initial value, which would overwrite what was typed by then.
     """
     return gr.Accordion(label, open=0)
+
+
+# in the browser: scrolls to the step, or opens the tab, that `where` names
+GO_TO = """where => {
+    const step = document.getElementById(`step-${where}`);
+    const at = step || document.getElementById(`${where}-button`);
+    setTimeout(() => at?.scrollIntoView({block: "start"}), 200);  // once a tab has its content
+    return {__type__: "update", ...(where && !step && {selected: where})};
+}"""
 
 
 def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 from transfer.errors import TransferError
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
-from transfer.ui.shared.lazy_import import lazy_import
-from transfer.ui.shared.run_photos import photos, source_of
+from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
+from transfer.ui.shared.run_photos import Example, examples, photos, source_of
 from transfer.ui.shared.timed_cache import TimedCache
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLE, DIGITS = "example:flowers", "example:digits"
 EXAMPLES = {EXAMPLE: "twelve kinds of flowers", DIGITS: "handwritten digits"}
+# CC BY 2.0, in scikit-learn: neither was among the photos of the example on flowers
+OTHER_PHOTOS = {"a flower": "flower.jpg", "a temple": "china.jpg"}
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
 MODELS_CACHED, SECONDS_A_MODEL_IS_CACHED = 2, 600.0  # then the Hub may have a newer one
 ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED = 16, 10.0  # one choice on the page asks several times
@@ -55,15 +57,29 @@ class LoadedRuns:
     def photos(self, visitor: str, name: str, names: list[str]) -> list[tuple[Image.Image, str]]:
         """(picture, its class) of training photos of a run, if the visitor may see them. Raises
         TransferError."""
-        if is_address(name) or name == EXAMPLE:
-            return []
-        path = self.own_path(visitor, name)
-        run = cached_run(path)
-        source = "digits"
-        if name not in EXAMPLES:
-            listed = self.jobs.finished.get(name, visitor)
-            source = source_of(self.jobs, visitor, listed, run)
+        run, source = self._source(visitor, name)
         return photos(run, source, "train", names) if source else []
+
+    def examples(self, visitor: str, name: str, most: int) -> list[Example]:
+        """Pictures to try a run on, if there are any here. Raises TransferError."""
+        if name == EXAMPLE:
+            lazy_import(DIGITS_NEED)
+            from sklearn import datasets
+
+            folder = Path(datasets.__file__).parent / "images"
+            return [(what, folder / file) for what, file in OTHER_PHOTOS.items()]
+        run, source = self._source(visitor, name)
+        return examples(run, source, most) if source else []
+
+    def _source(self, visitor: str, name: str) -> tuple[Run | None, str | None]:
+        """A run, and where its photos are, if the visitor may see them. Raises JobError."""
+        if is_address(name) or name == EXAMPLE:
+            return None, None
+        run = cached_run(self.own_path(visitor, name))
+        if name in EXAMPLES:
+            return run, "digits"
+        listed = self.jobs.finished.get(name, visitor)
+        return run, source_of(self.jobs, visitor, listed, run)
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
         """The heads after each phase of a run's training. Raises TransferError."""

@@ -3,16 +3,18 @@
 from contextlib import suppress
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image
 
 from transfer.data.dataset import ImageDataset
-from transfer.data.image import load_image
-from transfer.data.source import load_splits
+from transfer.data.image import Picture, load_image
+from transfer.data.source import load_splits, local_path
 from transfer.errors import ImageError, JobError
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import Run, read_run
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
+Example = tuple[str, Picture]  # what it shows, and a file or an array of it
 NOBODY = ""  # the owner of runs that the command line or another program made
 
 
@@ -48,6 +50,21 @@ def photos(run: Run, source: str, split: str, names: list[str]) -> list[tuple[Im
             picture = load_image(within.read(row), greys=run.transform.greys)
             found.append((picture, images.classes[within.labels[row]]))
     return found
+
+
+def examples(run: Run, source: str, most: int) -> list[Example]:
+    """Test photos of the first classes, one of each. Raises TransferError.
+
+    None where the dataset would have to be downloaded, or has changed since the training.
+    """
+    if source != "digits" and local_path(source) is None:
+        return []
+    images = _opened(str(run.path), source, run.record["revision"])
+    if images is None or "test" not in images.splits:
+        return []
+    test = images.splits["test"]
+    firsts = ((name, np.flatnonzero(test.labels == i)[:1]) for i, name in enumerate(images.classes))
+    return [(name, test.read(int(row))) for name, rows in firsts for row in rows][:most]
 
 
 def is_unchanged(run: Run, source: str) -> bool:

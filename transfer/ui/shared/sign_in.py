@@ -14,6 +14,7 @@ BACK_TO_PUBLISH = """() => {
     const left = sessionStorage.getItem("transfer-sign-in");
     if (!left || left === String(performance.timeOrigin)) return {__type__: "update"};
     sessionStorage.removeItem("transfer-sign-in");
+    document.getElementById("publish-button")?.scrollIntoView();
     return {__type__: "update", selected: "publish"};
 }"""
 

@@ -1,1 +1,1 @@
-"""The tab Train."""
+"""The second step: train."""

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -13,30 +13,44 @@ from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import forecast, known_speed, plan_settings
-from transfer.ui.data.handlers import DataHandlers
+from transfer.ui.data.handlers import DataHandlers, Known
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.timed_cache import TimedCache
 from transfer.ui.train.diagram import planned_diagram
-from transfer.ui.train.form import read_form
+from transfer.ui.train.form import (
+    EFFORT_TITLES,
+    FEATURES,
+    FILLED,
+    placeholders,
+    read_form,
+    unfreeze_choices,
+)
 
 SECONDS_CACHED = 300.0
 BODY = "timm/vgg16.tv_in1k"
 EFFORT_TEXTS = {
-    "quick": "Warm-up only, on smaller photos: half the epochs, one view of each image, the "
-    "default head.",
-    "balanced": "Several heads are tried, the best one is warmed up, then block5 is "
-    "fine-tuned too.",
-    "thorough": "Twice the fine-tune epochs and twice the views of each photo; block4 is "
-    "fine-tuned as well.",
+    "quick": "Warm-up only, on smaller photos.",
+    "balanced": "The best of several heads is warmed up, then block5 is fine-tuned too.",
+    "thorough": "Twice the epochs and views, and block4 is fine-tuned as well.",
+    FEATURES: "No training: a linear classifier on what the frozen body sees.",
 }
-FEATURES_ONLY = "Each image passes through the body once, then a linear classifier is fitted."
-NOT_OPENED = "To see how long this takes, choose Show images in Data first."
+NOT_OPENED = "Press Show images to see how long this takes."
 NOT_MEASURED = "The time is estimated once the speed of this machine has been measured."
 BODIES = {
     "hub": "with the body from the Hub",
     "bundled": "with the bundled body",
     "random": "with a random body",
 }
+
+
+class Plan(NamedTuple):
+    """What a training would do: in words, the seconds by effort and step, with what settings, on
+    which images."""
+
+    sentences: str
+    seconds: dict[str, dict[str, float]]
+    filled: TrainingSettings | None = None
+    known: Known | None = None
 
 
 class Forecaster:
@@ -48,7 +62,8 @@ class Forecaster:
         self._body = TimedCache(1, SECONDS_CACHED)
 
     def form_changed(self, visitor: str, source: str, **form):
-        """(the efforts with their times, the estimate, the network as it will be trained).
+        """(what is trained on, the efforts with their times, the estimate, the network as it will
+        be trained, the blocks to choose from, then every text field with its default).
 
         `form` is value by name of field. The network of a training in progress stays.
         """
@@ -67,43 +82,65 @@ class Forecaster:
         return *self.dataset_changed(visitor, source, **form), gr.Timer(active=False)
 
     def _update(self, visitor: str, source: str, form: dict[str, Any], *, keep_diagram: bool):
-        seconds = {}
+        plan, diagram, blocks = Plan("", {}), gr.skip(), gr.skip()
         try:
-            sentences, seconds = self._estimate(visitor, source, read_form(form))
-            estimate = f'<p class="forecast">{escape(sentences)}</p>'
+            settings = read_form(form)
+            usual = EFFORTS[settings.effort].unfreeze
+            blocks = gr.Dropdown(choices=unfreeze_choices(usual))
+            if not keep_diagram:
+                diagram = planned_diagram(settings.method, settings.unfreeze or usual)
+            plan = self._plan(visitor, source, settings)
+            estimate = f'<p class="forecast">{escape(plan.sentences)}</p>'
         except TransferError as error:
             estimate = warning(error)
-        totals = {name: f", about {duration(sum(s.values()))}" for name, s in seconds.items()}
-        efforts = [(name.capitalize() + totals.get(name, ""), name) for name in EFFORTS]
+        shown = placeholders(plan.filled) if plan.filled else {}
         return (
-            gr.Radio(choices=efforts, interactive=form["method"] == "finetune"),
+            self.datasets.card(visitor, source, plan.known),
+            gr.Radio(choices=[(_effort(name, plan.seconds), name) for name in EFFORT_TITLES]),
             estimate,
-            gr.skip() if keep_diagram else planned_diagram(form["method"], form["unfreeze"]),
+            diagram,
+            blocks,
+            *(gr.Textbox(placeholder=shown[n]) if n in shown else gr.skip() for n in FILLED),
         )
 
-    def _estimate(self, visitor: str, source: str, settings: TrainingSettings) -> tuple[str, dict]:
-        """(sentences, effort → step → seconds). Raises TransferError."""
-        tunes = settings.method == "finetune"
-        what = EFFORT_TEXTS[settings.effort] if tunes else FEATURES_ONLY
-        summary, speed = self.datasets.summary(visitor, source, settings), known_speed()
-        if summary is None or speed is None:
-            return f"{what} {NOT_OPENED if summary is None else NOT_MEASURED}", {}
-        weights = settings.weights
+    def _plan(self, visitor: str, source: str, settings: TrainingSettings) -> Plan:
+        """Raises TransferError."""
+        effort = FEATURES if settings.method == FEATURES else settings.effort
+        what = EFFORT_TEXTS[effort]
+        known, speed = self.datasets.summary(visitor, source, settings), known_speed()
+        if known is None or speed is None:
+            return Plan(f"{what} {NOT_OPENED if known is None else NOT_MEASURED}", {}, None, known)
+        images = known.summary, known.counts
+        filled, _ = plan_settings(speed, settings, *images)
+        seconds = {}
+        for name in EFFORT_TITLES:
+            with suppress(CacheError):
+                seconds[name] = forecast(speed, _with_effort(settings, name, effort), *images)
+        return Plan(f"{what} {self._times(filled, seconds[effort])}", seconds, filled, known)
+
+    def _times(self, filled: TrainingSettings, steps: dict[str, float]) -> str:
+        weights = filled.weights
         if weights == "auto":
             weights = self._body.get("") or self._body.put("", expected_body())
-        filled, _ = plan_settings(speed, settings, *summary)
-        seconds = {}
-        for name, effort in EFFORTS.items():  # the others unfreeze their own blocks
-            unfreeze = settings.unfreeze if name == settings.effort else effort.unfreeze
-            chosen = replace(settings, effort=name, unfreeze=unfreeze)
-            with suppress(CacheError):
-                seconds[name] = forecast(speed, chosen, *summary)
-        steps = seconds[settings.effort]
         return (
-            f"{what} Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
-            f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if features "
-            "are already cached, more if other programs are running."
-        ), seconds
+            f"Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
+            f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if images "
+            "are prepared already, more if other programs are running."
+        )
+
+
+def _effort(name: str, seconds: dict[str, dict[str, float]]) -> str:
+    total = f", about {duration(sum(seconds[name].values()))}" if name in seconds else ""
+    return EFFORT_TITLES[name] + total
+
+
+def _with_effort(settings: TrainingSettings, name: str, chosen: str) -> TrainingSettings:
+    """The same settings with another effort, which unfreezes its own blocks."""
+    if name == chosen:
+        return settings
+    if name == FEATURES:
+        return replace(settings, method=FEATURES, unfreeze="none")
+    return replace(settings, method="finetune", effort=name, unfreeze=None)
 
 
 def expected_body() -> str:

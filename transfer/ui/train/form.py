@@ -5,9 +5,7 @@ from typing import Any
 import gradio as gr
 
 from transfer.errors import SettingsError
-from transfer.settings import BLOCKS, PRECISIONS, WEIGHTS, TrainingSettings
-from transfer.training.defaults import EFFORTS
-from transfer.ui.shared.components import accordion
+from transfer.settings import EFFORTS, PRECISIONS, WEIGHTS, TrainingSettings
 
 CLASS_WEIGHTS = {"auto": None, "yes": True, "no": False}
 DEFAULT = "chosen from the data"
@@ -19,81 +17,102 @@ ADVANCED = (
         "weights": (
             "Body",
             WEIGHTS,
-            "auto: timm's from the Hub if it can be reached, else the bundled one of VGG16's "
-            "authors; both learned ImageNet. random shows how much the transfer helps.",
+            "auto takes timm's from the Hub, or the bundled VGG16 if the Hub does not answer. Both "
+            "know ImageNet; random knows nothing.",
         ),
-        "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Larger shows more, takes longer."),
+        "image_size": ("Image size", DEFAULT, "32 to 512 pixels. Large ones show more."),
         "head": (
             "Head",
             "auto",
-            "auto tries several. Or pooling and hidden widths, like avg-256: fewer parameters are "
-            "easier to tune.",
+            "auto tries several. Or name one, like avg-256: small heads are easier to train.",
         ),
-        "views": ("Views", DEFAULT, "Crops and mirrored copies cached of each photo."),
+        "views": ("Views", DEFAULT, "Cropped and mirrored copies of each photo."),
     },
     {
-        "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many, and they are cheap."),
+        "head_epochs": ("Warm-up epochs", DEFAULT, "A new head needs many; they are quick."),
         "head_lr": (
             "Warm-up learning rate",
             DEFAULT,
-            "The peak. High is safe: the body is frozen.",
+            "The highest. It may be high: the body is frozen.",
         ),
-        "finetune_epochs": ("Fine-tune epochs", DEFAULT, "Few: the filters should not move far."),
-        "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Much lower: keeps good filters."),
+        "finetune_epochs": ("Fine-tune epochs", DEFAULT, "A few, so that filters stay close."),
+        "finetune_lr": ("Fine-tune learning rate", DEFAULT, "Much lower, to keep good filters."),
     },
     {
         "optimizer": ("Optimizer", "adamw", "Any of timm's. A new head is hard to train with sgd."),
-        "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase ends once it is reached."),
+        "target_accuracy": ("Target accuracy", "none", "0 to 1. A phase stops when it is reached."),
         "class_weights": (
             "Class weights",
             tuple(CLASS_WEIGHTS),
-            "Small classes count as much as large ones. auto: only if they are uneven.",
+            "Small classes count as much as large ones. auto does this if sizes differ a lot.",
         ),
     },
     {
-        "limit_per_class": ("Images per class", "all", "The most to use; a few for a quick try."),
-        "precision": ("Precision", PRECISIONS, "auto: the fastest that is accurate here."),
+        "limit_per_class": ("Images per class", "all", "At most; a few for a quick test."),
+        "precision": ("Precision", PRECISIONS, "auto picks the fastest that is accurate here."),
         "seed": ("Seed", "0", "The same seed gives the same splits and the same result."),
     },
 )
 TEXTS = [name for row in ADVANCED for name, (_, kind, _) in row.items() if isinstance(kind, str)]
 NUMBERS = [name for name in TEXTS if name not in ("head", "optimizer")]
+# those that `placeholders` fills
+FILLED = [name for name in TEXTS if name not in ("target_accuracy", "limit_per_class", "seed")]
+FEATURES, AUTO = "features", "auto"
+EFFORT_TITLES = {name: name.capitalize() for name in EFFORTS} | {FEATURES: "Features only"}
+UNFREEZE = {
+    "none": "none: stop after warm-up",
+    "block5": "block5: the last block",
+    "block4": "block4 and up",
+    "block3": "block3 and up",
+    "block2": "block2 and up",
+    "block1": "block1 and up: all (slow)",
+}
 # the fields that feature extraction uses
-FOR_FEATURES = {"method", "effort", "weights", "image_size", "class_weights", *ADVANCED[-1]}
+FOR_FEATURES = {"method", "weights", "image_size", "class_weights", *ADVANCED[-1]}
 
 
-def build_form() -> dict[str, gr.components.Component]:
+def effort_field() -> gr.Radio:
+    return gr.Radio(
+        [(title, name) for name, title in EFFORT_TITLES.items()],
+        value="balanced",
+        label="Effort",
+        elem_classes="efforts",
+    )
+
+
+def advanced_fields() -> dict[str, gr.components.Component]:
     """Field by its name in `TrainingSettings.from_options`."""
-    with gr.Row():
-        method = gr.Radio(
-            [("Fine-tune in two phases", "finetune"), ("Feature extraction only", "features")],
-            value="finetune",
-            label="Method",
-            info="Fine-tune: a new head warms up on the frozen body, then upper blocks learn too. "
-            "Feature extraction: the body stays frozen, and a linear classifier is fitted.",
-            min_width=300,
-        )
-        effort = gr.Radio(
-            [(name.capitalize(), name) for name in EFFORTS],
-            value="balanced",
-            label="Effort",
-            info="How long to train, and how many blocks. Your own settings override this.",
-            min_width=300,
-        )
     unfreeze = gr.Dropdown(
-        [("none: stop after warm-up", "none"), ("block5: the last block (usual)", "block5")]
-        + [(f"{block} and up", block) for block in reversed(BLOCKS[1:-1])]
-        + [("block1 and up: all (slow)", "block1")],
-        value="block5",
+        unfreeze_choices(None),
+        value=AUTO,
         label="Unfreeze in phase 2",
         info="More blocks need more images and more time.",
     )
-    form = {"method": method, "effort": effort, "unfreeze": unfreeze}
-    with accordion("Advanced settings"):
-        for row in ADVANCED:
-            with gr.Row():
-                form |= {name: _field(*what) for name, what in row.items()}
+    form: dict[str, gr.components.Component] = {"unfreeze": unfreeze}
+    for row in ADVANCED:
+        with gr.Row():
+            form |= {name: _field(*what) for name, what in row.items()}
     return form
+
+
+def unfreeze_choices(chosen: str | None) -> list[tuple[str, str]]:
+    """`chosen` is the block that the effort unfreezes, if it is known."""
+    automatic = f"auto: {UNFREEZE[chosen]}" if chosen else "auto"
+    return [(automatic, AUTO), *((title, name) for name, title in UNFREEZE.items())]
+
+
+def placeholders(filled: TrainingSettings) -> dict[str, str]:
+    """What an empty text field stands for, by its name."""
+    return {
+        "image_size": str(filled.image_size),
+        "head": "auto" if filled.try_heads else filled.head.name,
+        "views": str(filled.views),
+        "head_epochs": str(filled.warm_up.epochs),
+        "head_lr": f"{filled.warm_up.learning_rate:g}",
+        "finetune_epochs": str(filled.fine_tune.epochs),
+        "finetune_lr": f"{filled.fine_tune.learning_rate:g}",
+        "optimizer": str(filled.warm_up.optimizer),
+    }
 
 
 def _field(label: str, kind: tuple[str, ...] | str, info: str) -> gr.components.Component:
@@ -112,7 +131,10 @@ def read_form(form: dict[str, Any]) -> TrainingSettings:
     if "class_weights" in options:
         chosen = str(options["class_weights"])
         options["class_weights"] = CLASS_WEIGHTS.get(chosen, chosen)
-    if options.get("method") == "features":
+    if options.get("unfreeze") == AUTO:
+        del options["unfreeze"]
+    if options.get("effort") == FEATURES:
+        options["method"] = FEATURES
         options = {name: value for name, value in options.items() if name in FOR_FEATURES}
         options["unfreeze"] = "none"
     return TrainingSettings.from_options(**options)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import gradio as gr
 
@@ -16,7 +17,7 @@ from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.session import as_message, require_visitor
+from transfer.ui.shared.session import QUIET, as_message, require_visitor
 from transfer.ui.train.diagram import live_diagram
 from transfer.ui.train.form import read_form
 from transfer.ui.train.status import job_status
@@ -24,12 +25,22 @@ from transfer.ui.train.status import job_status
 SECONDS_BETWEEN_UPDATES = 0.4
 
 
-class TrainHandlers:
-    """Each handler checks its input, since anyone can post to it.
+class Training(NamedTuple):
+    """What is shown of a training, component by component; `shown_run` names the run whose report
+    is shown."""
 
-    What they show is status, charts, report, the buttons start, stop and retry, diagram, and the
-    name of the run whose report is shown.
-    """
+    status: gr.HTML
+    charts: gr.HTML
+    report: gr.HTML
+    start: gr.Button
+    stop: gr.Button
+    retry: gr.Button
+    diagram: gr.HTML
+    shown_run: gr.State
+
+
+class TrainHandlers:
+    """Each handler checks its input, since anyone can post to it."""
 
     def __init__(self, jobs: JobManager, datasets: DataHandlers):
         self.jobs = jobs
@@ -73,13 +84,18 @@ class TrainHandlers:
             with as_message():
                 self.jobs.stop(job.id, visitor)
 
-    def first_tab(self, visitor: str, linked: str = "") -> str:
-        """The tab to open the page on, if any: the one that a link names, else a training in
-        progress, because a lost connection ends in a reload."""
+    def first_step(self, visitor: str, linked: str = "") -> str:
+        """The step or tab to open the page on, if any: the one that a link names, else a training
+        in progress, because a lost connection ends in a reload."""
         if linked:
             return linked
         job = self.jobs.newest_of(visitor)
         return "train" if job is not None and job.live else ""
+
+    def watching(self, visitor: gr.BrowserState, shown: Training) -> dict:
+        """What an event shows the newest training by."""
+        watch = {"fn": self.watch, "inputs": visitor, "outputs": [*shown]}
+        return watch | {"concurrency_limit": None} | QUIET
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
         """What is shown for the newest training, whenever it changes, until it ends.

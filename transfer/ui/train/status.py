@@ -23,6 +23,7 @@ HEADLINES = {
     "interrupted": "Interrupted: the app ended during this training",
     "expired": "This run has been removed",
 }
+TITLES = {"caching": "preparing", "features": "fitting", "heads": "trying heads"}  # of the window
 # what to do after an end without a run
 ADVICE = {
     "stopped": "Start again with the same settings, or change them first.",
@@ -42,14 +43,20 @@ def job_status(job: Job, position: int, wait: float | None, left: float | None) 
     takes; None if not known.
     """
     announced = f"<b>{escape(_headline(job, position))}</b>"
-    detail = f"<p>{escape(_detail(job))}</p>"
-    notes = "".join(f"<p>{escape(line)}</p>" for line in (job.note, _advice(job)) if line)
-    if job.live:  # a screen reader does not announce numbers that change all the time
-        times = f'<p class="expected">{escape(_times(job, position, wait, left))}</p>'
-        silent = detail + progress_bar(_share(job)) + times + notes
-    else:
-        announced, silent = announced + detail + notes, ""
-    return f'<div class="status {job.state}">{live_region(announced)}{silent}</div>'
+    lines = (_detail(job), job.note, _advice(job))
+    notes = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+    if not job.live:
+        shown = live_region(announced + notes)
+        return f'<div class="status {job.state}">{shown}</div>'
+    share = _share(job)  # a screen reader does not announce what changes all the time
+    now = f'<p class="now">{escape(_now(job, position, wait, left))}</p>'
+    expected = f'<p class="expected">{escape(_expected(job))}</p>'
+    percent = "" if share is None else f"{share:.0%} "
+    title = percent + TITLES.get(job.state, job.state)
+    return (
+        f'<div class="status live" data-title="{title}">{live_region(announced)}'
+        f"{progress_bar(share)}{now}{notes}{expected}</div>"
+    )
 
 
 def _advice(job: Job) -> str:
@@ -73,17 +80,25 @@ def _headline(job: Job, position: int) -> str:
     return HEADLINES[job.state]
 
 
-def _times(job: Job, position: int, wait: float | None, left: float | None) -> str:
+def _now(job: Job, position: int, wait: float | None, left: float | None) -> str:
+    """When it starts; or the time left, and the newest accuracy."""
     if position and wait is None:
         return "The time until it starts is not known."
     if position:
         return f"Starts in about {duration(wait)}." if wait >= 1 else "Starts in a moment."
-    times = [] if left is None else [f"About {duration(left)} left in total."]
+    if left is None:
+        return "The time it takes is measured once the images are open."
+    epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
+    accuracy = f", accuracy {epochs[-1].validation_accuracy:.1%} so far" if epochs else ""
+    return f"About {duration(left)} left{accuracy}"
+
+
+def _expected(job: Job) -> str:
     estimates = [event for event in job.history if isinstance(event, events.Estimated)]
-    if estimates:
-        seconds = {phase: s for event in estimates for phase, s in event.seconds.items()}
-        times.append(f"Estimated at most: {phase_times(seconds)}; {estimates[-1].cached}.")
-    return " ".join(times) or "The time it takes is measured once the images are open."
+    if not estimates:
+        return ""
+    seconds = {phase: s for event in estimates for phase, s in event.seconds.items()}
+    return f"Estimated at most: {phase_times(seconds)}; {estimates[-1].cached}."
 
 
 def _detail(job: Job) -> str:
@@ -98,8 +113,10 @@ def _detail(job: Job) -> str:
         return (
             f"{result['accuracy']:.1%} of the test images are right "
             f"(95 % interval {low:.1%} to {high:.1%}){balanced}, "
-            f"after {duration(result['seconds'])}. Open Try it to use it."
+            f"after {duration(result['seconds'])}. Try it in step 3."
         )
+    if not job.live:
+        return ""
     return describe(newest) if newest else f"Dataset: {job.name}"
 
 

@@ -1,11 +1,11 @@
-"""The Try it tab: pictures or a drawing, what a run predicts for them, and why."""
+"""The third step: pictures or a drawing, what a run predicts for them, and why."""
 
 import gradio as gr
 from PIL import Image
 
 from transfer.ui.predict.cards import EMPTY
 from transfer.ui.predict.handlers import VIEWS, PredictHandlers
-from transfer.ui.shared.components import LATEST, on_change, open_tab
+from transfer.ui.shared.components import LATEST, on_change, open_tab, skeleton
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -15,21 +15,24 @@ TO_IMAGE = "drawing => drawing && drawing.composite"
 # A run that the visitor selected while the newest was being looked up stays selected.
 SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
+# In the browser: which of the examples was clicked.
+CLICKED = """element.addEventListener("click", event => {
+    const button = event.target.closest("button");
+    if (button) trigger("click", {place: Number(button.dataset.place)});
+});"""
 # two at once, since each uses all cores
 CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
-def try_tab(
+def try_step(
     handlers: PredictHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
     result: gr.HTML,
-    tab: gr.Tab,
-) -> gr.Dropdown:
-    """Build the tab; returns the field with the chosen run.
+) -> tuple[gr.Dropdown, dict]:
+    """Build the step; returns (the field with the chosen run, what an event lists the runs by).
 
-    `result` changes at the end of a training, so that its run can be selected. Runs may have
-    been renamed or deleted each time `tab` is opened."""
+    `result` changes at the end of a training, so that its run can be selected."""
     run = gr.Dropdown(
         handlers.runs.choices(""),
         value=EXAMPLE,
@@ -40,6 +43,7 @@ def try_tab(
     about = gr.HTML(min_height=24)
     with gr.Row(elem_classes="try"):
         with gr.Column(min_width=280):
+            examples = gr.HTML(skeleton(1), js_on_load=CLICKED, elem_classes="tries", padding=False)
             tabs, drawing, ask, files, camera = _inputs()
         with gr.Column(min_width=300):
             view = gr.Radio(VIEWS, value="predictions", label="Show")
@@ -56,30 +60,32 @@ def try_tab(
     copied = ask.click(None, drawing, drawn, js=TO_IMAGE, **PRIVATE)
     for event, given in ((copied.then, drawn), (files.change, files), (camera.change, camera)):
         event(handlers.ask, [*known, given], answer, **CLASSIFIES)
+    examples.click(handlers.ask_example, known, answer, **CLASSIFIES)
     run_changed, view_changed = on_change(run), on_change(view)
     view_changed.then(
         lambda view: gr.Dropdown(visible=view == "heat"), view, label, **LATEST, **QUIET
     )
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
-    _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change), tab)
+    lists = _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change))
     input_tab = gr.Textbox(visible=False)
     found = run_changed.then(handlers.input_tab, [visitor, run], input_tab, **LATEST, **QUIET)
     open_tab(found.then, input_tab, tabs)
     for event in (opened, run_changed):
+        event.then(handlers.examples, [visitor, run], examples, **LATEST, **QUIET)
         described = event.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
         described.then(handlers.preload, [visitor, run], None, **QUIET)
-    return run
+    return run, lists
 
 
-def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events, tab: gr.Tab) -> None:
-    """List the runs at each of `events` and select a new one; list them when `tab` is opened."""
+def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events) -> dict:
+    """List the runs at each of `events` and select a new one; returns what lists them."""
     seen, newest = gr.State([]), gr.JSON(visible=False)
     listed = {"fn": handlers.listed, "inputs": [visitor, run], "outputs": run} | QUIET
     for event in events:
         found = event(**listed).then(handlers.newest, [visitor, run, seen], [newest, seen], **QUIET)
         found.success(None, [newest, run], run, js=SELECT_NEWEST, **PRIVATE)
-    tab.select(**listed)
+    return listed
 
 
 def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
