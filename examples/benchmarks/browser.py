@@ -5,7 +5,8 @@
 Every run is exported as a page in each precision and served from loopback, with the headers that
 allow threads and without. Seconds to the first answer count from opening the page, on loopback, so
 that downloading takes no time. A photo is decoded, reduced, classified and shown; the time is the
-median of all photos in FOLDER but the first. Memory is the most that Chromium's page process had.
+median of the others among the first eleven in FOLDER. Memory is what Chromium's largest process
+holds at the end.
 """
 
 import functools
