@@ -7,8 +7,9 @@ import pytest
 
 from tests.hub_server import HubServer
 
-# beside the browser's tests, for they share its apps; these need no browser
-ONLY_HTTP = tuple(f"tests/browser/test_{name}.py" for name in ("api", "privacy", "tokens"))
+# beside the browser's tests, for they share its apps or its fixtures; these need no browser, or one
+# that has an app of its own
+BESIDE = tuple(f"tests/browser/test_{n}.py" for n in ("api", "privacy", "tokens", "exported_page"))
 HUB = pytest.StashKey[HubServer]()
 HOME = pytest.StashKey[tempfile.TemporaryDirectory]()
 UNSET = (
@@ -57,7 +58,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def _in_a_browser(nodeid: str) -> bool:
-    return nodeid.startswith("tests/browser/") and not nodeid.startswith(ONLY_HTTP)
+    return nodeid.startswith("tests/browser/") and not nodeid.startswith(BESIDE)
 
 
 def pytest_unconfigure(config):

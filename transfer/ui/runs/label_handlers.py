@@ -65,7 +65,7 @@ class LabelHandlers:
     def begin(self, visitor: str) -> tuple:
         """(progress, the button that begins, the one that stops) until a computation starts, which
         may have to wait for another visitor's."""
-        self._stopped.discard(visitor)
+        self._stopped.discard(require_visitor(visitor))
         return review_progress(None), gr.Button(interactive=False), gr.Button(visible=True)
 
     def stop(self, visitor: str) -> gr.Button:
