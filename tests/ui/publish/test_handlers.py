@@ -18,6 +18,7 @@ from transfer.errors import PublishError
 from transfer.jobs import Job, JobLimits
 from transfer.jobs.job import hashed, new_id
 from transfer.publishing import Checked, Published
+from transfer.publishing.onnx import page as onnx_page
 from transfer.settings import TrainingSettings
 from transfer.ui.page import build_page
 from transfer.ui.publish import text
@@ -276,3 +277,12 @@ def test_the_token_goes_to_one_private_event_that_clears_it_and_to_no_shared_ser
     (token,), events = page(shared=False)
     (event,) = [event for event in events if token in event["inputs"]]
     assert token in event["outputs"] and event["api_visibility"] == "private"
+
+
+def test_a_zip_of_a_web_page_bears_the_name_of_the_repository(handlers, monkeypatch):
+    monkeypatch.setattr(onnx_page, "find_runtime", lambda *_: {"ort.wasm.min.mjs": b"//"})
+    path = handlers.zipped(**form(repository="me/my-tiny", what="page", token=None))
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("my-tiny/model.json"))["name"] == "my-tiny"
+        assert b"sdk: static" in archive.read("my-tiny/README.md")
+        assert {"my-tiny/index.html", "my-tiny/model.onnx"} <= {*archive.namelist()}

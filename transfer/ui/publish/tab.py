@@ -68,7 +68,8 @@ def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
         value="head",
         label="What",
         info="The changed weights are small; this project adds the rest of VGG16 when it loads "
-        "them. The full network opens in timm and transformers without this project.",
+        "them. The full network opens in timm and transformers without this project. The web page "
+        "classifies in anybody's browser: a static Space, or any host.",
         elem_classes="stacked",  # with their sizes the choices are too wide for one row
     )
     license = gr.Dropdown(

@@ -163,13 +163,17 @@ def _success(event: Published) -> str:
         f"{escape(event.repository)}</a>"
     )
     headline = "Published" if event.changed else "Already up to date"
-    use = f'timm.create_model("hf-hub:{event.repository}", pretrained=True)'
-    if event.what == "head":
-        use = f'transfer.load("{event.repository}")'
+    calls = {
+        "head": f'transfer.load("{event.repository}")',
+        "full": f'timm.create_model("hf-hub:{event.repository}", pretrained=True)',
+    }
+    use = "open the link in any browser"  # of a page
+    if call := calls.get(event.what):
+        use = f"<code>{escape(call)}</code>"
     return (
         f"<b>{headline}: {link}</b><p>{'Private' if event.private else 'Public'}, "
         f"{len(event.files)} files, {size_of(event.bytes, event.bytes)}, commit "
-        f"{escape(event.commit[:12])}, verified.</p><p>Use it: <code>{escape(use)}</code></p>"
+        f"{escape(event.commit[:12])}, verified.</p><p>Use it: {use}</p>"
     )
 
 
