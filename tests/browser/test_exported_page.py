@@ -21,6 +21,7 @@ from transfer.cache.paths import cache_folder
 from transfer.publishing import publish
 from transfer.publishing.export import export
 from transfer.publishing.onnx import page as exported
+from transfer.publishing.onnx.page import WEB
 from transfer.publishing.onnx.runtime import KNOWN, NAME, find_runtime
 
 RUNTIME = cache_folder() / "onnxruntime-web"  # of this machine's user, not of a test
@@ -174,6 +175,13 @@ def test_the_keyboard_reaches_all_of_it(opened):
     assert reached == ["files", "camera"]
     page.keyboard.press("Enter")  # no camera here
     page.get_by_text("Allow the camera").wait_for()
+
+
+def test_opened_from_disk_it_says_what_to_do(browser):
+    page = browser.new_page()
+    page.goto((WEB / "index.html").as_uri())
+    page.get_by_text("Browsers do not let a page from disk load its model").wait_for()
+    page.close()
 
 
 def test_the_camera_answers_live_and_stops(browser, address):

@@ -66,6 +66,15 @@ def test_an_exported_folder_answers_as_its_run(trained, exported, precision):
     assert report["images"] == 90 and report["accuracy"] > 0.95 and report["unknown"] < 0.1
 
 
+def test_the_command_line_says_how_well_it_agrees(trained, tmp_path, capsys, monkeypatch):
+    from tests.cli.test_main import run as command
+
+    arguments = ("export", trained.path, "--format", "onnx", "--out", tmp_path / "out")
+    status, printed, advice = command(capsys, monkeypatch, *arguments)
+    assert (status, printed) == (0, f"{tmp_path / 'out'}\n")
+    assert "of them test photos: scores differ by at most" in advice and "classify" in advice
+
+
 def test_smaller_precisions_take_less_room(exported):
     sizes = {name: (folder / "model.onnx").stat().st_size for name, folder in exported.items()}
     assert sizes["fp32"] / sizes["fp16"] == pytest.approx(2, rel=0.05)

@@ -33,6 +33,10 @@ from transfer.settings import TrainingSettings
 # typer exports one kind of usage error; its parent is all of them
 UsageError = typer.BadParameter.__base__
 INTERRUPTED = 130
+AGREEMENT = (
+    "compared with the run on {images} images, {photos} of them test photos: scores differ by at "
+    "most {difference:.1g}, {changed} answers changed"
+)
 NEXT = {  # after an export of this format
     "timm": (
         'load it with timm.create_model("local-dir:{folder}", pretrained=True)',
@@ -175,6 +179,10 @@ def export(
     progress = Progress()
     folder = export(run, out, format, precision=precision, runtime=runtime, report=progress.report)
     print(folder)
+    if format != "timm":
+        from transfer.inference.onnx_model import read_agreement
+
+        warn(AGREEMENT.format(**read_agreement(folder)))
     for line in NEXT[format]:
         warn(line.format(folder=folder))
 

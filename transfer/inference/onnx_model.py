@@ -68,3 +68,8 @@ def read_onnx(folder: Path) -> OnnxClassifier:
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise RunError(f"{FACTS} is missing, cut or damaged; export the run again") from None
+
+
+def read_agreement(folder: Path) -> dict:
+    """How a folder that was just written compares with its run, as model.json says."""
+    return json.loads((folder / FACTS).read_text(encoding="utf-8"))["compared"]
