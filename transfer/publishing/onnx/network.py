@@ -65,9 +65,19 @@ class PillowResize(nn.Module):
         width = 2 * torch.ones_like(pixels).sum().clamp(min=self.size)  # of 2 · length, 2 · size
         weights = (width - apart).clamp(min=0)  # int64 (size, length)
         total = weights.sum(dim=1, keepdim=True)
-        whole = (weights * 2 ** (BITS + 1) + total) // (2 * total)  # rounded half up
-        high = whole // PART
-        return high.float(), (whole - high * PART).float()
+        whole = _quotient(weights * 2 ** (BITS + 1) + total, 2 * total)  # rounded half up
+        high = (whole / PART).floor()
+        return high, whole - high * PART
+
+
+def _quotient(number: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
+    """⌊number / divisor⌋ of int64 that are not negative, below 2^23, as float32.
+
+    `//` is not exact in the graphs of all versions of torch, and float32 is off by one at most.
+    """
+    near = (number.float() / divisor.float()).floor()
+    rest = number - near.long() * divisor
+    return near + (rest >= divisor).float() - (rest < 0).float()
 
 
 def _rounded(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
