@@ -16,7 +16,7 @@ from tests.browser.conftest import (
 
 IN_SIGHT = """step => {
     const top = document.getElementById(step)?.getBoundingClientRect().top;
-    return top >= 0 && top < innerHeight;
+    return top > -1 && top < innerHeight;  // it scrolls to whole pixels
 }"""
 
 
