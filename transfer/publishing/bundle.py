@@ -59,7 +59,7 @@ def write_bundle(
 ) -> Bundle:
     """Fill the new or empty `folder` with what is to be published: completely or not at all.
 
-    `what` is one of WHATS; a folder that `export` wrote is always `full`. Names of images are kept
+    `what` is one of WHATS; a folder that `export` wrote is always `full`. Names of images stay
     only if the source is `public`; `name` is the title of a page. The written network is loaded and
     compared with the run. Raises SettingsError, RunError, WeightsError or TransferError.
     """

@@ -45,7 +45,7 @@ README = "README.md"
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How an exported model compares with its run, on some generated images and `photos` test
-    photos, of which the run answers `right_before` rightly and the model `right`."""
+    photos, of which the run answers `right_before` correctly and the model `right`."""
 
     images: int
     photos: int

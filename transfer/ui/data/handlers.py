@@ -89,7 +89,7 @@ class DataHandlers:
         )
 
     def look(self, visitor: str, source: str) -> Iterator[str]:
-        """The same for a dataset at hand; of another, what to do to see it."""
+        """The same for a dataset on this machine; of another, what to do to see it."""
         try:
             allowed = self.allowed(visitor, source)
         except TransferError as error:  # of one's own photos is said what is missing where they are
@@ -103,7 +103,7 @@ class DataHandlers:
         yield f"<p>{escape(title)}.</p><p>Press Show images to download and see it.</p>"
 
     def tiles(self, visitor: str) -> str:
-        """The tiles, with pictures of all that is at hand."""
+        """The tiles, with pictures of all that is on this machine."""
         return tiles(self.uploads.newest(visitor), self._pictures)
 
     def card(self, visitor: str, source: str, known: Known | None = None) -> str:

@@ -24,8 +24,8 @@ AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
 IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
 # in the browser: the chosen dataset outlives a reload
-KEEP = """source => { localStorage.setItem("transfer-source", source || ""); }"""
-KEPT = """() => {
+REMEMBER = """source => { localStorage.setItem("transfer-source", source || ""); }"""
+RESTORE = """() => {
     const value = localStorage.getItem("transfer-source");
     return {__type__: "update", ...(value && {value})};
 }"""
@@ -89,9 +89,9 @@ def data_step(
     on = [field.change for field in every]
     gr.on(on, None, every, [summary, found], js=CLEAR_OTHERS, **AT_ONCE, **PRIVATE)
     source.change(requests.cancel_others, source, **AT_ONCE, **QUIET).then(**looks, **QUIET)
-    for js in (KEEP, FROM_SOURCE):
+    for js in (REMEMBER, FROM_SOURCE):
         source.change(None, source, None, js=js, **AT_ONCE, **PRIVATE)
-    opened.then(None, None, source, js=KEPT, **PRIVATE)
+    opened.then(None, None, source, js=RESTORE, **PRIVATE)
     on_change(shown[1]).then(**looks, **QUIET)
     seen = on_change(summary)
     seen.then(datasets.tiles, visitor, tile, **LATEST, **QUIET)

@@ -7,7 +7,7 @@ from transfer.data.presets import PRESETS, Preset
 from transfer.ui.data.uploads import PHOTOS
 
 PICTURES = 3  # on a tile
-# drawn where no picture is at hand: SVG paths in a square of 24
+# drawn where there is no picture: SVG paths in a square of 24
 OWN = "M4 8h3l2-3h6l2 3h3v11H4zM12 10a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z"
 DRAWINGS = {
     "digits": "M8 5h8l-5 14M8 12h7",

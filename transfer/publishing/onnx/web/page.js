@@ -87,7 +87,7 @@ function introduce() {
   const list = names.slice(0, 12).join(", ") + (names.length > 12 ? " …" : "");
   byId("about").textContent = `Sorts photos into ${names.length} classes: ${list}.`;
   byId("facts").textContent = [
-    right && `The run it was made from answered ${right} of ${facts.test_images} test photos rightly.`,
+    right && `The run it was made from answered ${right} of ${facts.test_images} test photos correctly.`,
     `VGG16, ${facts.transform.image_size} px, ${facts.precision}.`,
   ].filter(Boolean).join(" ");
 }
