@@ -19,6 +19,7 @@ from transfer.ui.shared.components import GO_TO, on_change, step
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS
 from transfer.ui.shared.guard import SafeBlocks
 from transfer.ui.shared.links import QUERY, follow_link
+from transfer.ui.shared.live_runs import LiveRuns
 from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import NEW_VISITOR, PRIVATE, QUIET
 from transfer.ui.shared.sign_in import BACK_TO_PUBLISH
@@ -35,9 +36,10 @@ INTRODUCTION = (
 
 def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
     """`shared` is a server with strangers on it, who see neither its folders nor others' runs."""
-    datasets = DataHandlers(UploadHandlers(jobs), shared=shared)
+    uploads = UploadHandlers(jobs)
+    datasets = DataHandlers(uploads, shared=shared)
     trainings = TrainHandlers(jobs, datasets)
-    runs = LoadedRuns(jobs, shared=shared)
+    runs = LoadedRuns(jobs, LiveRuns(uploads.images), shared=shared)
     with SafeBlocks(
         title="Teach VGG16 something new",
         analytics_enabled=False,
@@ -54,7 +56,8 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
             with step("train", "Train", "It goes on even if you close the page."):
                 training = train_step(trainings, visitor, opened, chosen)
             with step("try", "Try", "Ask it about a picture."):
-                run, refreshes = try_step(PredictHandlers(runs), visitor, opened, training.report)
+                events = opened, training.report, chosen.taught
+                run, refreshes = try_step(PredictHandlers(runs), visitor, *events)
         with gr.Tabs() as tabs:
             with gr.Tab("Training and runs", id="runs"):
                 for part in (training.diagram, training.charts, training.report):
