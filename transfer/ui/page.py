@@ -19,7 +19,6 @@ from transfer.ui.shared.components import GO_TO, on_change, step
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS
 from transfer.ui.shared.guard import SafeBlocks
 from transfer.ui.shared.links import QUERY, follow_link
-from transfer.ui.shared.live_runs import LiveRuns
 from transfer.ui.shared.loaded_runs import LoadedRuns
 from transfer.ui.shared.session import NEW_VISITOR, PRIVATE, QUIET
 from transfer.ui.shared.sign_in import BACK_TO_PUBLISH
@@ -36,10 +35,9 @@ INTRODUCTION = (
 
 def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
     """`shared` is a server with strangers on it, who see neither its folders nor others' runs."""
-    uploads = UploadHandlers(jobs)
-    datasets = DataHandlers(uploads, shared=shared)
+    datasets = DataHandlers(UploadHandlers(jobs), shared=shared)
     trainings = TrainHandlers(jobs, datasets)
-    runs = LoadedRuns(jobs, LiveRuns(uploads.images), shared=shared)
+    runs = LoadedRuns(jobs, shared=shared)
     with SafeBlocks(
         title="Teach VGG16 something new",
         analytics_enabled=False,

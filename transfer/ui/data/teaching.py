@@ -1,18 +1,21 @@
 """What a visitor does on the class cards: photos and classes come, go and come back."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
 
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.others import FEWEST_OTHERS
-from transfer.errors import ImageError, TransferError
+from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import error_line
 from transfer.ui.data.cards import FIRST_CLASSES, class_cards
 from transfer.ui.data.uploads import OTHERS, UploadHandlers
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.guard import posted, uploaded
 from transfer.ui.shared.session import require_visitor
+
+LOST = "expected photos of at most 50 MB, found a larger one or a lost connection; try it again"
 
 
 class TeachHandlers:
@@ -49,8 +52,9 @@ class TeachHandlers:
             action = _text(event, "action")
             if action == "add":
                 return self._add(visitor, images, event)
-            if action in CHANGES:
-                CHANGES[action](images, event)
+            if action not in CHANGES:
+                raise JobError("expected a change of a class or photo; do this on the cards")
+            CHANGES[action](images, event)
         except (TransferError, OSError) as error:
             return live_region(warning(error_line(error) or "the change was not saved; try again"))
         return live_region("")
@@ -61,14 +65,14 @@ class TeachHandlers:
         files = files if isinstance(files, list) else []
         added, why = 0, ""
         try:
-            photos = [uploaded({"path": file}) for file in files]
-            self.uploads.check_room(visitor, *photos)
-            for photo in photos:
+            for file in files:
                 try:
+                    photo = uploaded({"path": file})
+                    self.uploads.check_room(visitor, photo)
                     images.add(name, photo)
                     added += 1
                 except ImageError as error:
-                    why = f"{photo.name}: {error}"
+                    why = f"{Path(str(file)).name}: {error}" if file else LOST
         except TransferError as error:  # about the class or the room left: no photo fits any more
             why = str(error)
         return live_region(why and warning(f"Added {added} of {len(files)} photos: {why}"))

@@ -1,6 +1,5 @@
 """A visitor's own images: classes made photo by photo in the browser, and uploaded zips."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from transfer.errors import JobError
 from transfer.jobs import JobManager
 from transfer.ui.shared.downloads import Downloads
 from transfer.ui.shared.images import data_url
+from transfer.ui.shared.live_runs import own_folder, own_photos
 from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
@@ -28,7 +28,6 @@ class UploadHandlers:
 
     def __init__(self, jobs: JobManager):
         self.jobs = jobs
-        self.folder = jobs.runs / ".own"
         self.downloads = Downloads()
 
     def path_of(self, visitor: str, source: str) -> Path | None:
@@ -41,16 +40,16 @@ class UploadHandlers:
         if not source.startswith(UPLOAD):
             return None
         name = source.removeprefix(UPLOAD)
-        path = self._folder(visitor) / Path(name).name
+        path = own_folder(self.jobs, visitor) / Path(name).name
         if Path(name).name != name or not path.is_file():
             raise JobError("expected an upload of yours, found none of that name; upload it again")
         return path
 
     def images(self, visitor: str) -> CustomImages:
-        return CustomImages(self._folder(visitor) / "own-photos")
+        return own_photos(self.jobs, visitor)
 
     def others(self, visitor: str) -> CustomImages:
-        return CustomImages(self._folder(visitor) / "other-things")
+        return CustomImages(own_folder(self.jobs, visitor) / "other-things")
 
     def others_of(self, visitor: str) -> str | None:
         """Their folder, if there are enough for a training."""
@@ -75,7 +74,7 @@ class UploadHandlers:
             raise gr.Error("Choose a zip of class folders first.", print_exception=False)
         with as_message():
             self.check_room(visitor, file)
-        target = self._folder(visitor) / Path(file).name
+        target = own_folder(self.jobs, visitor) / Path(file).name
         part = target.with_name(f".{target.name}.part")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -107,13 +106,12 @@ class UploadHandlers:
         size = sum(Path(file).stat().st_size for file in files)
         self.jobs.expiry.check_upload(require_visitor(visitor), size)
 
-    def _folder(self, visitor: str) -> Path:
-        return self.folder / hashlib.sha256(require_visitor(visitor).encode()).hexdigest()[:16]
-
     def sources(self, visitor: str, chosen: str | None = None) -> gr.Dropdown:
         """The presets and one's own; without `chosen` the current choice stays."""
         own = [PHOTOS] if any(self.images(visitor).counts().values()) else []
-        uploads = sorted(path for path in self._folder(visitor).glob("[!.]*") if path.is_file())
+        uploads = sorted(
+            path for path in own_folder(self.jobs, visitor).glob("[!.]*") if path.is_file()
+        )
         own += [f"{UPLOAD}{path.name}" for path in uploads]
         return gr.Dropdown(choices=choices(own), **({"value": chosen} if chosen else {}))
 

@@ -34,9 +34,9 @@ _lock = threading.Lock()
 class LoadedRuns:
     """`shared` is a server with strangers on it, where a run is its owner's alone."""
 
-    def __init__(self, jobs: JobManager, live: LiveRuns, *, shared: bool):
+    def __init__(self, jobs: JobManager, *, shared: bool):
         self.jobs = jobs
-        self.live = live
+        self.live = LiveRuns(jobs)
         self.shared = shared
         # on a shared server the Hub is asked without the token of the server's owner
         self._hub = HubModels(False if shared else None)
