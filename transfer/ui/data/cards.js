@@ -1,5 +1,5 @@
-// The cards of the classes. Their HTML comes anew from the server after each change, so events are
-// handled on the whole, and the camera's picture moves from the old card to the new one.
+// The cards of the classes. Their HTML comes from the server after each change, so events are
+// handled on the whole, and the camera's picture goes back to its card.
 const PHOTOS_AT_ONCE = 8, MILLISECONDS_A_PHOTO = 200, WIDTH = 640;
 const NO_CAMERA = "Allow the camera in the browser's settings, or drop photos instead.";
 const send = (action, data = {}) => trigger("input", {action, ...data});
@@ -21,36 +21,27 @@ const add = async (name, photos) => {
     }
 };
 
-// Focus and what is being typed stay where they were.
-let focused = null;
-const describe = node => ({
-    name: cardOf(node)?.dataset.name, action: node.dataset.do, photo: node.dataset.photo,
-    typed: node.matches(".class-name") ? node.value : null, at: [...element.querySelectorAll(
-        "button, input")].indexOf(node),
+// Gradio changes the nodes that are there, so a name that somebody typed would stay on another card.
+const shown = new WeakMap();  // field → the name that the server gave it
+const rename = () => element.querySelectorAll(".class-name").forEach(field => {
+    if (shown.get(field) !== field.defaultValue) field.value = field.defaultValue;
+    shown.set(field, field.defaultValue);
 });
-element.addEventListener("focusin", event => { focused = describe(event.target); });
-element.addEventListener("input", event => { focused = describe(event.target); });
-element.addEventListener("focusout", event => {
-    if (event.relatedTarget) focused = null;  // else the node may only have been replaced
-});
+
+// What was pressed last, and where the focus goes once that has changed the cards.
+let pressed = null;
 const refocus = () => {
-    if (!focused || (document.activeElement && document.activeElement !== document.body)) return;
-    const {name, action, photo, typed, at} = focused;
-    const card = cardNamed(name), all = [...element.querySelectorAll("button, input")];
+    if (!pressed) return;
+    const {action, name} = pressed, newest = [...element.querySelectorAll(".class-name")].at(-1);
     if (action === "new_class") {
-        const field = [...element.querySelectorAll(".class-name")].at(-1);
-        field.focus();
-        field.select();
-    } else if (typed !== null) {
-        const field = (card || all[Math.min(at, all.length - 1)]?.closest(".class-card"))
-            ?.querySelector(".class-name");
-        if (card && field) field.value = typed;
-        field?.focus();
-    } else {
-        const same = card && [...card.querySelectorAll("[data-do]")]
-            .find(node => node.dataset.do === action && node.dataset.photo === photo);
-        (same || all[Math.min(at, all.length - 1)])?.focus();
+        newest.focus();
+        newest.select();
+    } else if (action === "remove_class" && !cardNamed(name)) {
+        element.querySelector("[data-do=undo]")?.focus();
+    } else if (document.activeElement === document.body) {
+        (element.querySelector(".new") ?? element.querySelector(".drop input")).focus();
     }
+    pressed = null;
 };
 
 // One camera, on the card where it was opened; a photo, or many while the button is held.
@@ -123,6 +114,7 @@ element.addEventListener("click", event => {
     const button = event.target.closest("[data-do]");
     if (!button) return;
     const name = cardOf(button)?.dataset.name, {do: action, photo} = button.dataset;
+    pressed = {action, name};
     if (action === "camera") openCamera(name);
     else send(action, {name, photo});
 });
@@ -136,7 +128,8 @@ element.addEventListener("change", event => {
     }
 });
 element.addEventListener("keydown", event => {
-    if (event.key === "Enter" && event.target.matches(".class-name")) event.target.blur();
+    if (event.key !== "Enter" || !event.target.matches(".class-name")) return;
+    event.target.dispatchEvent(new Event("change", {bubbles: true}));
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
     element.addEventListener(kind, event => {
@@ -147,4 +140,8 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
         if (kind === "drop") add(card.dataset.name, [...event.dataTransfer.files]);
     });
 }
-watch("value", () => { if (opened) place(); refocus(); });
+watch("value", () => {
+    if (opened) place();
+    rename();
+    refocus();
+});
