@@ -70,11 +70,16 @@ class CustomImages:
     def remove_photo(self, name: str, photo: str) -> None:
         """Remove one photo of a class, until the next removal. Raises SourceError."""
         folder = self._class(name)
-        if photo not in (path.name for path in _photos(folder)):
-            raise SourceError("expected a photo of this class; reload the page")
+        path = _photo(folder, photo)
         self._empty_removed()
         (self.removed / name).mkdir()
-        (folder / photo).rename(self.removed / name / photo)
+        path.rename(self.removed / name / photo)
+
+    def move_photo(self, name: str, photo: str, new: str) -> None:
+        """To another class. Raises SourceError."""
+        folder, target = self._class(name), self._class(new)
+        if folder != target:
+            _photo(folder, photo).rename(_next(target))
 
     def undo(self) -> None:
         """Bring back what was removed last, if anything was. Raises SourceError."""
@@ -150,6 +155,13 @@ class CustomImages:
 
 def _photos(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.jpg"))
+
+
+def _photo(folder: Path, photo: str) -> Path:
+    """Raises SourceError where the class has no such photo."""
+    if photo not in (path.name for path in _photos(folder)):
+        raise SourceError("expected a photo of this class; reload the page")
+    return folder / photo
 
 
 def _next(folder: Path) -> Path:
