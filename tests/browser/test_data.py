@@ -10,7 +10,8 @@ from tests.browser.slow_app import let_go
 from tests.tiny import draw_classes
 
 SECONDS_TO_COME = 2
-FOCUSED = "label => [document.activeElement.ariaLabel, document.activeElement.textContent].includes(label)"
+FOCUSED = """label => [document.activeElement.ariaLabel, document.activeElement.textContent]
+    .includes(label)"""
 
 
 def test_a_source_is_shown_and_the_page_fits(browser, page_address):
