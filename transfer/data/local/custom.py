@@ -1,10 +1,14 @@
 """A user's own classes: photos added one by one to a folder of class folders."""
 
+import io
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from transfer.data.image import load_image
 from transfer.data.labels import class_name
@@ -18,6 +22,7 @@ MAX_NAME = 60
 REFUSED = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in a class's name
 RESERVED = re.compile("con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
 FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
+JPEG_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class CustomImages:
     def counts(self) -> dict[str, int]:
         """Photos a class, in the order of the names."""
         return {path.name: len(_photos(path)) for path in self._classes()}
+
+    def photos(self) -> Iterator[tuple[str, Path]]:
+        """(class, file) of each photo, class by class."""
+        return ((path.name, photo) for path in self._classes() for photo in _photos(path))
 
     def add_class(self, name: str) -> str:
         """Make an empty class; returns its name as stored. Raises SourceError."""
@@ -53,10 +62,10 @@ class CustomImages:
         if photo.stat().st_size > MAX_PHOTO_BYTES:
             limit = f"{MAX_PHOTO_BYTES // 1_000_000} MB"
             raise ImageError(f"expected a photo of at most {limit}; make it smaller")
-        image = load_image(photo)
+        data = _without_metadata(photo)
         number = 1 + max((int(path.stem) for path in _photos(target)), default=0)
         part = target / f".{number:05}"
-        image.save(part, format="JPEG", quality=92)
+        part.write_bytes(data)
         part.replace(target / f"{number:05}.jpg")
 
     def check(self) -> None:
@@ -76,9 +85,8 @@ class CustomImages:
     def write_zip(self, target: Path) -> Path:
         """All classes as a zip that can be trained on: CLASS/00001.jpg …"""
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for path in self._classes():
-                for photo in _photos(path):
-                    archive.write(photo, f"{path.name}/{photo.name}")
+            for name, photo in self.photos():
+                archive.write(photo, f"{name}/{photo.name}")
         return target
 
     def _classes(self) -> list[Path]:
@@ -88,6 +96,29 @@ class CustomImages:
         if name in (path.name for path in self._classes()):
             return self.folder / name
         raise SourceError("expected one of your classes, found none of that name; add the class")
+
+
+def bare_photo(photo: Path) -> bytes:
+    """A photo of CustomImages as a JPEG that says nothing but its pixels: no place, time or camera.
+
+    The file as it is, unless it was put there by something else. Raises ImageError.
+    """
+    data = photo.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            segments = {name for name, _ in image.applist}
+    except Exception:  # Pillow's decoders raise errors of many kinds; load_image explains them
+        return _without_metadata(photo)
+    # a phone may append a film, which knows the place too
+    bare = segments <= {"APP0"} and data.endswith(JPEG_END)
+    return data if bare else _without_metadata(photo)
+
+
+def _without_metadata(photo: Path) -> bytes:
+    """Any picture as an upright JPEG. Raises ImageError."""
+    # Pillow copies a comment from the picture, unlike EXIF, XMP and profiles
+    load_image(photo).save(file := io.BytesIO(), format="JPEG", quality=92, comment=b"")
+    return file.getvalue()
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -154,6 +154,11 @@ def _card(
     return f"---\n{head}---\n{replace_generated(text, body, derived)}"
 
 
+def is_generated(card: str) -> bool:
+    """Whether a part of the card was written by this package."""
+    return GENERATED.search(split_card(card)[1]) is not None
+
+
 def _license_name(metadata: dict) -> str:
     return str(metadata.get("license_name") or metadata.get("license") or "")
 
