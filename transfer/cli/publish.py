@@ -97,7 +97,8 @@ def _report(progress: Progress, event: "Event", private: bool) -> None:
         case Waiting():
             progress.show(f"{event.why}; trying again in {event.seconds:.0f} s", passing=True)
         case Sending():
-            progress.show(f"sending {event.total_bytes / 1e6:.1f} MB", passing=True)
+            sent, total = event.sent_bytes / 1e6, event.total_bytes / 1e6
+            progress.show(f"sending: {sent:.1f} of {total:.1f} MB", passing=True)
         case Verifying():
             progress.say("all files are sent; comparing them")
         case Published():
