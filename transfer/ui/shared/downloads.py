@@ -41,8 +41,8 @@ class Downloads:
 
 
 def zip_folder(folder: Path, target: Path, **texts: str) -> Path:
-    """Zip what is visible in `folder`, below the zip's name. `texts` are Markdown files, added where
-    the folder has none of that name. Weights do not compress."""
+    """Zip what is visible in `folder`, below the zip's name. `texts` are Markdown files, added
+    where the folder has none of that name. Weights do not compress."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
