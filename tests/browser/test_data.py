@@ -5,8 +5,19 @@ import shutil
 import time
 import zipfile
 
-from tests.browser.conftest import PHONE, button, dataset_shown, fits_everywhere, open_page, tab
+from tests.browser.conftest import (
+    PHONE,
+    PUBLISH,
+    button,
+    dataset_shown,
+    fits_everywhere,
+    open_page,
+    run_field,
+    tab,
+)
 from tests.browser.slow_app import SECONDS_TO_TELL, let_go
+from tests.hub_server import FRIEND
+from tests.hub_writing import writable
 from tests.tiny import draw_classes
 
 SECONDS_TO_COME = 2
@@ -23,7 +34,9 @@ def test_a_source_is_shown_and_the_page_fits(browser, page_address):
     page.close()
 
 
-def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tmp_path):
+def test_own_classes_are_made_photo_by_photo_saved_and_published(
+    browser, page_address, tmp_path, hub
+):
     page, foreign = open_page(browser, page_address, PHONE)
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog")))
     assert fits_everywhere(page)
@@ -35,8 +48,31 @@ def test_own_classes_are_made_photo_by_photo_and_saved(browser, page_address, tm
     with zipfile.ZipFile(fetched.value.path()) as saved:
         assert len(saved.namelist()) == 12
     assert fits_everywhere(page)
+    with writable(hub):
+        publish_photos(page)
+        published = hub.repositories["datasets", "me/my-pets"]
+    assert not published.private and "train/dog/00006.jpg" in published.files
+    assert fits_everywhere(page)
     assert foreign == []
     page.close()
+
+
+def publish_photos(page) -> None:
+    """For everybody, which takes a second tick."""
+    tab(page, "Publish")
+    run_field(page, PUBLISH).click()
+    page.get_by_role("option", name="Your own photos: 12 photos in 2 classes").click()
+    page.get_by_text("Only you, or the members of your organization").wait_for()
+    page.get_by_label("Repository").fill("me/my-pets")
+    page.get_by_label("Private").uncheck()
+    page.get_by_text("Everybody can see and copy them").wait_for()
+    page.get_by_label("Token").fill(FRIEND)
+    button(page, "Publish").click()
+    page.get_by_text("Expected your consent").wait_for()
+    page.get_by_label("Everybody may see these photos").check()
+    page.get_by_label("Token").fill(FRIEND)
+    button(page, "Publish").click()
+    page.get_by_role("link", name="me/my-pets", exact=True).wait_for()
 
 
 def test_a_refused_name_leaves_the_box_usable_and_says_why(browser, page_address):

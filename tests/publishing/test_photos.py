@@ -67,7 +67,8 @@ def test_photos_become_one_private_commit_that_reads_back_with_its_classes(
     assert published.url == f"{writing.hub.endpoint}/datasets/{ID}" and published.what == "dataset"
     expected = {f"train/{name}/{number:05}.jpg" for name in NAMES for number in range(1, 6)}
     assert held(writing).keys() == expected | {"README.md", ".gitattributes"}
-    assert not [name for name, data in held(writing).items() if SECRET in data]
+    everything = [contents(photos.folder), held(writing)]
+    assert not [name for files in everything for name, data in files.items() if SECRET in data]
 
     monkeypatch.setenv("HF_TOKEN", FRIEND)
     import datasets

@@ -270,7 +270,7 @@ def test_everybody_sees_photos_only_with_consent_and_nobody_publishes_those_of_o
     requests, _ = replaced(CHECKED, error=PublishError("x"))
     public = {"run_id": PHOTOS, "what": "dataset", "private": False}
     for consent in (None, False, "yes"):
-        with pytest.raises(gr.Error, match="consent that everybody sees"):
+        with pytest.raises(gr.Error, match="consent for a public dataset"):
             handlers.start(**form(**public, consent=consent))
     assert handlers.consent(PHOTOS, False).visible and not handlers.consent(PHOTOS, True).visible
     assert not handlers.consent("tiny", False).visible

@@ -9,6 +9,7 @@ from transfer.errors import PublishError
 from transfer.publishing import Checked, Event, PublishRequest, publish_events
 from transfer.publishing.account import check_name
 from transfer.publishing.bundle import DATASET
+from transfer.ui.publish.text import CONSENT
 
 LIKE_A_TOKEN = re.compile(r"^\s*hf_|hf_\w{30}", re.MULTILINE)
 
@@ -39,7 +40,7 @@ def check_consent(request: PublishRequest, consent: object) -> None:
     """Raises PublishError where everybody would see one's own photos and that was not confirmed."""
     if request.what == DATASET and not request.private and consent is not True:
         raise PublishError(
-            "expected your consent that everybody sees these photos; tick it, or turn Private on"
+            f"expected your consent for a public dataset; tick “{CONSENT}”, or turn Private on"
         )
 
 

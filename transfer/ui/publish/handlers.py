@@ -65,14 +65,16 @@ class PublishHandlers:
         if run_id == PHOTOS:
             size = text.size_of(*[photo_bytes(self.uploads.images(visitor))] * 2)
             way = f"{text.WHAT_TITLES[DATASET]}, {size}", DATASET
-            return gr.Radio(choices=[way], value=DATASET), PHOTOS_NAME, no_license
+            what = gr.Radio(choices=[way], value=DATASET, info=text.PHOTOS_INFO)
+            return what, PHOTOS_NAME, no_license
         try:
             found = self._summary(visitor, run_id)
         except TransferError:
             return gr.Radio(), "", gr.Dropdown()
         sizes = {what: text.total_size(found, what) for what in WHATS}
         ways = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
-        what = gr.Radio(choices=ways, value=next(iter(found.files), "head"))
+        first = next(iter(found.files), "head")
+        what = gr.Radio(choices=ways, value=first, info=text.WHAT_INFO)
         return what, found.name, no_license
 
     def describe(

@@ -73,9 +73,7 @@ def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
         [(text.WHAT_TITLES[what], what) for what in WHATS],
         value="head",
         label="What",
-        info="The changed weights are small; this project adds the rest of VGG16 when it loads "
-        "them. The full network opens in timm and transformers without this project. The web page "
-        "classifies in anybody's browser: a static Space, or any host.",
+        info=text.WHAT_INFO,
         elem_classes="stacked",  # with their sizes the choices are too wide for one row
     )
     license = gr.Dropdown(
@@ -99,7 +97,7 @@ def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox, gr.Checkbox]:
     private = gr.Checkbox(True, label="Private", info="Only you or your organization can see it.")
     consent = gr.Checkbox(
         False,
-        label="Everybody may see these photos",
+        label=text.CONSENT,
         info="I may show them, and those who are in them agree. Others can keep copies for good.",
         visible=False,
     )

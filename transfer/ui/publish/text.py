@@ -18,6 +18,13 @@ WHAT_TITLES = {
     "page": "Web page with ONNX, no server needed",
     DATASET: "Photos in class folders",
 }
+CONSENT = "Everybody may see these photos"
+WHAT_INFO = (
+    "The changed weights are small; this project adds the rest of VGG16 when it loads them. The "
+    "full network opens in timm and transformers without this project. The web page classifies in "
+    "anybody's browser: a static Space, or any host."
+)
+PHOTOS_INFO = "A dataset that this app, the library datasets and many other programs read."
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
     "<p>Train one first, or make classes of your own photos. The files that will be published are "

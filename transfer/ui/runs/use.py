@@ -25,17 +25,14 @@ def use_it(run: Run) -> str:
     install = f"pip install git+https://huggingface.co/spaces/{space}" if space else "pip install ."
     where += f" <code>{escape(install)}</code>{'' if space else ' in a copy of its source'}."
     if not is_shared():
-        name, where = _path(run), "On this machine, in the folder in which the app was started."
+        path, here = run.path.absolute(), Path.cwd()
+        name = str(path.relative_to(here) if path.is_relative_to(here) else path)
+        where = "On this machine, in the folder in which the app was started:"
     python, command = PYTHON.format(json.dumps(name, ensure_ascii=False)), shlex.quote(name)
     return (
         f"<details><summary>Use it in Python</summary><p>{where}</p>{_code(python, 'Python')}"
         f"<p>Or from the command line:</p>{_code(COMMAND.format(command), 'Command')}</details>"
     )
-
-
-def _path(run: Run) -> str:
-    path = run.path.absolute()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _code(text: str, label: str) -> str:
