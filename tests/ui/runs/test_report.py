@@ -1,4 +1,5 @@
 import copy
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_a_report_has_every_phase_the_sizes_and_each_class():
     probes = {"images": 99, "accuracy": {"block4": 0.8, "block5": 0.81}, "no_gain": ["block5"]}
     page = report(replace(RUN, report=RUN.report | {"block_probes": probes}))
     assert "99 training images: block4 80.0%, block5 81.0%; no certain gain from block5" in page
+
+
+def test_a_run_can_be_used_outside_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = replace(RUN, path=tmp_path / "runs" / 'a "b" <c>')
+    page = html.unescape(report(here))
+    assert r'transfer.load("runs/a \"b\" <c>")' in page
+    assert "python -m transfer classify 'runs/a \"b\" <c>' photo.jpg" in page
+    assert str(tmp_path.parent / "x") in report(replace(RUN, path=tmp_path.parent / "x"))
+    monkeypatch.setenv("TRANSFER_SHARED", "1")
+    page = report(replace(RUN, path=tmp_path / "runs" / "mine"))
+    assert "transfer.load(&quot;mine&quot;)" in page and "Download the run as a zip" in page
+    assert str(tmp_path) not in page and "runs/" not in page
 
 
 def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():

@@ -1,13 +1,15 @@
 """Actions on finished runs: report, rename, delete, compare and download."""
 
 import time
+from contextlib import suppress
 from html import escape
 
 import gradio as gr
 
-from transfer.errors import JobError
+from transfer.errors import JobError, RunError
 from transfer.formatting import duration
 from transfer.jobs import JobManager, ListedRun
+from transfer.publishing.card import run_readme
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.corrected import run_before
 from transfer.ui.runs.mistakes import mistakes
@@ -97,10 +99,12 @@ class RunHandlers:
 
     @as_message()
     def download(self, visitor: str, run_id: str | None) -> str:
-        """The path of a zip of the run's folder; the zip is removed after a while."""
+        """The path of a zip of the run's folder, explained; the zip is removed after a while."""
         run = self._run(visitor, run_id)
-        folder = self.downloads.new_folder(visitor)
-        return str(zip_folder(run.path, folder / f"{run.id}.zip"))
+        folder, texts = self.downloads.new_folder(visitor), {}
+        with suppress(RunError):  # a damaged report can be taken away, too
+            texts["README"] = run_readme(cached_run(run.path), run.id)
+        return str(zip_folder(run.path, folder / f"{run.id}.zip", **texts))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""
