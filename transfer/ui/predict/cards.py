@@ -65,7 +65,7 @@ class Sheet:
         self.cards.append(card)
         self.rows.append(row)
         if not asked.error:
-            self.said = str(_named(asked))
+            self.said = str(_verdict(asked.answer))
         if len(self.names) > 1:
             self.said = f"{len(self.rows)} of {len(self.names)} pictures"
 
@@ -74,7 +74,7 @@ class Sheet:
         whole = len(self.rows) == len(self.names)
         note = self.note if whole else f"{self.said} are answered."
         note = f'<p class="note">{escape(note)}</p>' if note or self.tabular else ""
-        waiting = [[escape(name), "…", "", ""] for name in self.names[len(self.rows) :]]
+        waiting = [[_first(name), "…", "", ""] for name in self.names[len(self.rows) :]]
         rows = table(COLUMNS, self.rows + waiting) if self.tabular else ""
         rows = rows and scrolling(rows, "All answers")
         return (
@@ -83,15 +83,19 @@ class Sheet:
         )
 
 
+def _first(name: str, image: Image.Image | None = None) -> str:
+    thumb = _picture(image, "", TINY) if image else '<span class="thumb"></span>'
+    return f'{thumb}<span title="{escape(name)}">{escape(name)}</span>'
+
+
 def row(asked: Asked, image: Image.Image | None = None) -> list[str]:
     """A picture in the table: itself and its name, the verdict, the best score, the second best."""
-    thumb = _picture(image, "", TINY) if image else '<span class="thumb none">?</span>'
-    first = f"{thumb}{escape(asked.name)}"
+    first = _first(asked.name, image)
     if asked.answer is None:
         return [first, escape(advice_first(asked.error)), "", ""]
     best, *others = asked.answer.predictions
     second = [f"{_short(other.label)}, {percent(other.score)}" for other in others[:1]]
-    cells = str(_named(asked)), percent(best.score), *(second or [""])
+    cells = str(_verdict(asked.answer)), percent(best.score), *(second or [""])
     return [first, *map(escape, cells)]
 
 
@@ -112,17 +116,16 @@ def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:
     return _card(name, _picture(image, name, SMALL), _line(answer) + _best(answer) + fold)
 
 
-def _named(asked: Asked) -> Verdict:
-    return _cut(verdict(asked.answer))
-
-
-def _cut(found: Verdict) -> Verdict:
+def _verdict(answer: "Answer") -> Verdict:
+    found = verdict(answer)
     return found._replace(labels=tuple(map(_short, found.labels)))
 
 
 def _line(answer: "Answer") -> str:
-    found = _cut(verdict(answer))
-    return f'<p class="verdict {found.kind}">{escape(str(found))}</p>'
+    found = _verdict(answer)
+    said, _, closest = str(found).partition("; ") if found.kind == "unknown" else (found, "", "")
+    small = closest and f"<small>{escape(closest)}</small>"
+    return f'<p class="verdict {found.kind}">{escape(str(said))}{small}</p>'
 
 
 def _best(answer: "Answer", most: int | None = None) -> str:
