@@ -170,7 +170,9 @@ def test_the_newest_run_is_selected_once_unless_the_visitor_chose_another(handle
 
 
 def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, runs_folder, hub):
-    _, labels = last(handlers.describe(ME, "tiny"))
+    about, labels = last(handlers.describe(ME, "tiny"))
+    assert re.search(r"3 classes; \d+ of \d+ test images right\.", about)
+    assert "test accuracy 98.3%" in last(handlers.describe(ME, DIGITS))[0]
     assert [name for _, name in labels.choices] == ["", *CLASSES]
     hub.add("models", "ann/stripes", files_of(runs_folder / "tiny"))
     assert len(last(handlers.describe(ME, "ann/stripes"))[1].choices) == 4
