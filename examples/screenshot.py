@@ -184,8 +184,7 @@ def try_it(album: Album) -> None:
     choose(step, "Run", re.compile("handwritten digits$"))
     expect(run).to_have_value(re.compile("handwritten digits$"))
     draw(page, FOUR)
-    page.get_by_role("button", name="What is it?", exact=True).click()
-    page.locator(".answer .best").wait_for()
+    page.locator(".answer .verdict").wait_for()
     page.get_by_role("radio", name="Where the model looked", exact=True).check()
     page.get_by_text("no evidence").wait_for()
     time.sleep(SECONDS_TO_SETTLE)
@@ -195,10 +194,8 @@ def try_it(album: Album) -> None:
 
 
 def draw(page: Page, line: tuple[tuple[int, int], ...]) -> None:
-    """One stroke on the sketchpad; pixels from its middle."""
-    canvas = page.locator("canvas").last
-    canvas.wait_for()
-    time.sleep(SECONDS_TO_SETTLE)
+    """One stroke on the canvas; pixels from its middle."""
+    canvas = page.locator(".drawing canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -27,7 +27,7 @@ CONTROLS = [
     "Start training",
     "Advanced settings",
     "Run",
-    "What is it?",
+    "Clear",
     "Predictions",
     "Training and runs",
     "Show report",

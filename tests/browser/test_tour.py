@@ -18,7 +18,7 @@ from tests.browser.conftest import (
     run_field,
     tab,
 )
-from tests.browser.drawing import draw_seven
+from tests.browser.drawing import draw
 from tests.browser.test_reattach import later_epoch
 from tests.browser.test_train import compare, fill, wait_for_parts
 
@@ -50,9 +50,9 @@ def reload_and_stop(page) -> None:
 
 def try_a_drawing(page) -> None:
     page.wait_for_function(CHOSEN, arg="digits")
-    draw_seven(page)
-    button(page, "What is it?").click()
-    page.locator(".answer .best .name").wait_for()
+    page.locator(".drawing canvas").wait_for()
+    draw(page, "7")
+    page.locator(".answer .verdict").wait_for()
     page.get_by_role("radio", name="Compare phases", exact=True).check()
     page.locator(".stage").first.wait_for()
     assert page.locator(".stage h5").all_inner_texts() == ["Features only", "After warm-up"]

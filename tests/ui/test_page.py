@@ -89,12 +89,3 @@ def test_no_event_repeats_or_cancels_another(page):
     ]
     assert len(repeated) == len(set(repeated)) > 5
     assert not any(event.cancels for event in events)  # a newer request would end too
-
-
-def test_the_server_opens_no_tab_and_takes_no_sketchpad(page):
-    """The page would upload the sketchpad's pictures at each later event."""
-    served = [event for event in page.fns.values() if event.fn]
-    for event in served:
-        assert not any(isinstance(field, gr.Tabs | gr.Sketchpad) for field in event.outputs)
-        assert not any(isinstance(field, gr.Sketchpad) for field in event.inputs)
-    assert len(served) > 20

@@ -1,8 +1,7 @@
 """The commands that use a trained classifier: `classify` and `evaluate`."""
 
-import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,19 +18,18 @@ from transfer.cli.options import (
 )
 from transfer.cli.progress import Progress, warn
 from transfer.data.file_names import is_image
-from transfer.errors import ImageError, SettingsError, SourceError, TransferError
-from transfer.formatting import encodable_parts, printable
+from transfer.errors import ImageError, SettingsError, SourceError
+from transfer.formatting import accuracy_text, encodable_parts, printable
+from transfer.inference.answer_table import Row, write_table
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Answer, Classifier
 
-Row = tuple[Path, "Answer | None", str]  # a picture, the answer, why it could not be read
 MISTAKES_PRINTED = 10
 ACCURACY_LINE = (
-    "accuracy {accuracy:.4f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}) on {images} "
-    "images"
+    "accuracy {right} (95 % interval {interval[0]:.1%} to {interval[1]:.1%}) on {images:,} images"
 )
-BALANCED_LINE = "balanced accuracy {balanced_accuracy:.4f}, the mean recall of the classes"
+BALANCED_LINE = "balanced accuracy {balanced_accuracy:.1%}, the mean recall of the classes"
 CALIBRATION_LINE = "expected calibration error {error:.3f}"
 SETS_LINE = "sets: {covered:.1%} hold the true class, {size:.2f} classes on average"
 CLASS_LINE = (
@@ -55,7 +53,7 @@ def classify(
     classifier = load(run)
     rows = _classified(classifier, paths, top)
     if csv_file:
-        rows = _written(csv_file, rows, min(top, len(classifier.classes)))
+        rows = write_table(csv_file, rows, min(top, len(classifier.classes)))
     failed = False
     for path, answer, error in rows:
         failed |= bool(error)
@@ -104,34 +102,6 @@ def _as_json(answer: "Answer") -> dict:
     return found | ({} if answer.set is None else {"set": answer.set})
 
 
-def _written(target: Path, rows: Iterable[Row], top: int) -> Iterator[Row]:
-    """The rows, each as it is written; the table is opened before the first is classified.
-
-    File names are written byte for byte, whether they are UTF-8 or not.
-    """
-    columns = [f"{name}_{i}" for i in range(1, top + 1) for name in ("label", "score")]
-    try:
-        with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", *columns, "error", "known", "familiarity"])
-            for path, answer, error in rows:
-                predictions = answer.predictions if answer else []
-                cells = [cell for p in predictions for cell in (p.label, f"{p.score:.6f}")]
-                cells += [""] * (len(columns) - len(cells))
-                writer.writerow([path, *cells, error, *_familiarity_cells(answer)])
-                yield path, answer, error
-    except OSError as error:
-        raise TransferError(
-            f"the table {target.name!r} cannot be written ({error.strerror}); choose another place"
-        ) from None
-
-
-def _familiarity_cells(answer: "Answer | None") -> list[str]:
-    if answer is None or answer.known is None:
-        return ["", ""]
-    return [str(answer.known).lower(), f"{answer.familiarity:.6f}"]
-
-
 def evaluate(
     context: typer.Context,
     run: RunOrRepository,
@@ -158,7 +128,8 @@ def evaluate(
     if as_json:
         print(json.dumps(encodable_parts(report)))
         return
-    print(ACCURACY_LINE.format(**report))
+    right = accuracy_text(report["accuracy"], report["images"])
+    print(ACCURACY_LINE.format(right=right, **report))
     if report["uneven"]:
         print(BALANCED_LINE.format(**report))
     print(CALIBRATION_LINE.format(**report["calibration"]))

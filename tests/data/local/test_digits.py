@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit, open_digits
@@ -21,17 +21,29 @@ def test_the_pictures_belong_to_their_labels_and_use_the_full_range():
     assert max(split.read(i).max() for i in range(20)) == 255
 
 
-def bar(box: tuple[int, int, int, int]) -> Image.Image:
-    drawing = Image.new("RGB", (200, 100), "white")
-    drawing.paste("black", box)
+def seven(side: int, corner: int, brush: int) -> Image.Image:
+    """A seven of `side` pixels whose box begins at `corner`, both ways."""
+    drawing = Image.new("RGB", (400, 300), "white")
+    places = [(corner + x * side, corner + y * side) for x, y in ((0, 0), (0.6, 0), (0.2, 1))]
+    ImageDraw.Draw(drawing).line(places, fill="black", width=brush, joint="curve")
     return drawing
 
 
-def test_a_drawing_becomes_a_digit_wherever_it_is_drawn():
-    stroke, wide = as_digit(bar((20, 10, 30, 50))), as_digit(bar((20, 10, 40, 50)))
-    assert (stroke.shape, stroke.dtype) == ((8, 8), np.uint8)
-    assert stroke[:, 3:5].min() == 255 and stroke[:, :3].max() == stroke[:, 5:].max() == 0
-    assert wide[:, 1:7].min() == 255 and wide[:, [0, 7]].max() == 0
-    assert np.array_equal(stroke, as_digit(bar((150, 10, 170, 90))))
+def test_a_drawing_becomes_a_digit_wherever_large_or_thick_it_is_drawn():
+    found = as_digit(seven(200, 40, 14))
+    assert (found.shape, found.dtype) == ((8, 8), np.uint8)
+    assert np.array_equal(found, as_digit(seven(200, 80, 14)))
+    digits = open_digits().splits["train"]
+    usual = np.mean([digits.read(i).mean() for i in range(digits.labels.size)])
+    for other in (found, as_digit(seven(60, 200, 4)), as_digit(seven(200, 40, 34))):
+        assert abs(other.mean() / usual - 1) < 0.15  # neither thinner nor thicker than a digit
+        assert np.corrcoef(other.ravel(), found.ravel())[0, 1] > 0.8
+        assert other[:, [0, 7]].max() < 255 and other[0].max() > 128 and other[7].max() > 128
+
+
+def test_a_stroke_stays_a_stroke_and_nothing_is_no_digit():
+    drawing = Image.new("RGB", (200, 100), "white")
     with pytest.raises(ImageError, match="empty canvas"):
-        as_digit(Image.new("RGB", (200, 100), "white"))
+        as_digit(drawing)
+    drawing.paste("black", (20, 10, 26, 90))
+    assert as_digit(drawing)[:, [0, 1, 6, 7]].max() == 0

@@ -94,16 +94,16 @@ def test_an_answer_is_corrected_by_its_photo(teaching, photos):
     for name, files in (("Class 1", photos[:2]), ("Class 2", photos[2:4])):
         teaching.change(ME, event("add", name=name, files=files))
     first = teaching.uploads.images(ME).by_class()["Class 1"][0]
-    _, cards, _ = teaching.correct(ME, [("your last photo", first)], "Class 2")
+    _, cards, _ = teaching.correct(ME, first, "Class 2")
     assert [text[0] for text in counts(cards).values()] == ["1", "3"]  # it has moved
-    _, cards, _ = teaching.correct(ME, [("new.png", Path(photos[4]))], "Class 1")
+    _, cards, _ = teaching.correct(ME, Path(photos[4]), "Class 1")
     assert [text[0] for text in counts(cards).values()] == ["2", "3"]  # it was added
-    for asked, label, says in (
-        ([], "Class 1", "Try one first"),
-        ([("new.png", Path(photos[5]))], None, "one of your classes"),
-        ([("new.png", Path(photos[5]))], "../x", "one of your classes"),
+    for picture, label, says in (
+        (None, "Class 1", "Try one first"),
+        (Path(photos[5]), None, "one of your classes"),
+        (Path(photos[5]), "../x", "one of your classes"),
     ):
-        _, after, why = teaching.correct(ME, asked, label)
+        _, after, why = teaching.correct(ME, picture, label)
         assert says in why and after == cards
 
 

@@ -1,5 +1,9 @@
+import base64
+import csv
+import io
 import re
 from html import escape, unescape
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -13,7 +17,9 @@ from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.runs.run import FAMILIARITY
 from transfer.ui.predict import cards
-from transfer.ui.predict.handlers import MOST_PICTURES, SIMILAR, PredictHandlers
+from transfer.ui.predict.answering import SIMILAR
+from transfer.ui.predict.handlers import MOST_CARDS, PredictHandlers
+from transfer.ui.predict.pictures import MOST_CHARACTERS
 from transfer.ui.shared.images import data_url
 from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, LoadedRuns, _classifier
 
@@ -34,6 +40,13 @@ def articles(page: str) -> list[str]:
     return re.findall(r"<article.*?</article>", page, flags=re.DOTALL)
 
 
+def posted(picture: Image.Image, kind: str) -> str:
+    """As the page's scripts send it."""
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def seven() -> Image.Image:
     canvas = Image.new("RGB", (280, 280), "white")
     ImageDraw.Draw(canvas).line((74, 52, 206, 52, 118, 239), fill="black", width=36, joint="curve")
@@ -41,13 +54,27 @@ def seven() -> Image.Image:
 
 
 def test_a_photo_gets_the_scores_that_python_gives(handlers, runs_folder, photo):
-    page, _ = last(handlers.ask(*TINY, [str(photo)]))
+    page, _ = last(handlers.ask_files(*TINY, [str(photo)]))
     by_page = dict(re.findall(r'title="(.*?)".*?class="n">(.*?)<', page))
     found = load(runs_folder / "tiny").classify(photo)
     by_python = {prediction.label: cards.percent(prediction.score) for prediction in found}
     assert {name: unescape(value) for name, value in by_page.items()} == by_python
-    by_camera, asked = last(handlers.ask(*TINY, str(photo)))
-    assert by_camera == page.replace("photo.png", "your picture") and len(asked) == 1
+    assert cards.percent(found[0].score) in page
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_what_the_page_draws_and_sees_is_checked(handlers, kind):
+    ask = {"jpeg": handlers.ask_photo, "png": handlers.ask_drawing}[kind]
+    good = posted(seven(), kind)
+    page, asked = last(ask(*TINY, good))
+    assert 'class="verdict' in page and asked[0].answer
+    assert last(ask(*TINY, "")) == (cards.EMPTY, [])
+    other = posted(seven(), {"jpeg": "png", "png": "jpeg"}[kind])
+    disguised = good[: good.index(",") + 1] + other.partition(",")[2]
+    cut = good[: good.index(",") + 101]
+    for bad in (other, disguised, cut, good[:-3] + "***", good + "A" * MOST_CHARACTERS, ["x"], 7):
+        page, asked = last(ask(*TINY, bad))
+        assert 'class="warning"' in page and not any(each.answer for each in asked)
 
 
 def test_a_file_that_is_not_a_picture_gets_a_message_among_the_others(handlers, tmp_path):
@@ -55,24 +82,38 @@ def test_a_file_that_is_not_a_picture_gets_a_message_among_the_others(handlers, 
         picture(number, 0).save(tmp_path / f"{number}.png")
     (tmp_path / "text.jpg").write_text("hello")
     files = [str(tmp_path / name) for name in ("0.png", "text.jpg", "1.png")]
-    found = articles(last(handlers.ask(*TINY, files))[0])
+    found = articles(last(handlers.ask_files(*TINY, files))[0])
     assert [card.count('class="best"') for card in found] == [1, 0, 1]
     assert "text.jpg" in found[1] and "image" in found[1]
     assert str(tmp_path) not in "".join(found)
 
 
-def test_cards_appear_one_by_one_and_not_too_many(handlers, photo, monkeypatch):
+def test_many_pictures_are_a_table_that_can_be_saved(handlers, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("transfer.ui.predict.handlers.SECONDS_BETWEEN_UPDATES", 0.0)
-    pages = [page for page, _ in handlers.ask(*TINY, [str(photo)] * (MOST_PICTURES + 2))]
-    assert [len(articles(page)) for page in pages] == [*range(1, MOST_PICTURES + 1), MOST_PICTURES]
-    assert f"2 of {MOST_PICTURES + 2} pictures" in pages[1]
-    assert f"2 more pictures: at most {MOST_PICTURES} at once" in pages[-1]
+    monkeypatch.setattr("transfer.ui.predict.handlers.SHARE_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr("transfer.ui.predict.handlers.MOST_PICTURES", MOST_CARDS + 2)
+    (tmp_path / "text.jpg").write_text("hello")
+    files = [str(photo), str(tmp_path / "text.jpg"), *[str(photo)] * (MOST_CARDS + 1)]
+    pages = [page for page, _ in handlers.ask_files(*TINY, files)]
+    assert [len(articles(page)) for page in pages] == [*range(1, MOST_CARDS + 1), *[MOST_CARDS] * 2]
+    assert {page.count("<tr>") for page in pages} == {1 + MOST_CARDS + 2}
+    assert f"2 of {MOST_CARDS + 2} pictures" in pages[1] and "1 more pictures" in pages[-1]
+    _, asked = last(handlers.ask_files(*TINY, files[:2]))
+    table, asked = last(handlers.again(*TINY[:2], "table", "", asked))
+    assert table.count("<tr>") == 3 and articles(table) == []
+    saved = Path(handlers.save(ME, asked)).read_text("utf-8")
+    first, second = csv.DictReader(saved.splitlines())
+    assert first["path"] == "photo.png" and f"{float(first['score_1']):.1%}" in table
+    assert second["label_1"] == "" and "not an image" in second["error"]
+    for visitor, nothing in ((ME, []), ("", asked)):
+        with pytest.raises(gr.Error):
+            handlers.save(visitor, nothing)
 
 
 def test_only_runs_on_the_digits_get_a_drawing_in_the_form_of_the_digits(handlers, runs_folder):
-    inputs = [handlers.input_tab(ME, run) for run in (DIGITS, "tiny", None)]
+    inputs = [handlers.input_tab(ME, run).selected for run in (DIGITS, "tiny", None)]
     assert inputs == ["draw", "photos", "photos"]
-    page, asked = last(handlers.ask(*TINY, seven()))
+    page, asked = last(handlers.ask_drawing(*TINY, posted(seven(), "png")))
     expected = load(runs_folder / "tiny").classify(seven())
     assert f'class="n">{escape(cards.percent(expected[0].score))}' in page
     page, _ = last(handlers.again(ME, DIGITS, "predictions", "", asked))
@@ -83,7 +124,8 @@ def test_only_runs_on_the_digits_get_a_drawing_in_the_form_of_the_digits(handler
 
 
 def test_the_same_pictures_are_shown_in_every_view(handlers, photo):
-    _, asked = last(handlers.ask(*TINY, [str(photo)]))
+    _, asked = last(handlers.ask_files(*TINY, [str(photo)]))
+    assert asked[0].answer.predictions
     phases, _ = last(handlers.again(ME, "tiny", "phases", "", asked))
     assert phases.count('class="stage"') == 3
     heat, _ = last(handlers.again(ME, "tiny", "heat", CLASSES[1], asked))
@@ -96,7 +138,7 @@ def test_similar_photos_are_those_of_the_training_and_shown_to_their_owner(
     handlers, runs_folder, stripes
 ):
     same = stripes / "down" / "3.png"
-    page, asked = last(handlers.ask(ME, "tiny", "similar", "", [str(same)]))
+    page, asked = last(handlers.ask_files(ME, "tiny", "similar", "", [str(same)]))
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert len(captions) == SIMILAR and page.count("<img") == 1 + SIMILAR
     assert captions.count("down") > SIMILAR / 2
@@ -108,13 +150,13 @@ def test_similar_photos_are_those_of_the_training_and_shown_to_their_owner(
 
 def test_a_shared_server_shows_runs_to_their_owner_alone(empty, photo):
     shared = PredictHandlers(LoadedRuns(empty, shared=True))
-    page, _ = last(shared.ask(OTHER, "tiny", "phases", "", [str(photo)]))
+    page, _ = last(shared.ask_files(OTHER, "tiny", "phases", "", [str(photo)]))
     assert "no such finished run" in page and "<img" not in page
 
 
 @pytest.mark.parametrize("run", [None, "  ", "../tiny"])
 def test_an_unknown_run_is_a_message(handlers, photo, run, hub):
-    page, _ = last(handlers.ask(ME, run, "predictions", "", [str(photo)]))
+    page, _ = last(handlers.ask_files(ME, run, "predictions", "", [str(photo)]))
     assert 'class="warning"' in page
     assert 'class="about warning"' in last(handlers.describe(ME, run))[0]
     handlers.preload(ME, run)
@@ -128,7 +170,9 @@ def test_the_newest_run_is_selected_once_unless_the_visitor_chose_another(handle
 
 
 def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, runs_folder, hub):
-    _, labels = last(handlers.describe(ME, "tiny"))
+    about, labels = last(handlers.describe(ME, "tiny"))
+    assert re.search(r"3 classes; \d+ of \d+ test images right\.", about)
+    assert "test accuracy 98.3%" in last(handlers.describe(ME, DIGITS))[0]
     assert [name for _, name in labels.choices] == ["", *CLASSES]
     hub.add("models", "ann/stripes", files_of(runs_folder / "tiny"))
     assert len(last(handlers.describe(ME, "ann/stripes"))[1].choices) == 4

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from transfer.data.dataset import ImageDataset
+from transfer.data.image import Picture
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.others import FEWEST_OTHERS
 from transfer.data.source import load_splits, local_path
@@ -47,18 +48,18 @@ class TeachHandlers:
         refused = self._do(visitor, self.uploads.others(visitor), (OTHERS,), event)
         return self.others_card(visitor), refused
 
-    def correct(self, visitor: str, asked: list, label: str | None) -> tuple:
-        """What `change` returns, once the picture that was answered first has become a photo of the
-        class `label`, or has moved there from another class."""
+    def correct(self, visitor: str, picture: Picture | None, label: str | None) -> tuple:
+        """What `change` returns, once a picture has become a photo of the class `label`, or has
+        moved there from another class."""
         images = self.uploads.images(visitor)
         with _explained() as why:
-            if not asked or not isinstance(picture := asked[0][1], Path):
+            if picture is None:
                 raise JobError("expected a photo to correct, found none; try one first")
-            if picture.is_relative_to(images.folder):
+            if isinstance(picture, Path) and picture.is_relative_to(images.folder):
                 images.move_photo(picture.parent.name, picture.name, label or "")
             else:
-                self.uploads.check_room(visitor, picture)
-                images.add(label or "", picture)
+                self.uploads.check_room(visitor)
+                images.add_picture(label or "", picture)
         return self.uploads.sources(visitor), self.cards(visitor), live_region("".join(why))
 
     def teach_more(self, visitor: str, run_id: str) -> tuple:

@@ -1,29 +1,31 @@
 """What a classifier says about pictures, as HTML: predictions, heat maps, phases side by side."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from transfer.data.image import load_image
-from transfer.ui.shared.components import PHASE_TITLES, warning
+from transfer.inference.verdict import Verdict, verdict
+from transfer.ui.predict.pictures import Asked
+from transfer.ui.shared.components import PHASE_TITLES, advice_first, warning
 from transfer.ui.shared.images import THUMBNAIL, data_url, fitted, thumbnails
-from transfer.ui.shared.tables import bar
+from transfer.ui.shared.tables import bar, scrolling, table
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Answer, Prediction
     from transfer.inference.grad_cam import HeatMap
     from transfer.ui.shared.run_photos import Example
 
-SMALL, LARGE = 160, 320  # pixels
+TINY, SMALL, LARGE = 48, 160, 320  # pixels
+COLUMNS = ("Picture", "Answer", "Score", "Second best")
 LEGEND_STEPS = 9
 LONGEST_LABEL = 80
 EMPTY = (
-    '<div class="answers empty" role="status" aria-live="polite"><p>Click, draw or add '
-    "a picture; the answer appears here.</p></div>"
+    '<div class="answers empty"><p>Click, draw or add a picture; the answer appears here.</p></div>'
 )
-UNKNOWN = "Unlike anything it was taught."
 NINE_OF_TEN = "In nine of ten pictures the true class is in this set"
 LABELS_IN_A_SET = 5
 LEARNED = {
@@ -46,11 +48,55 @@ def examples(found: "list[Example]") -> str:
     )
 
 
-def page(cards: list[str], legend: str = "", note: str = "") -> str:
-    """All cards below the legend, and a note about those that are missing."""
-    note = f'<p class="note">{escape(note)}</p>' if note else ""
-    region = 'role="status" aria-live="polite" aria-atomic="false"'  # cards come one by one
-    return f'<div class="answers" {region}>{legend}{"".join(cards)}{note}</div>'
+@dataclass
+class Sheet:
+    """The answers so far about pictures with these names: a table, if it is wanted, with a line for
+    each from the start, so that nothing moves while it fills; below it the cards."""
+
+    names: list[str]
+    legend: str = ""
+    note: str = ""
+    tabular: bool = False
+    cards: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    said: str = ""  # what a screen reader says
+
+    def add(self, asked: Asked, card: str, row: list[str]) -> None:
+        self.cards.append(card)
+        self.rows.append(row)
+        if not asked.error:
+            self.said = str(_verdict(asked.answer))
+        if len(self.names) > 1:
+            self.said = f"{len(self.rows)} of {len(self.names)} pictures"
+
+    def html(self) -> str:
+        """With a note about how many pictures are answered, or about those that are missing."""
+        whole = len(self.rows) == len(self.names)
+        note = self.note if whole else f"{self.said} are answered."
+        note = f'<p class="note">{escape(note)}</p>' if note or self.tabular else ""
+        waiting = [[_first(name), "…", "", ""] for name in self.names[len(self.rows) :]]
+        rows = table(COLUMNS, self.rows + waiting) if self.tabular else ""
+        rows = rows and scrolling(rows, "All answers")
+        return (
+            f'<div class="answers" data-said="{escape(self.said)}">{note}{rows}{self.legend}'
+            f"{''.join(self.cards)}</div>"
+        )
+
+
+def _first(name: str, image: Image.Image | None = None) -> str:
+    thumb = _picture(image, "", TINY) if image else '<span class="thumb"></span>'
+    return f'{thumb}<span title="{escape(name)}">{escape(name)}</span>'
+
+
+def row(asked: Asked, image: Image.Image | None = None) -> list[str]:
+    """A picture in the table: itself and its name, the verdict, the best score, the second best."""
+    first = _first(asked.name, image)
+    if asked.answer is None:
+        return [first, escape(advice_first(asked.error)), "", ""]
+    best, *others = asked.answer.predictions
+    second = [f"{_short(other.label)}, {percent(other.score)}" for other in others[:1]]
+    cells = str(_verdict(asked.answer)), percent(best.score), *(second or [""])
+    return [first, *map(escape, cells)]
 
 
 def about(text: str, kind: str = "") -> str:
@@ -64,20 +110,27 @@ def error(text: str) -> str:
 
 
 def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:
-    """A picture beside its best class, or beside the words that it is none of those; the rest
-    unfolds."""
-    unknown = answer.known is False
-    rest = _scores(answer.predictions[not unknown :], best=unknown)
-    details = f"<details><summary>More</summary>{rest}{''.join(_notes(answer))}</details>"
-    return _card(name, _picture(image, name, SMALL), _line(answer) + details)
+    """A picture beside the verdict and the best classes; what they do not say unfolds."""
+    notes = "".join(_notes(answer))
+    fold = notes and f"<details><summary>More</summary>{notes}</details>"
+    return _card(name, _picture(image, name, SMALL), _line(answer) + _best(answer) + fold)
+
+
+def _verdict(answer: "Answer") -> Verdict:
+    found = verdict(answer)
+    return found._replace(labels=tuple(map(_short, found.labels)))
 
 
 def _line(answer: "Answer") -> str:
-    """The best class, unless the picture is of something else."""
-    if answer.known is not False:
-        return _scores(answer.predictions[:1])
-    closest = escape(_short(answer.predictions[0].label))
-    return f'<p class="unknown"><b>{UNKNOWN}</b> Closest: {closest}</p>'
+    found = _verdict(answer)
+    said, _, closest = str(found).partition("; ") if found.kind == "unknown" else (found, "", "")
+    small = closest and f"<small>{escape(closest)}</small>"
+    return f'<p class="verdict {found.kind}">{escape(str(said))}{small}</p>'
+
+
+def _best(answer: "Answer", most: int | None = None) -> str:
+    """The best classes; none of them stands out for a picture of something else."""
+    return _scores(answer.predictions[:most], best=answer.known is not False)
 
 
 def _notes(answer: "Answer") -> Iterator[str]:
@@ -97,14 +150,14 @@ def _notes(answer: "Answer") -> Iterator[str]:
 def similar_card(
     name: str, image: Image.Image, answer: "Answer", photos: list[tuple[Image.Image, str]]
 ) -> str:
-    """The picture and its best class above the training photos that are most like it."""
+    """The picture and the verdict above the training photos that are most like it."""
     if photos:
         below = f"<p>The training photos most like it:</p>{thumbnails(photos)}"
     else:
         below = warning("The photos that this run was trained on are not here.")
     return (
-        f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}'
-        f"<div><h4>{escape(name)}</h4>{_line(answer)}</div></div>{below}</article>"
+        f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}<div>'
+        f"<h4>{escape(name)}</h4>{_line(answer)}{_best(answer, 1)}</div></div>{below}</article>"
     )
 
 
@@ -113,8 +166,8 @@ def unreadable_card(name: str, why: str) -> str:
     return _card(name, '<span class="thumb none" aria-hidden="true">?</span>', warning(why))
 
 
-def heat_card(name: str, image: Image.Image, found: "list[Prediction]", heat: "HeatMap") -> str:
-    """The picture, the same one under its heat map, and the best classes."""
+def heat_card(name: str, image: Image.Image, answer: "Answer", heat: "HeatMap") -> str:
+    """The verdict, the picture, the same one under its heat map, and the best classes."""
     from transfer.inference.grad_cam import overlay
 
     label = _short(heat.label)
@@ -125,8 +178,8 @@ def heat_card(name: str, image: Image.Image, found: "list[Prediction]", heat: "H
         right = _figure(under_heat, f"evidence for {label}, {percent(heat.score)}")
     left = _figure(_picture(image, name, LARGE), "picture")
     return (
-        f'<article class="answer broad"><h4>{escape(name)}</h4><div class="pair">{left}{right}'
-        f"</div>{_scores(found)}</article>"
+        f'<article class="answer broad"><div><h4>{escape(name)}</h4>{_line(answer)}</div>'
+        f'<div class="pair">{left}{right}</div>{_best(answer)}</article>'
     )
 
 
@@ -143,8 +196,10 @@ def legend() -> str:
     )
 
 
-def phases_card(name: str, image: Image.Image, found: "dict[str, list[Prediction]]") -> str:
-    """The picture above the predictions after each phase of the training."""
+def phases_card(
+    name: str, image: Image.Image, answer: "Answer", found: "dict[str, list[Prediction]]"
+) -> str:
+    """The picture and the verdict above the predictions after each phase of the training."""
     columns = "".join(
         f'<section class="stage"><h5>{escape(PHASE_TITLES.get(phase, phase))}</h5>'
         f"<p>{LEARNED.get(phase, '')}</p>{_scores(best)}</section>"
@@ -152,7 +207,8 @@ def phases_card(name: str, image: Image.Image, found: "dict[str, list[Prediction
     )
     return (
         f'<article class="answer broad"><div class="head">{_picture(image, name, SMALL)}'
-        f'<h4>{escape(name)}</h4></div><div class="stages">{columns}</div></article>'
+        f"<div><h4>{escape(name)}</h4>{_line(answer)}</div></div>"
+        f'<div class="stages">{columns}</div></article>'
     )
 
 

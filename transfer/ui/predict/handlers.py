@@ -1,47 +1,49 @@
 """What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 
 import gradio as gr
-from PIL import Image
 
-from transfer.data.image import load_image
-from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
-from transfer.ui.predict import cards
+from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
+from transfer.inference.answer_table import write_table
+from transfer.ui.predict import cards, pictures
+from transfer.ui.predict.answering import TOP, Answered, Answering
+from transfer.ui.predict.pictures import Asked
 from transfer.ui.shared.components import advice_first, run_choices
+from transfer.ui.shared.downloads import Downloads
 from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 from transfer.ui.shared.run_photos import Example
+from transfer.ui.shared.session import as_message, require_visitor
 
-TOP, SIMILAR, MOST_EXAMPLES = 5, 6, 6
+MOST_EXAMPLES = 6
 LAST_PHOTO = "Trying now: your last photo, as if it had not been learned"
 LIVE_ABOUT = "{} classes, learned at once on the frozen body. Step 2 trains them properly."
-MOST_PICTURES = 24  # at once
+MOST_PICTURES, MOST_CARDS = 300, 6  # at once; more pictures than cards are shown in a table
 MOST_LABELS = 100  # to choose a heat map for
-SECONDS_BETWEEN_UPDATES = 0.4
+SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES = 0.4, 0.1  # whichever is longer; of the time so far
 VIEWS = [
     ("Predictions", "predictions"),
     ("Where the model looked", "heat"),
     ("Similar photos", "similar"),
     ("Compare phases", "phases"),
+    ("Table", "table"),
 ]
-Asked = list[tuple[str, "Path | Image.Image"]]  # names with files, or with a drawing
 
 
 class PredictHandlers:
     """Each handler checks its input, since anybody can post to it.
 
-    `asked` are the pictures shown last, so that they can be shown again by another run or in
-    another view. They stay on the server.
+    `asked` are the pictures shown last with their answers, so that they can be shown again by
+    another run or in another view, and saved as a table. They stay on the server.
     """
 
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
+        self.downloads = Downloads()
 
     def listed(self, visitor: str, run: str | None) -> gr.Dropdown:
         """The runs this visitor may use; a model on the Hub stays selected."""
@@ -77,23 +79,26 @@ class PredictHandlers:
             return gr.skip()
         return gr.Dropdown(choices=self.runs.choices(visitor), value=LIVE)
 
-    def input_tab(self, visitor: str, run: str | None) -> str:
+    def input_tab(self, visitor: str, run: str | None) -> gr.Tabs:
         """Drawings for runs on the digits, otherwise photos."""
-        return "draw" if self._is_on_digits(visitor, run) else "photos"
+        return gr.Tabs(selected="draw" if self._is_on_digits(visitor, run) else "photos")
 
     def preload(self, visitor: str, run: str | None) -> None:
         """Load the run before the first picture comes."""
         with suppress(TransferError):
             self.runs.classifier(visitor, _checked(run))
 
-    def ask(self, visitor, run, view, label, given: list[str] | str | Image.Image | None):
-        """Classify files, one picture or a drawing: (HTML, asked), growing picture by picture."""
-        try:
-            asked = _pictures(given)
-        except ImageError as error:
-            yield cards.error(str(error)), []
-            return
-        yield from self.again(visitor, run, view, label, asked)
+    def ask_files(self, visitor, run, view, label, files: list[str] | None):
+        """Classify files: (HTML, asked), growing picture by picture."""
+        yield from self.again(visitor, run, view, label, pictures.files(files))
+
+    def ask_drawing(self, visitor, run, view, label, drawing: str | None):
+        """The same for what is drawn; the answer goes with the drawing."""
+        yield from self._ask(visitor, run, view, label, lambda: pictures.drawing(drawing))
+
+    def ask_photo(self, visitor, run, view, label, photo: str | None):
+        """The same for what the camera sees, or what was pasted."""
+        yield from self._ask(visitor, run, view, label, lambda: pictures.photo(photo))
 
     def examples(self, visitor: str, run: str | None) -> str:
         """Pictures to click; empty where there are none."""
@@ -103,70 +108,61 @@ class PredictHandlers:
             return ""
 
     def ask_example(self, visitor, run, view, label, clicked: gr.EventData):
-        """The same as `ask` for the example that was clicked."""
-        try:
+        """The same as `ask_files` for the example that was clicked."""
+
+        def example() -> list[Asked]:
             found, place = self._examples(visitor, run), _place(clicked)
-            asked = [found[place]] if 0 <= place < len(found) else []
+            return [Asked(*found[place])] if 0 <= place < len(found) else []
+
+        yield from self._ask(visitor, run, view, label, example)
+
+    def _examples(self, visitor: str, run: str | None) -> list[Example]:
+        return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
+
+    def _ask(self, visitor, run, view, label, given: Callable[[], list[Asked]]):
+        try:
+            asked = given()
         except TransferError as error:
             yield cards.error(str(error)), []
             return
         yield from self.again(visitor, run, view, label, asked)
 
-    def _examples(self, visitor: str, run: str | None) -> list[Example]:
-        return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
-
-    def again(self, visitor, run, view, label, asked: Asked) -> Iterator[tuple[str, Asked]]:
-        """The same for the pictures that were shown last. While classes are taught, one of their
-        own photos takes the place of none."""
-        if run == LIVE and (not asked or asked[0][0] == LAST_PHOTO):
+    def again(self, visitor, run, view, label, asked: list[Asked]) -> Iterator[tuple]:
+        """The same for the pictures that were shown last. While classes are taught, their last
+        photo takes the place of none."""
+        if run == LIVE and (not asked or asked[0].name == LAST_PHOTO):
             newest = self.runs.live.newest(visitor)
-            asked = [(LAST_PHOTO, newest)] if newest else []
+            asked = [Asked(LAST_PHOTO, newest)] if newest else []
         if not asked:
             yield cards.EMPTY, []
             return
+        first, left = asked[:MOST_PICTURES], len(asked) - MOST_PICTURES
+        sheet = cards.Sheet(
+            [each.name for each in first],
+            legend=cards.legend() if view == "heat" else "",
+            note=f"{left:,} more pictures: at most {MOST_PICTURES} at once." if left > 0 else "",
+            tabular=view == "table" or len(first) > MOST_CARDS,
+        )
         try:
-            made = self._cards(visitor, _checked(run), view, label, asked)
-            legend = cards.legend() if view == "heat" else ""
-            for shown, note in _growing(made, len(asked)):
-                yield cards.page(shown, legend, note), asked
+            digits = self._is_on_digits(visitor, run)
+            answering = Answering(self.runs, visitor, _checked(run), view, str(label or ""), digits)
+            answers = answering.answers(first, 0 if view == "table" else MOST_CARDS)
+            for answered in _growing(answers, sheet):
+                yield sheet.html(), [*answered, *first[len(answered) :]]
         except TransferError as error:
             yield cards.error(str(error)), asked
 
-    def _cards(self, visitor: str, run: str, view: str, label: str, asked: Asked) -> Iterator[str]:
-        """A card for each picture; a file that is not a picture gets a message among the others.
-
-        Raises TransferError.
-        """
-        classifier = self.runs.classifier(visitor, run, [picture for _, picture in asked])
-        phases = self.runs.comparison(visitor, run) if view == "phases" else None
-        digits = self._is_on_digits(visitor, run)
-        for name, picture in asked[:MOST_PICTURES]:
-            drawn = digits and isinstance(picture, Image.Image)
-            if drawn:
-                picture = as_digit(picture)  # uint8 (8, 8), as such a run knows them
-            try:
-                image = classifier.transform.load(picture)
-                pixels = classifier.prepare(image)  # float32 (1, 3, H, W)
-            except ImageError as error:
-                yield cards.unreadable_card(name, str(error))
-                continue
-            if phases:
-                yield cards.phases_card(name, image, phases.predict(pixels, TOP))
-                continue
-            found = classifier.answer(pixels, TOP)
-            if drawn:  # however well, it is unlike the scans that the run was trained on
-                found = replace(found, known=None, familiarity=None)
-            if view == "heat":
-                from transfer.inference.grad_cam import heat_map
-
-                heat = heat_map(classifier, pixels, str(label or "") or None)
-                yield cards.heat_card(name, image, found.predictions, heat)
-            elif view == "similar":
-                names = classifier.most_similar(pixels, SIMILAR)
-                photos = self.runs.photos(visitor, run, names)
-                yield cards.similar_card(name, image, found, photos)
-            else:
-                yield cards.prediction_card(name, image, found)
+    @as_message()
+    def save(self, visitor: str, asked: list[Asked]) -> str:
+        """The path of a table of the answers shown last, in CSV; it is removed after a while."""
+        rows = [(each.name, each.answer, each.error) for each in asked if each.answer or each.error]
+        if not rows:
+            raise ImageError("expected answers to save, found none; add pictures first")
+        most = max((len(answer.predictions) for _, answer, _ in rows if answer), default=TOP)
+        target = self.downloads.new_folder(require_visitor(visitor)) / "answers.csv"
+        for _ in write_table(target, rows, most):
+            pass
+        return str(target)
 
     def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
         """(a line about a run, its classes). Raises TransferError."""
@@ -177,8 +173,11 @@ class PredictHandlers:
             classes = self.runs.classifier(visitor, run).classes
             return f"A model on the Hub with {len(classes):,} classes.", classes
         found = cached_run(self.runs.own_path(visitor, run))
-        text = f"{len(found.classes):,} classes; test accuracy {found.accuracy:.1%}."
-        return text, found.classes
+        images = found.report["images"]
+        right = accuracy_text(found.accuracy, images)
+        few = images < LEAST_IN_PERCENT
+        accuracy = f"{right} test images right" if few else f"test accuracy {right}"
+        return f"{len(found.classes):,} classes; {accuracy}.", found.classes
 
     def _is_on_digits(self, visitor: str, run: str | None) -> bool:
         with suppress(TransferError):
@@ -201,26 +200,17 @@ def _checked(run: str | None) -> str:
     return run.strip()
 
 
-def _pictures(given: list[str] | str | Image.Image | None) -> Asked:
-    """Files, the picture of a camera or a drawing, with names. Raises ImageError."""
-    if isinstance(given, list):
-        return [(Path(file).name, Path(file)) for file in given]
-    if isinstance(given, str):
-        return [("your picture", Path(given))]
-    if given is None:
-        return []
-    drawing = load_image(given)
-    as_digit(drawing)  # raises ImageError for an empty canvas
-    return [("your drawing", drawing)]
-
-
-def _growing(made: Iterator[str], asked: int) -> Iterator[tuple[list[str], str]]:
-    """(cards so far, a note), every SECONDS_BETWEEN_UPDATES and at the end."""
-    shown, updated = [], time.monotonic()
-    for card in made:
-        shown.append(card)
-        if time.monotonic() - updated > SECONDS_BETWEEN_UPDATES:
-            updated = time.monotonic()
-            yield shown, f"{len(shown)} of {asked} pictures"
-    left = asked - len(shown)
-    yield shown, f"{left} more pictures: at most {MOST_PICTURES} at once" if left else ""
+def _growing(answers: Iterator[Answered], sheet: cards.Sheet) -> Iterator[list[Asked]]:
+    """Fills the sheet; the pictures answered so far, at the end and from time to time before that:
+    less often as the page grows, so that what is sent grows with it and not with its square."""
+    began = updated = time.monotonic()
+    answered = []
+    for each, card, row in answers:
+        answered.append(each)
+        sheet.add(each, card, row)
+        now = time.monotonic()
+        wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - began))
+        if now - updated > wait and len(answered) < len(sheet.names):
+            updated = now
+            yield answered
+    yield answered

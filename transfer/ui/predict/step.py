@@ -1,17 +1,24 @@
 """The third step: pictures or a drawing, what a run predicts for them, and why."""
 
+from pathlib import Path
+
 import gradio as gr
-from PIL import Image
 
 from transfer.ui.predict.cards import EMPTY
 from transfer.ui.predict.handlers import VIEWS, PredictHandlers
-from transfer.ui.shared.components import LATEST, on_change, open_tab, skeleton
+from transfer.ui.shared.components import LATEST, on_change, skeleton
+from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
 
-# The drawing goes through a hidden image: a sketchpad that is an input itself would send all its
-# pictures again at every later event of the page.
-TO_IMAGE = "drawing => drawing && drawing.composite"
+SCRIPTS = {path.stem: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.js")}
+DRAWING = """<canvas width="280" height="280" role="img" aria-label="A square to draw in"></canvas>
+<p>Draw one large digit; it is answered when you lift the pen.</p>
+<button type="button" class="plain">Clear</button>"""
+CAMERA = """<div class="viewer"><video muted playsinline></video><canvas></canvas></div>
+<p role="status"></p>
+<button type="button" class="plain">Use the camera</button>
+<button type="button" class="plain">Paste a picture</button>"""
 # A run that the visitor selected while the newest was being looked up stays selected.
 SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
@@ -46,7 +53,7 @@ def try_step(
     with gr.Row(elem_classes="try"):
         with gr.Column(min_width=280):
             examples = gr.HTML(skeleton(1), js_on_load=CLICKED, elem_classes="tries", padding=False)
-            tabs, drawing, ask, files, camera = _inputs()
+            tabs, drawing, files, camera = _inputs()
         with gr.Column(min_width=300):
             view = gr.Radio(VIEWS, value="predictions", label="Show")
             label = gr.Dropdown(
@@ -56,12 +63,13 @@ def try_step(
                 allow_custom_value=True,
                 visible=False,
             )
-            shown, asked = gr.HTML(EMPTY, elem_classes="shown"), gr.State([])
+            shown = gr.HTML(EMPTY, js_on_load=SCRIPTS["answers"], elem_classes="shown")
+            save, asked = gr.Button("Save as CSV", size="sm", elem_classes="save"), gr.State([])
     known, answer = [visitor, run, view, label], [shown, asked]
-    drawn = gr.Image(type="pil", visible=False)
-    copied = ask.click(None, drawing, drawn, js=TO_IMAGE, **PRIVATE)
-    for event, given in ((copied.then, drawn), (files.change, files), (camera.change, camera)):
-        event(handlers.ask, [*known, given], answer, **CLASSIFIES)
+    files.change(handlers.ask_files, [*known, files], answer, **CLASSIFIES)
+    for seen, ask in ((drawing, handlers.ask_drawing), (camera, handlers.ask_photo)):
+        seen.input(ask, [*known, seen], answer, **LATEST, **CLASSIFIES, show_progress="hidden")
+    download_on_click(save, handlers.save, [visitor, asked], "fetched-answers")
     examples.click(handlers.ask_example, known, answer, **CLASSIFIES)
     run_changed, view_changed = on_change(run), on_change(view)
     view_changed.then(
@@ -72,9 +80,7 @@ def try_step(
     live = taught.then(handlers.taught, visitor, run, **QUIET)
     live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
     lists = _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change))
-    input_tab = gr.Textbox(visible=False)
-    found = run_changed.then(handlers.input_tab, [visitor, run], input_tab, **LATEST, **QUIET)
-    open_tab(found.then, input_tab, tabs)
+    run_changed.then(handlers.input_tab, [visitor, run], tabs, **LATEST, **QUIET)
     for event in (opened, run_changed):
         event.then(handlers.examples, [visitor, run], examples, **LATEST, **QUIET)
         described = event.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
@@ -92,21 +98,10 @@ def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events) -> di
     return listed
 
 
-def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
+def _inputs() -> tuple[gr.Tabs, gr.HTML, gr.File, gr.HTML]:
     with gr.Tabs(selected="photos") as tabs:
         with gr.Tab("Draw", id="draw"):
-            white = Image.new("RGB", (280, 280), "white")
-            drawing = gr.Sketchpad(
-                # without a background the brush is not selected at first
-                value={"background": white, "layers": [], "composite": white},
-                type="pil",
-                label="Your digit",
-                height=340,
-                canvas_size=(280, 280),
-                brush=gr.Brush(default_size=18, colors=["#000000"], color_mode="fixed"),
-                layers=False,
-            )
-            ask = gr.Button("What is it?", variant="primary")
+            drawing = _custom(DRAWING, "drawing")
         with gr.Tab("Photos", id="photos"):
             files = gr.File(
                 file_count="multiple",
@@ -116,11 +111,10 @@ def _inputs() -> tuple[gr.Tabs, gr.Sketchpad, gr.Button, gr.File, gr.Image]:
                 elem_id="try-photos",
             )
         with gr.Tab("Camera or clipboard", id="camera"):
-            camera = gr.Image(
-                type="filepath",
-                image_mode=None,
-                sources=["webcam", "clipboard"],
-                label="Your picture",
-                height=300,
-            )
-    return tabs, drawing, ask, files, camera
+            camera = _custom(CAMERA, "camera")
+    return tabs, drawing, files, camera
+
+
+def _custom(html: str, name: str) -> gr.HTML:
+    """A part of the page with a script of its own; its value is a picture as a data URL."""
+    return gr.HTML(html_template=html, js_on_load=SCRIPTS[name], elem_classes=name, padding=False)

@@ -110,13 +110,3 @@ GO_TO = """where => {
     setTimeout(() => at?.scrollIntoView({block: "start"}), 200);  // once a tab has its content
     return {__type__: "update", ...(where && !step && {selected: where})};
 }"""
-
-
-def open_tab(event: Callable, where: gr.Textbox, tabs: gr.Tabs) -> None:
-    """At `event`, such as a button's `click`, open the tab whose id is in `where`, if any.
-
-    In the browser: once the server has changed the tabs, gradio asks for all values inside them at
-    each later event, and a sketchpad answers by uploading its pictures.
-    """
-    js = """where => ({__type__: "update", ...(where && {selected: where})})"""
-    event(None, where, tabs, js=js, **PRIVATE)
