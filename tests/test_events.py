@@ -65,7 +65,8 @@ EXAMPLES = [
     DONE,
     events.RunSaved(
         run="runs/digits",
-        result={"accuracy": 0.9375, "accuracy_interval": [0.9, 0.96]} | PARAMETERS,
+        result={"accuracy": 0.9375, "accuracy_interval": [0.9, 0.96], "images": {"test": 240}}
+        | PARAMETERS,
     ),
 ]
 

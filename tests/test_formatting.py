@@ -7,6 +7,7 @@ import pytest
 from tests.test_events import EXAMPLES, kind
 from transfer import events
 from transfer.formatting import (
+    accuracy_text,
     byte_size,
     describe,
     encodable,
@@ -33,7 +34,15 @@ def test_balanced_accuracy_is_named_where_classes_are_uneven():
     saved = BY_KIND[events.RunSaved]
     assert "balanced" not in describe(saved)
     result = saved.result | {"uneven": True, "balanced_accuracy": 0.5}
-    assert ", balanced 0.5000, head of" in describe(dataclasses.replace(saved, result=result))
+    assert ", balanced 50.0%, head of" in describe(dataclasses.replace(saved, result=result))
+
+
+def test_an_accuracy_on_few_images_is_a_count():
+    assert accuracy_text(5 / 6, 6) == "5 of 6" and accuracy_text(98 / 99, 99) == "98 of 99"
+    assert accuracy_text(0.8333, 100) == "83.3%"
+    saved = BY_KIND[events.RunSaved]
+    result = saved.result | {"accuracy": 5 / 6, "images": {"test": 6}}
+    assert "test accuracy 5 of 6 (" in describe(dataclasses.replace(saved, result=result))
 
 
 def test_sizes_that_differ_a_little_look_different():

@@ -18,6 +18,7 @@ PHASE_NAMES = {
     "features": "feature extraction",
     "fine-tune": "fine-tuning",
 }
+LEAST_IN_PERCENT = 100  # images of a test set; the accuracy on fewer is shown as a count
 FOLDERS = re.compile(r"(?<![\w.:/])~?/(?:[^/\s'\"]+/)*")
 
 
@@ -108,6 +109,14 @@ def byte_size(count: float) -> str:
         if count >= 0.9995 * unit:
             return f"{count / unit:.3g} {name}"
     return f"{count:.0f} bytes"
+
+
+def accuracy_text(accuracy: float, images: int) -> str:
+    """As in `83.3%`; of fewer than LEAST_IN_PERCENT images as in `5 of 6`, for the decimals of so
+    few say nothing."""
+    if images < LEAST_IN_PERCENT:
+        return f"{accuracy * images:.0f} of {images}"
+    return f"{accuracy:.1%}"
 
 
 def phase_times(seconds: dict[str, float]) -> str:
@@ -222,10 +231,11 @@ def _epoch(event: events.EpochDone) -> str:
 
 def _saved(event: events.RunSaved) -> str:
     result, (low, high) = event.result, event.result["accuracy_interval"]
-    balanced = f", balanced {result['balanced_accuracy']:.4f}" if result.get("uneven") else ""
+    balanced = f", balanced {result['balanced_accuracy']:.1%}" if result.get("uneven") else ""
+    accuracy = accuracy_text(result["accuracy"], result["images"]["test"])
     return (
-        f"saved to {event.run}; test accuracy {result['accuracy']:.4f} (95 % interval {low:.3f} to "
-        f"{high:.3f}){balanced}, head of {result['head_parameters']:,} parameters in place of "
+        f"saved to {event.run}; test accuracy {accuracy} (95 % interval {low:.1%} to "
+        f"{high:.1%}){balanced}, head of {result['head_parameters']:,} parameters in place of "
         f"{result['original_head_parameters']:,}"
     )
 
