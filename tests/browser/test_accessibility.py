@@ -30,7 +30,9 @@ CONTROLS = [
     "What is it?",
     "Predictions",
     "Training and runs",
-    "Show report",
+    "Compare stripes",
+    "Open stripes",
+    "Delete stripes",
 ]
 TO_PUBLISH = ["Repository", "Private", "Download as zip"]
 FOCUSED = """() => {

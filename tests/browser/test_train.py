@@ -6,9 +6,8 @@ import pytest
 
 from tests.browser.conftest import (
     PHONE,
-    RUNS,
+    action,
     button,
-    choose_run,
     fits,
     fits_everywhere,
     open_page,
@@ -123,7 +122,7 @@ def trained(browser, page_address, tmp_path_factory):
     page.get_by_role("combobox", name="Body", exact=True).click()
     page.get_by_role("option", name="bundled", exact=True).click()
     button(page, "Start training").click()
-    page.get_by_text("of the test images are right").first.wait_for(timeout=240_000)
+    page.get_by_text("test images are right").first.wait_for(timeout=240_000)
     page.locator("ul.runs").get_by_text("shapes").first.wait_for()
     yield page, foreign
     page.close()
@@ -152,10 +151,8 @@ def test_a_finished_training_has_no_serious_finding_on_a_phone(trained, serious_
 
 def compare(page, *names: str) -> None:
     """Sets the newest runs whose names begin so side by side."""
-    page.get_by_role("button", name="Compare runs").click()
     for name in names:
-        page.get_by_label("Runs to compare").click()
-        page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()
+        page.get_by_role("checkbox", name=re.compile(f"^Compare {name}")).first.check()
     button(page, "Compare").click()
     page.get_by_role("region", name="Settings of the runs").wait_for()
 
@@ -172,23 +169,37 @@ def test_two_runs_are_compared(trained):
     assert foreign == []
 
 
+def wait_for_focus(page, name: str) -> None:
+    """On the control of this name."""
+    page.wait_for_function(
+        "name => (document.activeElement.ariaLabel || document.activeElement.innerText) === name",
+        arg=name,
+    )
+
+
 @pytest.mark.slow
 def test_a_run_is_renamed_downloaded_and_deleted(trained):
     page, foreign = trained
-    page.get_by_label("New name").fill("Stripes and spots")
-    button(page, "Rename").click()
-    named = page.locator("ul.runs").get_by_text("Stripes and spots")
-    named.wait_for()
+    action(page, "Rename", "shapes").click()
+    page.keyboard.type("Stripes and spots")
+    page.keyboard.press("Enter")
+    page.get_by_text("Report of Stripes and spots").wait_for()
+    wait_for_focus(page, "Rename Stripes and spots")
+    second, _ = visit(page.context.new_page(), page.url)
+    action(second, "Delete", "Stripes").wait_for()
     with page.expect_download() as download:
-        button(page, "Download as zip").click()
+        action(page, "Download", "Stripes").click()
     assert download.value.suggested_filename.endswith(".zip")
-    button(page, "Delete").click()
-    page.get_by_text("Delete Stripes and spots for good?").wait_for()
-    assert named.count() == 1
-    choose_run(page, "stripes", RUNS)
-    button(page, "Yes, delete it").click()  # that which was asked about
-    named.wait_for(state="detached")
-    assert page.locator("ul.runs").get_by_text("stripes").count() > 0
+    action(page, "Delete", "Stripes").click()
+    wait_for_focus(page, "Undo Stripes and spots")
+    page.get_by_text("Report of Stripes and spots").wait_for(state="detached")
+    assert page.locator("#comparison").inner_text() == ""
+    second.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    action(second, "Undo", "Stripes").click()
+    action(second, "Delete", "Stripes").wait_for()
+    second.close()
+    action(page, "Publish", "stripes").click()
+    wait_for_focus(page, "Publish")
     assert foreign == []
 
 

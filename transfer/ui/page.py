@@ -53,16 +53,16 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 chosen = data_step(datasets, visitor, opened)
             with step("train", "Train", "It goes on even if you close the page."):
                 training = train_step(trainings, visitor, opened, chosen)
+            report = gr.HTML(elem_id="report", render=False)
             with step("try", "Try", "Ask it about a picture."):
-                run, refreshes = try_step(
-                    PredictHandlers(runs), visitor, opened, training.shown_run
-                )
+                run, refreshes = try_step(PredictHandlers(runs), visitor, opened, report)
         with gr.Tabs() as tabs:
             with gr.Tab("Training and runs", id="runs"):
                 for part in (training.diagram, training.charts):
                     part.render()
                 watch = trainings.watching(visitor, training)
-                section = runs_section(RunHandlers(jobs), visitor, opened, training, watch)
+                found = (visitor, opened, training.shown_run, report, watch)
+                section = runs_section(RunHandlers(jobs), *found)
                 listed = on_change(section.rows)
                 listed.then(**refreshes)
                 listed.then(**watch | {"fn": trainings.newest})

@@ -1,5 +1,7 @@
 """Actions on finished runs: report, rename, delete, compare and download."""
 
+from contextlib import suppress
+
 import gradio as gr
 
 from transfer.errors import JobError, RunError
@@ -57,7 +59,7 @@ class RunHandlers:
     @as_message()
     def rename(self, visitor: str, clicked: gr.EventData) -> None:
         run = self._clicked(visitor, clicked)
-        self.jobs.finished.rename(run.id, visitor, getattr(clicked, "name", None))
+        self.jobs.finished.rename(run.id, visitor, _given(clicked, "name"))
 
     @as_message()
     def delete(self, visitor: str, clicked: gr.EventData) -> None:
@@ -66,12 +68,12 @@ class RunHandlers:
     @as_message()
     def undo(self, visitor: str, clicked: gr.EventData) -> None:
         """Bring back the run that was deleted."""
-        self.jobs.finished.undo(getattr(clicked, "run", None), require_visitor(visitor))
+        self.jobs.finished.undo(_given(clicked, "run"), require_visitor(visitor))
 
     @as_message()
     def compare(self, visitor: str, clicked: gr.EventData) -> tuple[str, list[str]]:
         """(runs side by side, their ids)."""
-        run_ids = getattr(clicked, "runs", None)
+        run_ids = _given(clicked, "runs")
         if not isinstance(run_ids, list) or not FEWEST <= len(run_ids) <= MOST:
             raise JobError(f"expected {FEWEST} to {MOST} runs to compare; choose some")
         runs = [self._run(visitor, run_id) for run_id in run_ids]
@@ -98,11 +100,17 @@ class RunHandlers:
         return report(run, listed.name, before)
 
     def _clicked(self, visitor: str, clicked: gr.EventData) -> ListedRun:
-        return self._run(visitor, getattr(clicked, "run", None))
+        return self._run(visitor, _given(clicked, "run"))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""
         return self.jobs.finished.get(run_id, require_visitor(visitor))
+
+
+def _given(clicked: gr.EventData, name: str):
+    """What an event says; None where it says nothing of that name."""
+    with suppress(AttributeError, TypeError):  # anything may be posted
+        return getattr(clicked, name)
 
 
 def _comparison(runs: list[ListedRun]) -> str:

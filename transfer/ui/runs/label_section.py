@@ -4,7 +4,7 @@ corrected, and a learning curve tells whether more photos would help."""
 import gradio as gr
 
 from transfer.ui.runs.label_handlers import LabelHandlers
-from transfer.ui.shared.components import LATEST, accordion, on_change
+from transfer.ui.shared.components import LATEST, accordion
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -81,10 +81,11 @@ def label_section(
     handlers: LabelHandlers,
     visitor: gr.BrowserState,
     run: gr.State,
+    run_shown: gr.events.Dependency,
     watch: dict,
 ) -> None:
-    """For the `run` whose report is shown; a training that starts here hides the report and is
-    shown by the event `watch`."""
+    """For the `run` whose report is shown, which `run_shown` says; a training that starts here
+    hides the report and is shown by the event `watch`."""
     checked, decisions = gr.State(None), gr.JSON(visible=False)
     with gr.Column(visible=False) as offered:
         with accordion("Check labels"):
@@ -112,7 +113,7 @@ def label_section(
             curve = gr.HTML()
     results = [summary, checked, deciding, cards, relabel, tested]
     of_a_run = [offered, curve, *results]
-    on_change(run).then(handlers.offered, [visitor, run], of_a_run, **LATEST, **QUIET)
+    run_shown.then(handlers.offered, [visitor, run], of_a_run, **LATEST, **QUIET)
     decided = [visitor, checked, decisions]
     check.click(_empty, None, [deciding, tested], **QUIET)
     for button, stops, compute, shown in (

@@ -12,7 +12,6 @@ from transfer.ui.runs.rows import SCRIPT, run_rows
 from transfer.ui.shared.components import GO_TO, LATEST, beside, note, on_change
 from transfer.ui.shared.downloads import CLICK
 from transfer.ui.shared.session import PRIVATE, QUIET
-from transfer.ui.train.handlers import Training
 
 # in the browser, after an event whose refusal is explained beside the rows
 UNLESS_REFUSED = """refusal => refusal.includes("warning") ? {{__type__: "update"}} : ({})()"""
@@ -44,17 +43,20 @@ def runs_section(
     handlers: RunHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
-    training: Training,
+    shown_run: gr.State,
+    report: gr.HTML,
     watch: dict,
 ) -> RunsSection:
-    """Build the section. `watch` follows a training that starts here."""
-    shown_run, compared = training.shown_run, gr.State([])
+    """Build the section, with the `report` of the run that `shown_run` names. `watch` follows a
+    training that starts here."""
+    compared, run_shown = gr.State([]), on_change(shown_run)
     rows = gr.HTML(run_rows([]), js_on_load=SCRIPT, elem_id="rows", padding=False)
     refused = note()
     fetched = gr.DownloadButton(elem_id="fetched-run", elem_classes="fetched")
     comparison = gr.HTML(elem_id="comparison")
-    report, mistakes = gr.HTML(elem_id="report"), gr.HTML()
-    label_section(LabelHandlers(handlers.jobs), visitor, shown_run, watch)
+    report.render()
+    mistakes = gr.HTML()
+    label_section(LabelHandlers(handlers.jobs), visitor, shown_run, run_shown, watch)
     shown = [rows, report, shown_run, comparison, compared]
     update = {"fn": handlers.update, "inputs": [visitor, shown_run, compared], "outputs": shown}
     for event, handler, outputs, js in (
@@ -64,7 +66,6 @@ def runs_section(
     ):
         done = beside(refused, event, handler, [visitor], outputs)
         done.then(None, refused, js=UNLESS_REFUSED.format(js), **PRIVATE)
-    run_shown = on_change(shown_run)
     changes = [
         beside(refused, event, handler, [visitor], [])
         for event, handler in (
