@@ -30,9 +30,8 @@ def run_rows(runs: list[ListedRun], deleted: DeletedRun | None = None) -> str:
     ends = [run.until for run in runs if run.until is not None]
     ends += [deleted.until] if deleted else []
     changes = f' data-changes="{min(ends):.0f}"' if ends else ""
-    shown = f'<ul class="runs">{"".join(map(_row, runs))}</ul>' if runs else NO_RUNS
-    compare = COMPARE if len(runs) > 1 else ""
-    return f"<div{changes}><h2>Your runs</h2>{live_region(_undo(deleted))}{shown}{compare}</div>"
+    shown = f'<ul class="runs">{"".join(map(_row, runs))}</ul>{COMPARE}' if runs else NO_RUNS
+    return f"<div{changes}><h2>Your runs</h2>{live_region(_undo(deleted))}{shown}</div>"
 
 
 def _undo(deleted: DeletedRun | None) -> str:
