@@ -1,6 +1,8 @@
 """The Train tab in a real browser: settings, a training, and the run afterwards."""
 
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,6 +29,7 @@ QUICK = {
     "Views": "1",
 }
 
+ELSEWHERE = "Pacific/Kiritimati"  # 14 hours before UTC
 STOP_IN_VIEW = """() => {
     const stop = [...document.querySelectorAll("#training button:enabled")].at(-1);
     const {top, bottom} = stop.getBoundingClientRect();
@@ -118,7 +121,8 @@ def test_an_invalid_setting_is_explained(browser, page_address):
 @pytest.fixture(scope="module")
 def trained(browser, page_address, tmp_path_factory):
     """(the page after a training on shapes, requests to other hosts), for the tests in order."""
-    context = browser.new_context(viewport={"width": DESKTOP, "height": HEIGHT})
+    size = {"width": DESKTOP, "height": HEIGHT}
+    context = browser.new_context(viewport=size, timezone_id=ELSEWHERE)
     page, foreign = visit(context.new_page(), page_address)
     choose(page, str(draw_classes(tmp_path_factory.mktemp("photos") / "shapes", each=12)))
     fill(page, QUICK)
@@ -139,6 +143,10 @@ def test_a_training_is_followed_from_its_start_to_its_report(trained):
     assert (parts(page, "frozen"), parts(page, "learns")) == (frozen, 6 - frozen)
     unmoved = page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True)
     assert unmoved.count() in (0, frozen)
+    time = page.locator("ul.runs time").first
+    moment = datetime.fromisoformat(time.get_attribute("datetime"))
+    local = moment.astimezone(ZoneInfo(ELSEWHERE))
+    assert time.inner_text() == f"{local.day} {local:%b %H:%M}"
     for text in ("Accuracy after each phase", "Confusion matrix", "mistakes"):
         page.get_by_text(text).first.wait_for()
     assert foreign == []
@@ -198,10 +206,12 @@ def test_a_run_is_renamed_downloaded_and_deleted(trained):
     action(page, "Delete", "Stripes").click()
     wait_for_focus(page, "Undo Stripes and spots")
     page.get_by_text("Report of Stripes and spots").wait_for(state="detached")
+    page.get_by_text("No training yet").wait_for()
     assert page.locator("#comparison").inner_text() == ""
     second.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     action(second, "Undo", "Stripes").click()
     action(second, "Delete", "Stripes").wait_for()
+    second.get_by_text("test images are right").wait_for()
     second.close()
     action(page, "Publish", "stripes").click()
     wait_for_focus(page, "Publish")

@@ -110,6 +110,8 @@ def test_a_deletion_brings_everything_back_until_the_next_one(jobs):
     finished.delete(second.out.name, ANN)
     with pytest.raises(JobError, match="removed for good"):
         finished.undo("by-hand", ANN)
+    left = [path.parent.name for path in contents(jobs.runs) if path.name == "run.json"]
+    assert len(left) == 2 and first.out.name in left, "it, and the one that can be brought back"
 
 
 def test_a_deleted_run_is_gone_wherever_the_app_ends_and_one_that_is_back_stays(tmp_path):
