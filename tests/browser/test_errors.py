@@ -71,12 +71,12 @@ def renamed(page, tmp_path) -> None:
 
 # (what a person does, what the page says)
 WRONG = (
-    (pressed("Add class"), "Type one, like cat."),
-    (typed("New class", "a/b", "Add class"), "Expected a class name"),
-    (typed("New class", "CON", "Add class"), "Windows cannot have"),
-    (typed("New class", "train", "Add class"), "the name of a split"),
-    (pressed("Remove this class"), "Add the class."),
-    (file("#step-data input[type=file][multiple]", "hello.jpg"), "Added 0 of 1 photos"),
+    (typed("Name of the class", " ", ""), "Expected a class name"),
+    (typed("Name of the class", "a/b", ""), "Expected a class name"),
+    (typed("Name of the class", "CON", ""), "Windows cannot have"),
+    (typed("Name of the class", "train", ""), "the name of a split"),
+    (typed("Name of the class", "class 2", ""), "exists already"),
+    (file("#classes input[type=file]", "hello.jpg"), "Added 0 of 1 photos"),
     (pressed("Remove the chosen upload"), "Choose one under Dataset first."),
     (file("input[accept*='.zip']", "pets.rar"), "Invalid file type"),
     (pressed("Start training"), "Expected at least 2 classes"),

@@ -34,7 +34,7 @@ def test_no_picture_is_refused_by_what_the_browser_takes_it_for(page):
     """It knows no kind for IMG_1.HEIC, .mpo, or a file without an ending."""
     files = [block for block in page.blocks.values() if isinstance(block, gr.File)]
     several = [block.file_types for block in files if block.file_count == "multiple"]
-    assert several == [None, None, None]
+    assert several and not any(several)
     assert [".zip", ".ZIP"] in [block.file_types for block in files]
 
 
@@ -69,7 +69,9 @@ def test_no_event_takes_a_file_that_was_not_uploaded(page, fields, photo):
 
 
 def test_an_upload_is_taken(page, fields, photo):
-    event, place = next((e, at) for e, at, field in fields if isinstance(field, gr.Image))
+    event, place = next(
+        (e, at) for e, at, field in fields if getattr(field, "type", "") == "filepath"
+    )
     photo = photo.rename(Path(get_upload_folder(), photo.name))
     values = [field.value for field in event.inputs]
     values[place] = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}

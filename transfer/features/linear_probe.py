@@ -66,12 +66,22 @@ def fit_linear(
     )
     best = min(found, key=lambda strength: found[strength].loss)
     model = _model(class_weights).set_params(C=best).fit(x, y)
-    weight, bias = _layer(model)
-    with torch.no_grad():
-        head.layers[-1].weight.copy_(weight)
-        head.layers[-1].bias.copy_(bias)
+    _copy(model, head)
     judged = Validation.joined([_judge(model, held, labels)], class_weights)
     return LinearFit(strength=best, validation=judged, out_of_fold=found[best])
+
+
+@one_blas_thread()
+def fit_at_once(head: Head, features: torch.Tensor, labels: np.ndarray, strength: float) -> None:
+    """Fit a head without hidden layers with a given C, all classes counting the same.
+
+    `features` are pooled, float32 (N, width), `labels` int64 (N,), each class at least once.
+    """
+    head.standardise([features])
+    counts = np.bincount(labels)
+    weights = torch.from_numpy(len(labels) / (len(counts) * counts))
+    x = ((features - head.mean) * head.scale).numpy()
+    _copy(_model(weights).set_params(C=strength).fit(x, labels), head)
 
 
 @one_blas_thread()
@@ -129,6 +139,13 @@ def standardised(head: Head, cached: CachedDataset, rows: np.ndarray | None = No
         found[done : done + len(batch)] = (batch - head.mean) * head.scale
         done += len(batch)
     return found
+
+
+@torch.no_grad()
+def _copy(model, head: Head) -> None:
+    weight, bias = _layer(model)
+    head.layers[-1].weight.copy_(weight)
+    head.layers[-1].bias.copy_(bias)
 
 
 def _layer(model) -> tuple[torch.Tensor, torch.Tensor]:

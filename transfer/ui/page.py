@@ -55,7 +55,8 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 training = train_step(trainings, visitor, opened, chosen)
             report = gr.HTML(elem_id="report", render=False)
             with step("try", "Try", "Ask it about a picture."):
-                run, refreshes = try_step(PredictHandlers(runs), visitor, opened, report)
+                events = opened, report, chosen.taught
+                run, refreshes = try_step(PredictHandlers(runs), visitor, *events)
         with gr.Tabs() as tabs:
             with gr.Tab("Training and runs", id="runs"):
                 for part in (training.diagram, training.charts):

@@ -44,13 +44,13 @@ def refused(call, *args) -> str:
 def test_enough_photos_can_be_trained_on_and_downloaded(mine, photo, tmp_path):
     assert mine.counts() == {} and not mine.folder.exists()
     with_photos(mine, photo, dog=6, cat=5).check()
-    assert mine.counts() == {"cat": 5, "dog": 6}
+    assert [*mine.counts().items()] == [("dog", 6), ("cat", 5)]
     saved = Image.open(mine.folder / "cat" / "00001.jpg")
     assert (saved.format, saved.size) == ("JPEG", (20, 40))
     images = load_splits(str(mine.folder), TrainingSettings())
     assert images.class_counts() == {"cat": 5, "dog": 6}
     with zipfile.ZipFile(mine.write_zip(tmp_path / "mine.zip")) as archive:
-        assert archive.namelist()[4:6] == ["cat/00005.jpg", "dog/00001.jpg"]
+        assert archive.namelist()[5:7] == ["dog/00006.jpg", "cat/00001.jpg"]
     (mine.folder / "dog" / "00002.jpg").unlink()
     mine.add("dog", photo)  # no number is used twice
     assert (mine.folder / "dog" / "00007.jpg").exists()
@@ -91,3 +91,29 @@ def test_classes_and_photos_are_limited(mine, photo, monkeypatch):
     assert "at most 2 classes" in refused(mine.add_class, "ant")
     assert "at most 3 photos" in refused(mine.add, "dog", photo)
     assert "found 1 in 'dog'" in refused(mine.check)
+
+
+def test_what_was_removed_last_comes_back(mine, photo):
+    with_photos(mine, photo, dog=2, cat=3)
+    mine.undo()  # nothing was
+    mine.remove_photo("cat", "00003.jpg")
+    mine.add("cat", photo)  # takes the number that is free now
+    mine.undo()
+    assert [path.name for path in mine.photos()["cat"]] == [f"0000{n}.jpg" for n in (1, 2, 3, 4)]
+    mine.remove_photo("cat", "00001.jpg")
+    mine.remove_class("dog")
+    mine.undo()
+    mine.undo()
+    assert mine.counts() == {"cat": 3, "dog": 2} and not mine.removed.exists()
+    assert "a photo of this class" in refused(mine.remove_photo, "cat", "../dog/00001.jpg")
+    assert load_splits(str(mine.folder), TrainingSettings()).class_counts() == mine.counts()
+
+
+def test_a_class_gets_another_name_in_its_place(mine, photo):
+    with_photos(mine, photo, zebra=1, cat=2)
+    assert mine.rename_class("zebra", " Zoe ") == "Zoe"
+    assert mine.rename_class("Zoe", "zoe") == "zoe"
+    assert [*mine.counts().items()] == [("zoe", 1), ("cat", 2)]
+    assert "exists already" in refused(mine.rename_class, "zoe", "Cat")
+    assert "class name" in refused(mine.rename_class, "zoe", "a/b")
+    assert "one of your classes" in refused(mine.rename_class, "../cat", "dog")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.tiny import draw_classes
 from tests.ui.conftest import trainings_of
-from tests.ui.visitors import ME
+from tests.ui.visitors import ME, teach
 from transfer.settings import TrainingSettings
 from transfer.ui.data.uploads import PHOTOS
 
@@ -43,9 +43,7 @@ def test_only_what_is_at_hand_is_opened_by_choosing_it(datasets, shapes, photo, 
     for source in ("ylecun/mnist", "user/name"):
         assert "Show images" in next(datasets.look(ME, source)) and hub.requests == []
     assert next(datasets.look(ME, PHOTOS)) == ""  # none yet
-    for name in ("cat", "dog"):
-        datasets.uploads.add_class(ME, name)
-        datasets.uploads.add_photos(ME, name, [str(photo)] * 5)
+    teach(datasets.uploads, cat=[photo] * 5, dog=[photo] * 5)
     assert "2 classes, 10 images" in next(datasets.look(ME, PHOTOS))
 
 

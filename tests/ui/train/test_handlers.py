@@ -5,11 +5,11 @@ import pytest
 
 from tests.jobs.fake import ended, manager
 from tests.ui.conftest import trainings_of
-from tests.ui.visitors import ME, OTHER
+from tests.ui.visitors import ME, OTHER, teach
 from transfer.errors import JobError
 from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
-from transfer.ui.data.uploads import PHOTOS
+from transfer.ui.data.uploads import OTHERS, PHOTOS
 from transfer.ui.train.handlers import TrainHandlers
 
 FORM = {"effort": "thorough", "unfreeze": "block3", "weights": "auto"}
@@ -31,9 +31,7 @@ def watched(trainings: TrainHandlers) -> list[tuple]:
 def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings, photo):
     with pytest.raises(gr.Error, match="at least 2 classes"):
         trainings.start(ME, PHOTOS, **FORM)
-    for name in ("cat", "dog"):
-        trainings.datasets.uploads.add_class(ME, name)
-        trainings.datasets.uploads.add_photos(ME, name, [str(photo)] * 5)
+    teach(trainings.datasets.uploads, cat=[photo] * 5, dog=[photo] * 5)
     shown = trainings.start(ME, PHOTOS, **FORM)
     assert 'class="vgg"' in shown[DIAGRAM] and shown[CHARTS] and shown[SHOWN_RUN] == ""
     assert not shown[START].interactive and shown[STOP].interactive
@@ -48,7 +46,10 @@ def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings, photo):
 
 def test_a_training_gets_the_visitor_s_photos_of_other_things(empty, photo):
     trainings = trainings_of(empty, shared=True)
-    trainings.datasets.uploads.add_others(ME, [str(photo)] * 5)
+    others = trainings.datasets.uploads.others(ME)
+    others.add_class(OTHERS)
+    for _ in range(5):
+        others.add(OTHERS, photo)
     trainings.start(ME, "digits", **FORM)
     mine = trainings.jobs.newest_of(ME).settings.others
     assert mine == trainings.datasets.uploads.others_of(ME)

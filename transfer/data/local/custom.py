@@ -1,8 +1,10 @@
 """A user's own classes: photos added one by one to a folder of class folders."""
 
+import json
 import re
 import shutil
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ MAX_NAME = 60
 REFUSED = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in a class's name
 RESERVED = re.compile("con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
 FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
+ORDER = ".order.json"  # the classes' names as they were made
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,72 @@ class CustomImages:
 
     folder: Path
 
+    @property
+    def removed(self) -> Path:
+        """What was removed last, CLASS/00001.jpg …, until something else is."""
+        return self.folder.with_name(f".{self.folder.name}-removed")
+
+    def photos(self) -> dict[str, list[Path]]:
+        """The photos of each class, oldest first; the class that was made first comes first."""
+        return {path.name: _photos(path) for path in self._classes()}
+
     def counts(self) -> dict[str, int]:
-        """Photos a class, in the order of the names."""
-        return {path.name: len(_photos(path)) for path in self._classes()}
+        """Photos a class."""
+        return {name: len(photos) for name, photos in self.photos().items()}
 
     def add_class(self, name: str) -> str:
         """Make an empty class; returns its name as stored. Raises SourceError."""
-        name = _folder_name(name)
         known = [path.name for path in self._classes()]
-        if name.casefold() in map(str.casefold, known):
-            raise SourceError(f"the class {name!r} exists already; choose another name")
+        name = _new_name(name, known)
         if len(known) >= MAX_CLASSES:
             raise SourceError(f"expected at most {MAX_CLASSES} classes; remove one first")
         (self.folder / name).mkdir(parents=True)
+        self._save_order([*known, name])
         return name
 
+    def rename_class(self, name: str, new: str) -> str:
+        """Returns the new name as stored. Raises SourceError."""
+        folder = self._class(name)
+        known = [path.name for path in self._classes()]
+        new = _new_name(new, [other for other in known if other != name])
+        folder.rename(self.folder / new)
+        self._save_order([new if other == name else other for other in known])
+        return new
+
     def remove_class(self, name: str) -> None:
-        """With all its photos. Raises SourceError."""
-        shutil.rmtree(self._class(name))
+        """With all its photos, until the next removal. Raises SourceError."""
+        folder = self._class(name)
+        self._empty_removed()
+        folder.rename(self.removed / name)
+
+    def remove_photo(self, name: str, photo: str) -> None:
+        """Remove one photo of a class, until the next removal. Raises SourceError."""
+        folder = self._class(name)
+        path = _photo(folder, photo)
+        self._empty_removed()
+        (self.removed / name).mkdir()
+        path.rename(self.removed / name / photo)
+
+    def move_photo(self, name: str, photo: str, new: str) -> None:
+        """To another class. Raises SourceError."""
+        folder, target = self._class(name), self._class(new)
+        if folder != target:
+            _photo(folder, photo).rename(_next(target))
+
+    def undo(self) -> None:
+        """Bring back what was removed last, if anything was. Raises SourceError."""
+        for removed in self.removed.glob("*"):
+            if removed.name not in self.counts():
+                self.add_class(removed.name)
+            target = self.folder / removed.name
+            for photo in _photos(removed):
+                new = target / photo.name
+                photo.rename(_next(target) if new.exists() else new)
+        shutil.rmtree(self.removed, ignore_errors=True)
+
+    def _empty_removed(self) -> None:
+        shutil.rmtree(self.removed, ignore_errors=True)
+        self.removed.mkdir(parents=True)
 
     def add(self, name: str, photo: Path) -> None:
         """Save an image file as JPEG in a class. Raises SourceError or ImageError."""
@@ -54,10 +105,10 @@ class CustomImages:
             limit = f"{MAX_PHOTO_BYTES // 1_000_000} MB"
             raise ImageError(f"expected a photo of at most {limit}; make it smaller")
         image = load_image(photo)
-        number = 1 + max((int(path.stem) for path in _photos(target)), default=0)
-        part = target / f".{number:05}"
+        path = _next(target)
+        part = path.with_name(f".{path.stem}")
         image.save(part, format="JPEG", quality=92)
-        part.replace(target / f"{number:05}.jpg")
+        part.replace(path)
 
     def check(self) -> None:
         """Raises SourceError unless there is enough to learn from."""
@@ -82,7 +133,19 @@ class CustomImages:
         return target
 
     def _classes(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("*") if path.is_dir())
+        place = {name: at for at, name in enumerate(self._order())}
+        found = [path for path in self.folder.glob("*") if path.is_dir()]
+        return sorted(found, key=lambda path: (place.get(path.name, len(place)), path.name))
+
+    def _order(self) -> list[str]:
+        with suppress(OSError, ValueError):
+            return json.loads((self.folder / ORDER).read_bytes())
+        return []
+
+    def _save_order(self, names: list[str]) -> None:
+        part = self.folder / f"{ORDER}.part"
+        part.write_text(json.dumps(names))
+        part.replace(self.folder / ORDER)
 
     def _class(self, name: str) -> Path:
         if name in (path.name for path in self._classes()):
@@ -92,6 +155,26 @@ class CustomImages:
 
 def _photos(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.jpg"))
+
+
+def _photo(folder: Path, photo: str) -> Path:
+    """Raises SourceError where the class has no such photo."""
+    if photo not in (path.name for path in _photos(folder)):
+        raise SourceError("expected a photo of this class; reload the page")
+    return folder / photo
+
+
+def _next(folder: Path) -> Path:
+    number = 1 + max((int(path.stem) for path in _photos(folder)), default=0)
+    return folder / f"{number:05}.jpg"
+
+
+def _new_name(name: str, known: list[str]) -> str:
+    """As a folder name, not yet among those known. Raises SourceError."""
+    name = _folder_name(name)
+    if name.casefold() in map(str.casefold, known):
+        raise SourceError(f"the class {name!r} exists already; choose another name")
+    return name
 
 
 def _folder_name(name: str) -> str:

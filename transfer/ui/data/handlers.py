@@ -82,9 +82,10 @@ class DataHandlers:
             yield warning(error)
             return
         splits = ", ".join(f"{n:,} {name}" for name, n in known.counts.items())
+        pictures = "" if source == PHOTOS else thumbnails(_samples(images))  # those are on cards
         yield (
             f"<p>{escape(shown_source(source.strip()))}: <b>{known.figures}</b> ({splits})</p>"
-            f"{thumbnails(_samples(images))}<details><summary>Images per class</summary>"
+            f"{pictures}<details><summary>Images per class</summary>"
             f"{bars(images.class_counts())}</details>{problem_list(images.problems)}"
         )
 

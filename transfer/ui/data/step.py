@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import gradio as gr
 
+from transfer.ui.data.cards import SCRIPT
 from transfer.ui.data.handlers import DataHandlers
 from transfer.ui.data.requests import CLEAR_OTHERS, LatestRequests
+from transfer.ui.data.teaching import TeachHandlers
 from transfer.ui.data.tiles import CHOOSING, FROM_SOURCE, TO_SOURCE, tiles
-from transfer.ui.data.uploads import UploadHandlers, choices
+from transfer.ui.data.uploads import choices
 from transfer.ui.shared.components import LATEST, accordion, beside, note, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
@@ -22,7 +24,7 @@ OTHER_THINGS = (
 LARGER = ". For one of more than 50 MB type its path under Dataset instead"
 AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
-IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1}
+IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1, **AT_ONCE, **QUIET}
 # in the browser: the chosen dataset outlives a reload
 REMEMBER = """source => { localStorage.setItem("transfer-source", source || ""); }"""
 RESTORE = """() => {
@@ -31,12 +33,21 @@ RESTORE = """() => {
 }"""
 
 
+class Taught(NamedTuple):
+    """The cards of one's classes, and the event of their changes."""
+
+    cards: gr.HTML
+    changed: gr.events.Dependency
+
+
 class Chosen(NamedTuple):
-    """The field with the chosen dataset, what an event looks at it by, and the event after that."""
+    """The field with the chosen dataset, what an event looks at it by, the event after that, and
+    the event of changes to one's own classes."""
 
     source: gr.Dropdown
     looks: dict
     seen: gr.events.Dependency
+    taught: gr.events.Dependency
 
 
 def data_step(
@@ -44,6 +55,7 @@ def data_step(
 ) -> Chosen:
     """Build the step."""
     uploads, requests = datasets.uploads, LatestRequests()
+    teaching = TeachHandlers(uploads)
     own_disk = "" if datasets.shared else ", or the path of a zip or folder"
     source = gr.Dropdown(
         choices(),
@@ -57,7 +69,7 @@ def data_step(
     )
     tile = gr.HTML(tiles(), js_on_load=CHOOSING, elem_id="tiles", padding=False)
     with gr.Column(elem_classes="own-photos"):
-        shown = _own_classes(uploads, visitor, source)
+        taught = _own_classes(teaching, visitor, source)
     with gr.Row():
         source.render()
         show = gr.Button("Show images", scale=1, min_width=130, elem_classes="low")
@@ -68,10 +80,12 @@ def data_step(
         remove = gr.Button("Remove the chosen upload", size="sm")
         refused = note()
     with accordion("Add photos of other things"):
-        others = _other_things(uploads, visitor)
+        others = _other_things(teaching, visitor)
     check = gr.Button("Check for problems", size="sm")
     found = gr.HTML(padding=False)
-    opened.then(uploads.opened, visitor, [source, *shown, others], **IN_TURN, **QUIET)
+    opened.then(uploads.opened, visitor, source, **QUIET)
+    opened.then(teaching.cards, visitor, taught.cards, **IN_TURN)
+    opened.then(teaching.others_card, visitor, others, **IN_TURN)
     tile.input(None, None, source, js=TO_SOURCE, **PRIVATE)
     changes = (
         beside(refused, file.upload, uploads.upload, [visitor, file], [source, file]),
@@ -92,54 +106,26 @@ def data_step(
     for js in (REMEMBER, FROM_SOURCE):
         source.change(None, source, None, js=js, **AT_ONCE, **PRIVATE)
     opened.then(None, None, source, js=RESTORE, **PRIVATE)
-    on_change(shown[1]).then(**looks, **QUIET)
+    taught.changed.then(**looks, **QUIET)
     seen = on_change(summary)
     seen.then(datasets.tiles, visitor, tile, **LATEST, **QUIET)
-    return Chosen(source, looks | QUIET, seen)
+    return Chosen(source, looks | QUIET, seen, taught.changed)
 
 
-def _own_classes(uploads: UploadHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> list:
-    """[the classes, their photos]."""
-    with gr.Row():
-        name = gr.Textbox(label="New class", placeholder="cat", max_lines=1, scale=3, min_width=200)
-        add = gr.Button("Add class", scale=1, min_width=120, elem_classes="low")
+def _own_classes(teaching: TeachHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> Taught:
+    """The cards of one's classes, and the button that downloads their photos."""
+    cards = gr.HTML(skeleton(3), js_on_load=SCRIPT, elem_id="classes", padding=False)
     refused = note()
-    chosen = gr.Radio([], label="Class", info="New photos are added to this class.")
-    with gr.Row():
-        photos = gr.File(
-            # no file_types: the browser knows neither IMG_1.HEIC nor .mpo; load_image decides
-            file_count="multiple",
-            label="Drop photos here",
-            height=140,
-            min_width=300,
-        )
-        camera = gr.Image(
-            sources=["webcam"],
-            type="filepath",
-            label="Or use the camera",
-            height=140,
-            min_width=300,
-        )
-    overview = gr.HTML()
-    with gr.Row():
-        save = gr.Button("Save as zip", size="sm")
-        remove = gr.Button("Remove this class", size="sm")
-    shown, changed = [chosen, overview], [source, chosen, overview]
-    for event in (add.click, name.submit):
-        beside(refused, event, uploads.add_class, [visitor, name], [*shown, name], **IN_TURN)
-    for event, field in ((photos.upload, photos), (camera.input, camera)):
-        event(uploads.add_photos, [visitor, chosen, field], [overview, field, refused], **QUIET)
-    beside(refused, remove.click, uploads.remove_class, [visitor, chosen], changed, **IN_TURN)
-    download_on_click(save, uploads.download, [visitor], "fetched-photos")
-    return shown
+    changed = cards.input(teaching.change, visitor, [source, cards, refused], **IN_TURN)
+    save = gr.Button("Save as zip", size="sm")
+    download_on_click(save, teaching.uploads.download, [visitor], "fetched-photos")
+    return Taught(cards, changed)
 
 
-def _other_things(uploads: UploadHandlers, visitor: gr.BrowserState) -> gr.HTML:
-    """Photos that show none of the classes."""
+def _other_things(teaching: TeachHandlers, visitor: gr.BrowserState) -> gr.HTML:
+    """The card of photos that show none of the classes."""
     gr.Markdown(OTHER_THINGS)
-    photos = gr.File(file_count="multiple", label="Drop photos of other things here", height=150)
-    overview, refused = gr.HTML(), note()
-    remove = gr.Button("Remove these photos", size="sm")
-    photos.upload(uploads.add_others, [visitor, photos], [overview, photos, refused], **QUIET)
-    remove.click(uploads.remove_others, visitor, overview, **QUIET)
-    return overview
+    card = gr.HTML(skeleton(1), js_on_load=SCRIPT, elem_id="others", padding=False)
+    refused = note()
+    card.input(teaching.change_others, visitor, [card, refused], **IN_TURN)
+    return card

@@ -1,22 +1,19 @@
 """A visitor's own images: classes made photo by photo in the browser, and uploaded zips."""
 
-import hashlib
 import shutil
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
 from transfer.data.image import load_image
-from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
+from transfer.data.local.custom import CustomImages
 from transfer.data.others import FEWEST_OTHERS
 from transfer.data.presets import PRESETS
-from transfer.errors import ImageError, JobError, SourceError, TransferError
-from transfer.formatting import isolated
+from transfer.errors import JobError
 from transfer.jobs import JobManager
-from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.downloads import Downloads
-from transfer.ui.shared.images import data_url, thumbnails
+from transfer.ui.shared.images import data_url
+from transfer.ui.shared.live_runs import own_folder, own_photos
 from transfer.ui.shared.session import as_message, require_visitor
 
 PHOTOS = "your own photos"
@@ -31,7 +28,6 @@ class UploadHandlers:
 
     def __init__(self, jobs: JobManager):
         self.jobs = jobs
-        self.folder = jobs.runs / ".own"
         self.downloads = Downloads()
 
     def path_of(self, visitor: str, source: str) -> Path | None:
@@ -44,77 +40,26 @@ class UploadHandlers:
         if not source.startswith(UPLOAD):
             return None
         name = source.removeprefix(UPLOAD)
-        path = self._folder(visitor) / Path(name).name
+        path = own_folder(self.jobs, visitor) / Path(name).name
         if Path(name).name != name or not path.is_file():
             raise JobError("expected an upload of yours, found none of that name; upload it again")
         return path
 
     def images(self, visitor: str) -> CustomImages:
-        return CustomImages(self._folder(visitor) / "own-photos")
+        return own_photos(self.jobs, visitor)
 
     def others(self, visitor: str) -> CustomImages:
-        return CustomImages(self._folder(visitor) / "other-things")
+        return CustomImages(own_folder(self.jobs, visitor) / "other-things")
 
     def others_of(self, visitor: str) -> str | None:
         """Their folder, if there are enough for a training."""
         images = self.others(visitor)
         return str(images.folder) if images.counts().get(OTHERS, 0) >= FEWEST_OTHERS else None
 
-    def opened(self, visitor: str):
-        """`_shown` and the photos of other things, as the page opens. A visit keeps one's images
-        from expiring."""
+    def opened(self, visitor: str) -> gr.Dropdown:
+        """`sources`, as the page opens. A visit keeps one's images from expiring."""
         self.jobs.expiry.record_visit(require_visitor(visitor))
-        return *self._shown(visitor), self.others_overview(visitor)
-
-    def add_class(self, visitor: str, name: str):
-        """(the classes, their photos, an empty name field)."""
-        with as_message():
-            if not (name or "").strip():
-                raise SourceError("the class has no name yet; type one, like cat")
-            name = self.images(visitor).add_class(name)
-        return self._classes(visitor, name), self.overview(visitor), ""
-
-    def remove_class(self, visitor: str, name: str | None):
-        """`_shown`, without the class and its photos."""
-        with as_message():
-            self.images(visitor).remove_class(name or "")
-        return self._shown(visitor)
-
-    def add_photos(self, visitor: str, name: str | None, photos: list[str] | str | None):
-        """(the photos of all classes, an empty upload field, why photos were not added)."""
-        refused = self._add(visitor, self.images(visitor), name, photos)
-        return self.overview(visitor), None, refused
-
-    def add_others(self, visitor: str, photos: list[str] | None):
-        """(all photos of other things, an empty upload field, why photos were not added)."""
-        images = self.others(visitor)
-        if not images.counts():
-            images.add_class(OTHERS)
-        refused = self._add(visitor, images, OTHERS, photos)
-        return self.others_overview(visitor), None, refused
-
-    def remove_others(self, visitor: str) -> str:
-        """Delete all photos of other things."""
-        shutil.rmtree(self.others(visitor).folder, ignore_errors=True)
-        return self.others_overview(visitor)
-
-    def _add(
-        self, visitor: str, images: CustomImages, name: str | None, photos: list[str] | str | None
-    ) -> str:
-        """Add photos to a class; returns why some were not added, as HTML."""
-        photos = [photos] if isinstance(photos, str) else photos or []
-        added, why = 0, ""
-        try:
-            self._check_room(visitor, *photos)
-            for photo in photos:
-                try:
-                    images.add(name or "", Path(photo))
-                    added += 1
-                except ImageError as error:
-                    why = f"{Path(photo).name}: {error}"
-        except TransferError as error:  # about the class or the room left: no photo fits any more
-            why = str(error)
-        return live_region(why and warning(f"Added {added} of {len(photos)} photos: {why}"))
+        return self.sources(visitor)
 
     def download(self, visitor: str) -> str:
         """The path of a temporary zip of all one's photos."""
@@ -128,8 +73,8 @@ class UploadHandlers:
         if not file:
             raise gr.Error("Choose a zip of class folders first.", print_exception=False)
         with as_message():
-            self._check_room(visitor, file)
-        target = self._folder(visitor) / Path(file).name
+            self.check_room(visitor, file)
+        target = own_folder(self.jobs, visitor) / Path(file).name
         part = target.with_name(f".{target.name}.part")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -137,7 +82,7 @@ class UploadHandlers:
             part.replace(target)  # a training that reads the old zip keeps reading it
         finally:
             part.unlink(missing_ok=True)
-        return self._sources(visitor, f"{UPLOAD}{target.name}"), None
+        return self.sources(visitor, f"{UPLOAD}{target.name}"), None
 
     def remove_upload(self, visitor: str, source: str | None) -> gr.Dropdown:
         """Delete the chosen upload; digits is the dataset then."""
@@ -148,55 +93,27 @@ class UploadHandlers:
             if job is not None and job.live and job.source == str(path):
                 raise JobError("your training reads this upload; wait for its end, or stop it")
         path.unlink(missing_ok=True)
-        return self._sources(visitor, "digits")
+        return self.sources(visitor, "digits")
 
     def newest(self, visitor: str) -> list[str]:
         """The newest photo of each class, as a data URL."""
         images = self.images(visitor)
-        photos = [sorted((images.folder / name).glob("[0-9]*.jpg")) for name in images.counts()]
+        photos = images.photos().values()
         return [data_url(load_image(of_class[-1]), SMALL) for of_class in photos if of_class]
 
-    def overview(self, visitor: str) -> str:
-        """Every class with its newest photos, and how many more it needs."""
-        return _overview(self.images(visitor)) or NO_CLASSES
-
-    def others_overview(self, visitor: str) -> str:
-        """As `overview`, of the photos of other things."""
-        return _overview(self.others(visitor))
-
-    def _check_room(self, visitor: str, *files: str) -> None:
+    def check_room(self, visitor: str, *files: str) -> None:
         """Raises JobError when the visitor's images would take too much disk."""
         size = sum(Path(file).stat().st_size for file in files)
         self.jobs.expiry.check_upload(require_visitor(visitor), size)
 
-    def _folder(self, visitor: str) -> Path:
-        return self.folder / hashlib.sha256(require_visitor(visitor).encode()).hexdigest()[:16]
-
-    def _shown(self, visitor: str) -> tuple:
-        """(the datasets to choose from, one's classes, their photos)."""
-        return self._sources(visitor), self._classes(visitor), self.overview(visitor)
-
-    def _sources(self, visitor: str, chosen: str | None = None) -> gr.Dropdown:
+    def sources(self, visitor: str, chosen: str | None = None) -> gr.Dropdown:
         """The presets and one's own; without `chosen` the current choice stays."""
         own = [PHOTOS] if any(self.images(visitor).counts().values()) else []
-        uploads = sorted(path for path in self._folder(visitor).glob("[!.]*") if path.is_file())
+        uploads = sorted(
+            path for path in own_folder(self.jobs, visitor).glob("[!.]*") if path.is_file()
+        )
         own += [f"{UPLOAD}{path.name}" for path in uploads]
         return gr.Dropdown(choices=choices(own), **({"value": chosen} if chosen else {}))
-
-    def _classes(self, visitor: str, chosen: str | None = None) -> gr.Radio:
-        names = list(self.images(visitor).counts())
-        return gr.Radio(choices=names, value=chosen or (names[0] if names else None))
-
-
-def _overview(images: CustomImages) -> str:
-    parts = []
-    for name, number in images.counts().items():
-        missing = max(0, FEWEST_PHOTOS - number)
-        more = f", {missing} more needed" if missing else ""
-        newest = sorted((images.folder / name).glob("[0-9]*.jpg"))[-SHOWN_PER_CLASS:]
-        shown = thumbnails([(load_image(path), name) for path in newest])
-        parts.append(f"<h4>{escape(isolated(name))}: {number} photos{more}</h4>{shown}")
-    return "".join(parts)
 
 
 def choices(own: list[str] | tuple = ()) -> list[tuple[str, str]]:

@@ -14,10 +14,13 @@ from transfer.data.local.digits import as_digit
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.ui.predict import cards
 from transfer.ui.shared.components import advice_first, run_choices
+from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 from transfer.ui.shared.run_photos import Example
 
 TOP, SIMILAR, MOST_EXAMPLES = 5, 6, 6
+LAST_PHOTO = "Trying now: your last photo, as if it had not been learned"
+LIVE_ABOUT = "{} classes, learned at once on the frozen body. Step 2 trains them properly."
 MOST_PICTURES = 24  # at once
 MOST_LABELS = 100  # to choose a heat map for
 SECONDS_BETWEEN_UPDATES = 0.4
@@ -68,6 +71,12 @@ class PredictHandlers:
         labels = [("best class", ""), *((name[:80], name) for name in classes[:MOST_LABELS])]
         yield cards.about(text), gr.Dropdown(choices=labels, value="", allow_custom_value=True)
 
+    def taught(self, visitor: str) -> gr.Dropdown:
+        """The visitor's classes as the run, as soon as they can answer."""
+        if not self.runs.live.answers(visitor):
+            return gr.skip()
+        return gr.Dropdown(choices=self.runs.choices(visitor), value=LIVE)
+
     def input_tab(self, visitor: str, run: str | None) -> str:
         """Drawings for runs on the digits, otherwise photos."""
         return "draw" if self._is_on_digits(visitor, run) else "photos"
@@ -107,7 +116,11 @@ class PredictHandlers:
         return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
     def again(self, visitor, run, view, label, asked: Asked) -> Iterator[tuple[str, Asked]]:
-        """The same for the pictures that were shown last."""
+        """The same for the pictures that were shown last. While classes are taught, one of their
+        own photos takes the place of none."""
+        if run == LIVE and (not asked or asked[0][0] == LAST_PHOTO):
+            newest = self.runs.live.newest(visitor)
+            asked = [(LAST_PHOTO, newest)] if newest else []
         if not asked:
             yield cards.EMPTY, []
             return
@@ -124,7 +137,7 @@ class PredictHandlers:
 
         Raises TransferError.
         """
-        classifier = self.runs.classifier(visitor, run)
+        classifier = self.runs.classifier(visitor, run, [picture for _, picture in asked])
         phases = self.runs.comparison(visitor, run) if view == "phases" else None
         digits = self._is_on_digits(visitor, run)
         for name, picture in asked[:MOST_PICTURES]:
@@ -157,6 +170,9 @@ class PredictHandlers:
 
     def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
         """(a line about a run, its classes). Raises TransferError."""
+        if run == LIVE:
+            classes = self.runs.classifier(visitor, run).classes
+            return LIVE_ABOUT.format(len(classes)), classes
         if is_address(run):
             classes = self.runs.classifier(visitor, run).classes
             return f"A model on the Hub with {len(classes):,} classes.", classes

@@ -29,10 +29,12 @@ def try_step(
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
     result: gr.HTML,
+    taught: gr.events.Dependency,
 ) -> tuple[gr.Dropdown, dict]:
     """Build the step; returns (the field with the chosen run, what an event lists the runs by).
 
-    `result` changes at the end of a training, so that its run can be selected."""
+    `result` changes at the end of a training, so that its run can be selected; after `taught`, a
+    visitor's own classes have changed."""
     run = gr.Dropdown(
         handlers.runs.choices(""),
         value=EXAMPLE,
@@ -67,6 +69,8 @@ def try_step(
     )
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
+    live = taught.then(handlers.taught, visitor, run, **QUIET)
+    live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
     lists = _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change))
     input_tab = gr.Textbox(visible=False)
     found = run_changed.then(handlers.input_tab, [visitor, run], input_tab, **LATEST, **QUIET)

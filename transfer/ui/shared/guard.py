@@ -47,5 +47,12 @@ def uploaded(file) -> Path:
     raise ImageError("expected a file that was uploaded here, found none; upload it first")
 
 
+def posted(event: gr.EventData, name: str):
+    """What the page's own JavaScript sent with an event under this name; None if nothing."""
+    with suppress(AttributeError, TypeError):  # something else was posted
+        return getattr(event, name)
+    return None
+
+
 def _is_file(part) -> bool:
     return isinstance(part, dict) and part.get("path") is not None

@@ -1,6 +1,7 @@
 """What a visitor may classify with: finished runs, the example, and models on the Hub."""
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from transfer.formatting import accuracy_text
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
+from transfer.ui.shared.live_runs import LIVE, LiveRuns
 from transfer.ui.shared.run_photos import Example, examples, photos, source_of
 from transfer.ui.shared.timed_cache import TimedCache
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from transfer.inference.phase_comparison import Comparison
 
 EXAMPLE, DIGITS = "example:flowers", "example:digits"
+LIVE_TITLE = "Your classes, as you teach them"
 EXAMPLES = {EXAMPLE: "twelve kinds of flowers", DIGITS: "handwritten digits"}
 # CC BY 2.0, in scikit-learn: neither was among the photos of the example on flowers
 OTHER_PHOTOS = {"a flower": "flower.jpg", "a temple": "china.jpg"}
@@ -34,6 +37,7 @@ class LoadedRuns:
 
     def __init__(self, jobs: JobManager, *, shared: bool):
         self.jobs = jobs
+        self.live = LiveRuns(jobs)
         self.shared = shared
         # on a shared server the Hub is asked without the token of the server's owner
         self._hub = HubModels(False if shared else None)
@@ -41,7 +45,8 @@ class LoadedRuns:
     def choices(self, visitor: str) -> list[tuple[str, str]]:
         """(title, name) of own runs, newest first, and of the examples."""
         examples = [(f"Example: {what}", name) for name, what in EXAMPLES.items()]
-        return [*with_accuracy(self.jobs.finished.of(visitor)), *examples]
+        live = [(LIVE_TITLE, LIVE)] if self.live.answers(visitor) else []
+        return [*with_accuracy(self.jobs.finished.of(visitor)), *live, *examples]
 
     def own_path(self, visitor: str, name: str) -> Path:
         """The folder of an example, or of a run among the visitor's own. Raises JobError."""
@@ -49,8 +54,11 @@ class LoadedRuns:
             return EXAMPLES_FOLDER / name.removeprefix("example:")
         return self.jobs.finished.get(name, visitor).path
 
-    def classifier(self, visitor: str, name: str) -> "Classifier":
-        """By the name of a run, or by a Hub id or link. Raises TransferError."""
+    def classifier(self, visitor: str, name: str, asked: Sequence = ()) -> "Classifier":
+        """By the name of a run, or by a Hub id or link. Photos that are asked about are no photos
+        that the classes being taught are learned from. Raises TransferError."""
+        if name == LIVE:
+            return self.live.classifier(visitor, asked)
         if not is_address(name):
             return cached_classifier(self.own_path(visitor, name))
         return self._hub.classifier(name.strip())
@@ -74,7 +82,7 @@ class LoadedRuns:
 
     def _source(self, visitor: str, name: str) -> tuple[Run | None, str | None]:
         """A run, and where its photos are, if the visitor may see them. Raises JobError."""
-        if is_address(name) or name == EXAMPLE:
+        if is_address(name) or name in (EXAMPLE, LIVE):
             return None, None
         run = cached_run(self.own_path(visitor, name))
         if name in EXAMPLES:

@@ -32,6 +32,7 @@ ADVICE = {
     "interrupted": "Start again continues with the cached features.",
     "expired": "Start again trains it once more.",
 }
+NOTIFY = '<button type="button" class="notify" hidden>Notify me at the end</button>'
 NO_JOB = (
     '<div class="status"><b>No training yet.</b><p>Progress and results will show here.</p></div>'
 )
@@ -56,7 +57,7 @@ def job_status(job: Job, position: int, wait: float | None, left: float | None) 
     title = percent + TITLES.get(job.state, job.state)
     return (
         f'<div class="status live" data-title="{title}">{live_region(announced)}'
-        f"{progress_bar(share)}{now}{notes}{expected}</div>"
+        f"{progress_bar(share)}{now}{notes}{expected}{NOTIFY}</div>"
     )
 
 

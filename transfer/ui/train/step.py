@@ -13,9 +13,21 @@ from transfer.ui.train.handlers import TrainHandlers, Training
 from transfer.ui.train.status import NO_JOB
 
 SECONDS_UNTIL_MEASURED = 3.0
-# in the browser: the window's title says how far a training is, and its panel stays in view
+# in the browser: the window's title says how far a training is, its panel stays in view, and its end
+# is announced outside the window if the visitor has asked for that
 FOLLOW = """
 const place = document.getElementById("training"), title = document.title;
+let wasLive = false;
+const announce = live => {
+    const asks = element.querySelector(".notify");
+    if (asks) asks.hidden = window.Notification?.permission !== "default";
+    if (wasLive && !live && window.Notification?.permission === "granted")
+        new Notification(title, {body: element.innerText.trim()});
+    wasLive = Boolean(live);
+};
+element.addEventListener("click", event => {
+    if (event.target.matches(".notify")) Notification.requestPermission().then(() => announce(true));
+});
 const follow = () => {
     const live = element.querySelector(".status.live");
     if (live) document.title = `${live.dataset.title} · ${title}`;
@@ -27,7 +39,10 @@ const follow = () => {
     place.classList.toggle("docked", Boolean(docked));
 };
 addEventListener("scroll", follow, {passive: true});
-watch("value", follow);
+watch("value", () => {
+    announce(element.querySelector(".status.live"));
+    follow();
+});
 """
 
 

@@ -1,0 +1,147 @@
+// The cards of the classes. Their HTML comes from the server after each change, so events are
+// handled on the whole, and the camera's picture goes back to its card.
+const PHOTOS_AT_ONCE = 8, MILLISECONDS_A_PHOTO = 200, WIDTH = 640;
+const NO_CAMERA = "Allow the camera in the browser's settings, or drop photos instead.";
+const send = (action, data = {}) => trigger("input", {action, ...data});
+const cardOf = node => node.closest(".class-card");
+const cardNamed = name => [...element.querySelectorAll(".class-card")]
+    .find(card => card.dataset.name === name);
+const count = (name, text) => {
+    const card = cardNamed(name);
+    if (card) card.querySelector(".count").textContent = text;
+};
+
+const add = async (name, photos) => {
+    for (let start = 0; start < photos.length; start += PHOTOS_AT_ONCE) {
+        count(name, `Adding ${start} of ${photos.length} …`);
+        const some = photos.slice(start, start + PHOTOS_AT_ONCE);
+        const sent = await Promise.allSettled(some.map(photo => upload(photo)));
+        // an upload that failed, such as one that is too large, is counted by the server as missing
+        send("add", {name, files: sent.map(one => one.value?.path ?? "")});
+    }
+};
+
+// Gradio changes the nodes that are there, so a name that somebody typed would stay on another card.
+const shown = new WeakMap();  // field → the name that the server gave it
+const rename = () => element.querySelectorAll(".class-name").forEach(field => {
+    if (shown.get(field) !== field.defaultValue) field.value = field.defaultValue;
+    shown.set(field, field.defaultValue);
+});
+
+// What was pressed last, and where the focus goes once that has changed the cards.
+let pressed = null;
+const refocus = () => {
+    if (!pressed) return;
+    const {action, name} = pressed, newest = [...element.querySelectorAll(".class-name")].at(-1);
+    if (action === "new_class") {
+        newest.focus();
+        newest.select();
+    } else if (action === "remove_class" && !cardNamed(name)) {
+        element.querySelector("[data-do=undo]")?.focus();
+    } else if (document.activeElement === document.body) {
+        (element.querySelector(".new") ?? element.querySelector(".drop input")).focus();
+    }
+    pressed = null;
+};
+
+// One camera, on the card where it was opened; a photo, or many while the button is held.
+let opened = null, recording = null, taken = [];
+const video = Object.assign(document.createElement("video"), {muted: true, playsInline: true});
+const hold = Object.assign(document.createElement("button"), {type: "button", className: "hold"});
+const close = Object.assign(
+    document.createElement("button"), {type: "button", textContent: "Close the camera"});
+const place = () => {
+    const slot = cardNamed(opened)?.querySelector(".camera");
+    if (!slot) return stopCamera();
+    slot.hidden = false;
+    if (!slot.contains(video)) slot.append(video, hold, close);
+    video.play().catch(() => {});
+};
+const stopCamera = () => {
+    video.srcObject?.getTracks().forEach(track => track.stop());
+    video.srcObject = opened = null;
+    element.querySelectorAll(".camera").forEach(slot => { slot.hidden = true; });
+};
+const openCamera = async name => {
+    try {
+        video.srcObject ||= await navigator.mediaDevices.getUserMedia({video: {width: WIDTH}});
+    } catch {
+        return count(name, NO_CAMERA);
+    }
+    element.querySelectorAll(".camera").forEach(slot => { slot.hidden = true; });
+    opened = name;
+    hold.textContent = "Hold to record";
+    place();
+    hold.focus();
+};
+const photo = () => new Promise(resolve => {
+    const canvas = document.createElement("canvas");
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    const name = `camera-${Date.now()}.jpg`;
+    canvas.toBlob(blob => resolve(new File([blob], name, {type: blob.type})), "image/jpeg", .92);
+});
+const flush = least => {
+    if (taken.length < least) return;
+    add(opened, taken);
+    taken = [];
+};
+const take = async () => {
+    if (!video.videoWidth) return;  // not yet a picture
+    taken.push(await photo());
+    hold.textContent = `Recording: ${taken.length}`;
+    flush(PHOTOS_AT_ONCE);
+};
+const start = () => {
+    if (recording) return;
+    take();
+    recording = setInterval(take, MILLISECONDS_A_PHOTO);
+};
+const stop = () => {
+    clearInterval(recording);
+    recording = null;
+    setTimeout(() => { flush(1); hold.textContent = "Hold to record"; }, MILLISECONDS_A_PHOTO);
+};
+hold.addEventListener("pointerdown", event => { hold.setPointerCapture(event.pointerId); start(); });
+hold.addEventListener("keydown", event => { if ([" ", "Enter"].includes(event.key)) start(); });
+for (const end of ["pointerup", "pointercancel", "keyup", "blur"]) {
+    hold.addEventListener(end, () => recording && stop());
+}
+close.addEventListener("click", stopCamera);
+
+element.addEventListener("click", event => {
+    const button = event.target.closest("[data-do]");
+    if (!button) return;
+    const name = cardOf(button)?.dataset.name, {do: action, photo} = button.dataset;
+    pressed = {action, name};
+    if (action === "camera") openCamera(name);
+    else send(action, {name, photo});
+});
+element.addEventListener("change", event => {
+    const {target} = event, name = cardOf(target)?.dataset.name;
+    if (target.matches(".class-name")) {
+        if (target.value !== name) send("rename", {name, new: target.value});
+    } else if (target.type === "file") {
+        add(name, [...target.files]);
+        target.value = "";
+    }
+});
+element.addEventListener("keydown", event => {
+    if (event.key !== "Enter" || !event.target.matches(".class-name")) return;
+    event.target.dispatchEvent(new Event("change", {bubbles: true}));
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+    element.addEventListener(kind, event => {
+        const card = cardOf(event.target);
+        if (!card) return;
+        event.preventDefault();
+        card.classList.toggle("over", kind === "dragover");
+        if (kind === "drop") add(card.dataset.name, [...event.dataTransfer.files]);
+    });
+}
+watch("value", () => {
+    if (opened) place();
+    rename();
+    refocus();
+});

@@ -1,0 +1,61 @@
+"""The classes that visitors are teaching, which answer at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.data.local.custom import CustomImages
+from transfer.jobs import JobManager
+from transfer.jobs.job import hashed
+from transfer.ui.shared.lazy_import import lazy_import
+from transfer.ui.shared.session import require_visitor
+from transfer.ui.shared.timed_cache import TimedCache
+
+if TYPE_CHECKING:
+    from transfer.inference.classifier import Classifier
+    from transfer.inference.live import LiveClassifier
+
+LIVE = "live"  # no folder of a run is called that: `listed` ones have a time in their name
+VISITORS_CACHED, SECONDS_CACHED = 50, 3_600.0  # then the features are computed anew
+
+
+def own_folder(jobs: JobManager, visitor: str) -> Path:
+    """Named by a hash, because the visitor's id is a secret."""
+    return jobs.expiry.own_images / hashed(require_visitor(visitor))
+
+
+def own_photos(jobs: JobManager, visitor: str) -> CustomImages:
+    """The classes that a visitor makes."""
+    return CustomImages(own_folder(jobs, visitor) / "own-photos")
+
+
+class LiveRuns:
+    """The classes that each visitor is teaching."""
+
+    def __init__(self, jobs: JobManager):
+        self.jobs = jobs
+        self._live = TimedCache(VISITORS_CACHED, SECONDS_CACHED)
+
+    def answers(self, visitor: str) -> bool:
+        """Whether two classes have photos."""
+        if not visitor:  # the page is being built
+            return False
+        return sum(map(bool, own_photos(self.jobs, visitor).photos().values())) >= 2
+
+    def newest(self, visitor: str) -> Path | None:
+        """The photo that came last."""
+        classes = own_photos(self.jobs, visitor).photos().values()
+        photos = [path for photos in classes for path in photos]
+        return max(photos, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    def classifier(self, visitor: str, without: Sequence) -> "Classifier":
+        """Learned from all of a visitor's photos but those. Raises TransferError."""
+        return self._of(visitor).classifier(own_photos(self.jobs, visitor).photos(), without)
+
+    def _of(self, visitor: str) -> "LiveClassifier":
+        if found := self._live.get(visitor):
+            return found
+        lazy_import("torch")
+        from transfer.inference.live import LiveClassifier
+
+        return self._live.put(visitor, LiveClassifier())
