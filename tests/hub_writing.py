@@ -20,13 +20,14 @@ from tests import hub_server
 
 LFS_BYTES = 1 << 20
 LFS_ENDINGS = (".safetensors", ".png", ".bin")
+PREFIXES = {"spaces": "spaces/", "datasets": "datasets/"}  # of the addresses of git
 GIT_ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 READER, OAUTH = "hf_reader", "hf_oauth"
 ME, TEAM = "me", "team"
 ASIDE = ("/api/agent-harnesses",)  # asked once a process, whatever it does
 WRITES = re.compile(
-    r"/api/(?P<kind>models|spaces)/(?P<id>[^/]+/[^/]+)/(?P<verb>preupload|commit)/main"
-    r"|/(?P<space>spaces/)?(?P<repository>[^/]+/[^/]+)\.git/info/lfs/objects/(?P<lfs>batch|verify)"
+    r"/api/(?P<kind>models|spaces|datasets)/(?P<id>[^/]+/[^/]+)/(?P<verb>preupload|commit)/main"
+    r"|/(?P<prefix>spaces/|datasets/)?(?P<repository>[^/]+/[^/]+)\.git/info/lfs/objects/(?P<lfs>batch|verify)"
     r"|/api/(?P<api>whoami-v2|validate-yaml|repos/create|repos/delete)"
 )
 
@@ -137,7 +138,7 @@ class Writing:
         return f"{self.hub.endpoint}/{name}"
 
     def _serve_repository(self, handler, found: re.Match) -> None:
-        kind = found["kind"] or ("spaces" if found["space"] else "models")
+        kind = found["kind"] or (found["prefix"] or "models").rstrip("/")
         repository = self.hub.find(kind, found["id"] or found["repository"])
         if repository is None:
             handler.unknown()
@@ -154,8 +155,8 @@ class Writing:
 
     def _batch(self, handler, repository) -> None:
         asked = json.loads(handler.body)
-        space = "spaces/" if repository.kind == "spaces" else ""
-        verify = f"{self.hub.endpoint}/{space}{repository.id}.git/info/lfs/objects/verify"
+        prefix = PREFIXES.get(repository.kind, "")
+        verify = f"{self.hub.endpoint}/{prefix}{repository.id}.git/info/lfs/objects/verify"
         objects = []
         for wanted in asked["objects"]:
             entry = dict(wanted)
@@ -216,7 +217,8 @@ class Writing:
 
 def _mode(repository: "hub_server.Repository", file: dict) -> dict:
     path, known = file["path"], repository.files.get(file["path"])
-    lfs = path.endswith(LFS_ENDINGS) or file["size"] > LFS_BYTES
+    endings = (*LFS_ENDINGS, ".jpg") if repository.kind == "datasets" else LFS_ENDINGS
+    lfs = path.endswith(endings) or file["size"] > LFS_BYTES
     oid = None if known is None else hub_server.content_id(known, path in repository.lfs)
     mode = "lfs" if lfs else "regular"
     return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid}

@@ -5,12 +5,24 @@ import shutil
 import time
 import zipfile
 
-from tests.browser.conftest import PHONE, button, dataset_shown, fits_everywhere, open_page, tab
+from tests.browser.conftest import (
+    PHONE,
+    PUBLISH,
+    button,
+    dataset_shown,
+    fits_everywhere,
+    open_page,
+    run_field,
+    tab,
+)
 from tests.browser.slow_app import let_go
+from tests.hub_server import FRIEND
+from tests.hub_writing import writable
 from tests.tiny import draw_classes
 
 SECONDS_TO_COME = 2
-FOCUSED = "label => [document.activeElement.ariaLabel, document.activeElement.textContent].includes(label)"
+FOCUSED = """label => [document.activeElement.ariaLabel, document.activeElement.textContent]
+    .includes(label)"""
 
 
 def test_a_source_is_shown_and_the_page_fits(browser, page_address):
@@ -43,7 +55,9 @@ def test_two_classes_answer_as_soon_as_they_have_photos(browser, page_address, t
     page.close()
 
 
-def test_own_classes_are_changed_with_the_keyboard_and_saved(browser, page_address, tmp_path):
+def test_own_classes_are_changed_with_the_keyboard_saved_and_published(
+    browser, page_address, tmp_path, hub
+):
     page, foreign = open_page(browser, page_address, PHONE)
     make_classes(page, draw_classes(tmp_path, each=6, classes=("cat", "dog", "eel")))
     assert fits_everywhere(page)
@@ -66,6 +80,11 @@ def test_own_classes_are_changed_with_the_keyboard_and_saved(browser, page_addre
         button(page, "Save as zip").click()
     with zipfile.ZipFile(fetched.value.path()) as saved:
         assert len(saved.namelist()) == 17
+    page.get_by_role("button", name="Remove the class Class 4").click()
+    with writable(hub):
+        publish_photos(page)
+        published = hub.repositories["datasets", "me/my-pets"]
+    assert not published.private and "train/dog/00005.jpg" in published.files
     assert fits_everywhere(page)
     assert foreign == []
     page.close()
@@ -150,6 +169,24 @@ def choose(page, source: str) -> None:
     box.fill(source)
     box.press("Enter")
     box.press("Tab")
+
+
+def publish_photos(page) -> None:
+    """For everybody, which takes a second tick."""
+    tab(page, "Publish")
+    run_field(page, PUBLISH).click()
+    page.get_by_role("option", name="Your own photos: 17 photos in 3 classes").click()
+    page.get_by_text("Only you, or the members of your organization").wait_for()
+    page.get_by_label("Repository").fill("me/my-pets")
+    page.get_by_label("Private").uncheck()
+    page.get_by_text("Everybody can see and copy them").wait_for()
+    page.get_by_label("Token").fill(FRIEND)
+    button(page, "Publish").click()
+    page.get_by_text("Expected your consent").wait_for()
+    page.get_by_label("Everybody may see these photos").check()
+    page.get_by_label("Token").fill(FRIEND)
+    button(page, "Publish").click()
+    page.get_by_role("link", name="me/my-pets", exact=True).wait_for()
 
 
 def card(page, name: str):

@@ -93,7 +93,7 @@ def test_a_license_is_asked_for_only_if_none_is_known(monkeypatch, small):  # no
     def ask(answer: str, known: tuple):
         monkeypatch.setattr("transfer.publishing.card.license.licenses", lambda run: known)
         monkeypatch.setattr("typer.prompt", lambda *_, **__: answer)
-        return command._ask_license(str(small))
+        return command._ask_license(str(small), "head")
 
     assert ask("mit", (None, None)) == "mit"
     assert ask(" ", (None, None)) is None

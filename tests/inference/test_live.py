@@ -25,7 +25,7 @@ def best(classifier, path) -> str:
 
 def test_it_answers_from_the_second_class_on(images, tmp_path):
     taught = LiveClassifier()
-    photos = images.photos()
+    photos = images.by_class()
     with pytest.raises(SourceError, match="two classes"):
         taught.classifier({"stripes": photos["stripes"], "waves": []})
     for kind, name in enumerate(("stripes", "waves")):
@@ -39,19 +39,19 @@ def test_the_features_of_a_photo_are_computed_once(images, monkeypatch):
         live, "_features_of", lambda files: computed.extend(files) or features_of(files)
     )
     taught = LiveClassifier()
-    first = taught.classifier(images.photos())
-    assert len(computed) == 6 and taught.classifier(images.photos()) is first
+    first = taught.classifier(images.by_class())
+    assert len(computed) == 6 and taught.classifier(images.by_class()) is first
     images.rename_class("waves", "sea")
-    assert taught.classifier(images.photos()).classes == ("stripes", "sea")
-    images.add("sea", images.photos()["sea"][0])
-    taught.classifier(images.photos())
+    assert taught.classifier(images.by_class()).classes == ("stripes", "sea")
+    images.add("sea", images.by_class()["sea"][0])
+    taught.classifier(images.by_class())
     assert len(computed) == 7
 
 
 def test_a_photo_that_is_asked_about_is_judged_as_if_it_were_new(images):
-    wrong = images.photos()["stripes"][0]
+    wrong = images.by_class()["stripes"][0]
     images.add("waves", wrong)  # stripes called waves
-    photos = images.photos()
+    photos = images.by_class()
     last = photos["waves"][-1]
     taught = LiveClassifier()
     learned, new = (taught.classifier(photos, without=one).scores(last) for one in ((), [last]))

@@ -151,7 +151,7 @@ def test_an_exported_folder_that_does_not_load_is_refused(case, broken, tmp_path
 
 def test_what_is_no_finished_run_is_refused(made, tmp_path):
     text = refusal(made, "body", tmp_path / "out", SettingsError)
-    assert "what must be one of head, full, page, found 'body'" in text
+    assert "what must be one of head, full, page, dataset, found 'body'" in text
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     (tmp_path / "photos").mkdir()
     assert "found no run.json" in refusal(tmp_path / "run", "head", tmp_path / "out")

@@ -28,7 +28,8 @@ def publish(
         str,
         typer.Option(
             help="head: small, for this package; full: for timm and transformers; "
-            "page: a static Space that classifies in the browser."
+            "page: a static Space that classifies in the browser; dataset: RUN_OR_DIR is a folder "
+            "of photos that the page saved."
         ),
     ] = "head",
     license: Annotated[
@@ -36,13 +37,14 @@ def publish(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a run or an exported folder on the Hub: one commit, compared with what was sent."""
+    """Publish a run, an exported folder or photos on the Hub: one commit, compared with what was
+    sent."""
     from transfer.publishing import PublishRequest
 
     progress = Progress()
     with lasting_interrupt() as check:
         if license is None and sys.stdin.isatty():
-            license = _ask_license(run)
+            license = _ask_license(run, what)
         progress.say("checking the run and the Hub")
         request = PublishRequest(
             run=run, repository=repository, what=what, private=private, license=license
@@ -66,16 +68,17 @@ def report_publish(
     return event
 
 
-def _ask_license(run: str) -> str | None:
+def _ask_license(run: str, what: str) -> str | None:
     """What the user answers, unless a license follows from the weights and the images."""
-    from transfer.publishing import read_run_or_export
+    from transfer.publishing import check_source
     from transfer.publishing.card import choose_license
     from transfer.runs.run import Run
 
-    found = read_run_or_export(run)
+    found = check_source(run, what)
     if isinstance(found, Run) and choose_license(found, None).metadata:
         return None
-    question = "license of the published model, like apache-2.0 (empty: none)"
+    published = "photos" if what == "dataset" else "model"
+    question = f"license of the published {published}, like apache-2.0 (empty: none)"
     return typer.prompt(question, default="", show_default=False, err=True).strip() or None
 
 
@@ -94,7 +97,8 @@ def _report(progress: Progress, event: "Event", private: bool) -> None:
         case Waiting():
             progress.show(f"{event.why}; trying again in {event.seconds:.0f} s", passing=True)
         case Sending():
-            progress.show(f"sending {event.total_bytes / 1e6:.1f} MB", passing=True)
+            sent, total = event.sent_bytes / 1e6, event.total_bytes / 1e6
+            progress.show(f"sending: {sent:.1f} of {total:.1f} MB", passing=True)
         case Verifying():
             progress.say("all files are sent; comparing them")
         case Published():

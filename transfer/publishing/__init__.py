@@ -1,10 +1,10 @@
-"""A finished run → a model repository on the Hugging Face Hub."""
+"""A finished run, or one's own photos → a repository on the Hugging Face Hub."""
 
-from transfer.publishing.bundle import read_run_or_export
 from transfer.publishing.events import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.publisher import (
     PublishRequest,
     check_place,
+    check_source,
     publish,
     publish_events,
     write_files,
@@ -19,8 +19,8 @@ __all__ = [
     "Verifying",
     "Waiting",
     "check_place",
+    "check_source",
     "publish",
     "publish_events",
-    "read_run_or_export",
     "write_files",
 ]

@@ -33,14 +33,15 @@ from transfer.runs.writer import run_files
 if TYPE_CHECKING:
     from transfer.model.vgg import Network
 
-WHATS = ("head", "full", "page")
+WHATS = ("head", "full", "page")  # of a run
+DATASET = "dataset"  # of one's own photos
 SCORE_TOLERANCE = 2.5e-4  # on a few images, so that no image differs by more than 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """`folder` holds exactly `files`, name → bytes. `run` is the run as published; None for an
-    exported folder, which does not know its run."""
+    exported folder, which does not know its run, and for photos."""
 
     folder: Path
     what: str
@@ -74,8 +75,14 @@ def write_bundle(
             else:
                 written = (_write_head if what == "head" else _write_full)(source, part, public)
             run, classes = replace(written, path=folder), source.classes
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files = {name: path.stat().st_size for name, path in files_in(folder).items()}
     return Bundle(folder=folder, what=what, files=files, run=run, classes=classes)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Name in the repository → file."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def bundle_files(run: Run, what: str) -> dict[str, int]:
@@ -87,7 +94,7 @@ def bundle_files(run: Run, what: str) -> dict[str, int]:
 def read_publishable(run_or_dir: str | Path | Run, what: str) -> Run | Path:
     """`read_run_or_export`, if `what` of it can be published. Raises SettingsError or RunError."""
     if what not in WHATS:
-        raise SettingsError(f"what must be one of {', '.join(WHATS)}, found {what!r}")
+        raise SettingsError(f"what must be one of {', '.join((*WHATS, DATASET))}, found {what!r}")
     source = read_run_or_export(run_or_dir)
     weights = str(source.record["body"].get("weights")) if isinstance(source, Run) else ""
     if what == "head" and weights.startswith("file:"):

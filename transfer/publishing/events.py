@@ -25,9 +25,10 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """The files are being uploaded."""
+    """The files are being uploaded; `sent_bytes` of them are there."""
 
     total_bytes: int
+    sent_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
-"""A model repository or a static Space on the Hub: created if it is missing, filled by one commit,
-compared after."""
+"""A model repository, a static Space or a dataset on the Hub: created if it is missing, filled by
+one commit, compared after."""
 
 import hashlib
 import time
@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoFile
 
 CARD, THUMBNAIL = "README.md", "thumbnail.png"
-SPACE = "space"  # the kind of repository
+SPACE, DATASET = "space", "dataset"  # kinds of repositories
+PREFIXES = {SPACE: "spaces/", DATASET: "datasets/"}  # of their addresses
 REQUEST_SECONDS = 10.0
 CREATE_SECONDS = 30.0
 COMMIT_SECONDS = 120.0
 DOWNLOAD_SECONDS = 60.0
 UPLOAD_SECONDS = 120.0  # and the time that the bytes need on a slow line:
 SLOWEST_BYTES_A_SECOND = 50_000
+PATHS_A_REQUEST = 500
+PHOTOS_A_GROUP, GROUP_BYTES = 50, 10_000_000  # of photos that are uploaded together
 CONFLICTS = (409, 412)  # somebody else wrote meanwhile, or we did and the answer was lost
 UNTOUCHED = {".gitattributes"}  # what the Hub itself puts into a new repository
 # sent with the commit itself, not to the storage of large files
@@ -84,7 +88,7 @@ class HubRepository:
 
     @property
     def url(self) -> str:
-        return f"{self.api.endpoint}/{'spaces/' if self.kind == SPACE else ''}{self.name}"
+        return f"{self.api.endpoint}/{PREFIXES.get(self.kind, '')}{self.name}"
 
     def _call(self, method: str, *arguments, **more) -> Callable:
         """A method of the client, for this repository."""
@@ -112,6 +116,8 @@ class HubRepository:
         seen by all who see this."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
+        if self.kind == DATASET:
+            return False
         kind, file = ("model", TENSORS) if self.kind == SPACE else (SPACE, MODEL)
         ask = partial(self.api.repo_info, self.name, repo_type=kind)
         try:
@@ -147,29 +153,54 @@ class HubRepository:
     def commit(
         self, files: dict[str, FileDigest], message: str
     ) -> Generator[Waiting | Sending, None, str]:
-        """Return the commit that holds `files`: a new one, or `head` if it holds them already."""
+        """Return the commit that holds `files`: a new one, or `head` if it holds them already.
+
+        Raises PublishError if their folders hold other files: nothing in folders is overwritten.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         different = yield from self.differences(self.head, files)
+        self._check_folders(files, {*different})
         if not different:
             self.commit_id = self.head
         else:
             additions = [CommitOperationAdd(name, file.path) for name, file in files.items()]
-            yield Sending(total_bytes=sum(file.bytes for file in files.values()))
-            for addition in additions:
-                if not addition.path_in_repo.endswith(TEXT_FILES):
-                    self._upload(addition, files[addition.path_in_repo].bytes)
+            yield from self._upload_large(additions, files)
             stale = [CommitOperationDelete(name) for name in different if name not in files]
             self.commit_id = yield from self._commit([*additions, *stale], files, message)
         self.should_stop = _never  # what follows only reads
         return self.commit_id
 
-    def _upload(self, addition: "CommitOperationAdd", size: int) -> None:
-        """Store a large file; nobody sees it before the commit, so it can be given up any time.
+    def _check_folders(self, files: dict[str, FileDigest], different: set[str]) -> None:
+        """A photo of somebody else's must not be lost, nor become one of these."""
+        folders = {name.partition("/")[0] for name in files if "/" in name}
+        inside = (name for name in self.names if name.partition("/")[0] in folders)
+        if others := sorted(name for name in inside if name not in files or name in different):
+            raise PublishError(
+                f"expected {self.name} to hold none but these photos, found {len(others)} others "
+                f"there, such as {others[0]!r}; publish under another name, or delete them there"
+            )
 
-        One file after the other: several would use a thread pool that outlives Ctrl-C.
-        """
-        send = self._call("preupload_lfs_files", [addition])
+    def _upload_large(
+        self, additions: list["CommitOperationAdd"], files: dict[str, FileDigest]
+    ) -> Iterator[Sending]:
+        """Those that do not travel with the commit itself. Photos go in groups, for each request
+        counts; other files one by one, as several use threads that outlive Ctrl-C."""
+        total, sent = sum(file.bytes for file in files.values()), 0
+        yield Sending(total_bytes=total)
+        large = [add for add in additions if not add.path_in_repo.endswith(TEXT_FILES)]
+        while large:
+            most = PHOTOS_A_GROUP if self.kind == DATASET else 1
+            sizes = list(accumulate(files[add.path_in_repo].bytes for add in large[:most]))
+            number = max(1, sum(size <= GROUP_BYTES for size in sizes))
+            self._upload(large[:number], sizes[number - 1])
+            large, sent = large[number:], sent + sizes[number - 1]
+            yield Sending(total_bytes=total, sent_bytes=sent)
+
+    def _upload(self, additions: list["CommitOperationAdd"], size: int) -> None:
+        """Store large files; nobody sees them before the commit, so this can be given up any
+        time."""
+        send = self._call("preupload_lfs_files", additions)
         end = time.monotonic() + UPLOAD_SECONDS + size / SLOWEST_BYTES_A_SECOND
         # huggingface_hub sends it again by itself while storage is busy
         for _ in hub.wait_in_steps(send, self._call("repo_info")):
@@ -209,15 +240,17 @@ class HubRepository:
 
     def differences(self, commit: str, files: dict[str, FileDigest]) -> Steps[list[str]]:
         """The names of files that a commit misses or holds with other content, and of OURS that it
-        should not hold; the user's own are ignored."""
+        should not hold; the user's own are ignored. In a dataset nothing but `files` is ours."""
         from huggingface_hub.hf_api import RepoFile
 
-        paths = sorted({*files, *OURS})
-        look = self._call("get_paths_info", paths, revision=commit)
-        entries = yield from self.ask(look)
-        held = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        ours = set() if self.kind == DATASET else OURS
+        paths, held = sorted({*files, *ours}), {}
+        for start in range(0, len(paths), PATHS_A_REQUEST):
+            some = paths[start : start + PATHS_A_REQUEST]
+            entries = yield from self.ask(self._call("get_paths_info", some, revision=commit))
+            held |= {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         wrong = [name for name, file in files.items() if not file.is_same(held.get(name))]
-        return wrong + sorted((OURS & held.keys()) - files.keys())
+        return wrong + sorted((ours & held.keys()) - files.keys())
 
     def withdraw(self) -> str:
         """Delete the repository if it was created here and is still empty; says what remains."""

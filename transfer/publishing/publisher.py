@@ -1,4 +1,5 @@
-"""A run or an exported folder → a model repository on the Hub: one commit, compared afterwards."""
+"""A run, an exported folder or one's own photos → a repository on the Hub: one commit, compared
+afterwards."""
 
 import shutil
 import tempfile
@@ -11,12 +12,27 @@ from typing import TYPE_CHECKING
 
 from transfer import hub
 from transfer.cache.paths import private_folder
-from transfer.errors import PublishError, SignInError
+from transfer.errors import PublishError, SettingsError, SignInError
 from transfer.publishing import account
-from transfer.publishing.bundle import Bundle, read_publishable, read_run_or_export, write_bundle
+from transfer.publishing.bundle import (
+    DATASET,
+    Bundle,
+    files_in,
+    read_publishable,
+    read_run_or_export,
+    write_bundle,
+)
 from transfer.publishing.errors import explain
 from transfer.publishing.events import Checked, Event, Published, Verifying
-from transfer.publishing.hub_repository import FileDigest, HubRepository, quiet
+from transfer.publishing.hub_repository import (
+    CARD,
+    SPACE,
+    UNTOUCHED,
+    FileDigest,
+    HubRepository,
+    quiet,
+)
+from transfer.publishing.photos import read_photos, write_photos
 from transfer.publishing.retry import Steps
 from transfer.runs.run import Run
 from transfer.settings import WEIGHTS
@@ -24,18 +40,20 @@ from transfer.settings import WEIGHTS
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
-CONTENTS = {"head": "head", "full": "complete network", "page": "web page"}
+CONTENTS = {"head": "head", "full": "complete network", "page": "web page", DATASET: "photos"}
+KINDS = {"page": SPACE, DATASET: DATASET}  # of repositories; else a model
 SECONDS = 10.0  # for the Hub to say who somebody is
 LONGEST_SECONDS = 24 * 3600  # no publish takes longer, so older temporary folders are leftovers
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishRequest:
-    """What to publish and where. `run` is a run or a folder that `export` wrote.
+    """What to publish and where. `run` is a run, a folder that `export` wrote, or one of photos.
 
-    `what` is `head` (small, for this package), `full` (for timm and transformers) or `page` (a
-    static Space that classifies in the browser); `private` is for a new repository; `license` None
-    means what follows from the weights and the images.
+    `what` is `head` (small, for this package), `full` (for timm and transformers), `page` (a
+    static Space that classifies in the browser) or `dataset` (photos that were collected on the
+    page); `private` is for a new repository; `license` None means what follows from the weights and
+    the images, and none for photos.
     `token` None is the one of this machine's user; it is in no text made of a request.
     """
 
@@ -48,7 +66,7 @@ class PublishRequest:
 
 
 def publish(run: str | Path | Run, repository: str, **options) -> Published:
-    """Publish a run, or a folder that `export` wrote; `options` are as in PublishRequest."""
+    """Publish a run, an exported folder or photos; `options` are as in PublishRequest."""
     for event in publish_events(PublishRequest(run=run, repository=repository, **options)):
         published = event
     return published
@@ -62,13 +80,13 @@ def publish_events(
     Whatever can be checked is checked before anything is sent; then one commit holds all files or
     none, and it is compared with what was sent. A failed or cancelled publish leaves the Hub as it
     was; the run is never changed. The token goes to the Hub and nowhere else. Closing the generator
-    cancels. Raises PublishError, RunError, WeightsError or SettingsError.
+    cancels. Raises PublishError, RunError, WeightsError, SettingsError or SourceError.
     """
     from huggingface_hub import HfApi
 
-    request = replace(request, run=read_publishable(request.run, request.what))
+    request = replace(request, run=check_source(request.run, request.what))
     token = account.sign_in(request.token)
-    kind = "space" if request.what == "page" else "model"
+    kind = KINDS.get(request.what, "model")
     repository = HubRepository(HfApi(token=token), request.repository, should_stop, kind)
     with quiet():
         try:
@@ -91,9 +109,11 @@ def _publish(
     request = replace(request, repository=repository.name, private=private)
     with _temporary_folder() as folder:
         previous = yield from repository.read_card(folder / "before")
+        if request.what == DATASET:
+            _check_dataset(repository, previous)
         linked = yield from repository.find_counterpart(private)
         bundle = write_files(request, folder / "files", previous, linked)
-        files = {path.name: FileDigest.of(path) for path in sorted(bundle.folder.iterdir())}
+        files = {name: FileDigest.of(path) for name, path in files_in(bundle.folder).items()}
         sizes = {name: file.bytes for name, file in files.items()}
         facts = {"repository": repository.name, "private": private, "what": bundle.what}
         facts |= {"files": sizes, "bytes": sum(sizes.values())}
@@ -125,6 +145,18 @@ def _find_place(repository: HubRepository) -> Steps["ModelInfo | None"]:
                 "publish under another name"
             )
     return info
+
+
+def _check_dataset(repository: HubRepository, card: str | None) -> None:
+    """Raises PublishError where somebody made a dataset by other means: our card would say what is
+    to be read of it."""
+    from transfer.publishing.card import is_generated
+
+    if repository.names - UNTOUCHED - {CARD} and not is_generated(card or ""):
+        raise PublishError(
+            f"expected a new dataset, or one that was published from here, found other files in "
+            f"{repository.name}; publish under another name"
+        )
 
 
 def check_place(repository: str, weights: str) -> str:
@@ -166,17 +198,32 @@ def _temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_source(source: str | Path | Run, what: str) -> Run | Path:
+    """The run or folder, if `what` of it can be published. Raises SettingsError, RunError,
+    SourceError or PublishError."""
+    if what != DATASET:
+        return read_publishable(source, what)
+    if isinstance(source, Run):
+        raise SettingsError("expected a folder of photos for a dataset, found a run; name a folder")
+    return read_photos(source).folder
+
+
 def write_files(
     request: PublishRequest, folder: Path, previous_card: str | None = None, linked: bool = False
 ) -> Bundle:
-    """Write everything that would be published into `folder`: the model and its card.
+    """Write everything that would be published into `folder`: the model or photos, and the card.
 
     What a person wrote into `previous_card` stays in the new one. `linked` says that a model's page
     or a page's model is on the Hub under the same name. Raises SettingsError, RunError or
     WeightsError.
     """
-    from transfer.publishing.card import is_public, write_card
+    from transfer.publishing.card import is_public, write_card, write_dataset_card
 
+    terms = {"license": request.license, "private": request.private, "previous": previous_card}
+    if request.what == DATASET:
+        bundle = write_photos(request.run, folder)
+        write_dataset_card(bundle, request.repository, **terms)
+        return bundle
     run = read_run_or_export(request.run)
     public = isinstance(run, Run) and is_public(run)
     name = request.repository.rpartition("/")[2]
@@ -184,11 +231,9 @@ def write_files(
     write_card(
         bundle,
         request.repository,
-        license=request.license,
-        private=request.private,
         source_is_public=public,
-        previous=previous_card,
         linked=linked,
+        **terms,
     )
     return bundle
 

@@ -16,6 +16,8 @@ def theme() -> gr.themes.Base:
     ).set(
         color_accent="*primary_600",
         checkbox_label_background_fill_selected="*primary_600",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         checkbox_label_border_width="1px",
         checkbox_label_background_fill_hover_dark="*neutral_700",
         button_secondary_background_fill_hover_dark="*neutral_700",

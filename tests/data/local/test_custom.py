@@ -99,7 +99,7 @@ def test_what_was_removed_last_comes_back(mine, photo):
     mine.remove_photo("cat", "00003.jpg")
     mine.add("cat", photo)  # takes the number that is free now
     mine.undo()
-    assert [path.name for path in mine.photos()["cat"]] == [f"0000{n}.jpg" for n in (1, 2, 3, 4)]
+    assert [path.name for path in mine.by_class()["cat"]] == [f"0000{n}.jpg" for n in (1, 2, 3, 4)]
     mine.remove_photo("cat", "00001.jpg")
     mine.remove_class("dog")
     mine.undo()

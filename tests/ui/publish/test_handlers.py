@@ -24,7 +24,7 @@ from transfer.ui.page import build_page
 from transfer.ui.publish import text
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.queue import PublishTask
-from transfer.ui.publish.summary import proposed_name
+from transfer.ui.publish.summary import PHOTOS, proposed_name
 from transfer.ui.shared.loaded_runs import EXAMPLES_FOLDER
 
 ID = "me/vgg11-tiny"
@@ -231,6 +231,59 @@ def test_a_failure_is_seen_at_once_and_later(handlers, replaced):
 def test_the_proposed_name_is_valid_on_the_hub(name, proposed):
     assert proposed_name("vgg16", name) == proposed
     validate_repo_id(f"me/{proposed}")
+
+
+@pytest.fixture
+def photos(handlers, photo):
+    """Mine: five of each of two classes."""
+    images = handlers.uploads.images(ME)
+    for name in ("Grüner Tee", "black"):
+        images.add_class(name)
+        for _ in range(5):
+            images.add(name, photo)
+    return images
+
+
+def test_ones_own_photos_are_published_as_a_private_dataset(handlers, photos, writing):
+    assert handlers.listed(ME, None).choices[-1] == (
+        "Your own photos: 10 photos in 2 classes",
+        PHOTOS,
+    )
+    assert PHOTOS not in [run for _, run in handlers.listed(OTHER, None).choices]
+    what, name, _ = handlers.select(ME, PHOTOS)
+    assert what.value == "dataset" and "kB" in what.choices[0][0] and name == "own-photos"
+    ((_, page),) = handlers.describe(ME, PHOTOS, "dataset")
+    assert "10 photos" in page and "<b>Grüner Tee</b>" in page and "Only you" in page
+    handlers.start(**form(run_id=PHOTOS, repository=f"me/{name}"))
+    task = ended(handlers)
+    assert isinstance(task.event, Published), task.error
+    repository = writing.hub.repositories["datasets", "me/own-photos"]
+    assert repository.private and "train/Grüner Tee/00005.jpg" in repository.files
+    assert f'href="{writing.hub.endpoint}/datasets/me/own-photos"' in text.status(task)
+    with zipfile.ZipFile(handlers.zipped(**form(run_id=PHOTOS, repository="me/x"))) as archive:
+        assert {"x/train/Grüner Tee/00005.jpg", "x/README.md"} <= {*archive.namelist()}
+
+
+def test_everybody_sees_photos_only_with_consent_and_nobody_publishes_those_of_others(
+    handlers, photos, replaced
+):
+    requests, _ = replaced(CHECKED, error=PublishError("x"))
+    public = {"run_id": PHOTOS, "what": "dataset", "private": False}
+    for consent in (None, False, "yes"):
+        with pytest.raises(gr.Error, match="consent for a public dataset"):
+            handlers.start(**form(**public, consent=consent))
+    assert handlers.consent(PHOTOS, False).visible and not handlers.consent(PHOTOS, True).visible
+    assert not handlers.consent("tiny", False).visible
+    ((_, page),) = handlers.describe(ME, PHOTOS, "dataset", False)
+    assert "Everybody can see" in page
+    with pytest.raises(gr.Error, match="choose them under Run"):
+        handlers.start(**form(what="dataset"))
+    assert requests == []
+    handlers.start(**form(OTHER, **public, consent=True))
+    ended(handlers, OTHER)
+    assert requests[0].run != photos.folder and not requests[0].run.exists()
+    ((_, page),) = handlers.describe(OTHER, PHOTOS, "dataset")
+    assert "Add a class" in page
 
 
 def test_an_error_is_escaped():

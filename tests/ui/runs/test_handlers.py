@@ -1,3 +1,4 @@
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits
+from transfer.runs.run import read_run
 from transfer.settings import TrainingSettings
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.rows import run_rows
@@ -67,9 +69,27 @@ def test_a_row_says_what_is_known_of_its_run(handlers):
 
 
 def test_a_download_holds_every_file_of_the_run(handlers, folder):
+    (folder / "first" / ".hidden").mkdir()
+    (folder / "first" / ".hidden" / "part").touch()
     with zipfile.ZipFile(handlers.download(ME, clicked())) as archive:
         names = {Path(name) for name in archive.namelist()}
-    assert names == {Path("first", path.name) for path in (folder / "first").iterdir()}
+        readme = archive.read("first/README.md").decode()
+    files = {path.name for path in (folder / "first").iterdir() if path.is_file()}
+    assert names == {Path("first", name) for name in files | {"README.md"}}
+    assert all(f"| `{name}` |" in readme for name in files) and 'transfer.load("first")' in readme
+    assert "3 classes: across, down and spots" in readme and "Body: " in readme
+    run = read_run(folder / "first")
+    tested = run.report["images"]
+    right = f"{round(run.accuracy * tested)} of {tested} right)"
+    assert right in readme and str(folder) not in readme
+    (folder / "first" / "README.md").write_text("mine")
+    with zipfile.ZipFile(handlers.download(ME, clicked())) as archive:
+        assert archive.read("first/README.md") == b"mine"
+        assert archive.namelist().count("first/README.md") == 1
+    report = json.loads((folder / "second" / "report.json").read_text())
+    (folder / "second" / "report.json").write_text(json.dumps(report | {"confusion": 0}))
+    with zipfile.ZipFile(handlers.download(ME, clicked("second"))) as archive:
+        assert "second/README.md" not in archive.namelist()
 
 
 def actions(handlers, visitor: str, run: str | None) -> list:

@@ -1,4 +1,5 @@
 import copy
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,19 @@ def test_a_report_says_how_each_phase_ended_and_what_of_it_is_saved():
     assert "<li>Warm-up: 12 epochs, stopped; epoch 11 is saved.</li>" in page
     assert "<li>Fine-tune: 4 epochs, epoch limit; nothing of it is saved.</li>" in page
     assert "50% of the way to epoch 4 is saved" in page and "Cache" not in page
+
+
+def test_a_run_can_be_used_outside_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = replace(RUN, path=tmp_path / "runs" / 'a "b" <c>')
+    page = html.unescape(report(here, "x"))
+    assert r'transfer.load("runs/a \"b\" <c>")' in page
+    assert "python -m transfer classify 'runs/a \"b\" <c>' photo.jpg" in page
+    assert str(tmp_path.parent / "x") in report(replace(RUN, path=tmp_path.parent / "x"), "x")
+    monkeypatch.setenv("TRANSFER_SHARED", "1")
+    page = report(replace(RUN, path=tmp_path / "runs" / "mine"), "x")
+    assert "transfer.load(&quot;mine&quot;)" in page and "Download the run as a zip" in page
+    assert str(tmp_path) not in page and "runs/" not in page
 
 
 def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():

@@ -1,12 +1,16 @@
 """A user's own classes: photos added one by one to a folder of class folders."""
 
+import io
 import json
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from transfer.data.image import load_image
 from transfer.data.labels import class_name
@@ -21,6 +25,7 @@ REFUSED = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in a class's 
 RESERVED = re.compile("con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
 FEWEST_CLASSES, FEWEST_PHOTOS = 2, 5
 ORDER = ".order.json"  # the classes' names as they were made
+JPEG_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,17 @@ class CustomImages:
         """What was removed last, CLASS/00001.jpg …, until something else is."""
         return self.folder.with_name(f".{self.folder.name}-removed")
 
-    def photos(self) -> dict[str, list[Path]]:
+    def by_class(self) -> dict[str, list[Path]]:
         """The photos of each class, oldest first; the class that was made first comes first."""
         return {path.name: _photos(path) for path in self._classes()}
 
     def counts(self) -> dict[str, int]:
         """Photos a class."""
-        return {name: len(photos) for name, photos in self.photos().items()}
+        return {name: len(photos) for name, photos in self.by_class().items()}
+
+    def photos(self) -> Iterator[tuple[str, Path]]:
+        """(class, file) of each photo, class by class."""
+        return ((name, photo) for name, of_class in self.by_class().items() for photo in of_class)
 
     def add_class(self, name: str) -> str:
         """Make an empty class; returns its name as stored. Raises SourceError."""
@@ -104,10 +113,10 @@ class CustomImages:
         if photo.stat().st_size > MAX_PHOTO_BYTES:
             limit = f"{MAX_PHOTO_BYTES // 1_000_000} MB"
             raise ImageError(f"expected a photo of at most {limit}; make it smaller")
-        image = load_image(photo)
+        data = _without_metadata(photo)
         path = _next(target)
         part = path.with_name(f".{path.stem}")
-        image.save(part, format="JPEG", quality=92)
+        part.write_bytes(data)
         part.replace(path)
 
     def check(self) -> None:
@@ -127,9 +136,8 @@ class CustomImages:
     def write_zip(self, target: Path) -> Path:
         """All classes as a zip that can be trained on: CLASS/00001.jpg …"""
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for path in self._classes():
-                for photo in _photos(path):
-                    archive.write(photo, f"{path.name}/{photo.name}")
+            for name, photo in self.photos():
+                archive.write(photo, f"{name}/{photo.name}")
         return target
 
     def _classes(self) -> list[Path]:
@@ -151,6 +159,28 @@ class CustomImages:
         if name in (path.name for path in self._classes()):
             return self.folder / name
         raise SourceError("expected one of your classes, found none of that name; add the class")
+
+
+def bare_photo(photo: Path) -> bytes:
+    """A photo of CustomImages as a JPEG that says nothing but its pixels: no place, time or camera.
+
+    The file as it is, unless it was put there by something else. Raises ImageError.
+    """
+    data = photo.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            segments = {name for name, _ in image.applist}
+    except Exception:  # Pillow's decoders raise errors of many kinds; load_image explains them
+        return _without_metadata(photo)
+    # a phone may append a film, which knows the place too
+    bare = segments <= {"APP0"} and data.endswith(JPEG_END)
+    return data if bare else _without_metadata(photo)
+
+
+def _without_metadata(photo: Path) -> bytes:
+    """Any picture as an upright JPEG of nothing but its pixels. Raises ImageError."""
+    load_image(photo).save(file := io.BytesIO(), format="JPEG", quality=92)
+    return file.getvalue()
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ OTHER_KEYS = (
 ).split()
 EXAMPLE_ADDRESS = "/resolve/main/example-"
 SURE = 0.9  # the score of a confident mistake
+FEW = 500  # test images, of which a card counts those that are right
 
 
 def card_facts(bundle: "Bundle", repository: str, terms: License) -> dict:
@@ -58,6 +59,7 @@ def _run_facts(run: Run) -> dict:
         "class_rows": _class_rows(report["classes"]),
         "confused": _confused(run),
         "wrong": wrong,
+        "few": FEW,
         "sure": f"{at_least}{confident or 'none'}",
         "moved": _moved(report),
         "versions": ", ".join(f"{as_text(k)} {as_text(v)}" for k, v in record["versions"].items()),

@@ -3,11 +3,14 @@
 import io
 import re
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import RunError, TransferError
-from transfer.publishing.card.escape import as_line
+from transfer.publishing.card.escape import as_line, as_text
 from transfer.publishing.card.facts import (
     EXAMPLE_ADDRESS,
     LICENSE_KEYS,
@@ -27,6 +30,8 @@ from transfer.publishing.card.plots import (
 )
 from transfer.publishing.card.render import render
 from transfer.publishing.onnx.readme import readme
+from transfer.publishing.redact import published_record, published_report
+from transfer.runs.run import FAMILIARITY, RECORD, REPORT, STAGES, TENSORS, Run
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageDataset
@@ -35,6 +40,13 @@ if TYPE_CHECKING:
 CARD, THUMBNAIL = "README.md", "thumbnail.png"
 TEMPLATE = Path(__file__).with_name("template.md")
 ANSWERS = 3  # shown of an example
+FILES = {  # of a run's folder → what they are
+    RECORD: "classes, settings and learning curves",
+    REPORT: "accuracy and confusion matrix on the test images",
+    TENSORS: "the new head and the layers that were fine-tuned",
+    STAGES: "the heads after the earlier phases, to compare them",
+    FAMILIARITY: "to recognise pictures of something else: numbers, no photos",
+}
 FRONT_MATTER = re.compile(r"\A\ufeff?\s*---\r?\n(.*?)\r?\n?---(?:\r?\n|\Z)", re.DOTALL)
 # The generated part, with the license that it was given. Versions until 0.4 marked each section by
 # a name of its own; these are replaced as well. A mark without its partner is ordinary text.
@@ -64,9 +76,7 @@ def write_card(
     `linked` says that a model's page or a page's model is on the Hub under the same name.
     Raises SettingsError for an unknown license, RunError if the run's records are damaged.
     """
-    from jinja2 import TemplateError
-
-    try:
+    with _as_run_errors():
         examples, widget = {}, []
         if bundle.what == "page":
             pictures = {THUMBNAIL: draw_thumbnail(repository, bundle.classes, bundle.run.report)}
@@ -76,15 +86,41 @@ def write_card(
                 examples, widget = _examples(bundle, repository, images)
             pictures = _draw(bundle, images) | examples
         facts = {"private": private, "pictures": pictures.keys(), "widget": widget}
-        facts["linked"] = linked
+        facts |= {"linked": linked, "folder": {}}
         text = _card(bundle, repository, license, previous or "", facts)
+    for name, content in {CARD: text.encode("utf-8", "surrogateescape"), **pictures}.items():
+        (bundle.folder / name).write_bytes(content)
+
+
+def run_readme(run: Run, name: str) -> str:
+    """The card's text for a copy of the run's own folder, called `name`, with what each file is.
+
+    Raises RunError if the run's records are damaged.
+    """
+    from transfer.publishing.bundle import Bundle
+
+    known = {"record": published_record(run), "report": published_report(run, public=False)}
+    files = {path.name: path.stat().st_size for path in run.path.iterdir() if path.name in FILES}
+    shown = replace(run, **known)
+    copy = Bundle(folder=run.path, what="head", files=files, run=shown, classes=run.classes)
+    facts = {"private": False, "pictures": (), "linked": False}
+    facts["folder"] = {file: FILES[file] for file in sorted(files)}
+    with _as_run_errors():
+        text = render(TEMPLATE, facts | card_facts(copy, name, choose_license(run, None)))
+    return f"# {as_text(name)}\n\n{text.strip()}\n"
+
+
+@contextmanager
+def _as_run_errors() -> Iterator[None]:
+    from jinja2 import TemplateError
+
+    try:
+        yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise RunError(
             "expected a complete record and report of the run to write its card from, found them "
             f"damaged ({type(error).__name__}: {as_line(error)}); train again"
         ) from None
-    for name, content in {CARD: text.encode("utf-8", "surrogateescape"), **pictures}.items():
-        (bundle.folder / name).write_bytes(content)
 
 
 def _examples(
@@ -152,6 +188,11 @@ def _card(
         body = render(TEMPLATE, facts | card_facts(bundle, repository, terms))
         text = text if text.strip() else f"# {repository.rpartition('/')[2]}\n\n"
     return f"---\n{head}---\n{replace_generated(text, body, derived)}"
+
+
+def is_generated(card: str) -> bool:
+    """Whether a part of the card was written by this package."""
+    return GENERATED.search(split_card(card)[1]) is not None
 
 
 def _license_name(metadata: dict) -> str:

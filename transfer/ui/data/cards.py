@@ -23,7 +23,7 @@ def class_cards(images: CustomImages, fewest: int, only: str = "") -> str:
 
     A class needs the `fewest` photos to be trained on.
     """
-    photos = images.photos()
+    photos = images.by_class()
     names = [only] if only else [*photos] or FIRST_CLASSES
     cards = "".join(_card(name, photos.get(name, []), fewest, fixed=bool(only)) for name in names)
     new = "" if only else '<button type="button" class="new" data-do="new_class">Add class</button>'

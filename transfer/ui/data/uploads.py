@@ -98,7 +98,7 @@ class UploadHandlers:
     def newest(self, visitor: str) -> list[str]:
         """The newest photo of each class, as a data URL."""
         images = self.images(visitor)
-        photos = images.photos().values()
+        photos = images.by_class().values()
         return [data_url(load_image(of_class[-1]), SMALL) for of_class in photos if of_class]
 
     def check_room(self, visitor: str, *files: str) -> None:

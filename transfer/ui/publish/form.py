@@ -8,6 +8,8 @@ from pathlib import Path
 from transfer.errors import PublishError
 from transfer.publishing import Checked, Event, PublishRequest, publish_events
 from transfer.publishing.account import check_name
+from transfer.publishing.bundle import DATASET
+from transfer.ui.publish.text import CONSENT
 
 LIKE_A_TOKEN = re.compile(r"^\s*hf_|hf_\w{30}", re.MULTILINE)
 
@@ -32,6 +34,14 @@ def as_request(
         license=license or None,
         token=(token or "").strip() or None,
     )
+
+
+def check_consent(request: PublishRequest, consent: object) -> None:
+    """Raises PublishError where everybody would see one's own photos and that was not confirmed."""
+    if request.what == DATASET and not request.private and consent is not True:
+        raise PublishError(
+            f"expected your consent for a public dataset; tick “{CONSENT}”, or turn Private on"
+        )
 
 
 def publish_guarded(request: PublishRequest, should_stop: Callable[[], bool]) -> Iterator[Event]:

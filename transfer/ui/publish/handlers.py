@@ -1,4 +1,5 @@
-"""What the Publish tab does: list what will be published of a run, publish it, or make a zip."""
+"""What the Publish tab does: list what will be published of a run, or of the visitor's photos,
+publish it, or make a zip."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,14 +9,23 @@ from tempfile import TemporaryDirectory
 import gradio as gr
 
 from transfer import hub
-from transfer.errors import TransferError
+from transfer.errors import JobError, TransferError
 from transfer.jobs import JobManager, ListedRun
 from transfer.publishing import PublishRequest, write_files
-from transfer.publishing.bundle import WHATS
+from transfer.publishing.bundle import DATASET, WHATS
+from transfer.publishing.photos import read_photos
+from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.publish import text
-from transfer.ui.publish.form import as_request, publish_guarded
+from transfer.ui.publish.form import as_request, check_consent, publish_guarded
 from transfer.ui.publish.queue import PublishQueue, PublishTask
-from transfer.ui.publish.summary import PublishSummary, summarize, with_license
+from transfer.ui.publish.summary import (
+    PHOTOS,
+    PHOTOS_NAME,
+    PublishSummary,
+    photo_bytes,
+    summarize,
+    with_license,
+)
 from transfer.ui.shared.components import run_choices, warning
 from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.loaded_runs import with_accuracy
@@ -39,30 +49,47 @@ class PublishHandlers:
     def __init__(self, jobs: JobManager, *, shared: bool):
         self.jobs = jobs
         self.shared = shared
+        self.uploads = UploadHandlers(jobs)
         self.queue = PublishQueue()
         self.downloads = Downloads()
 
     def listed(self, visitor: str, selected: str | None) -> gr.Dropdown:
-        """The runs that this visitor may publish."""
-        return run_choices(with_accuracy(self.jobs.finished.of(visitor)), selected)
+        """The runs that this visitor may publish, and their photos if there are any."""
+        counts = self.uploads.images(visitor).counts()
+        own = [(text.photos_title(counts), PHOTOS)] if any(counts.values()) else []
+        return run_choices([*with_accuracy(self.jobs.finished.of(visitor)), *own], selected)
 
     def select(self, visitor: str, run_id: str | None) -> tuple:
         """(what can be published of a run, the proposed repository, no license yet)."""
+        no_license = gr.Dropdown(value="", allow_custom_value=True)
+        if run_id == PHOTOS:
+            size = text.size_of(*[photo_bytes(self.uploads.images(visitor))] * 2)
+            way = f"{text.WHAT_TITLES[DATASET]}, {size}", DATASET
+            what = gr.Radio(choices=[way], value=DATASET, info=text.PHOTOS_INFO)
+            return what, PHOTOS_NAME, no_license
         try:
             found = self._summary(visitor, run_id)
         except TransferError:
             return gr.Radio(), "", gr.Dropdown()
         sizes = {what: text.total_size(found, what) for what in WHATS}
         ways = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
-        what = gr.Radio(choices=ways, value=next(iter(found.files), "head"))
-        return what, found.name, gr.Dropdown(value="", allow_custom_value=True)
+        first = next(iter(found.files), "head")
+        what = gr.Radio(choices=ways, value=first, info=text.WHAT_INFO)
+        return what, found.name, no_license
 
-    def describe(self, visitor: str, run_id: str | None, what: str) -> Iterator[tuple]:
+    def describe(
+        self, visitor: str, run_id: str | None, what: str, private: bool = True
+    ) -> Iterator[tuple]:
         """(the licenses to choose from, what will be published); again once the Hub answered."""
         if not run_id:
             yield gr.Dropdown(), text.NO_RUN
             return
         try:
+            if run_id == PHOTOS:
+                images = read_photos(self.uploads.images(visitor).folder)
+                page = text.photos_summary(images.counts(), photo_bytes(images), private)
+                yield gr.Dropdown(**license_choices()), page
+                return
             found = self._summary(visitor, run_id)
             if found.dataset:
                 yield gr.Dropdown(), text.summary(found, what)
@@ -70,6 +97,10 @@ class PublishHandlers:
             yield gr.Dropdown(**license_choices(found.license)), text.summary(found, what)
         except TransferError as error:
             yield gr.Dropdown(), warning(error)
+
+    def consent(self, run_id: str | None, private: bool) -> gr.Checkbox:
+        """Whether everybody may see the photos, asked each time that it matters."""
+        return gr.Checkbox(False, visible=run_id == PHOTOS and not private)
 
     def account(self) -> tuple[str, str]:
         """(the name of this machine's account, a line about it)."""
@@ -146,11 +177,20 @@ class PublishHandlers:
         run = self._run(visitor, run_id)
         return summarize(run.path, run.title or run.source)
 
-    def _request(self, visitor: str, run_id: str | None, **values) -> PublishRequest:
-        return as_request(self._run(visitor, run_id).path, **values)
+    def _request(
+        self, visitor: str, run_id: str | None, what: str, consent: object = None, **values
+    ) -> PublishRequest:
+        """Photos are published as a dataset and runs as models, whatever was posted."""
+        if run_id == PHOTOS:
+            folder = self.uploads.images(visitor).folder
+            return as_request(folder, what=DATASET, **values)
+        if what == DATASET:
+            raise JobError("expected your own photos for a dataset; choose them under Run")
+        return as_request(self._run(visitor, run_id).path, what=what, **values)
 
     def _start(self, form: dict) -> tuple:
         request = self._request(**form)
+        check_consent(request, form.get("consent"))
         return _shown(self.queue.start(form["visitor"], partial(publish_guarded, request)))
 
 

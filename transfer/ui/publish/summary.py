@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transfer.data.local.custom import CustomImages
 from transfer.errors import TransferError
 from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
@@ -15,6 +16,8 @@ from transfer.ui.shared.timed_cache import TimedCache
 CARD, CARD_BYTES = "README.md", 120_000  # with its pictures, roughly
 LICENSES = TimedCache(64, 60.0)  # asking the Hub takes seconds
 LONGEST_NAME = 60
+PHOTOS = "/photos"  # in the place of a run: one's own. Names of runs have no slash
+PHOTOS_NAME = "own-photos"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,10 @@ def _size_ranges(run: Run, what: str) -> dict[str, tuple[int, int]]:
         least, _ = sizes[TENSORS]
         sizes[TENSORS] = least, 2 * least
     return sizes | {CARD: (CARD_BYTES, CARD_BYTES)}
+
+
+def photo_bytes(images: CustomImages) -> int:
+    return sum(photo.stat().st_size for _, photo in images.photos())
 
 
 def with_license(found: PublishSummary) -> PublishSummary:

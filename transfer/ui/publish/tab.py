@@ -1,4 +1,5 @@
-"""The Publish tab: a finished run as a repository on the Hub, or as a zip of the same files."""
+"""The Publish tab: a finished run or one's own photos as a repository on the Hub, or as a zip of
+the same files."""
 
 import gradio as gr
 
@@ -16,13 +17,13 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
     account = gr.State("")
     gr.Markdown(
         "Publish a finished run on the [Hugging Face Hub](https://huggingface.co), with a model "
-        "card that describes it, its accuracy and how to use it."
+        "card that describes it, its accuracy and how to use it; or your own photos as a dataset."
     )
     with gr.Row():
         with gr.Column(min_width=300):
             run, what, license = _run_fields()
         with gr.Column(min_width=300):
-            repository, private = _repository_fields()
+            repository, private, consent = _repository_fields()
             signed_in_as = gr.HTML(text.about("&nbsp;"), elem_classes="account")
             sign_in = sign_in_button() if handlers.shared else _token_field()
     summary = gr.HTML(text.NO_RUN, elem_classes="offered")
@@ -31,8 +32,8 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
         cancel = gr.Button("Cancel", interactive=False, min_width=120)
         zip_it = gr.Button("Download as zip", min_width=160)
     refused, watched = note(), [gr.HTML(text.status(None)), publish, cancel]
-    names = ("visitor", "run_id", "what", "repository", "private", "license")
-    form = dict(zip(names, (visitor, run, what, repository, private, license), strict=True))
+    form = {"visitor": visitor, "run_id": run, "what": what, "repository": repository}
+    form |= {"private": private, "license": license, "consent": consent}
     if handlers.shared:
         given = {"inputs": None, "inputs_kwargs": form, "outputs": watched}
         started = beside(refused, publish.click, handlers.start_signed_in, **given)
@@ -48,8 +49,11 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
     tab.select(handlers.listed, [visitor, run], run, **QUIET)
     proposed = [what, repository, license]
     selected = run.change(handlers.select, [visitor, run], proposed, **LATEST, **QUIET)
-    for event in (selected.then, what.input):
-        event(handlers.describe, [visitor, run, what], [license, summary], **LATEST, **QUIET)
+    describing = [visitor, run, what, private]
+    for event in (selected.then, what.input, private.input):
+        event(handlers.describe, describing, [license, summary], **LATEST, **QUIET)
+    for event in (selected.then, private.input):
+        event(handlers.consent, [run, private], consent, **QUIET)
     for event in (known, selected):  # the one that is answered last knows both names
         event.then(handlers.with_owner, [account, repository], repository, **QUIET)
     for event in (started.success, tab.select):
@@ -63,28 +67,28 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
 
 def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:
     # custom values are refused by the handlers: gradio's own message would repeat what was posted
-    run = gr.Dropdown([], label="Run", info="One of your finished runs.", allow_custom_value=True)
+    run = gr.Dropdown(
+        [], label="Run", info="A finished run, or your own photos.", allow_custom_value=True
+    )
     what = gr.Radio(
         [(text.WHAT_TITLES[what], what) for what in WHATS],
         value="head",
         label="What",
-        info="The changed weights are small; this project adds the rest of VGG16 when it loads "
-        "them. The full network opens in timm and transformers without this project. The web page "
-        "classifies in anybody's browser: a static Space, or any host.",
+        info=text.WHAT_INFO,
         elem_classes="stacked",  # with their sizes the choices are too wide for one row
     )
     license = gr.Dropdown(
         **license_choices(),
         value="",
         label="License",
-        info="What others may do with the model. If none follows from the body and the images, "
-        "choose one, or type one that the Hub knows.",
+        info="What others may do with it. If none follows from the body and the images, choose "
+        "one, or type one that the Hub knows.",
         allow_custom_value=True,
     )
     return run, what, license
 
 
-def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox]:
+def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox, gr.Checkbox]:
     repository = gr.Textbox(
         label="Repository",
         info="user/name or organization/name; a name alone goes to your own account.",
@@ -92,7 +96,13 @@ def _repository_fields() -> tuple[gr.Textbox, gr.Checkbox]:
         html_attributes=gr.InputHTMLAttributes(autocapitalize="off", spellcheck=False),
     )
     private = gr.Checkbox(True, label="Private", info="Only you or your organization can see it.")
-    return repository, private
+    consent = gr.Checkbox(
+        False,
+        label=text.CONSENT,
+        info="I may show them, and those who are in them agree. Others can keep copies for good.",
+        visible=False,
+    )
+    return repository, private, consent
 
 
 def _token_field() -> gr.Textbox:

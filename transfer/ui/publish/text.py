@@ -2,8 +2,12 @@
 
 from html import escape
 
-from transfer.publishing import Checked, Published, Sending, Verifying, Waiting
+from transfer.formatting import isolated
+from transfer.publishing import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
+from transfer.publishing.bundle import DATASET
+from transfer.publishing.card.escape import counted
+from transfer.publishing.card.model_card import FILES
 from transfer.ui.publish.queue import STOPPED, PublishTask
 from transfer.ui.publish.summary import CARD, PublishSummary
 from transfer.ui.shared.components import live_region, progress_bar, warning
@@ -12,10 +16,19 @@ WHAT_TITLES = {
     "head": "Changed weights only",
     "full": "Full network",
     "page": "Web page with ONNX, no server needed",
+    DATASET: "Photos in class folders",
 }
+CONSENT = "Everybody may see these photos"
+WHAT_INFO = (
+    "The changed weights are small; this project adds the rest of VGG16 when it loads them. The "
+    "full network opens in timm and transformers without this project. The web page classifies in "
+    "anybody's browser: a static Space, or any host."
+)
+PHOTOS_INFO = "A dataset that this app, the library datasets and many other programs read."
 NO_RUN = (
     '<div class="bundle"><b>No finished run yet</b>'
-    "<p>Train one first. The files that will be published are then listed here.</p></div>"
+    "<p>Train one first, or make classes of your own photos. The files that will be published are "
+    "then listed here.</p></div>"
 )
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
 WEIGHTS = {
@@ -27,11 +40,6 @@ CONFIGS = {
     "head": "its classes; the Hub counts downloads by this file",
     "full": "how timm and transformers build the network",
     "page": "",
-}
-MEANINGS = {
-    "run.json": "classes, settings and learning curves",
-    "report.json": "accuracy and confusion matrix on the test images",
-    "familiarity.safetensors": "to recognise pictures of something else: numbers, no photos",
 }
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
@@ -61,7 +69,7 @@ def summary(found: PublishSummary, what: str) -> str:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
     photos = ", mistakes, three test images" if found.public else ""
     card = f"the model card, with pictures: curves, confusion matrix{photos}"
-    meanings = MEANINGS | {
+    meanings = FILES | {
         "model.safetensors": WEIGHTS[what],
         "config.json": CONFIGS[what],
         CARD: card,
@@ -75,6 +83,31 @@ def summary(found: PublishSummary, what: str) -> str:
         f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
         f'<ul class="files">{rows}</ul><p>{_photos(found)}</p>'
         f"{f'<p>{license}</p>' if found.license else ''}</div>"
+    )
+
+
+def photos_title(counts: dict[str, int]) -> str:
+    """`Your own photos: 12 photos in 2 classes`."""
+    number = counted(sum(counts.values()), "photo")
+    return f"Your own photos: {number} in {counted(len(counts), 'class')}"
+
+
+def photos_summary(counts: dict[str, int], size: int, private: bool) -> str:
+    """What will be published of one's own photos, and who will see it."""
+    rows = "".join(
+        f"<li><b>{escape(isolated(name))}</b><span></span><b>{counted(number, 'photo')}</b></li>"
+        for name, number in counts.items()
+    )
+    total = f"{counted(sum(counts.values()), 'photo')}, about {size_of(size, size)}"
+    card = f"<li><b>{CARD}</b><span>the dataset card: classes, counts, how to load it</span></li>"
+    seen = "<b>Everybody can see and copy them.</b>"
+    if private:
+        seen = "Only you, or the members of your organization, can see them."
+    return (
+        f'<div class="bundle"><b>What will be published: {total}</b><ul class="files">{rows}{card}'
+        "</ul><p>The photos are sent as JPEG files without place, time, camera and file name. The "
+        "names of the classes are sent. Photos that are in the repository already stay as they "
+        f"are. {seen}</p></div>"
     )
 
 
@@ -126,7 +159,7 @@ def status(task: PublishTask | None) -> str:
     elif task is not None:
         headline, detail = _progress(task)
         announced = f"<b>{escape(headline)}</b>"
-        silent = f"<p>{escape(detail)}</p>{progress_bar(None)}{CONTINUES}"
+        silent = f"<p>{escape(detail)}</p>{progress_bar(_share(task.event))}{CONTINUES}"
     return f'<div class="status sent {failed}">{live_region(announced)}{silent}</div>'
 
 
@@ -149,6 +182,12 @@ def _progress(task: PublishTask) -> tuple[str, str]:
     return "Preparing the files and asking the Hub", "This takes a few seconds."
 
 
+def _share(event: Event | None) -> float | None:
+    """How much of the files is there, once some are."""
+    sent = isinstance(event, Sending) and event.sent_bytes
+    return sent / event.total_bytes if sent else None
+
+
 def _place(checked: Checked) -> str:
     return (
         f"{len(checked.files)} files, {size_of(checked.bytes, checked.bytes)}, to "
@@ -166,6 +205,7 @@ def _success(event: Published) -> str:
     calls = {
         "head": f'transfer.load("{event.repository}")',
         "full": f'timm.create_model("hf-hub:{event.repository}", pretrained=True)',
+        DATASET: f'datasets.load_dataset("{event.repository}")',
     }
     use = "open the link in any browser"  # of a page
     if call := calls.get(event.what):
@@ -183,6 +223,6 @@ def _failure(task: PublishTask) -> str:
     headline = "Sent, but not verified" if isinstance(task.event, Verifying) else "Not published"
     advice = ""
     if task.event is not None:
-        advice = "<p>Your run has not changed. Publishing again sends only what is missing.</p>"
+        advice = "<p>Nothing has changed here. Publishing again sends only what is missing.</p>"
     sentence = task.error[0].upper() + task.error[1:]
     return f"<b>{headline}</b><p>{escape(sentence)}.</p>{advice}"

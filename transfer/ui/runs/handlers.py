@@ -6,6 +6,7 @@ import gradio as gr
 
 from transfer.errors import JobError, RunError
 from transfer.jobs import JobManager, ListedRun
+from transfer.publishing.card import run_readme
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
 from transfer.ui.runs.corrected import run_before
 from transfer.ui.runs.mistakes import mistakes
@@ -81,10 +82,12 @@ class RunHandlers:
 
     @as_message()
     def download(self, visitor: str, clicked: gr.EventData) -> str:
-        """The path of a zip of the run's folder; the zip is removed after a while."""
+        """The path of a zip of the run's folder, explained; the zip is removed after a while."""
         run = self._clicked(visitor, clicked)
-        folder = self.downloads.new_folder(visitor)
-        return str(zip_folder(run.path, folder / f"{run.id}.zip"))
+        folder, texts = self.downloads.new_folder(visitor), {}
+        with suppress(RunError):  # a damaged report can be taken away, too
+            texts["README"] = run_readme(cached_run(run.path), run.id)
+        return str(zip_folder(run.path, folder / f"{run.id}.zip", **texts))
 
     @as_message()
     def choose(self, visitor: str, clicked: gr.EventData) -> gr.Dropdown:

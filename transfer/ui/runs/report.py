@@ -7,6 +7,7 @@ from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
 from transfer.ui.runs.corrected import Earlier, before_and_after
 from transfer.ui.runs.reliability import reliability
+from transfer.ui.runs.use import use_it
 from transfer.ui.shared.components import PHASE_TITLES
 from transfer.ui.shared.tables import bar, cells, interval_bar, scrolling, table
 
@@ -34,7 +35,7 @@ def report(run: Run, name: str, before: Earlier | None = None) -> str:
     """What the evaluation found, the most important figures first; `before` is from before the
     corrections of the run's labels."""
     heading = f'<h2 tabindex="-1">Report of {escape(isolated(name))}</h2>'
-    sections = (_phases, reliability, _sizes, _heads, _classes, confusion)
+    sections = (_phases, reliability, _sizes, _heads, _classes, confusion, use_it)
     compared = before_and_after(run, before)
     shown = "".join(section(run) for section in sections)
     return f'<div class="report">{heading}{compared}{shown}</div>'

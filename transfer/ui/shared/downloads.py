@@ -40,12 +40,18 @@ class Downloads:
             return self._folders[visitor]
 
 
-def zip_folder(folder: Path, target: Path) -> Path:
-    """Zip the visible files of `folder`, below the zip's name. Weights do not compress."""
+def zip_folder(folder: Path, target: Path, **texts: str) -> Path:
+    """Zip what is visible in `folder`, below the zip's name. `texts` are Markdown files, added
+    where the folder has none of that name. Weights do not compress."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                archive.write(path, Path(target.stem, path.name))
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            hidden = any(part.startswith(".") for part in name.parts)
+            if path.is_file() and not hidden:
+                archive.write(path, target.stem / name)
+        for name, text in texts.items():
+            if not (folder / f"{name}.md").exists():
+                archive.writestr(f"{target.stem}/{name}.md", text)
     return target
 
 

@@ -40,17 +40,17 @@ class LiveRuns:
         """Whether two classes have photos."""
         if not visitor:  # the page is being built
             return False
-        return sum(map(bool, own_photos(self.jobs, visitor).photos().values())) >= 2
+        return sum(map(bool, own_photos(self.jobs, visitor).by_class().values())) >= 2
 
     def newest(self, visitor: str) -> Path | None:
         """The photo that came last."""
-        classes = own_photos(self.jobs, visitor).photos().values()
+        classes = own_photos(self.jobs, visitor).by_class().values()
         photos = [path for photos in classes for path in photos]
         return max(photos, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def classifier(self, visitor: str, without: Sequence) -> "Classifier":
         """Learned from all of a visitor's photos but those. Raises TransferError."""
-        return self._of(visitor).classifier(own_photos(self.jobs, visitor).photos(), without)
+        return self._of(visitor).classifier(own_photos(self.jobs, visitor).by_class(), without)
 
     def _of(self, visitor: str) -> "LiveClassifier":
         if found := self._live.get(visitor):

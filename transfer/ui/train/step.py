@@ -13,8 +13,8 @@ from transfer.ui.train.handlers import TrainHandlers, Training
 from transfer.ui.train.status import NO_JOB
 
 SECONDS_UNTIL_MEASURED = 3.0
-# in the browser: the window's title says how far a training is, its panel stays in view, and its end
-# is announced outside the window if the visitor has asked for that
+# in the browser: the window's title says how far a training is, its panel stays in view, and its
+# end is announced outside the window if the visitor has asked for that
 FOLLOW = """
 const place = document.getElementById("training"), title = document.title;
 let wasLive = false;
@@ -26,7 +26,8 @@ const announce = live => {
     wasLive = Boolean(live);
 };
 element.addEventListener("click", event => {
-    if (event.target.matches(".notify")) Notification.requestPermission().then(() => announce(true));
+    if (event.target.matches(".notify"))
+        Notification.requestPermission().then(() => announce(true));
 });
 const follow = () => {
     const live = element.querySelector(".status.live");
