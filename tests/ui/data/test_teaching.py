@@ -4,7 +4,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from tests.tiny import draw_classes
+from tests.tiny import CLASSES, draw_classes
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits
 from transfer.ui.data.teaching import TeachHandlers
@@ -88,3 +88,30 @@ def test_photos_of_other_things_are_a_visitor_s_own(teaching, photos):
     assert teaching.others_card(ME) == card and "0 photos" in teaching.others_card(OTHER)
     folder = teaching.uploads.others_of(ME)
     assert len(list(Path(folder).rglob("*.jpg"))) == 6 and teaching.uploads.others_of(OTHER) is None
+
+
+def test_an_answer_is_corrected_by_its_photo(teaching, photos):
+    for name, files in (("Class 1", photos[:2]), ("Class 2", photos[2:4])):
+        teaching.change(ME, event("add", name=name, files=files))
+    first = teaching.uploads.images(ME).by_class()["Class 1"][0]
+    _, cards, _ = teaching.correct(ME, [("your last photo", first)], "Class 2")
+    assert [text[0] for text in counts(cards).values()] == ["1", "3"]  # it has moved
+    _, cards, _ = teaching.correct(ME, [("new.png", Path(photos[4]))], "Class 1")
+    assert [text[0] for text in counts(cards).values()] == ["2", "3"]  # it was added
+    for asked, label, says in (
+        ([], "Class 1", "Try one first"),
+        ([("new.png", Path(photos[5]))], None, "one of your classes"),
+        ([("new.png", Path(photos[5]))], "../x", "one of your classes"),
+    ):
+        _, after, why = teaching.correct(ME, asked, label)
+        assert says in why and after == cards
+
+
+def test_a_run_is_taught_more_on_cards_with_its_photos(jobs, photos):
+    teaching = TeachHandlers(UploadHandlers(jobs))
+    teaching.change(ME, event("add", name="Class 1", files=photos))
+    _, cards, why = teaching.teach_more(ME, "tiny")
+    assert [*counts(cards)] == list(CLASSES) and "warning" not in why
+    assert min(teaching.uploads.images(ME).counts().values()) >= 5
+    assert "Class 1" in teaching.change(ME, event("undo"))[1]  # what was there comes back
+    assert "no such finished run" in teaching.teach_more(ME, "../tiny")[2]

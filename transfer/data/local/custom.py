@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from transfer.data.image import load_image
+from transfer.data.image import Picture, load_image
 from transfer.data.labels import class_name
 from transfer.data.splits import split_called
 from transfer.errors import ImageError, SourceError
@@ -76,6 +76,12 @@ class CustomImages:
         self._empty_removed()
         folder.rename(self.removed / name)
 
+    def remove_all(self) -> None:
+        """All classes, until the next removal."""
+        self._empty_removed()
+        for folder in self._classes():
+            folder.rename(self.removed / folder.name)
+
     def remove_photo(self, name: str, photo: str) -> None:
         """Remove one photo of a class, until the next removal. Raises SourceError."""
         folder = self._class(name)
@@ -107,13 +113,17 @@ class CustomImages:
 
     def add(self, name: str, photo: Path) -> None:
         """Save an image file as JPEG in a class. Raises SourceError or ImageError."""
-        target = self._class(name)
-        if sum(self.counts().values()) >= MAX_PHOTOS:
-            raise SourceError(f"expected at most {MAX_PHOTOS:,} photos; remove a class first")
         if photo.stat().st_size > MAX_PHOTO_BYTES:
             limit = f"{MAX_PHOTO_BYTES // 1_000_000} MB"
             raise ImageError(f"expected a photo of at most {limit}; make it smaller")
-        data = _without_metadata(photo)
+        self.add_picture(name, photo)
+
+    def add_picture(self, name: str, picture: Picture) -> None:
+        """The same for a picture in any form."""
+        target = self._class(name)
+        if sum(self.counts().values()) >= MAX_PHOTOS:
+            raise SourceError(f"expected at most {MAX_PHOTOS:,} photos; remove a class first")
+        data = _without_metadata(picture)
         path = _next(target)
         part = path.with_name(f".{path.stem}")
         part.write_bytes(data)
@@ -177,7 +187,7 @@ def bare_photo(photo: Path) -> bytes:
     return data if bare else _without_metadata(photo)
 
 
-def _without_metadata(photo: Path) -> bytes:
+def _without_metadata(photo: Picture) -> bytes:
     """Any picture as an upright JPEG of nothing but its pixels. Raises ImageError."""
     load_image(photo).save(file := io.BytesIO(), format="JPEG", quality=92)
     return file.getvalue()

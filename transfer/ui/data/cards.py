@@ -80,8 +80,9 @@ def _undo(images: CustomImages) -> str:
     removed = [(path.name, [*path.iterdir()]) for path in images.removed.glob("*")]
     if not removed:
         return '<p class="undo" role="status"></p>'
-    ((name, photos),) = removed
-    what = f"“{escape(isolated(name))}”, {len(photos):,} photo{'' if len(photos) == 1 else 's'}"
+    names = ", ".join(f"“{escape(isolated(name))}”" for name, _ in removed)
+    photos = sum(len(photos) for _, photos in removed)
+    what = f"{names}, {photos:,} photo{'' if photos == 1 else 's'}"
     return (
         f'<p class="undo" role="status">Removed: {what}. '
         '<button type="button" data-do="undo">Undo</button></p>'

@@ -1,20 +1,27 @@
 """What a visitor does on the class cards: photos and classes come, go and come back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
+from transfer.data.dataset import ImageDataset
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.others import FEWEST_OTHERS
+from transfer.data.source import load_splits, local_path
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import error_line
 from transfer.ui.data.cards import FIRST_CLASSES, class_cards
 from transfer.ui.data.uploads import OTHERS, UploadHandlers
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.guard import posted, uploaded
+from transfer.ui.shared.loaded_runs import cached_run
+from transfer.ui.shared.run_photos import source_of
 from transfer.ui.shared.session import require_visitor
 
+MOST_COPIED = 100  # photos of a class of a finished run
 LOST = "expected photos of at most 50 MB, found a larger one or a lost connection; try it again"
 
 
@@ -40,12 +47,42 @@ class TeachHandlers:
         refused = self._do(visitor, self.uploads.others(visitor), (OTHERS,), event)
         return self.others_card(visitor), refused
 
+    def correct(self, visitor: str, asked: list, label: str | None) -> tuple:
+        """What `change` returns, once the picture that was answered first has become a photo of the
+        class `label`, or has moved there from another class."""
+        images = self.uploads.images(visitor)
+        with _explained() as why:
+            if not asked or not isinstance(picture := asked[0][1], Path):
+                raise JobError("expected a photo to correct, found none; try one first")
+            if picture.is_relative_to(images.folder):
+                images.move_photo(picture.parent.name, picture.name, label or "")
+            else:
+                self.uploads.check_room(visitor, picture)
+                images.add(label or "", picture)
+        return self.uploads.sources(visitor), self.cards(visitor), live_region("".join(why))
+
+    def teach_more(self, visitor: str, run_id: str) -> tuple:
+        """What `change` returns, once the photos of a finished run are on the cards. Those of the
+        classes that are there are removed, and come back with Undo."""
+        images = self.uploads.images(visitor)
+        with _explained() as why:
+            listed = self.uploads.jobs.finished.get(run_id, require_visitor(visitor))
+            run = cached_run(listed.path)
+            source = source_of(self.uploads.jobs, visitor, listed, run)
+            if source is None or local_path(source) is None:
+                raise JobError("expected a run on photos of yours; choose another, or upload these")
+            if Path(source) != images.folder:
+                with suppress(FileNotFoundError):
+                    images.remove_all()
+                _copy(load_splits(source, run.settings), images)
+        return self.uploads.sources(visitor), self.cards(visitor), live_region("".join(why))
+
     def _do(
         self, visitor: str, images: CustomImages, first: tuple[str, ...], event: gr.EventData
     ) -> str:
         """Change the images; until there is a class, the `first` ones are on the cards only."""
         require_visitor(visitor)
-        try:
+        with _explained() as why:
             if not images.counts():
                 for name in first:
                     images.add_class(name)
@@ -55,9 +92,7 @@ class TeachHandlers:
             if action not in CHANGES:
                 raise JobError("expected a change of a class or photo; do this on the cards")
             CHANGES[action](images, event)
-        except (TransferError, OSError) as error:
-            return live_region(warning(error_line(error) or "the change was not saved; try again"))
-        return live_region("")
+        return live_region("".join(why))
 
     def _add(self, visitor: str, images: CustomImages, event: gr.EventData) -> str:
         """Add uploaded photos to a class; returns why some were not added, as HTML."""
@@ -76,6 +111,29 @@ class TeachHandlers:
         except TransferError as error:  # about the class or the room left: no photo fits any more
             why = str(error)
         return live_region(why and warning(f"Added {added} of {len(files)} photos: {why}"))
+
+
+def _copy(found: ImageDataset, images: CustomImages) -> None:
+    """The first photos of each class that a run has learned from. Raises SourceError."""
+    for name in found.classes:
+        images.add_class(name)
+    learned = [found.splits[split] for split in ("train", "validation") if split in found.splits]
+    for split in learned:
+        for label, name in enumerate(found.classes):
+            room = MOST_COPIED - images.counts()[name]
+            for row in np.flatnonzero(split.labels == label)[:room]:
+                with suppress(ImageError):
+                    images.add_picture(name, split.read(int(row)))
+
+
+@contextmanager
+def _explained() -> Iterator[list[str]]:
+    """Errors as HTML in the list that this yields."""
+    why: list[str] = []
+    try:
+        yield why
+    except (TransferError, OSError) as error:
+        why.append(warning(error_line(error) or "the change was not saved; try again"))
 
 
 CHANGES: dict[str, Callable[[CustomImages, gr.EventData], object]] = {
