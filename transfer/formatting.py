@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -119,6 +120,18 @@ def accuracy_text(accuracy: float, images: int) -> str:
     return f"{accuracy:.1%}"
 
 
+def interval_text(low: float, high: float, images: int) -> str:
+    """Of an accuracy on so many images: without decimals where it is a count."""
+    digits = 1 if images >= LEAST_IN_PERCENT else 0
+    return f"{low:.{digits}%} to {high:.{digits}%}"
+
+
+def time_text(seconds: float) -> str:
+    """Seconds since 1970 as this machine's local time: `1 Dec 14:03`."""
+    local = time.localtime(seconds)
+    return f"{local.tm_mday} {time.strftime('%b %H:%M', local)}"
+
+
 def phase_times(seconds: dict[str, float]) -> str:
     """As in `preparing images 45 s, warm-up 12 s`."""
     return ", ".join(f"{PHASE_NAMES.get(p, p)} {duration(s)}" for p, s in seconds.items())
@@ -232,10 +245,11 @@ def _epoch(event: events.EpochDone) -> str:
 def _saved(event: events.RunSaved) -> str:
     result, (low, high) = event.result, event.result["accuracy_interval"]
     balanced = f", balanced {result['balanced_accuracy']:.1%}" if result.get("uneven") else ""
-    accuracy = accuracy_text(result["accuracy"], result["images"]["test"])
+    images = result["images"]["test"]
+    accuracy, interval = accuracy_text(result["accuracy"], images), interval_text(low, high, images)
     return (
-        f"saved to {event.run}; test accuracy {accuracy} (95 % interval {low:.1%} to "
-        f"{high:.1%}){balanced}, head of {result['head_parameters']:,} parameters in place of "
+        f"saved to {event.run}; test accuracy {accuracy} (95 % interval {interval})"
+        f"{balanced}, head of {result['head_parameters']:,} parameters in place of "
         f"{result['original_head_parameters']:,}"
     )
 

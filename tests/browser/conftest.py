@@ -31,7 +31,7 @@ MILLISECONDS_OF_PATIENCE = 90_000  # on a busy machine
 KNOWN = "localStorage.getItem('transfer-visitor')"
 CHOSEN = """name =>
     document.querySelector("#step-try input[aria-label=Run]").value.startsWith(name)"""
-TRY, RUNS, PUBLISH = "#step-try", "#runs", "#publish"  # the parts of the page with a field Run
+TRY, PUBLISH = "#step-try", "#publish"  # the parts of the page with a field Run
 APP = ("app.py",)
 QUICK, SLOW = ("-m", "tests.browser.quick_app"), ("-m", "tests.browser.slow_app")
 THEMES = ("light", "dark")
@@ -309,6 +309,11 @@ def dataset_shown(page, figures: str):
 def run_field(page, part: str):
     """The field Run of a part of the page."""
     return page.locator(part).get_by_label("Run", exact=True)
+
+
+def action(page, name: str, run: str):
+    """The button of this name in the row of the newest run whose name begins so."""
+    return page.get_by_role("button", name=re.compile(f"^{name} {run}")).first
 
 
 def choose_run(page, name: str, part: str = TRY) -> None:

@@ -30,7 +30,9 @@ CONTROLS = [
     "Clear",
     "Predictions",
     "Training and runs",
-    "Show report",
+    "Compare stripes",
+    "Open stripes",
+    "Delete stripes",
 ]
 TO_PUBLISH = ["Repository", "Private", "Download as zip"]
 FOCUSED = """() => {

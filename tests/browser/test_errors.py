@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import PHONE, TRY, button, open_page, run_field, tab
+from tests.browser.conftest import PHONE, TRY, action, button, open_page, run_field, tab
 
 # in the browser: the controls that something else covers, once they are in view
 COVERED = """() => [...document.querySelectorAll("main button, main input, main textarea")]
@@ -22,7 +22,6 @@ def page(browser, page_address):
     page.get_by_role("radio", name="Your own photos").check()
     page.get_by_role("button", name="Upload a zip").click()
     page.get_by_role("button", name="Advanced settings").click()
-    page.get_by_role("button", name="Compare runs").click()
     yield page
     page.close()
 
@@ -64,6 +63,12 @@ def run(page, tmp_path) -> None:
     run_field(page, TRY).press("Enter")
 
 
+def renamed(page, tmp_path) -> None:
+    action(page, "Rename", "").click()
+    page.get_by_label("New name of").fill(" ")
+    button(page, "Save").click()
+
+
 # (what a person does, what the page says)
 WRONG = (
     (typed("Name of the class", " ", ""), "Expected a class name"),
@@ -85,7 +90,7 @@ WRONG = (
     (typed("Seed", "1.5", "Start training"), "must be"),
     (file("#try-photos input[type=file]", "hello.txt"), "not an image that can be read"),
     (run, "Check its name."),
-    (pressed("Rename"), "name"),
+    (renamed, "1 to 60 printable characters"),
     (pressed("Compare"), "Choose some."),
 )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import RUNS, button, choose_run, fits_everywhere, visit
+from tests.browser.conftest import action, button, fits_everywhere, visit
 from tests.tiny import TINY, drained, draw_mislabelled
 from transfer.training.recipe import training_events
 
@@ -21,7 +21,7 @@ def test_labels_are_corrected_by_keyboard_and_trained_again(
     visitors, page_address, mislabelled, serious_findings
 ):
     page, foreign = visit(visitors().new_page(), page_address)
-    choose_run(page, mislabelled, RUNS)
+    action(page, "Open", mislabelled).click()
     page.get_by_role("button", name="Check labels").click()
     button(page, "List suspicious labels").click()
     cards = page.locator(".suspects li")

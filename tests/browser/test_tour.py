@@ -10,6 +10,7 @@ from tests.browser.conftest import (
     PHONE,
     PUBLISH,
     TRY,
+    action,
     button,
     console_errors_of,
     dataset_shown,
@@ -44,8 +45,9 @@ def reload_and_stop(page) -> None:
     wait_for_parts(page, "frozen", 5)
     assert fits(page)
     button(page, "Stop and save the result").click()
-    page.get_by_text("of the test images are right").first.wait_for()
-    assert re.search(r"\d\d\.\d% of the test images", page.locator(".status").inner_text())
+    page.get_by_text("test images are right").first.wait_for()
+    status = page.locator(".status").inner_text()
+    assert re.search(r"\d of \d+ test images", status) and "Stopped in warm-up" in status
 
 
 def try_a_drawing(page) -> None:
@@ -60,19 +62,20 @@ def try_a_drawing(page) -> None:
 
 
 def rename(page) -> None:
-    page.get_by_label("New name").fill(NAME)
-    button(page, "Rename").click()
+    action(page, "Rename", "digits, quick").click()
+    page.keyboard.type(NAME)
+    page.keyboard.press("Enter")
     page.locator("ul.runs").get_by_text(NAME).wait_for()
+    page.get_by_text(f"Report of {NAME}").wait_for()
 
 
 def delete(page) -> None:
-    """Only after a question."""
+    """At the second time: the first is undone."""
     tab(page, "Training and runs")
-    button(page, "Delete").click()
-    page.get_by_text(f"Delete {NAME} for good?").wait_for()
-    assert page.locator("ul.runs").get_by_text(NAME).count() == 1
-    button(page, "Yes, delete it").click()
-    page.locator("ul.runs").get_by_text(NAME).wait_for(state="detached")
+    for name in ("Delete", "Undo", "Delete"):
+        action(page, name, NAME).click()
+        action(page, "Delete" if name == "Undo" else "Undo", NAME).wait_for()
+    page.get_by_text(f"Report of {NAME}").wait_for(state="detached")
 
 
 def is_listed(page) -> bool:

@@ -1,14 +1,17 @@
 """The Train tab in a real browser: settings, a training, and the run afterwards."""
 
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.browser.conftest import (
+    DESKTOP,
+    HEIGHT,
     PHONE,
-    RUNS,
+    action,
     button,
-    choose_run,
     fits,
     fits_everywhere,
     open_page,
@@ -26,6 +29,7 @@ QUICK = {
     "Views": "1",
 }
 
+ELSEWHERE = "Pacific/Kiritimati"  # 14 hours before UTC
 STOP_IN_VIEW = """() => {
     const stop = [...document.querySelectorAll("#training button:enabled")].at(-1);
     const {top, bottom} = stop.getBoundingClientRect();
@@ -117,24 +121,32 @@ def test_an_invalid_setting_is_explained(browser, page_address):
 @pytest.fixture(scope="module")
 def trained(browser, page_address, tmp_path_factory):
     """(the page after a training on shapes, requests to other hosts), for the tests in order."""
-    page, foreign = open_page(browser, page_address)
+    size = {"width": DESKTOP, "height": HEIGHT}
+    context = browser.new_context(viewport=size, timezone_id=ELSEWHERE)
+    page, foreign = visit(context.new_page(), page_address)
     choose(page, str(draw_classes(tmp_path_factory.mktemp("photos") / "shapes", each=12)))
     fill(page, QUICK)
     page.get_by_role("combobox", name="Body", exact=True).click()
     page.get_by_role("option", name="bundled", exact=True).click()
     button(page, "Start training").click()
-    page.get_by_text("of the test images are right").first.wait_for(timeout=240_000)
+    page.get_by_text("test images are right").first.wait_for(timeout=240_000)
     page.locator("ul.runs").get_by_text("shapes").first.wait_for()
     yield page, foreign
-    page.close()
+    context.close()
 
 
 @pytest.mark.slow
 def test_a_training_is_followed_from_its_start_to_its_report(trained):
     page, foreign = trained
     assert page.locator(".charts svg").count() == 3
-    assert (parts(page, "frozen"), parts(page, "learns")) == (4, 2)
-    assert page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True).count() == 4
+    frozen = 4 + page.get_by_text("Nothing of fine-tune is used").count()
+    assert (parts(page, "frozen"), parts(page, "learns")) == (frozen, 6 - frozen)
+    unmoved = page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True)
+    assert unmoved.count() in (0, frozen)
+    time = page.locator("ul.runs time").first
+    moment = datetime.fromisoformat(time.get_attribute("datetime"))
+    local = moment.astimezone(ZoneInfo(ELSEWHERE))
+    assert time.inner_text() == f"{local.day} {local:%b %H:%M}"
     for text in ("Accuracy after each phase", "Confusion matrix", "mistakes"):
         page.get_by_text(text).first.wait_for()
     assert foreign == []
@@ -152,10 +164,8 @@ def test_a_finished_training_has_no_serious_finding_on_a_phone(trained, serious_
 
 def compare(page, *names: str) -> None:
     """Sets the newest runs whose names begin so side by side."""
-    page.get_by_role("button", name="Compare runs").click()
     for name in names:
-        page.get_by_label("Runs to compare").click()
-        page.get_by_role("option", name=re.compile(f"^.?{name}")).first.click()
+        page.get_by_role("checkbox", name=re.compile(f"^Compare {name}")).first.check()
     button(page, "Compare").click()
     page.get_by_role("region", name="Settings of the runs").wait_for()
 
@@ -166,29 +176,45 @@ def test_two_runs_are_compared(trained):
     compare(page, "shapes", "stripes")
     rows = page.get_by_role("region", name="Settings of the runs").locator("tr")
     found = rows.all_inner_texts()
-    assert [text.split(",")[0] for text in found[1:]] == ["shapes", "stripes"]
+    assert [re.split("[,\t]", text)[0] for text in found[1:]] == ["shapes", "stripes"]
     assert page.get_by_text("The runs were evaluated on different test images").count() == 1
     assert fits_everywhere(page)
     assert foreign == []
 
 
+def wait_for_focus(page, name: str) -> None:
+    """On the control of this name."""
+    page.wait_for_function(
+        "name => (document.activeElement.ariaLabel || document.activeElement.innerText) === name",
+        arg=name,
+    )
+
+
 @pytest.mark.slow
 def test_a_run_is_renamed_downloaded_and_deleted(trained):
     page, foreign = trained
-    page.get_by_label("New name").fill("Stripes and spots")
-    button(page, "Rename").click()
-    named = page.locator("ul.runs").get_by_text("Stripes and spots")
-    named.wait_for()
+    action(page, "Rename", "shapes").click()
+    page.keyboard.type("Stripes and spots")
+    page.keyboard.press("Enter")
+    page.get_by_text("Report of Stripes and spots").wait_for()
+    wait_for_focus(page, "Rename Stripes and spots")
+    second, _ = visit(page.context.new_page(), page.url)
+    action(second, "Delete", "Stripes").wait_for()
     with page.expect_download() as download:
-        button(page, "Download as zip").click()
+        action(page, "Download", "Stripes").click()
     assert download.value.suggested_filename.endswith(".zip")
-    button(page, "Delete").click()
-    page.get_by_text("Delete Stripes and spots for good?").wait_for()
-    assert named.count() == 1
-    choose_run(page, "stripes", RUNS)
-    button(page, "Yes, delete it").click()  # that which was asked about
-    named.wait_for(state="detached")
-    assert page.locator("ul.runs").get_by_text("stripes").count() > 0
+    action(page, "Delete", "Stripes").click()
+    wait_for_focus(page, "Undo Stripes and spots")
+    page.get_by_text("Report of Stripes and spots").wait_for(state="detached")
+    page.get_by_text("No training yet").wait_for()
+    assert page.locator("#comparison").inner_text() == ""
+    second.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    action(second, "Undo", "Stripes").click()
+    action(second, "Delete", "Stripes").wait_for()
+    second.get_by_text("test images are right").wait_for()
+    second.close()
+    action(page, "Publish", "stripes").click()
+    wait_for_focus(page, "Publish")
     assert foreign == []
 
 

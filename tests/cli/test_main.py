@@ -147,7 +147,7 @@ def test_uneven_classes_are_judged_by_balanced_accuracy_too(run, command, tmp_pa
         picture(0, number).save(folder / "test" / "across" / f"{number}.png")
     _, out, _ = command("evaluate", run.path, folder)
     recalls = [float(recall) for recall in re.findall(r" recall ([\d.]+),", out)]
-    balanced = float(re.search(r"balanced accuracy ([\d.]+),", out)[1])
+    balanced = float(re.search(r"balanced accuracy ([\d.]+)%,", out)[1]) / 100
     assert balanced == pytest.approx(sum(recalls) / 3, abs=1e-3)
 
 

@@ -37,9 +37,10 @@ def epoch(number: int, name: str = "warm-up", left: float = 0.1) -> events.Epoch
 def save_run(out: Path, source: str = "photos", accuracy: float = 0.5) -> events.RunSaved:
     """What of a run its listing reads, and the event of its end."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps({"accuracy": accuracy}))
+    (out / "report.json").write_text(json.dumps({"accuracy": accuracy, "images": 4}))
     (out / "run.json").write_text(json.dumps({"source": source}))
-    return events.RunSaved(run=str(out), result={"accuracy": accuracy})
+    result = {"accuracy": accuracy, "accuracy_interval": [0.2, 0.8], "images": {"test": 4}}
+    return events.RunSaved(run=str(out), result=result | {"seconds": 1.0})
 
 
 class FakeWorker:

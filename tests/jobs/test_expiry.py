@@ -73,11 +73,12 @@ def test_each_visitor_may_start_so_many_an_hour_and_deleted_ones_count(monkeypat
 
 def test_a_run_expires_and_its_job_says_so_for_as_long_again(monkeypatch, a_day):
     job = ended(a_day.start("good", TrainingSettings(seed=3), ANN))
-    assert a_day.finished.of(ANN)[0].seconds_left == pytest.approx(A_DAY, abs=5)
+    assert a_day.finished.of(ANN)[0].until == pytest.approx(time.time() + A_DAY, abs=5)
     later(monkeypatch, A_DAY - 10)
     a_day.expiry.remove_expired()
-    assert job.state == "done" and a_day.finished.of(ANN)[0].seconds_left < 11
+    assert job.state == "done" and a_day.finished.of(ANN)[0].until < time.time() + 11
     later(monkeypatch, 20)
+    assert job.state == "done" and a_day.finished.of(ANN) == []
     version = job.version
     a_day.expiry.remove_expired()
     assert job.state == "expired" and job.version > version and job.history == []

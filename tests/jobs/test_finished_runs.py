@@ -1,10 +1,14 @@
+import json
 import os
+import shutil
+import time
 
 import pytest
 
 from tests.jobs.fake import ANN, BOB, SETTINGS, ended, learns, manager, save_run
+from tests.waiting import wait_for
 from transfer.errors import JobError
-from transfer.jobs import JobLimits
+from transfer.jobs import JobLimits, finished_runs
 
 
 @pytest.fixture
@@ -24,11 +28,24 @@ def test_on_one_s_own_machine_all_readable_runs_are_listed_newest_first(jobs):
     ended(jobs.start("crash", SETTINGS, ANN))
     for visitor in (ANN, BOB, ""):
         first, second, third = jobs.finished.of(visitor)
-        assert (first.id, first.name, first.job_id) == (job.out.name, "My bees", job.id)
-        assert (first.source, first.accuracy, first.created) == ("good", 0.5, job.ended)
+        assert (first.id, first.title, first.job_id) == (job.out.name, "", job.id)
+        assert (first.source, first.accuracy, first.created) == ("My bees", 0.5, job.ended)
         assert (second.id, second.name, second.job_id) == ("new", "new", "")
         assert (second.source, second.accuracy, second.created) == ("photos", 0.75, 2_000)
-        assert third.path == jobs.runs / "old" and third.seconds_left is None
+        assert third.path == jobs.runs / "old" and third.until is None
+
+
+def test_a_run_is_named_by_data_effort_and_time_until_it_is_renamed(jobs):
+    job = ended(jobs.start("digits", SETTINGS, ANN))
+    record = {"source": "digits", "settings": {"effort": "quick"}}
+    record |= {"phases": [{"name": "cache"}, {"name": "warm-up", "ended": "stopped; as it was"}]}
+    (job.out / "run.json").write_text(json.dumps(record))
+    jobs._store.change(job, ended=time.mktime((2026, 12, 1, 14, 3, 0, 0, 0, -1)))
+    (run,) = jobs.finished.of(ANN)
+    assert run.name == "digits, quick, 1 Dec 14:03" and run.stopped == "warm-up"
+    jobs.finished.rename(run.id, ANN, "Sevens")
+    (run,) = jobs.finished.of(ANN)
+    assert run.name == "Sevens" and run.source == "digits"
 
 
 def test_a_run_whose_name_is_not_utf_8_can_be_chosen_and_deleted(jobs):
@@ -68,13 +85,59 @@ def test_a_name_that_cannot_be_shown_is_refused(jobs, name):
         jobs.finished.rename("by-hand", ANN, name)
 
 
-def test_deleting_leaves_nothing_behind(jobs):
+def contents(folder) -> dict:
+    """Of all files but the lock, by their paths."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_a_deletion_brings_everything_back_until_the_next_one(jobs):
     save_run(jobs.runs / "by-hand")
+    first, second = (ended(jobs.start("good", SETTINGS, ANN)) for _ in range(2))
+    jobs.finished.rename(first.out.name, ANN, "My bees")
+    before, files, finished = jobs.finished.of(ANN), contents(jobs.runs), jobs.finished
+    for run in before:
+        finished.delete(run.id, ANN)
+        assert run not in finished.of(ANN) and finished.deleted(ANN).run == run
+        assert run.job_id not in [job.id for job in jobs.all_of(ANN)]
+        for wrong in ((run.id, BOB), ("another", ANN)):
+            with pytest.raises(JobError, match="removed for good"):
+                finished.undo(*wrong)
+        finished.undo(run.id, ANN)
+        assert finished.of(ANN) == before and contents(jobs.runs) == files
+        assert jobs.all_of(ANN) == [first, second] and finished.deleted(ANN) is None
+    finished.delete("by-hand", ANN)
+    finished.delete(second.out.name, ANN)
+    with pytest.raises(JobError, match="removed for good"):
+        finished.undo("by-hand", ANN)
+    left = [path.parent.name for path in contents(jobs.runs) if path.name == "run.json"]
+    assert len(left) == 2 and first.out.name in left, "it, and the one that can be brought back"
+
+
+def test_a_deleted_run_is_gone_wherever_the_app_ends_and_one_that_is_back_stays(tmp_path):
+    runs = tmp_path / "runs"
+    with manager(runs) as jobs:
+        job = ended(jobs.start("good", SETTINGS, ANN))
+        jobs.finished.delete(job.out.name, ANN)
+        shutil.copytree(runs, tmp_path / "killed")
+        jobs.finished.undo(job.out.name, ANN)
+        shutil.copytree(runs, tmp_path / "back")
+        jobs.finished.delete(job.out.name, ANN)
+    assert contents(runs) == {}
+    for name, left in (("runs", []), ("killed", []), ("back", [job.id])):
+        with manager(tmp_path / name) as jobs:
+            assert [run.job_id for run in jobs.finished.of(ANN)] == left, name
+            assert [each.id for each in jobs.all_of(ANN)] == left
+            assert bool(contents(tmp_path / name)) == bool(left)
+
+
+def test_a_deleted_run_is_removed_after_a_while(jobs, monkeypatch):
+    monkeypatch.setattr(finished_runs, "SECONDS_TO_UNDO", 0.1)
     job = ended(jobs.start("good", SETTINGS, ANN))
-    for run in (job.out.name, "by-hand"):
-        jobs.finished.delete(run, ANN)
-    assert jobs.all_of(ANN) == [] and jobs.finished.of(ANN) == []
-    assert [path.name for path in jobs.runs.rglob("*") if path.is_file()] == ["lock"]
+    jobs.finished.delete(job.out.name, ANN)
+    wait_for(lambda: jobs.finished.deleted(ANN) is None)
+    with jobs._store.changed:  # until all of it is gone
+        assert contents(jobs.runs) == {}
 
 
 def test_a_live_training_must_be_stopped_before_its_run_is_deleted(jobs):

@@ -66,6 +66,18 @@ def test_of_a_killed_app_a_complete_run_is_done_and_an_incomplete_one_interrupte
     assert not cut.out.exists()
 
 
+def test_a_name_that_an_earlier_version_saved_stays(tmp_path):
+    with manager(tmp_path) as before:
+        renamed, other = (ended(before.start("good", SETTINGS, ANN)) for _ in range(2))
+    for job, name in ((renamed, "My bees"), (other, "good")):
+        record = change_record(before, job, name=name)
+        record.write_text(record.read_text().replace('"title": "",', ""))
+    with manager(tmp_path) as after:
+        assert [(job.title, job.name) for job in after.all_of(ANN)] == [
+            ("My bees", "good"), ("", "good"),
+        ]  # fmt: skip
+
+
 def test_a_job_whose_run_was_deleted_by_hand_is_forgotten(tmp_path):
     with manager(tmp_path) as before:
         job = ended(before.start("good", SETTINGS, ANN))

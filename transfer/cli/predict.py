@@ -19,16 +19,14 @@ from transfer.cli.options import (
 from transfer.cli.progress import Progress, warn
 from transfer.data.file_names import is_image
 from transfer.errors import ImageError, SettingsError, SourceError
-from transfer.formatting import accuracy_text, encodable_parts, printable
+from transfer.formatting import accuracy_text, encodable_parts, interval_text, printable
 from transfer.inference.answer_table import Row, write_table
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Answer, Classifier
 
 MISTAKES_PRINTED = 10
-ACCURACY_LINE = (
-    "accuracy {right} (95 % interval {interval[0]:.1%} to {interval[1]:.1%}) on {images:,} images"
-)
+ACCURACY_LINE = "accuracy {} (95 % interval {}) on {:,} images"
 BALANCED_LINE = "balanced accuracy {balanced_accuracy:.1%}, the mean recall of the classes"
 CALIBRATION_LINE = "expected calibration error {error:.3f}"
 SETS_LINE = "sets: {covered:.1%} hold the true class, {size:.2f} classes on average"
@@ -128,8 +126,9 @@ def evaluate(
     if as_json:
         print(json.dumps(encodable_parts(report)))
         return
-    right = accuracy_text(report["accuracy"], report["images"])
-    print(ACCURACY_LINE.format(right=right, **report))
+    images = report["images"]
+    accuracy = accuracy_text(report["accuracy"], images)
+    print(ACCURACY_LINE.format(accuracy, interval_text(*report["interval"], images), images))
     if report["uneven"]:
         print(BALANCED_LINE.format(**report))
     print(CALIBRATION_LINE.format(**report["calibration"]))

@@ -4,10 +4,20 @@ Each one runs in a worker process, which imports torch before there is a job for
 restore jobs, charts and names after a restart. Nothing here imports gradio or torch.
 """
 
-from transfer.jobs.finished_runs import ListedRun
+from transfer.jobs.finished_runs import DeletedRun, ListedRun
 from transfer.jobs.job import ENDED, LIVE, Job
 from transfer.jobs.limits import JobLimits
 from transfer.jobs.manager import JobManager
 from transfer.jobs.process import WORKER, Worker
 
-__all__ = ["ENDED", "LIVE", "WORKER", "Job", "JobLimits", "JobManager", "ListedRun", "Worker"]
+__all__ = [
+    "ENDED",
+    "LIVE",
+    "WORKER",
+    "DeletedRun",
+    "Job",
+    "JobLimits",
+    "JobManager",
+    "ListedRun",
+    "Worker",
+]

@@ -27,7 +27,8 @@ class Job:
     means that there was nothing to save. `interrupted` was running when the app ended. The run of
     an `expired` job has been removed. `error` says why there is no run, `note` why the training
     ended early. `history` holds the lasting events, `progress` the newest transient one. `owner` is
-    a hash of the visitor's id. ZeroGPU reads from `context` whose request started the job.
+    a hash of the visitor's id. `name` is what its images are called, `title` what a person has
+    called its run. ZeroGPU reads from `context` whose request started the job.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Job:
     out: Path
     settings: TrainingSettings
     name: str = ""
+    title: str = ""
     state: str = "queued"
     error: str = ""
     note: str = ""

@@ -60,7 +60,7 @@ class JobManager:
     def start(
         self, source: str, settings: TrainingSettings, owner: str = "", name: str = ""
     ) -> Job:
-        """Queue a training; `name` is what people see. Raises JobError when the owner must wait."""
+        """Queue a training on images called `name`. Raises JobError when the owner must wait."""
         self.expiry.check_disk()
         job_id = new_id()
         with self._changed:
@@ -153,6 +153,7 @@ class JobManager:
                 self._spare.wait()
         self.expiry.closed.set()
         self._thread.join(timeout=5)
+        self.finished.close()
         self._store.close()
 
     def _check_may_start(self, owner: str) -> None:

@@ -18,14 +18,23 @@ from filelock import FileLock, Timeout
 
 from transfer import events
 from transfer.errors import JobError, TransferError
-from transfer.jobs.job import ENDED, LIVE, RUNNING, WITHOUT_RUN, Job, new_id, state_after
+from transfer.jobs.job import (
+    ENDED,
+    LIVE,
+    RUNNING,
+    WITHOUT_RUN,
+    Job,
+    new_id,
+    shown_source,
+    state_after,
+)
 from transfer.runs.run import RECORD
 from transfer.settings import TrainingSettings
 
 FORMAT_VERSION = 1
 ID = re.compile(r"[0-9a-f]{16}")
 # of a job, as its record has them; `out` is saved as a name, since the folder of runs may be moved
-SAVED = "owner source name state error note created started ended".split()
+SAVED = "owner source name title state error note created started ended".split()
 MOST_WITHOUT_RUN = 200  # jobs that ended without a run and are remembered after a restart
 INTERRUPTED = "the app ended while this training was running; start it again"
 LOG = logging.getLogger(__name__)
@@ -40,7 +49,7 @@ class JobStore:
         self.changed = threading.Condition()
         self._lock = _lock(self.folder)
         shutil.rmtree(self._trash, ignore_errors=True)  # where the last app was killed
-        read = sorted(self._read_all(), key=lambda job: (job.created, job.id))
+        read = sorted(self._read_all(), key=_age)
         self._jobs = {job.id: job for job in read}
         for job in read:
             self._update_after_restart(job)
@@ -105,9 +114,7 @@ class JobStore:
         with self.changed:
             (self.folder / f"{job.id}.json").unlink(missing_ok=True)
             self._events(job.id).unlink(missing_ok=True)
-            self._jobs.pop(job.id, None)
-            job.version += 1
-            self.changed.notify_all()
+            self.hide(job)
 
     def remove_run(self, job: Job) -> None:
         """Remove a job's run or checkpoint and its events, but not its record. Raises OSError."""
@@ -123,8 +130,27 @@ class JobStore:
     def remove_folder(self, folder: Path) -> None:
         """Renamed first, so that a folder is never seen half removed. Raises OSError."""
         if folder.exists():
-            self._trash.mkdir(exist_ok=True)
-            shutil.rmtree(folder.rename(self._trash / new_id()), ignore_errors=True)
+            shutil.rmtree(self.set_aside(folder), ignore_errors=True)
+
+    def set_aside(self, folder: Path) -> Path:
+        """Rename a folder to where nothing lists it, and the next start of the app removes it;
+        returns its new path. Raises OSError."""
+        self._trash.mkdir(exist_ok=True)
+        return folder.rename(self._trash / new_id())
+
+    def hide(self, job: Job) -> None:
+        """As if it were forgotten, but its record stays until the next start of the app."""
+        with self.changed:
+            self._jobs.pop(job.id, None)
+            job.version += 1
+            self.changed.notify_all()
+
+    def unhide(self, job: Job) -> None:
+        """As a start of the app would find it again."""
+        with self.changed:
+            jobs = [*self._jobs.values(), job]
+            self._jobs = {each.id: each for each in sorted(jobs, key=_age)}
+            self.changed.notify_all()
 
     def remove_checkpoints(self, owner: str) -> None:
         """Those of an owner's ended trainings, because a new training replaces them."""
@@ -160,6 +186,9 @@ class JobStore:
         out, state = data["out"], data["state"]
         if Path(out).name != out or out.startswith(".") or state not in LIVE + ENDED:
             raise ValueError("not a run or not a state")
+        if "title" not in data:  # of an earlier version, where the name was both
+            shown = shown_source(data["source"])
+            data |= {"name": shown, "title": "" if data["name"] == shown else data["name"]}
         if "options" in data:  # of an earlier version
             settings = TrainingSettings.from_options(**data["options"])
         else:
@@ -184,6 +213,10 @@ class JobStore:
         elif job.state == "done" and not saved:  # somebody has deleted the run's folder
             with logged("a removed run was not forgotten"):
                 self.forget(job)
+
+
+def _age(job: Job) -> tuple[float, str]:
+    return job.created, job.id
 
 
 def _lock(folder: Path) -> FileLock:

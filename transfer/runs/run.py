@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 RECORD, TENSORS, REPORT, CHECKPOINT = "run.json", "model.safetensors", "report.json", "checkpoint"
+STOPPED = "stopped"  # how a phase ended that was not trained to its end, in the record
 STAGES, FAMILIARITY = "stages.safetensors", "familiarity.safetensors"
 
 
@@ -53,6 +54,11 @@ class Run:
     @property
     def transform(self) -> Transform:
         return Transform.from_json(self.record["transform"])
+
+
+def stopped_in(phases: list[dict]) -> str:
+    """Of a run's phases the one that was stopped; empty where none was."""
+    return next((p["name"] for p in phases if p.get("ended", "").startswith(STOPPED)), "")
 
 
 def changed_tensors(

@@ -18,6 +18,7 @@ from transfer.events import BatchDone, EpochDone, Event, PhaseDone
 from transfer.features.cached_dataset import CachedDataset
 from transfer.features.validation import DIVERGED_LOSS, Validation
 from transfer.runs.checkpoint import Checkpoint
+from transfer.runs.run import STOPPED
 from transfer.settings import PhaseSettings
 from transfer.training.optim import make_optimizer, make_schedule
 from transfer.training.phase_state import (
@@ -32,7 +33,7 @@ from transfer.training.step import TrainStep, copied, prepared, train_mode, vali
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
 SHARES_BETWEEN = (0.75, 0.5, 0.25)
-STOPPED, NOT_FINITE = "stopped", "the loss was no longer finite; try a smaller learning rate"
+NOT_FINITE = "the loss was no longer finite; try a smaller learning rate"
 
 
 @dataclass(frozen=True, kw_only=True)

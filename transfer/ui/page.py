@@ -53,18 +53,24 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 chosen = data_step(datasets, visitor, opened)
             with step("train", "Train", "It goes on even if you close the page."):
                 training = train_step(trainings, visitor, opened, chosen)
+            report = gr.HTML(elem_id="report", render=False)
             with step("try", "Try", "Ask it about a picture."):
-                events = opened, training.report, chosen.taught
+                events = opened, report, chosen.taught
                 run, refreshes = try_step(PredictHandlers(runs), visitor, *events)
         with gr.Tabs() as tabs:
             with gr.Tab("Training and runs", id="runs"):
-                for part in (training.diagram, training.charts, training.report):
+                for part in (training.diagram, training.charts):
                     part.render()
                 watch = trainings.watching(visitor, training)
-                listed = runs_section(RunHandlers(jobs), visitor, opened, training, watch)
-                on_change(listed).then(**refreshes)
+                found = (visitor, opened, training.shown_run, report, watch)
+                section = runs_section(RunHandlers(jobs), *found)
+                listed = on_change(section.rows)
+                listed.then(**refreshes)
+                listed.then(**watch | {"fn": trainings.newest})
             with gr.Tab("Publish", id="publish", elem_id="publish") as publishes:
-                publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
+                published = publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
+        section.leads(section.rows.play, run, tabs, part="try", focus="#step-try")
+        section.leads(section.rows.upload, published, tabs, part="publish", focus="#publish-button")
         query, first = gr.JSON(visible=False), gr.Textbox(visible=False)
         followed = opened.then(follow_link, query, [chosen.source, run, first], js=QUERY, **QUIET)
         followed.then(**chosen.looks)

@@ -16,6 +16,7 @@ def run(recalls: dict[str, float], accuracy: float = 0.5, **record) -> Run:
         record=known | {"classes": list(recalls), "result": result} | record,
         report={
             "accuracy": accuracy,
+            "images": 400,
             "stages": {"features": STAGE, "warm-up": STAGE | {"accuracy": accuracy}},
             "classes": [{"label": name, "recall": recall} for name, recall in recalls.items()],
         },
@@ -29,7 +30,7 @@ OTHER = run({"bee": 0.8, "ant": 0.8}, 0.75)
 def test_runs_stand_side_by_side_with_differences_from_the_first():
     page = comparison([("<b>one</b>", ONE), ("two", OTHER), ("three", OTHER)])
     assert page.count("<li>") == 6 and "After fine-tuning" not in page and "<b>one" not in page
-    assert "75.0%" in page and "1,026" in page
+    assert "75.0%" in page and "3 of 4" in page and "1,026" in page
     assert page.count('80% <span class="better">+30</span>') == 2
     assert page.count('80% <span class="worse">-10</span>') == 2
     assert page.index(">ant<") < page.index(">bee<"), "the largest difference first"

@@ -47,14 +47,14 @@ def test_what_is_decided_about_suspects_is_trained_again_and_downloaded(
     assert last[CARDS].count("<img") == 3 and "About 2 of" in last[SUMMARY]
     assert "first 2" in last[BULK].value
     decisions = [{"row": 1, "label": 2}, {"row": 0, "label": None}]
-    assert handlers.train(ME, last[CHECKED], decisions) == ("", "")
+    assert handlers.train(ME, last[CHECKED], decisions) == ""
     job = handlers.jobs.newest_of(ME)
     decided = {
         Correction(where=where[0], leave_out=True),
         Correction(where=where[1], label="spots"),
     }
     assert job.source == str(wrong) and {*job.settings.corrections} == decided
-    assert job.settings.image_size == 32 and job.name == "first, relabelled"
+    assert job.settings.image_size == 32 and job.name == "photos, relabelled"
     file = handlers.download(ME, last[CHECKED], decisions)
     assert {*read_corrections(Path(file))} == decided
     assert {path: path.read_bytes() for path in wrong.rglob("*.png")} == before
@@ -72,26 +72,36 @@ def test_a_learning_curve_or_why_there_is_none_is_shown(wrong, manage, tmp_path)
 def test_its_visitor_stops_a_computation_and_may_begin_again(wrong, manage, tmp_path, monkeypatch):
     monkeypatch.setenv("TRANSFER_CACHE", str(tmp_path / "empty"))
     run = LabelHandlers(manage(tmp_path / "runs"))
-    for compute in (run.review, run.learning_curve):
+    for compute, stops in (
+        (run.review, run.stop),
+        (run.learning_curve, lambda visitor: run.offered(visitor, "another")),
+    ):
         steps = compute(ME, "first")
         next(steps)
         run.stop(OTHER)
         assert "progress" in "".join(map(str, next(steps)))
-        run.stop(ME)
+        stops(ME)
         (last,) = steps
         assert STOPPED[1:] in "".join(map(str, last))
-        *_, started, stops = run.begin(ME)
-        assert not started.interactive and stops.visible
+        *_, started, stop = run.begin(ME)
+        assert not started.interactive and stop.visible
     *_, last = run.review(ME, "first")
     assert "labels are estimated to be wrong" in last[SUMMARY]
 
 
+def offers(handlers: LabelHandlers, run: str) -> bool:
+    """What was found about another run is gone in any case."""
+    column, curve, summary, checked, deciding, cards, _, tested = handlers.offered(ME, run)
+    assert curve == summary == cards == tested == "" and checked is None and not deciding.visible
+    return column.visible
+
+
 def test_only_who_may_see_the_photos_checks_their_labels(handlers, tmp_path, manage):
-    assert handlers.offered(ME, "first").visible and not handlers.offered(ME, "../first").visible
+    assert offers(handlers, "first") and not offers(handlers, "../first")
     checked = {"run": "first", "where": ["a"]}
     other = handlers.jobs.start("/photos/of/another", TrainingSettings(), owner=OTHER)
     handlers.jobs._store.change(other, out=tmp_path / "runs" / "first")
-    assert not handlers.offered(ME, "first").visible
+    assert not offers(handlers, "first")
     acts = (
         lambda visitor: next(handlers.review(visitor, "first")),
         lambda visitor: next(handlers.learning_curve(visitor, "first")),

@@ -36,27 +36,38 @@ RUN = Run(
 
 
 def test_a_report_has_every_phase_the_sizes_and_each_class():
-    page = report(RUN)
+    page = report(RUN, "x")
     assert page.index("Features only") < page.index("After warm-up") < page.index("After fine-t")
-    assert "87.5%" in page and "25.0% to 75.0%" in page and "left:25.0%;width:50.0%" in page
+    assert "4 of 4" in page and "25% to 75%" in page and "left:25.0%;width:50.0%" in page
     for text in ("bundled (asked for)", "1,026", "123,642,856", "2 images or files", "1 of 2"):
         assert text in page
     assert "Confusion matrix" in page and "Head search" not in page
     assert "each block" not in page
     probes = {"images": 99, "accuracy": {"block4": 0.8, "block5": 0.81}, "no_gain": ["block5"]}
-    page = report(replace(RUN, report=RUN.report | {"block_probes": probes}))
+    page = report(replace(RUN, report=RUN.report | {"block_probes": probes}), "x")
     assert "99 training images: block4 80.0%, block5 81.0%; no certain gain from block5" in page
+
+
+def test_a_report_says_how_each_phase_ended_and_what_of_it_is_saved():
+    warm_up = {"name": "warm-up", "epochs": 12, "best_epoch": 11, "ended": "stopped"}
+    fine_tune = {"name": "fine-tune", "epochs": 4, "best_epoch": 0, "ended": "epoch limit"}
+    partly = fine_tune | {"best_epoch": 4, "share": 0.5}
+    phases = [{"name": "cache", "epochs": 0}, warm_up, fine_tune, partly]
+    page = report(replace(RUN, record=RUN.record | {"phases": phases}), "x")
+    assert "<li>Warm-up: 12 epochs, stopped; epoch 11 is saved.</li>" in page
+    assert "<li>Fine-tune: 4 epochs, epoch limit; nothing of it is saved.</li>" in page
+    assert "50% of the way to epoch 4 is saved" in page and "Cache" not in page
 
 
 def test_a_run_can_be_used_outside_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here = replace(RUN, path=tmp_path / "runs" / 'a "b" <c>')
-    page = html.unescape(report(here))
+    page = html.unescape(report(here, "x"))
     assert r'transfer.load("runs/a \"b\" <c>")' in page
     assert "python -m transfer classify 'runs/a \"b\" <c>' photo.jpg" in page
-    assert str(tmp_path.parent / "x") in report(replace(RUN, path=tmp_path.parent / "x"))
+    assert str(tmp_path.parent / "x") in report(replace(RUN, path=tmp_path.parent / "x"), "x")
     monkeypatch.setenv("TRANSFER_SHARED", "1")
-    page = report(replace(RUN, path=tmp_path / "runs" / "mine"))
+    page = report(replace(RUN, path=tmp_path / "runs" / "mine"), "x")
     assert "transfer.load(&quot;mine&quot;)" in page and "Download the run as a zip" in page
     assert str(tmp_path) not in page and "runs/" not in page
 
@@ -64,16 +75,16 @@ def test_a_run_can_be_used_outside_of_the_page(tmp_path, monkeypatch):
 def test_balanced_accuracy_is_shown_where_classes_are_uneven_and_known():
     stages = {"features": STAGE | {"balanced_accuracy": 0.432}, "warm-up": STAGE}
     uneven = replace(RUN, report=RUN.report | {"stages": stages, "uneven": True})
-    assert "43.2%" in report(uneven)
+    assert "43.2%" in report(uneven, "x")
     even = replace(RUN, report=uneven.report | {"uneven": False})
-    assert "Balanced" not in report(RUN) + report(even)
+    assert "Balanced" not in report(RUN, "x") + report(even, "x")
 
 
 def test_cross_validation_is_one_line_where_it_was_done():
     found = {"folds": 5, "accuracy": 0.922, "interval": [0.882, 0.95], "images": 1245}
-    page = report(replace(RUN, report=RUN.report | {"cross_validation": found}))
+    page = report(replace(RUN, report=RUN.report | {"cross_validation": found}), "x")
     line = "5 folds: 92.2% (88.2% to 95.0%) on 1,245 training and validation images; fine-tune is"
-    assert line in page and "folds" not in report(RUN)
+    assert line in page and "folds" not in report(RUN, "x")
 
 
 def test_the_chosen_head_stands_out_and_names_are_escaped():

@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.ui.history import history
+from transfer.events import PhaseDone
 from transfer.jobs import Job
 from transfer.settings import BLOCKS, TrainingSettings
 from transfer.ui.train.diagram import PARTS, live_diagram, planned_diagram
@@ -43,5 +45,23 @@ def test_it_follows_the_phases_until_the_end():
     fine_tune = states(diagram(events[:6], "fine-tune"))
     assert (fine_tune["block5"], fine_tune["block4"]) == ("learns", "frozen")
     assert "later" not in states(diagram(events[:5], "done")).values()
-    page = diagram(events, "done")
-    assert page.count("moved 0</span>") == 4 and "moved 3.00%" in page and "moved 30%" in page
+
+
+def test_the_result_shows_what_its_weights_have_moved():
+    def page(*, share: float = 1.0, **taken: int) -> str:
+        found = history()
+        known = {"epochs": 3, "accuracy": 0.9, "seconds": 1.0, "ended": "epoch limit"}
+        for phase, at in (("fine-tune", 10), ("warm-up", 5)):
+            done = PhaseDone(phase=phase, best_epoch=taken[phase.replace("-", "_")], **known)
+            found.insert(at, replace(done, share=share) if phase == "fine-tune" else done)
+        return diagram(found, "done")
+
+    last = page(warm_up=3, fine_tune=3)
+    assert last.count("moved 0</span>") == 4 and "moved 3.00%" in last and "moved 30%" in last
+    assert "moved 2.00%" in page(warm_up=3, fine_tune=2)
+    assert "moved 1.50%" in page(warm_up=3, fine_tune=3, share=0.5)
+    rejected = page(warm_up=3, fine_tune=0)
+    assert states(rejected)["block5"] == "frozen" and "Nothing of fine-tune is used" in rejected
+    assert rejected.count("moved 3.00%") == 1 and "moved 30%" in rejected, "warm-up's drift"
+    neither = page(warm_up=0, fine_tune=0)
+    assert "moved" not in neither and "Nothing of warm-up is used" in neither

@@ -3,17 +3,17 @@ import asyncio
 import gradio as gr
 import pytest
 
+from tests.jobs.fake import ended, manager
 from tests.ui.conftest import trainings_of
 from tests.ui.visitors import ME, OTHER, teach
 from transfer.errors import JobError
-from transfer.jobs import Job, JobManager
+from transfer.jobs import JobManager
 from transfer.settings import TrainingSettings
 from transfer.ui.data.uploads import OTHERS, PHOTOS
 from transfer.ui.train.handlers import TrainHandlers
 
 FORM = {"effort": "thorough", "unfreeze": "block3", "weights": "auto"}
-STATUS, CHARTS, REPORT, START, STOP, RETRY, DIAGRAM, SHOWN_RUN = range(8)
-KNOWN = {"id": "1", "owner": "", "source": "digits", "settings": TrainingSettings()}
+STATUS, CHARTS, START, STOP, RETRY, DIAGRAM, SHOWN_RUN = range(7)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_starting_shows_the_job_and_only_its_owner_stops_it(trainings, photo):
         trainings.start(ME, PHOTOS, **FORM)
     teach(trainings.datasets.uploads, cat=[photo] * 5, dog=[photo] * 5)
     shown = trainings.start(ME, PHOTOS, **FORM)
-    assert 'class="vgg"' in shown[DIAGRAM] and shown[CHARTS] and shown[REPORT] == ""
+    assert 'class="vgg"' in shown[DIAGRAM] and shown[CHARTS] and shown[SHOWN_RUN] == ""
     assert not shown[START].interactive and shown[STOP].interactive
     job = trainings.jobs.newest_of(ME)
     assert job.settings == TrainingSettings(effort="thorough", unfreeze="block3")
@@ -85,14 +85,16 @@ def test_watching_follows_a_failing_job_to_its_end_and_it_can_be_retried(tmp_pat
     jobs.close()
 
 
-def test_an_open_report_stays_until_a_training_has_its_own(trainings, runs_folder):
-    def shown(state: str, run: str) -> tuple:
-        job = Job(**KNOWN, state=state, out=runs_folder / run)
-        return trainings._updates(job, trainings._report(job, ME))
-
-    for state in ("warm-up", "failed"):
-        assert shown(state, "gone")[REPORT] == shown(state, "gone")[SHOWN_RUN] == gr.skip()
-    assert "warning" in shown("done", "gone")[REPORT]
-    done = shown("done", "tiny")
-    assert 'class="report"' in done[REPORT] and done[SHOWN_RUN] == "tiny"
-    assert not done[RETRY].visible and done[START].interactive
+def test_an_open_report_stays_until_a_training_has_its_own(tmp_path):
+    with manager(tmp_path) as jobs:
+        trainings = trainings_of(jobs)
+        ended(jobs.start("crash", TrainingSettings(), ME))
+        assert watched(trainings)[-1][SHOWN_RUN] == gr.skip()
+        job = ended(jobs.start("good", TrainingSettings(), ME))
+        done = watched(trainings)[-1]
+        assert done[SHOWN_RUN] == job.out.name and "Done" in done[STATUS]
+        assert not done[RETRY].visible and done[START].interactive
+        jobs.finished.delete(job.out.name, ME)
+        now = trainings.newest(ME)
+        assert "failed" in now[STATUS] and now[SHOWN_RUN] == gr.skip(), "nothing of what is deleted"
+        assert "No training yet" in trainings.newest(OTHER)[STATUS]

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from tests.ui.history import history
-from transfer.events import BatchDone, BodyProgress, CacheProgress, EpochDone, Estimated
+from transfer.events import BatchDone, BodyProgress, CacheProgress, EpochDone, Estimated, RunSaved
 from transfer.jobs import ENDED, LIVE, Job
 from transfer.settings import TrainingSettings
 from transfer.ui.train.status import job_status
@@ -39,6 +39,14 @@ def test_an_end_without_a_run_says_what_to_do(tmp_path):
     assert "resumes after fine-tune epoch" in page and "Nothing was saved" not in page
     page = status(state="failed", error="expected <b>images</b>", note="after <b>30 minutes")
     assert "expected &lt;b&gt;images" in page and "after &lt;b&gt;30 minutes" in page
+
+
+def test_a_run_whose_training_was_stopped_says_so_and_few_test_images_are_counted():
+    result = {"accuracy": 5 / 6, "accuracy_interval": [0.436, 0.97], "images": {"test": 6}}
+    result |= {"seconds": 9.0, "phases": [{"name": "warm-up", "ended": "stopped"}]}
+    page = status(state="done", history=[RunSaved(run="runs/x", result=result)])
+    assert "Stopped in warm-up. What it had learned is saved" in page and "Done" not in page
+    assert "5 of 6 test images are right (95 % interval 44% to 97%)" in page
 
 
 def test_the_bar_follows_the_newest_progress():

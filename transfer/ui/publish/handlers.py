@@ -175,7 +175,7 @@ class PublishHandlers:
 
     def _summary(self, visitor: str, run_id: str | None) -> PublishSummary:
         run = self._run(visitor, run_id)
-        return summarize(run.path, run.name)
+        return summarize(run.path, run.title or run.source)
 
     def _request(
         self, visitor: str, run_id: str | None, what: str, consent: object = None, **values

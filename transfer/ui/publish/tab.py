@@ -12,8 +12,8 @@ from transfer.ui.shared.session import QUIET
 from transfer.ui.shared.sign_in import sign_in_button
 
 
-def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab) -> None:
-    """Nothing is asked of the Hub before `tab` is opened."""
+def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab) -> gr.Dropdown:
+    """Returns the field Run. Nothing is asked of the Hub before `tab` is opened."""
     account = gr.State("")
     gr.Markdown(
         "Publish a finished run on the [Hugging Face Hub](https://huggingface.co), with a model "
@@ -62,6 +62,7 @@ def publish_tab(handlers: PublishHandlers, visitor: gr.BrowserState, tab: gr.Tab
     download_on_click(
         zip_it, handlers.zipped, None, "fetched-bundle", inputs_kwargs=form, concurrency_limit=1
     )  # one at a time, since it loads a network
+    return run
 
 
 def _run_fields() -> tuple[gr.Dropdown, gr.Radio, gr.Dropdown]:

@@ -3,7 +3,7 @@
 from html import escape
 
 from transfer.data.labels import class_name
-from transfer.formatting import duration
+from transfer.formatting import accuracy_text, duration
 from transfer.runs.run import Run
 from transfer.ui.shared.components import PHASE_TITLES, warning
 from transfer.ui.shared.tables import interval_bar, scrolling, table
@@ -11,7 +11,7 @@ from transfer.ui.shared.tables import interval_bar, scrolling, table
 FEWEST, MOST = 2, 6  # runs in one comparison
 CLASSES_SHOWN = 20
 SETTINGS = {
-    "accuracy": lambda run: f"{run.accuracy:.1%}",
+    "accuracy": lambda run: accuracy_text(run.accuracy, run.report["images"]),
     "body": lambda run: escape(run.record["result"]["weights"]),
     "pixels": lambda run: str(run.settings.image_size),
     "unfrozen": lambda run: run.settings.unfreeze or "",
@@ -26,7 +26,8 @@ def comparison(runs: list[tuple[str, Run]]) -> str:
     rows = [[escape(name), *(show(run) for show in SETTINGS.values())] for name, run in runs]
     settings = table(["run", *SETTINGS], rows)
     return (
-        f'<div class="report">{_test_images(runs)}{scrolling(settings, "Settings of the runs")}'
+        f'<div class="report"><h2 tabindex="-1">Comparison</h2>{_test_images(runs)}'
+        f"{scrolling(settings, 'Settings of the runs')}"
         f"<h3>Accuracy after each phase</h3>{_phases(runs)}<h3>Recall by class</h3>"
         f"{_classes(runs)}</div>"
     )
@@ -47,7 +48,7 @@ def _phases(runs: list[tuple[str, Run]]) -> str:
     parts = []
     for phase, title in PHASE_TITLES.items():
         bars = [
-            interval_bar(name, found["accuracy"], found["interval"])
+            interval_bar(name, found)
             for name, run in runs
             if (found := run.report["stages"].get(phase))
         ]

@@ -37,7 +37,7 @@ def before_and_after(run: Run, before: Earlier | None) -> str:
         return ""
     name, earlier = before
     bars = "".join(
-        interval_bar(title, each.report["accuracy"], each.report["interval"])
+        interval_bar(title, each.report)
         for title, each in (("Before", earlier), ("With corrections", run))
     )
     return (

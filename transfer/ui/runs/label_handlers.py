@@ -4,7 +4,7 @@ whether more photos would help."""
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +35,7 @@ from transfer.ui.shared.run_photos import is_unchanged, photos, source_of
 from transfer.ui.shared.session import as_message, require_visitor
 
 SECONDS_BETWEEN_UPDATES = 0.4
-RELABELLED = ", relabelled"  # after the name of the run that a training came from
-LONGEST_NAME = 40  # of that run, in the new one's name
+RELABELLED = ", relabelled"  # after what the images of such a training are called
 STOPPED = "stopped, and the features computed so far are cached"
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
 
@@ -52,15 +51,19 @@ class LabelHandlers:
     def __init__(self, jobs: JobManager):
         self.jobs = jobs
         self.downloads = Downloads()
-        self._stopped: set[str] = set()  # visitors
+        self._computing: set[str] = set()  # visitors
+        self._stopped: set[str] = set()
 
-    def offered(self, visitor: str, run_id: str | None):
-        """The column, visible where the visitor may see the photos of the selected run."""
+    def offered(self, visitor: str, run_id: str | None) -> tuple:
+        """(the column, visible where the visitor may see the photos of the run; no learning curve;
+        nothing of what `review` yields), for what was found is about another run."""
+        if visitor in [*self._computing]:  # compared, for a visitor's id may be anything
+            self._stopped.add(visitor)
         try:
-            self._seen(visitor, run_id)
+            visible = bool(self._seen(visitor, run_id))
         except TransferError:  # and no message, as nobody has asked for anything yet
-            return gr.Column(visible=False)
-        return gr.Column(visible=True)
+            visible = False
+        return gr.Column(visible=visible), "", *nothing_to_decide("")
 
     def begin(self, visitor: str) -> tuple:
         """(progress, the button that begins, the one that stops) until a computation starts, which
@@ -105,12 +108,12 @@ class LabelHandlers:
             yield warning(line)
 
     @as_message()
-    def train(self, visitor: str, checked: dict | None, decisions: list) -> tuple[str, str]:
-        """Queue the same training with the decisions; returns an empty report without a run."""
+    def train(self, visitor: str, checked: dict | None, decisions: list) -> str:
+        """Queue the same training with the decisions; returns no run to show a report of."""
         (listed, _, source), settings = self._decided(visitor, checked, decisions)
-        name = listed.name.removesuffix(RELABELLED)[:LONGEST_NAME] + RELABELLED
+        name = listed.source.removesuffix(RELABELLED) + RELABELLED
         self.jobs.start(source, settings, owner=visitor, name=name)
-        return "", ""
+        return ""
 
     @as_message()
     def download(self, visitor: str, checked: dict | None, decisions: list) -> str:
@@ -174,7 +177,9 @@ class LabelHandlers:
         """What the page shows of the events, a few a second; returns the result of the steps.
         Raises JobError once the visitor stops them."""
         shown = 0.0
-        with closing(steps):  # what a stopped one has locked is free again
+        self._computing.add(visitor)
+        with closing(steps), ExitStack() as ends:  # what a stopped one has locked is free again
+            ends.callback(self._computing.discard, visitor)
             while True:
                 if visitor in self._stopped:
                     raise JobError(STOPPED)

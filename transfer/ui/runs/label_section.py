@@ -4,7 +4,7 @@ corrected, and a learning curve tells whether more photos would help."""
 import gradio as gr
 
 from transfer.ui.runs.label_handlers import LabelHandlers
-from transfer.ui.shared.components import LATEST, accordion, on_change
+from transfer.ui.shared.components import LATEST, accordion
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -80,12 +80,12 @@ REVIEWS = {"concurrency_limit": 1, "concurrency_id": "review"} | QUIET
 def label_section(
     handlers: LabelHandlers,
     visitor: gr.BrowserState,
-    run: gr.Dropdown,
-    report: list,
+    run: gr.State,
+    run_shown: gr.events.Dependency,
     watch: dict,
 ) -> None:
-    """For the selected `run`; a training that starts here empties the `report` and is shown by the
-    event `watch`."""
+    """For the `run` whose report is shown, which `run_shown` says; a training that starts here
+    hides the report and is shown by the event `watch`."""
     checked, decisions = gr.State(None), gr.JSON(visible=False)
     with gr.Column(visible=False) as offered:
         with accordion("Check labels"):
@@ -111,8 +111,9 @@ def label_section(
                 ask = gr.Button("Estimate it", min_width=200)
                 stop_curve = gr.Button("Stop", visible=False, min_width=100)
             curve = gr.HTML()
-    on_change(run).then(handlers.offered, [visitor, run], offered, **LATEST, **QUIET)
     results = [summary, checked, deciding, cards, relabel, tested]
+    of_a_run = [offered, curve, *results]
+    run_shown.then(handlers.offered, [visitor, run], of_a_run, **LATEST, **QUIET)
     decided = [visitor, checked, decisions]
     check.click(_empty, None, [deciding, tested], **QUIET)
     for button, stops, compute, shown in (
@@ -126,7 +127,7 @@ def label_section(
         stops.click(handlers.stop, visitor, stops, **QUIET)
     relabel.click(None, js=RELABEL, **PRIVATE)
     keep.click(None, js=KEEP, **PRIVATE)
-    started = train.click(handlers.train, decided, report, js=DECISIONS, **QUIET)
+    started = train.click(handlers.train, decided, run, js=DECISIONS, **QUIET)
     started.success(None, js=TO_STATUS, **PRIVATE)
     started.success(**watch)
     download_on_click(save, handlers.download, decided, "fetched-labels", js=DECISIONS)

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from transfer.formatting import block_probes
+from transfer.formatting import accuracy_text, block_probes, interval_text, isolated
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
 from transfer.ui.runs.corrected import Earlier, before_and_after
@@ -31,10 +31,10 @@ CLASS_COLUMNS = {
 }
 
 
-def report(run: Run, title: str = "", before: Earlier | None = None) -> str:
+def report(run: Run, name: str, before: Earlier | None = None) -> str:
     """What the evaluation found, the most important figures first; `before` is from before the
     corrections of the run's labels."""
-    heading = f"<h2>{escape(title)}</h2>" if title else ""
+    heading = f'<h2 tabindex="-1">Report of {escape(isolated(name))}</h2>'
     sections = (_phases, reliability, _sizes, _heads, _classes, confusion, use_it)
     compared = before_and_after(run, before)
     shown = "".join(section(run) for section in sections)
@@ -43,29 +43,45 @@ def report(run: Run, title: str = "", before: Earlier | None = None) -> str:
 
 def _phases(run: Run) -> str:
     rows = "".join(
-        interval_bar(PHASE_TITLES[name], phase["accuracy"], phase["interval"])
-        for name, phase in run.report["stages"].items()
+        interval_bar(PHASE_TITLES[name], phase) for name, phase in run.report["stages"].items()
     )
     return (
         f"<h3>Accuracy after each phase, on the same {run.report['images']} test images</h3>"
-        f'<ul class="steps">{rows}</ul><p>The line at the end of a bar is the 95 % interval. Where '
-        "two intervals overlap a lot, the difference may be chance. “Features only” is logistic "
-        f"regression on the frozen body's features.</p>{_cross_validation(run)}{_blocks(run)}"
-        f"{_balanced(run)}"
+        f'<ul class="steps">{rows}</ul>{_endings(run)}<p>The line at the end of a bar is the '
+        "95 % interval. Where two intervals overlap a lot, the difference may be chance. “Features "
+        f"only” is logistic regression on the frozen body's features.</p>"
+        f"{_cross_validation(run)}{_blocks(run)}{_balanced(run)}"
     )
+
+
+def _endings(run: Run) -> str:
+    """How each phase ended and what of it is saved: one may have been stopped or rejected."""
+    trained = [
+        phase for phase in run.record.get("phases", []) if phase.get("epochs") and "ended" in phase
+    ]
+    lines = "".join(f"<li>{escape(_ending(**phase))}</li>" for phase in trained)
+    return lines and f"<ul>{lines}</ul>"
+
+
+def _ending(name: str, epochs: int, ended: str, best_epoch: int, share: float = 1.0, **_) -> str:
+    part = "" if share == 1 else f"{share:.0%} of the way to "
+    saved = f"{part}epoch {best_epoch} is saved" if best_epoch else "nothing of it is saved"
+    count = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    return f"{name.capitalize()}: {count}, {ended}; {saved}."
 
 
 def _cross_validation(run: Run) -> str:
     """The linear classifier, judged on more images than those of the test; older runs have none."""
     if not (found := run.report.get("cross_validation")):
         return ""
-    low, high = found["interval"]
+    images = found["images"]
+    accuracy = accuracy_text(found["accuracy"], images)
     split = (
         "; fine-tune is judged on the split alone" if "fine-tune" in run.report["stages"] else ""
     )
     return (
         f"<p>Cross-validation of the linear classifier, {found['folds']} folds: "
-        f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {found['images']:,} training and "
+        f"{accuracy} ({interval_text(*found['interval'], images)}) on {images:,} training and "
         f"validation images{split}.</p>"
     )
 

@@ -1,70 +1,80 @@
-"""The part of the Train tab below a training: the visitor's finished runs."""
+"""The part of the page below a training: the visitor's finished runs."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import gradio as gr
 
-from transfer.ui.runs.compare import MOST
-from transfer.ui.runs.handlers import NO_RUNS, RunHandlers
+from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.label_handlers import LabelHandlers
 from transfer.ui.runs.label_section import label_section
-from transfer.ui.shared.components import LATEST, accordion, beside, live_region, note, on_change
-from transfer.ui.shared.downloads import download_on_click
-from transfer.ui.shared.session import QUIET
-from transfer.ui.train.handlers import Training
+from transfer.ui.runs.rows import SCRIPT, run_rows
+from transfer.ui.shared.components import GO_TO, LATEST, beside, note, on_change
+from transfer.ui.shared.downloads import CLICK
+from transfer.ui.shared.session import PRIVATE, QUIET
+
+# in the browser, after an event whose refusal is explained beside the rows
+UNLESS_REFUSED = """refusal => refusal.includes("warning") ? {{__type__: "update"}} : ({})()"""
+TO_HEADING = """() => setTimeout(() => document.querySelector("{} h2")?.focus(), 200)"""
+TO_PART = """() => {{
+    const at = document.querySelector("{focus}");
+    if (at.tabIndex < 0) at.tabIndex = -1;
+    setTimeout(() => at.focus({{preventScroll: true}}), 400);
+    return ({go})("{part}");
+}}"""
+
+
+class RunsSection(NamedTuple):
+    """The rows, and where it is explained why an action was refused."""
+
+    rows: gr.HTML
+    refused: gr.HTML
+    handlers: RunHandlers
+    visitor: gr.BrowserState
+
+    def leads(self, event: Callable, run: gr.Dropdown, tabs: gr.Tabs, **place: str) -> None:
+        """At an event of the rows select that run in another part of the page, and go there."""
+        js = UNLESS_REFUSED.format(TO_PART.format(go=GO_TO, **place))
+        chosen = beside(self.refused, event, self.handlers.choose, [self.visitor], [run])
+        chosen.then(None, self.refused, tabs, js=js, **PRIVATE)
 
 
 def runs_section(
     handlers: RunHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
-    training: Training,
+    shown_run: gr.State,
+    report: gr.HTML,
     watch: dict,
-) -> gr.HTML:
-    """Build the section; returns the list of the runs. `watch` follows a training that starts
-    here."""
-    result, shown_run = training.report, training.shown_run
+) -> RunsSection:
+    """Build the section, with the `report` of the run that `shown_run` names. `watch` follows a
+    training that starts here."""
+    compared, run_shown = gr.State([]), on_change(shown_run)
+    rows = gr.HTML(run_rows([]), js_on_load=SCRIPT, elem_id="rows", padding=False)
+    refused = note()
+    fetched = gr.DownloadButton(elem_id="fetched-run", elem_classes="fetched")
+    comparison = gr.HTML(elem_id="comparison")
+    report.render()
     mistakes = gr.HTML()
-    gr.Markdown("## Your runs")
-    runs = gr.HTML(NO_RUNS)
-    with gr.Column(visible=False, elem_id="runs") as controls:
-        run = gr.Dropdown([], value=None, label="Run", info="What the buttons below act on.")
-        with gr.Row():
-            show = gr.Button("Show report", min_width=140)
-            download = gr.Button("Download as zip", min_width=140)
-            delete = gr.Button("Delete", min_width=100)
-        refused = note()
-        question, asked_about = gr.HTML(live_region(""), padding=False), gr.State("")
-        with gr.Row():
-            confirm = gr.Button("Yes, delete it", variant="stop", visible=False)
-            keep = gr.Button("Keep it", visible=False)
-        with gr.Row():
-            name = gr.Textbox(label="New name", max_lines=1, scale=3, min_width=200)
-            rename = gr.Button("Rename", scale=1, min_width=100, elem_classes="low")
-        renamed = note()
-        with accordion("Compare runs"):
-            several = gr.Dropdown(
-                [],
-                label="Runs to compare",
-                info="Two or more. Differences are relative to the first one.",
-                multiselect=True,
-                max_choices=MOST,
-            )
-            compare, uncompared = gr.Button("Compare"), note()
-            comparison = gr.HTML()
-        labels = LabelHandlers(handlers.jobs)
-        label_section(labels, visitor, run, [result, shown_run], watch)
-    listed, asked = [runs, run, several, controls], [asked_about, question, confirm, keep]
-    beside(refused, show.click, handlers.show, [visitor, run], [result, shown_run])
-    run_shown = on_change(shown_run)
+    label_section(LabelHandlers(handlers.jobs), visitor, shown_run, run_shown, watch)
+    shown = [rows, report, shown_run, comparison, compared]
+    update = {"fn": handlers.update, "inputs": [visitor, shown_run, compared], "outputs": shown}
+    for event, handler, outputs, js in (
+        (rows.select, handlers.show, [report, shown_run], TO_HEADING.format("#report")),
+        (rows.submit, handlers.compare, [comparison, compared], TO_HEADING.format("#comparison")),
+        (rows.download, handlers.download, [fetched], CLICK.format(name="fetched-run")),
+    ):
+        done = beside(refused, event, handler, [visitor], outputs)
+        done.then(None, refused, js=UNLESS_REFUSED.format(js), **PRIVATE)
+    changes = [
+        beside(refused, event, handler, [visitor], [])
+        for event, handler in (
+            (rows.edit, handlers.rename),
+            (rows.delete, handlers.delete),
+            (rows.undo, handlers.undo),
+        )
+    ]
+    for event in (opened.then, rows.tick, run_shown.then, *(each.then for each in changes)):
+        event(**update, **LATEST, **QUIET)
     run_shown.then(handlers.mistakes, [visitor, shown_run], mistakes, **LATEST, **QUIET)
-    naming = [visitor, run, name, several]
-    for event in (name.submit, rename.click):
-        beside(renamed, event, handlers.rename, naming, [*listed, name])
-    beside(refused, delete.click, handlers.ask, [visitor, run], asked)
-    keep.click(handlers.keep, None, asked, **QUIET)
-    deleting = [visitor, asked_about, several]
-    beside(refused, confirm.click, handlers.delete, deleting, [*listed, *asked])
-    download_on_click(download, handlers.download, [visitor, run], "fetched-run")
-    beside(uncompared, compare.click, handlers.compare, [visitor, several], [comparison])
-    for event in (opened, run_shown):
-        event.then(handlers.listed, [visitor, shown_run, several], listed, **LATEST, **QUIET)
-    return runs
+    return RunsSection(rows, refused, handlers, visitor)

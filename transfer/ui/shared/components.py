@@ -48,7 +48,8 @@ def beside(
             found = handler(*args, **kwargs)
         except gr.Error as error:
             return *(gr.skip() for _ in outputs), live_region(warning(error.message))
-        return *(found if len(outputs) > 1 else (found,)), live_region("")
+        shown = found if len(outputs) > 1 else (found,)[: len(outputs)]
+        return *shown, live_region("")
 
     return event(answer, inputs, [*outputs, note], **QUIET | more)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from transfer.errors import TransferError
+from transfer.formatting import accuracy_text
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
@@ -129,7 +130,10 @@ class HubModels:
 
 def with_accuracy(runs: list[ListedRun]) -> list[tuple[str, str]]:
     """(title, id) of each run."""
-    return [(f"{run.name}, test accuracy {run.accuracy:.1%}", run.id) for run in runs]
+    return [
+        (f"{run.name}, test accuracy {accuracy_text(run.accuracy, run.images)}", run.id)
+        for run in runs
+    ]
 
 
 def cached_classifier(path: Path) -> "Classifier":

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
-from transfer.formatting import isolated
+from transfer.formatting import accuracy_text, interval_text, isolated
 
 
 def cells(columns: Mapping[str, tuple[str, str]], records: Iterable[dict]) -> list[list[str]]:
@@ -29,11 +29,12 @@ def scrolling(html: str, label: str) -> str:
     return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{html}</div>'
 
 
-def interval_bar(name: str, accuracy: float, interval: Sequence[float]) -> str:
-    """An accuracy with its 95 % interval, as a bar and in figures."""
-    low, high = interval
+def interval_bar(name: str, judged: Mapping) -> str:
+    """The `accuracy` on so many `images` with its 95 % `interval`, as a bar and in figures."""
+    accuracy, (low, high), images = (judged[key] for key in ("accuracy", "interval", "images"))
     line = f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u>'
-    return bar(name, accuracy, f"<b>{accuracy:.1%}</b> {low:.1%} to {high:.1%}", line)
+    figures = f"<b>{accuracy_text(accuracy, images)}</b> {interval_text(low, high, images)}"
+    return bar(name, accuracy, figures, line)
 
 
 def bar(name: str, share: float, figures: str, line: str = "", *, best: bool = False) -> str:

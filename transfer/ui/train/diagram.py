@@ -39,6 +39,7 @@ PHASES = {
     "filters close to where they were.",
 }
 RESULT = "<b>Result.</b> Frozen parts have not changed by a single bit."
+NOTHING_OF = " Nothing of {} is used: what came before it did as well or better."
 
 
 def planned_diagram(method: str, unfreeze: str) -> str:
@@ -57,16 +58,36 @@ def planned_diagram(method: str, unfreeze: str) -> str:
 
 
 def live_diagram(job: Job) -> str:
-    """The network in a job's current phase, or as it ended."""
+    """The network in a job's current phase, or as its run has it."""
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     unfreeze = unfrozen(job)
-    if not started:
+    if job.state == "done":
+        return _result_diagram(job)
+    if not started or not job.live:
         return planned_diagram(job.settings.method, unfreeze)
     phase = started[-1].phase
-    later = _and_up(unfreeze) if job.live and phase != "fine-tune" else ()
+    later = _and_up(unfreeze) if phase != "fine-tune" else ()
     epochs = [event for event in job.history if isinstance(event, events.EpochDone)]
     drift = epochs[-1].drift if epochs else None
-    return _diagram(PHASES[phase] if job.live else RESULT, started[-1].learns, later, drift)
+    return _diagram(PHASES[phase], started[-1].learns, later, drift)
+
+
+def _result_diagram(job: Job) -> str:
+    """What moved in the run, and how far from the start of the phase that it is from.
+
+    A phase may end with the weights of an earlier epoch, with some part of the way there, or where
+    it began.
+    """
+    trained = [e for e in job.history if isinstance(e, events.PhaseDone) and e.epochs]
+    caption = RESULT + "".join(NOTHING_OF.format(e.phase) for e in trained if not e.best_epoch)
+    used = next((e for e in reversed(trained) if e.best_epoch), None)
+    if used is None:  # the fitted linear classifier
+        return _diagram(caption, ["head"], ())
+    phase = [event for event in job.history if getattr(event, "phase", "") == used.phase]
+    learns = next((e.learns for e in phase if isinstance(e, events.PhaseStarted)), ["head"])
+    epochs = {e.epoch: e.drift for e in phase if isinstance(e, events.EpochDone)}
+    drift = {part: used.share * far for part, far in epochs.get(used.best_epoch, {}).items()}
+    return _diagram(caption, learns, (), drift)
 
 
 def unfrozen(job: Job) -> str:

@@ -7,20 +7,16 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from transfer.errors import JobError, RunError
+from transfer.errors import JobError
 from transfer.formatting import duration
 from transfer.jobs import Job, JobManager
 from transfer.settings import WEIGHTS, TrainingSettings
 from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.runs.corrected import run_before
-from transfer.ui.runs.report import report
 from transfer.ui.shared.charts import charts
-from transfer.ui.shared.components import warning
-from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.session import QUIET, as_message, require_visitor
 from transfer.ui.train.diagram import live_diagram
 from transfer.ui.train.form import read_form
-from transfer.ui.train.status import job_status
+from transfer.ui.train.status import NO_JOB, job_status
 
 SECONDS_BETWEEN_UPDATES = 0.4
 
@@ -31,7 +27,6 @@ class Training(NamedTuple):
 
     status: gr.HTML
     charts: gr.HTML
-    report: gr.HTML
     start: gr.Button
     stop: gr.Button
     retry: gr.Button
@@ -51,7 +46,7 @@ class TrainHandlers:
         with as_message():
             others = self.datasets.uploads.others_of(require_visitor(visitor))
             job = self.begin(visitor, source, read_form(form), others)
-        return self._updates(job, ("", ""))
+        return *self._updates(job), ""
 
     def begin(
         self, owner: str, source: str, settings: TrainingSettings, others: str | None = None
@@ -74,7 +69,7 @@ class TrainHandlers:
             if job is None:
                 raise JobError("expected a training of yours, found none; start one")
             job = self.jobs.retry(job.id, visitor)
-        return self._updates(job, ("", ""))
+        return *self._updates(job), ""
 
     def stop(self, visitor: str) -> None:
         """Stop the visitor's training. `watch` shows the result: an answer from here could arrive
@@ -109,32 +104,36 @@ class TrainHandlers:
             version = job.id, job.version, position, "" if wait is None else duration(wait)
             if version != shown:
                 shown = version
-                yield self._updates(job, self._report(job, visitor))
+                yield *self._updates(job), job.out.name if job.state == "done" else gr.skip()
             if not live:
                 return
             await asyncio.sleep(SECONDS_BETWEEN_UPDATES)
         yield gr.skip()  # gradio shows an error where a generator yields nothing
 
-    def _updates(self, job: Job, shown_report: tuple) -> tuple:
+    def newest(self, visitor: str) -> tuple:
+        """What is shown for the newest training now, which may be another than before; the open
+        report stays."""
+        job = self.jobs.newest_of(visitor)
+        if job is None:
+            return (
+                NO_JOB,
+                "",
+                gr.Button(),
+                gr.Button(),
+                gr.Button(visible=False),
+                gr.skip(),
+                gr.skip(),
+            )
+        return *self._updates(job), gr.skip()
+
+    def _updates(self, job: Job) -> tuple:
+        """All but the run whose report is shown."""
         position, wait = self.jobs.position(job), self.jobs.expected_wait(job)
-        newest_report, shown_run = shown_report
         return (
             job_status(job, position, wait, self.jobs.seconds_left(job)),
             charts(list(job.history), live=job.live),
-            newest_report,
             gr.Button(interactive=not job.live),
             gr.Button(interactive=job.live and not job.stopping),
             gr.Button(visible=not job.live and job.state != "done"),
             live_diagram(job),
-            shown_run,
         )
-
-    def _report(self, job: Job, visitor: str) -> tuple:
-        """(the report, the run's name); without a run, what the visitor opened meanwhile stays."""
-        if job.state != "done":
-            return gr.skip(), gr.skip()
-        try:
-            run = cached_run(job.out)
-            return report(run, before=run_before(self.jobs, visitor, run)), job.out.name
-        except RunError as error:
-            return warning(error), ""

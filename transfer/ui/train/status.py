@@ -3,8 +3,9 @@
 from html import escape
 
 from transfer import events
-from transfer.formatting import describe, duration, phase_times
+from transfer.formatting import accuracy_text, describe, duration, interval_text, phase_times
 from transfer.jobs import Job
+from transfer.runs.run import stopped_in
 from transfer.ui.shared.components import live_region, progress_bar
 from transfer.ui.train.diagram import unfrozen
 
@@ -76,6 +77,8 @@ def _headline(job: Job, position: int) -> str:
         return f"Stopping {saves}" if job.learning else "Stopping. Nothing has been learned yet"
     if position:
         return f"Queued: {position} before yours"
+    if job.state == "done" and (phase := stopped_in(_saved(job).get("phases", []))):
+        return f"Stopped in {phase}. What it had learned is saved"
     if job.state == "warm-up" and unfrozen(job) == "none":
         return "Warm-up: the new head learns, the body is frozen"
     return HEADLINES[job.state]
@@ -103,22 +106,28 @@ def _expected(job: Job) -> str:
 
 
 def _detail(job: Job) -> str:
-    newest = _newest(job)
     if job.error:
         return job.error
-    if isinstance(newest, events.RunSaved):
-        result, (low, high) = newest.result, newest.result["accuracy_interval"]
-        balanced = ""
+    if result := _saved(job):
+        images, interval = result["images"]["test"], result["accuracy_interval"]
+        accuracy, balanced = accuracy_text(result["accuracy"], images), ""
+        accuracy += " of the" * accuracy.endswith("%")
         if result.get("uneven"):
             balanced = f", {result['balanced_accuracy']:.1%} as the mean of the classes"
         return (
-            f"{result['accuracy']:.1%} of the test images are right "
-            f"(95 % interval {low:.1%} to {high:.1%}){balanced}, "
+            f"{accuracy} test images are right "
+            f"(95 % interval {interval_text(*interval, images)}){balanced}, "
             f"after {duration(result['seconds'])}. Try it in step 3."
         )
     if not job.live:
         return ""
+    newest = _newest(job)
     return describe(newest) if newest else f"Dataset: {job.name}"
+
+
+def _saved(job: Job) -> dict:
+    """The result of its run; empty where there is none."""
+    return next((e.result for e in job.history if isinstance(e, events.RunSaved)), {})
 
 
 def _newest(job: Job) -> events.Event | None:

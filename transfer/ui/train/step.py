@@ -66,8 +66,8 @@ def train_step(
     with accordion("Advanced settings"):
         form = {"effort": effort} | advanced_fields()
     diagram = gr.HTML(planned_diagram("finetune", "block5"), render=False)
-    charts, report = gr.HTML(render=False), gr.HTML(render=False)
-    training = Training(status, charts, report, start, stop, retry, diagram, gr.State(""))
+    charts = gr.HTML(render=False)
+    training = Training(status, charts, start, stop, retry, diagram, gr.State(""))
     settings = {"inputs": [visitor, chosen.source], "inputs_kwargs": form}
     for event in (
         beside(refused, start.click, trainings.start, **settings, outputs=[*training]),
