@@ -69,9 +69,7 @@ def test_no_event_takes_a_file_that_was_not_uploaded(page, fields, photo):
 
 
 def test_an_upload_is_taken(page, fields, photo):
-    event, place = next(
-        (e, at) for e, at, field in fields if getattr(field, "type", "") == "filepath"
-    )
+    event, place, _ = next(found for found in fields if isinstance(found[2], gr.File))
     photo = photo.rename(Path(get_upload_folder(), photo.name))
     values = [field.value for field in event.inputs]
     values[place] = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}

@@ -7,14 +7,14 @@ import gradio as gr
 from transfer.jobs import JobManager
 from transfer.ui.api import Api
 from transfer.ui.data.handlers import DataHandlers
-from transfer.ui.data.step import data_step
+from transfer.ui.data.step import IN_TURN, Chosen, data_step
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.predict.handlers import PredictHandlers
-from transfer.ui.predict.step import try_step
+from transfer.ui.predict.step import Trying, try_step
 from transfer.ui.publish.handlers import PublishHandlers
 from transfer.ui.publish.tab import publish_tab
 from transfer.ui.runs.handlers import RunHandlers
-from transfer.ui.runs.section import runs_section
+from transfer.ui.runs.section import RunsSection, runs_section
 from transfer.ui.shared.components import GO_TO, on_change, step
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS
 from transfer.ui.shared.guard import SafeBlocks
@@ -55,8 +55,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 training = train_step(trainings, visitor, opened, chosen)
             report = gr.HTML(elem_id="report", render=False)
             with step("try", "Try", "Ask it about a picture."):
-                events = opened, report, chosen.taught
-                run, refreshes = try_step(PredictHandlers(runs), visitor, *events)
+                trying = try_step(PredictHandlers(runs), visitor, opened, report)
         with gr.Tabs() as tabs:
             with gr.Tab("Training and runs", id="runs"):
                 for part in (training.diagram, training.charts):
@@ -65,14 +64,17 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
                 found = (visitor, opened, training.shown_run, report, watch)
                 section = runs_section(RunHandlers(jobs), *found)
                 listed = on_change(section.rows)
-                listed.then(**refreshes)
+                listed.then(**trying.lists)
                 listed.then(**watch | {"fn": trainings.newest})
             with gr.Tab("Publish", id="publish", elem_id="publish") as publishes:
                 published = publish_tab(PublishHandlers(jobs, shared=shared), visitor, publishes)
-        section.leads(section.rows.play, run, tabs, part="try", focus="#step-try")
+        section.leads(section.rows.play, trying.run, tabs, part="try", focus="#step-try")
         section.leads(section.rows.upload, published, tabs, part="publish", focus="#publish-button")
+        _connect_teaching(visitor, chosen, trying, section, tabs)
         query, first = gr.JSON(visible=False), gr.Textbox(visible=False)
-        followed = opened.then(follow_link, query, [chosen.source, run, first], js=QUERY, **QUIET)
+        followed = opened.then(
+            follow_link, query, [chosen.source, trying.run, first], js=QUERY, **QUIET
+        )
         followed.then(**chosen.looks)
         known = followed.then(trainings.first_step, [visitor, first], first, **QUIET)
         known.then(None, first, tabs, js=GO_TO, **PRIVATE)
@@ -82,3 +84,26 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
             gr.Markdown("**On this server.** " + " ".join(limits), elem_classes="limits")
         Api(trainings, runs).add_endpoints()
     return page.queue(max_size=MOST_QUEUED_EVENTS, api_open=False, default_concurrency_limit=8)
+
+
+def _connect_teaching(
+    visitor: gr.BrowserState, chosen: Chosen, trying: Trying, section: RunsSection, tabs: gr.Tabs
+) -> None:
+    """One's own classes are changed on their cards, by a correction, and from a finished run; after
+    each change they answer again."""
+    corrected = trying.correct.click(
+        chosen.teaching.correct,
+        [visitor, trying.asked, trying.right],
+        [chosen.source, chosen.cards, trying.uncorrected],
+        **IN_TURN,
+    )
+    opened = section.rows.apply(
+        chosen.teaching.teach_more,
+        visitor,
+        [chosen.source, chosen.cards, section.refused],
+        **IN_TURN,
+    )
+    section.go(opened, tabs, part="data", focus="#step-data")
+    for event in (chosen.taught, corrected, opened):
+        event.then(**chosen.looks)
+        trying.follow(event)

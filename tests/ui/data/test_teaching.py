@@ -9,6 +9,7 @@ from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits
 from transfer.ui.data.teaching import TeachHandlers
 from transfer.ui.data.uploads import PHOTOS, UploadHandlers
+from transfer.ui.predict.pictures import Asked
 
 
 @pytest.fixture
@@ -94,24 +95,27 @@ def test_an_answer_is_corrected_by_its_photo(teaching, photos):
     for name, files in (("Class 1", photos[:2]), ("Class 2", photos[2:4])):
         teaching.change(ME, event("add", name=name, files=files))
     first = teaching.uploads.images(ME).by_class()["Class 1"][0]
-    _, cards, _ = teaching.correct(ME, first, "Class 2")
+    _, cards, _ = teaching.correct(ME, [Asked("your last photo", first)], "Class 2")
     assert [text[0] for text in counts(cards).values()] == ["1", "3"]  # it has moved
-    _, cards, _ = teaching.correct(ME, Path(photos[4]), "Class 1")
+    new = Asked("new.png", Path(photos[4]))
+    _, cards, _ = teaching.correct(ME, [new], "Class 1")
     assert [text[0] for text in counts(cards).values()] == ["2", "3"]  # it was added
-    for picture, label, says in (
-        (None, "Class 1", "Try one first"),
-        (Path(photos[5]), None, "one of your classes"),
-        (Path(photos[5]), "../x", "one of your classes"),
+    for asked, label, says in (
+        ([], "Class 1", "Try one first"),
+        ([new], None, "one of your classes"),
+        ([new], "../x", "one of your classes"),
     ):
-        _, after, why = teaching.correct(ME, picture, label)
+        _, after, why = teaching.correct(ME, asked, label)
         assert says in why and after == cards
 
 
 def test_a_run_is_taught_more_on_cards_with_its_photos(jobs, photos):
     teaching = TeachHandlers(UploadHandlers(jobs))
     teaching.change(ME, event("add", name="Class 1", files=photos))
-    _, cards, why = teaching.teach_more(ME, "tiny")
+    _, cards, why = teaching.teach_more(ME, gr.EventData(None, {"run": "tiny"}))
     assert [*counts(cards)] == list(CLASSES) and "warning" not in why
     assert min(teaching.uploads.images(ME).counts().values()) >= 5
     assert "Class 1" in teaching.change(ME, event("undo"))[1]  # what was there comes back
-    assert "no such finished run" in teaching.teach_more(ME, "../tiny")[2]
+    assert (
+        "no such finished run" in teaching.teach_more(ME, gr.EventData(None, {"run": "../tiny"}))[2]
+    )

@@ -33,20 +33,15 @@ RESTORE = """() => {
 }"""
 
 
-class Taught(NamedTuple):
-    """The cards of one's classes, and the event of their changes."""
-
-    cards: gr.HTML
-    changed: gr.events.Dependency
-
-
 class Chosen(NamedTuple):
-    """The field with the chosen dataset, what an event looks at it by, the event after that, and
-    the event of changes to one's own classes."""
+    """The field with the chosen dataset, what an event looks at it by, the event after that; what
+    changes one's own classes, their cards, and the event after such a change."""
 
     source: gr.Dropdown
     looks: dict
     seen: gr.events.Dependency
+    teaching: TeachHandlers
+    cards: gr.HTML
     taught: gr.events.Dependency
 
 
@@ -69,7 +64,7 @@ def data_step(
     )
     tile = gr.HTML(tiles(), js_on_load=CHOOSING, elem_id="tiles", padding=False)
     with gr.Column(elem_classes="own-photos"):
-        taught = _own_classes(teaching, visitor, source)
+        cards, taught = _own_classes(teaching, visitor, source)
     with gr.Row():
         source.render()
         show = gr.Button("Show images", scale=1, min_width=130, elem_classes="low")
@@ -84,7 +79,7 @@ def data_step(
     check = gr.Button("Check for problems", size="sm")
     found = gr.HTML(padding=False)
     opened.then(uploads.opened, visitor, source, **QUIET)
-    opened.then(teaching.cards, visitor, taught.cards, **IN_TURN)
+    opened.then(teaching.cards, visitor, cards, **IN_TURN)
     opened.then(teaching.others_card, visitor, others, **IN_TURN)
     tile.input(None, None, source, js=TO_SOURCE, **PRIVATE)
     changes = (
@@ -106,20 +101,21 @@ def data_step(
     for js in (REMEMBER, FROM_SOURCE):
         source.change(None, source, None, js=js, **AT_ONCE, **PRIVATE)
     opened.then(None, None, source, js=RESTORE, **PRIVATE)
-    taught.changed.then(**looks, **QUIET)
     seen = on_change(summary)
     seen.then(datasets.tiles, visitor, tile, **LATEST, **QUIET)
-    return Chosen(source, looks | QUIET, seen, taught.changed)
+    return Chosen(source, looks | QUIET, seen, teaching, cards, taught)
 
 
-def _own_classes(teaching: TeachHandlers, visitor: gr.BrowserState, source: gr.Dropdown) -> Taught:
-    """The cards of one's classes, and the button that downloads their photos."""
+def _own_classes(
+    teaching: TeachHandlers, visitor: gr.BrowserState, source: gr.Dropdown
+) -> tuple[gr.HTML, gr.events.Dependency]:
+    """(the cards of one's classes, the event of their changes)."""
     cards = gr.HTML(skeleton(3), js_on_load=SCRIPT, elem_id="classes", padding=False)
     refused = note()
     changed = cards.input(teaching.change, visitor, [source, cards, refused], **IN_TURN)
     save = gr.Button("Save as zip", size="sm")
     download_on_click(save, teaching.uploads.download, [visitor], "fetched-photos")
-    return Taught(cards, changed)
+    return cards, changed
 
 
 def _other_things(teaching: TeachHandlers, visitor: gr.BrowserState) -> gr.HTML:

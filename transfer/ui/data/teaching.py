@@ -8,14 +8,13 @@ import gradio as gr
 import numpy as np
 
 from transfer.data.dataset import ImageDataset
-from transfer.data.image import Picture
 from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
 from transfer.data.others import FEWEST_OTHERS
 from transfer.data.source import load_splits, local_path
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import error_line
 from transfer.ui.data.cards import FIRST_CLASSES, class_cards
-from transfer.ui.data.uploads import OTHERS, UploadHandlers
+from transfer.ui.data.uploads import OTHERS, PHOTOS, UploadHandlers
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.guard import posted, uploaded
 from transfer.ui.shared.loaded_runs import cached_run
@@ -48,13 +47,14 @@ class TeachHandlers:
         refused = self._do(visitor, self.uploads.others(visitor), (OTHERS,), event)
         return self.others_card(visitor), refused
 
-    def correct(self, visitor: str, picture: Picture | None, label: str | None) -> tuple:
-        """What `change` returns, once a picture has become a photo of the class `label`, or has
-        moved there from another class."""
+    def correct(self, visitor: str, asked: list, label: str | None) -> tuple:
+        """What `change` returns, once the first of the pictures that were asked about has become a
+        photo of the class `label`, or has moved there from another class."""
         images = self.uploads.images(visitor)
         with _explained() as why:
-            if picture is None:
+            if not asked:
                 raise JobError("expected a photo to correct, found none; try one first")
+            picture = asked[0].picture
             if isinstance(picture, Path) and picture.is_relative_to(images.folder):
                 images.move_photo(picture.parent.name, picture.name, label or "")
             else:
@@ -62,12 +62,14 @@ class TeachHandlers:
                 images.add_picture(label or "", picture)
         return self.uploads.sources(visitor), self.cards(visitor), live_region("".join(why))
 
-    def teach_more(self, visitor: str, run_id: str) -> tuple:
-        """What `change` returns, once the photos of a finished run are on the cards. Those of the
-        classes that are there are removed, and come back with Undo."""
+    def teach_more(self, visitor: str, clicked: gr.EventData) -> tuple:
+        """What `change` returns, once the photos of a finished run are on the cards, and these are
+        the dataset. The classes that were there are removed, and come back with Undo."""
         images = self.uploads.images(visitor)
         with _explained() as why:
-            listed = self.uploads.jobs.finished.get(run_id, require_visitor(visitor))
+            listed = self.uploads.jobs.finished.get(
+                posted(clicked, "run"), require_visitor(visitor)
+            )
             run = cached_run(listed.path)
             source = source_of(self.uploads.jobs, visitor, listed, run)
             if source is None or local_path(source) is None:
@@ -76,7 +78,12 @@ class TeachHandlers:
                 with suppress(FileNotFoundError):
                     images.remove_all()
                 _copy(load_splits(source, run.settings), images)
-        return self.uploads.sources(visitor), self.cards(visitor), live_region("".join(why))
+        chosen = None if why else PHOTOS
+        return (
+            self.uploads.sources(visitor, chosen),
+            self.cards(visitor),
+            live_region("".join(why)),
+        )
 
     def _do(
         self, visitor: str, images: CustomImages, first: tuple[str, ...], event: gr.EventData

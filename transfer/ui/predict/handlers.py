@@ -14,6 +14,7 @@ from transfer.ui.predict.answering import TOP, Answered, Answering
 from transfer.ui.predict.pictures import Asked
 from transfer.ui.shared.components import advice_first, run_choices
 from transfer.ui.shared.downloads import Downloads
+from transfer.ui.shared.guard import posted
 from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 from transfer.ui.shared.run_photos import Example
@@ -79,6 +80,11 @@ class PredictHandlers:
             return gr.skip()
         return gr.Dropdown(choices=self.runs.choices(visitor), value=LIVE)
 
+    def corrections(self, visitor: str, run: str | None) -> tuple[gr.Row, gr.Dropdown]:
+        """(the row where an answer is corrected, the classes), if the visitor teaches these."""
+        names = self.runs.taught_classes(visitor, run or "")
+        return gr.Row(visible=bool(names)), gr.Dropdown(choices=names, value=None)
+
     def input_tab(self, visitor: str, run: str | None) -> gr.Tabs:
         """Drawings for runs on the digits, otherwise photos."""
         return gr.Tabs(selected="draw" if self._is_on_digits(visitor, run) else "photos")
@@ -111,8 +117,9 @@ class PredictHandlers:
         """The same as `ask_files` for the example that was clicked."""
 
         def example() -> list[Asked]:
-            found, place = self._examples(visitor, run), _place(clicked)
-            return [Asked(*found[place])] if 0 <= place < len(found) else []
+            found, place = self._examples(visitor, run), posted(clicked, "place")
+            known = type(place) is int and 0 <= place < len(found)
+            return [Asked(*found[place])] if known else []
 
         yield from self._ask(visitor, run, view, label, example)
 
@@ -184,14 +191,6 @@ class PredictHandlers:
             found = cached_run(self.runs.own_path(visitor, _checked(run)))
             return found.record.get("source") == "digits"
         return False
-
-
-def _place(clicked: gr.EventData) -> int:
-    """Which example it was; -1 where something else was posted."""
-    with suppress(AttributeError, TypeError):
-        if type(clicked.place) is int:
-            return clicked.place
-    return -1
 
 
 def _checked(run: str | None) -> str:

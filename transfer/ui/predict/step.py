@@ -1,12 +1,14 @@
 """The third step: pictures or a drawing, what a run predicts for them, and why."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
 
 from transfer.ui.predict.cards import EMPTY
 from transfer.ui.predict.handlers import VIEWS, PredictHandlers
-from transfer.ui.shared.components import LATEST, on_change, skeleton
+from transfer.ui.shared.components import LATEST, note, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
@@ -22,6 +24,9 @@ CAMERA = """<div class="viewer"><video muted playsinline></video><canvas></canva
 # A run that the visitor selected while the newest was being looked up stays selected.
 SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
+# In the browser: the chosen run outlives a reload.
+REMEMBER = """run => { localStorage.setItem("transfer-run", run || ""); }"""
+RESTORE = """run => localStorage.getItem("transfer-run") || run"""
 # In the browser: which of the examples was clicked.
 CLICKED = """element.addEventListener("click", event => {
     const button = event.target.closest("button");
@@ -31,17 +36,27 @@ CLICKED = """element.addEventListener("click", event => {
 CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
 
 
+class Trying(NamedTuple):
+    """The field with the chosen run, what an event lists the runs by; the pictures that were asked
+    about, and the class, the button and the note of a correction; `follow` answers again after a
+    visitor's own classes have changed."""
+
+    run: gr.Dropdown
+    lists: dict
+    asked: gr.State
+    right: gr.Dropdown
+    correct: gr.Button
+    uncorrected: gr.HTML
+    follow: Callable[[gr.events.Dependency], None]
+
+
 def try_step(
     handlers: PredictHandlers,
     visitor: gr.BrowserState,
     opened: gr.events.Dependency,
     result: gr.HTML,
-    taught: gr.events.Dependency,
-) -> tuple[gr.Dropdown, dict]:
-    """Build the step; returns (the field with the chosen run, what an event lists the runs by).
-
-    `result` changes at the end of a training, so that its run can be selected; after `taught`, a
-    visitor's own classes have changed."""
+) -> Trying:
+    """Build the step. `result` changes at the end of a training, whose run can be selected then."""
     run = gr.Dropdown(
         handlers.runs.choices(""),
         value=EXAMPLE,
@@ -65,6 +80,10 @@ def try_step(
             )
             shown = gr.HTML(EMPTY, js_on_load=SCRIPTS["answers"], elem_classes="shown")
             save, asked = gr.Button("Save as CSV", size="sm", elem_classes="save"), gr.State([])
+            with gr.Row(visible=False, elem_classes="correction") as correction:
+                right = gr.Dropdown([], label="Wrong? It shows", min_width=150, scale=2)
+                correct = gr.Button("Correct it", min_width=110, scale=1, elem_classes="low")
+            uncorrected = note()
     known, answer = [visitor, run, view, label], [shown, asked]
     files.change(handlers.ask_files, [*known, files], answer, **CLASSIFIES)
     for seen, ask in ((drawing, handlers.ask_drawing), (camera, handlers.ask_photo)):
@@ -77,22 +96,31 @@ def try_step(
     )
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
-    live = taught.then(handlers.taught, visitor, run, **QUIET)
-    live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
-    lists = _keep_runs_up_to_date(handlers, visitor, run, (opened.then, result.change))
+    lists = _keep_runs_up_to_date(handlers, visitor, run, opened, result)
     run_changed.then(handlers.input_tab, [visitor, run], tabs, **LATEST, **QUIET)
     for event in (opened, run_changed):
         event.then(handlers.examples, [visitor, run], examples, **LATEST, **QUIET)
         described = event.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
         described.then(handlers.preload, [visitor, run], None, **QUIET)
-    return run, lists
+    correcting = {"fn": handlers.corrections, "inputs": [visitor, run]} | QUIET
+    correcting["outputs"] = [correction, right]
+    run_changed.then(**correcting, **LATEST)
+    run.change(None, run, None, js=REMEMBER, trigger_mode="multiple", **PRIVATE)
+
+    def follow(taught: gr.events.Dependency) -> None:
+        live = taught.then(handlers.taught, visitor, run, **QUIET)
+        live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
+        live.then(**correcting, **LATEST)
+
+    return Trying(run, lists, asked, right, correct, uncorrected, follow)
 
 
-def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, events) -> dict:
-    """List the runs at each of `events` and select a new one; returns what lists them."""
+def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, opened, result) -> dict:
+    """List the runs, and select the one of the last visit or a new one; returns what lists them."""
     seen, newest = gr.State([]), gr.JSON(visible=False)
     listed = {"fn": handlers.listed, "inputs": [visitor, run], "outputs": run} | QUIET
-    for event in events:
+    restored = opened.then(None, run, run, js=RESTORE, **PRIVATE)
+    for event in (restored.then, result.change):
         found = event(**listed).then(handlers.newest, [visitor, run, seen], [newest, seen], **QUIET)
         found.success(None, [newest, run], run, js=SELECT_NEWEST, **PRIVATE)
     return listed

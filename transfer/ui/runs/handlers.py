@@ -14,6 +14,7 @@ from transfer.ui.runs.report import report
 from transfer.ui.runs.rows import run_rows
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads, zip_folder
+from transfer.ui.shared.guard import posted
 from transfer.ui.shared.loaded_runs import cached_run
 from transfer.ui.shared.run_photos import source_of
 from transfer.ui.shared.session import as_message, require_visitor
@@ -60,7 +61,7 @@ class RunHandlers:
     @as_message()
     def rename(self, visitor: str, clicked: gr.EventData) -> None:
         run = self._clicked(visitor, clicked)
-        self.jobs.finished.rename(run.id, visitor, _given(clicked, "name"))
+        self.jobs.finished.rename(run.id, visitor, posted(clicked, "name"))
 
     @as_message()
     def delete(self, visitor: str, clicked: gr.EventData) -> None:
@@ -69,12 +70,12 @@ class RunHandlers:
     @as_message()
     def undo(self, visitor: str, clicked: gr.EventData) -> None:
         """Bring back the run that was deleted."""
-        self.jobs.finished.undo(_given(clicked, "run"), require_visitor(visitor))
+        self.jobs.finished.undo(posted(clicked, "run"), require_visitor(visitor))
 
     @as_message()
     def compare(self, visitor: str, clicked: gr.EventData) -> tuple[str, list[str]]:
         """(runs side by side, their ids)."""
-        run_ids = _given(clicked, "runs")
+        run_ids = posted(clicked, "runs")
         if not isinstance(run_ids, list) or not FEWEST <= len(run_ids) <= MOST:
             raise JobError(f"expected {FEWEST} to {MOST} runs to compare; choose some")
         runs = [self._run(visitor, run_id) for run_id in run_ids]
@@ -103,17 +104,11 @@ class RunHandlers:
         return report(run, listed.name, before)
 
     def _clicked(self, visitor: str, clicked: gr.EventData) -> ListedRun:
-        return self._run(visitor, _given(clicked, "run"))
+        return self._run(visitor, posted(clicked, "run"))
 
     def _run(self, visitor: str, run_id: str | None) -> ListedRun:
         """Raises JobError where it is no run of this visitor's."""
         return self.jobs.finished.get(run_id, require_visitor(visitor))
-
-
-def _given(clicked: gr.EventData, name: str):
-    """What an event says; None where it says nothing of that name."""
-    with suppress(AttributeError, TypeError):  # anything may be posted
-        return getattr(clicked, name)
 
 
 def _comparison(runs: list[ListedRun]) -> str:

@@ -16,6 +16,7 @@ ACTIONS = {
     "play": "Try",
     "upload": "Publish",
     "download": "Download",
+    "apply": "Teach more",
     "edit": "Rename",
     "delete": "Delete",
 }
@@ -47,13 +48,22 @@ def _row(run: ListedRun) -> str:
     notes = [facts] if run.title else []
     notes += [f"stopped in {run.stopped}"] if run.stopped else []
     notes += [f"removed {_time(run.until)}"] if run.until is not None else []
-    buttons = "".join(_button(event, text, run) for event, text in ACTIONS.items())
+    buttons = "".join(
+        _button(event, text, run)
+        for event, text in ACTIONS.items()
+        if event != "apply" or _has_photos_here(run)
+    )
     return (
         f'<li><input type="checkbox" value="{escape(run.id)}" aria-label="Compare {name}">'
         f"<div><b>{name if run.title else facts}</b><span>{', '.join(notes)}</span></div>"
         f'<b class="n">{accuracy_text(run.accuracy, run.images)} right</b>'
         f'<div class="actions">{buttons}</div></li>'
     )
+
+
+def _has_photos_here(run: ListedRun) -> bool:
+    """Datasets of the Hub have a slash in their name; folders and uploads are shown without one."""
+    return run.source != "digits" and "/" not in run.source
 
 
 def _button(event: str, text: str, run: ListedRun) -> str:

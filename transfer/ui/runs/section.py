@@ -34,9 +34,13 @@ class RunsSection(NamedTuple):
 
     def leads(self, event: Callable, run: gr.Dropdown, tabs: gr.Tabs, **place: str) -> None:
         """At an event of the rows select that run in another part of the page, and go there."""
-        js = UNLESS_REFUSED.format(TO_PART.format(go=GO_TO, **place))
         chosen = beside(self.refused, event, self.handlers.choose, [self.visitor], [run])
-        chosen.then(None, self.refused, tabs, js=js, **PRIVATE)
+        self.go(chosen, tabs, **place)
+
+    def go(self, done: gr.events.Dependency, tabs: gr.Tabs, **place: str) -> None:
+        """After an event of the rows that was not refused, go to another part of the page."""
+        js = UNLESS_REFUSED.format(TO_PART.format(go=GO_TO, **place))
+        done.then(None, self.refused, tabs, js=js, **PRIVATE)
 
 
 def runs_section(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from transfer.formatting import accuracy_text
 from transfer.jobs import JobManager, ListedRun
 from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
-from transfer.ui.shared.live_runs import LIVE, LiveRuns
+from transfer.ui.shared.live_runs import LIVE, LiveRuns, own_photos
 from transfer.ui.shared.run_photos import Example, examples, photos, source_of
 from transfer.ui.shared.timed_cache import TimedCache
 
@@ -89,6 +90,13 @@ class LoadedRuns:
             return run, "digits"
         listed = self.jobs.finished.get(name, visitor)
         return run, source_of(self.jobs, visitor, listed, run)
+
+    def taught_classes(self, visitor: str, name: str) -> list[str]:
+        """The visitor's own classes, if the run learns or has learned from them."""
+        own, source = own_photos(self.jobs, visitor), None
+        with suppress(TransferError):
+            _, source = self._source(visitor, name)
+        return [*own.counts()] if name == LIVE or source == str(own.folder) else []
 
     def comparison(self, visitor: str, name: str) -> "Comparison":
         """The heads after each phase of a run's training. Raises TransferError."""
