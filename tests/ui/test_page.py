@@ -69,11 +69,12 @@ def test_no_event_takes_a_file_that_was_not_uploaded(page, fields, photo):
 
 
 def test_an_upload_is_taken(page, fields, photo):
-    event, place, _ = next(found for found in fields if isinstance(found[2], gr.File))
+    files = [found for found in fields if isinstance(found[2], gr.File)]
+    event, place, _ = next(found for found in files if found[2].file_count == "multiple")
     photo = photo.rename(Path(get_upload_folder(), photo.name))
     values = [field.value for field in event.inputs]
-    values[place] = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}
-    assert asyncio.run(page.preprocess_data(event, values, None))[place] == str(photo)
+    values[place] = [{"path": str(photo), "meta": {"_type": "gradio.FileData"}}]
+    assert asyncio.run(page.preprocess_data(event, values, None))[place] == [str(photo)]
 
 
 def test_no_event_repeats_or_cancels_another(page):

@@ -43,10 +43,13 @@ def test_an_end_without_a_run_says_what_to_do(tmp_path):
 
 def test_a_run_whose_training_was_stopped_says_so_and_few_test_images_are_counted():
     result = {"accuracy": 5 / 6, "accuracy_interval": [0.436, 0.97], "images": {"test": 6}}
-    result |= {"seconds": 9.0, "phases": [{"name": "warm-up", "ended": "stopped"}]}
+    phases = [("cache", None, ""), ("features", 4 / 6, ""), ("warm-up", 5 / 6, "stopped")]
+    known = ("name", "test_accuracy", "ended")
+    result |= {"seconds": 9.0, "phases": [dict(zip(known, phase, strict=True)) for phase in phases]}
     page = status(state="done", history=[RunSaved(run="runs/x", result=result)])
     assert "Stopped in warm-up. What it had learned is saved" in page and "Done" not in page
     assert "5 of 6 test images are right (95 % interval 44% to 97%)" in page
+    assert "Features alone: 4 of 6." in page
 
 
 def test_the_bar_follows_the_newest_progress():

@@ -111,6 +111,7 @@ def try_step(
         live = taught.then(handlers.taught, visitor, run, **QUIET)
         live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
         live.then(**correcting, **LATEST)
+        live.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
 
     return Trying(run, lists, asked, right, correct, uncorrected, follow)
 

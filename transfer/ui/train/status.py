@@ -117,12 +117,20 @@ def _detail(job: Job) -> str:
         return (
             f"{accuracy} test images are right "
             f"(95 % interval {interval_text(*interval, images)}){balanced}, "
-            f"after {duration(result['seconds'])}. Try it in step 3."
+            f"after {duration(result['seconds'])}.{_before(result, images)} Try it in step 3."
         )
     if not job.live:
         return ""
     newest = _newest(job)
     return describe(newest) if newest else f"Dataset: {job.name}"
+
+
+def _before(result: dict, images: int) -> str:
+    """What the two phases started from, so that people see what these gained."""
+    judged = {p["name"]: p.get("test_accuracy") for p in result.get("phases", ())}
+    if len(judged) < 3 or judged.get("features") is None:  # preparing images, features, one more
+        return ""
+    return f" Features alone: {accuracy_text(judged['features'], images)}."
 
 
 def _saved(job: Job) -> dict:
