@@ -129,7 +129,7 @@ ONE_BAD = [*LOW[:-1], 9.0]
         ([HIGH, LOW, ONE_BAD, ONE_BAD], {}, 2, 1.0),
         ([HIGH, LOW, HIGH, HIGH, LOW], {}, 1, 1.0),
         ([LOW, HIGH, HIGH, HIGH, LOW], {}, 0, 1.0),
-        ([LOW, HIGH, HIGH, HIGH, LOW], {"interpolate": True}, 0, 1.0),
+        ([LOW, HIGH, HIGH, HIGH, LOW], {"tunes_body": True}, 0, 1.0),
         ([HIGH, HIGH, LOW, LOW], {"bars": (ONE_BAD,)}, 2, 1.0),
         ([LOW, ONE_BAD, ONE_BAD, ONE_BAD, LOW, LOW], {"bars": (LOW,), "starts_fitted": True}, 0, 1),
         ([HIGH, LOW, LOW, LOW], {"bars": (HIGH,), "starts_fitted": True}, 2, 1.0),
@@ -150,9 +150,16 @@ def test_weights_between_start_and_end_are_taken_where_only_they_are_as_good(mon
     scripted(monkeypatch, [ONE_BAD, HIGH, HIGH, HIGH, HIGH, HIGH, LOW])
     network = tiny_network(classes=2)
     before = copied(network)["head.layers.1.weight"]
-    _, done = train(network, easy(), interpolate=True, bars=(judged(LOW),))
+    _, done = train(network, easy(), tunes_body=True, bars=(judged(LOW),))
     assert (done.best_epoch, done.share) == (2, 0.5)
     assert not torch.equal(network.head.layers[1].weight, before)
+
+
+@pytest.mark.parametrize(("images", "taken"), [(4, 0), (5, 2)])
+def test_a_tuned_body_needs_enough_images_that_can_judge_it(images, taken):
+    data = easy() | {"validation": held(features(images), labels(images))}
+    _, done = train(tiny_network(classes=2), data, tunes_body=True)
+    assert done.best_epoch == taken
 
 
 def test_a_phase_never_ends_below_its_start():
@@ -179,7 +186,7 @@ def test_the_epoch_that_reaches_the_target_ends_the_phase_even_if_its_loss_is_hi
 def test_a_stop_ends_within_a_batch_keeps_what_it_learned_and_does_not_interpolate():
     network, validations = tiny_network(classes=2), []
     network.head.register_forward_hook(lambda *_: validations.append(not torch.is_grad_enabled()))
-    epochs, done = train(network, easy(), should_stop=lambda: True, interpolate=True)
+    epochs, done = train(network, easy(), should_stop=lambda: True, tunes_body=True)
     assert done.ended == "stopped" and (done.epochs, done.best_epoch) == (1, 1)
     assert epochs[1].validation_loss < epochs[0].validation_loss
     assert sum(validations) == 3, "before and after the one batch, and of what is taken"

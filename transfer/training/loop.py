@@ -32,6 +32,9 @@ from transfer.training.step import TrainStep, copied, prepared, train_mode, vali
 
 SECONDS_BETWEEN_BATCH_EVENTS = 0.2
 IMAGES_A_VALIDATION_BATCH = 128
+# With 8 photos of each class for training and validation, tuned weights were 9 points less accurate
+# than their start, with 20 photos 3 points more (means of 6 trainings, 2 or 3 classes).
+FEWEST_TO_JUDGE = 5  # validation images
 SHARES_BETWEEN = (0.75, 0.5, 0.25)
 NOT_FINITE = "the loss was no longer finite; try a smaller learning rate"
 
@@ -45,7 +48,7 @@ class Phase:
     are in memory; a larger batch accumulates the gradients of its parts. `class_weights`, float32
     (classes,) with mean 1 over the training images, weight every loss. `bars` are earlier steps
     on the same validation images: the phase must not end below them. With `starts_fitted` the last
-    bar is the start itself, which stays unless it is beaten. With `interpolate` a phase whose last
+    bar is the start itself, which stays unless it is beaten. With `tunes_body` a phase whose last
     weights are not good enough tries those between its start and them. `drift_from_now` gives a
     function that says how far each part has moved since. Steps and validation run in `threads()`.
     """
@@ -62,9 +65,14 @@ class Phase:
     class_weights: torch.Tensor | None = None
     bars: tuple[Validation, ...] = ()
     starts_fitted: bool = False
-    interpolate: bool = False
+    tunes_body: bool = False
     drift_from_now: Callable[[], Callable[[], dict[str, float]]] = lambda: dict
     threads: Callable[[], AbstractContextManager] = nullcontext
+
+    @property
+    def cannot_be_judged(self) -> bool:
+        """Whether too few validation images could show that tuning the body does no harm."""
+        return self.tunes_body and len(self.data["validation"]) < FEWEST_TO_JUDGE
 
 
 class PhaseTrainer:
@@ -204,7 +212,7 @@ class PhaseTrainer:
         if ended != NOT_FINITE:
             yield self.state.epoch, 1.0, last
         yield best.epoch, 1.0, best.state
-        if self.phase.interpolate and ended not in (STOPPED, NOT_FINITE):
+        if self.phase.tunes_body and ended not in (STOPPED, NOT_FINITE):
             for share in SHARES_BETWEEN:
                 between = {name: best.first[name].lerp(last[name], share) for name in last}
                 yield self.state.epoch, share, between
@@ -213,6 +221,8 @@ class PhaseTrainer:
         """Neither an earlier step nor the best epoch is better by more than chance; where the start
         is a fitted classifier, it must be beaten."""
         bars = self.phase.bars
+        if self.phase.cannot_be_judged:
+            return False
         if self.phase.starts_fitted and not validated.beats(bars[-1]):
             return False
         return not any(bar.beats(validated) for bar in (*bars, self.state.best.validation))

@@ -18,6 +18,8 @@ from transfer.training.optim import BLOCK5_RATE, RATE_DECAY_PER_BLOCK
 from transfer.training.resume import pack
 from transfer.training.state import TrainingState
 
+UNJUDGED = "too few validation images to show that it helps, so its start stays"
+
 
 def warm_up(training: TrainingState) -> Iterator[Event]:
     """Only the head learns: the body is frozen, out of reach of a random head's gradients.
@@ -68,7 +70,7 @@ def make_phase(training: TrainingState, name: str, network: Network) -> Phase:
         class_weights=training.class_weights if training.cached else None,
         bars=tuple(training.history.validations.values()),
         starts_fitted=not tunes and settings.head == LINEAR_HEAD,
-        interpolate=tunes,
+        tunes_body=tunes,
         drift_from_now=partial(network.drift_from_now, learns),
         threads=nullcontext if tunes else one_thread,
     )
@@ -99,7 +101,8 @@ def _train(training: TrainingState, name: str) -> Iterator[Event]:
             if name == "warm-up" and any(bar.beats(trainer.validation) for bar in phase.bars):
                 event, taken = _fitted_instead(training, event), None
             elif event.epochs and not taken:
-                event = replace(event, ended=f"{event.ended}; no epoch was better than its start")
+                why = UNJUDGED if phase.cannot_be_judged else "no epoch was better than its start"
+                event = replace(event, ended=f"{event.ended}; {why}")
             # which epoch is the best so far was only a message; the record says which one is saved
             curve = [replace(epoch, best=epoch.epoch == taken) for epoch in curve]
             history.phase_heads[name] = PhaseHead.of(network.head, training.settings.head)
