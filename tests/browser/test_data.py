@@ -5,6 +5,8 @@ import shutil
 import time
 import zipfile
 
+from PIL import Image
+
 from tests.browser.conftest import (
     PHONE,
     PUBLISH,
@@ -21,6 +23,7 @@ from tests.hub_writing import writable
 from tests.tiny import draw_classes
 
 SECONDS_TO_COME = 2
+CHOSEN_RUN = "#step-try input[aria-label=Run]"
 FOCUSED = """label => [document.activeElement.ariaLabel, document.activeElement.textContent]
     .includes(label)"""
 
@@ -37,22 +40,40 @@ def test_a_source_is_shown_and_the_page_fits(browser, page_address):
 
 
 def test_two_classes_answer_as_soon_as_they_have_photos(browser, page_address, tmp_path):
-    drawn = draw_classes(tmp_path, each=6, classes=("cat", "dog"))
+    red, blue = (plain(tmp_path / colour, colour) for colour in ("red", "blue"))
     page, foreign = open_page(browser, page_address, PHONE)
     page.get_by_role("radio", name="Your own photos").check()
-    for number, name in enumerate(("cat", "dog")):
-        photos_of(page, f"Class {number + 1}").set_input_files(sorted((drawn / name).iterdir())[:5])
+    for name, photos in (("Class 1", red[:5]), ("Class 2", blue)):
+        photos_of(page, name).set_input_files(photos)
+        card(page, name).get_by_text("photos", exact=False).first.wait_for()
     answer = page.locator("#step-try .answer").filter(has_text="Trying now: your last photo")
-    answer.get_by_text("Class 2").first.wait_for()  # one choice and two drops
-    photos_of(page, "Class 1").set_input_files(drawn / "cat" / "5.png")
-    answer.get_by_text("Class 1").first.wait_for()
-    run = page.locator("#step-try input[aria-label=Run]")
-    assert run.input_value() == "Your classes, as you teach them"
+    best = answer.locator(".best .name")
+    best.get_by_text("Class 2").wait_for()  # one choice and two drops
+    photos_of(page, "Class 1").set_input_files(red[5])
+    best.get_by_text("Class 1").wait_for()
+    assert page.locator(CHOSEN_RUN).input_value() == "Your classes, as you teach them"
     page.reload()
-    answer.get_by_text("Class 1").first.wait_for()
-    card(page, "Class 1").get_by_text("6 photos").wait_for()
+    best.get_by_text("Class 1").wait_for()
+    page.locator("#try-photos input[type=file]").set_input_files(red[0])
+    answer = page.locator("#step-try .answer").filter(has_text=red[0].name)
+    answer.locator(".best .name").get_by_text("Class 1").wait_for()
+    page.get_by_label("Wrong? Choose what it shows").click()
+    page.get_by_role("option", name="Class 2").click()
+    button(page, "Correct it").click()
+    card(page, "Class 2").get_by_text("7 photos").wait_for()
     assert foreign == []
     page.close()
+
+
+def plain(folder, colour: str) -> list:
+    """Six photos of about one colour."""
+    folder.mkdir()
+    paths = [folder / f"{colour}-{number}.png" for number in range(6)]
+    for number, path in enumerate(paths):
+        image = Image.new("RGB", (64, 64), colour)
+        image.putpixel((number, number), (255, 255, 255))
+        image.save(path)
+    return paths
 
 
 def test_own_classes_are_changed_with_the_keyboard_saved_and_published(

@@ -79,7 +79,7 @@ WRONG = (
     (file("#classes input[type=file]", "hello.jpg"), "Added 0 of 1 photos"),
     (pressed("Remove the chosen upload"), "Choose one under Dataset first."),
     (file("input[accept*='.zip']", "pets.rar"), "Invalid file type"),
-    (pressed("Start training"), "Expected at least 2 classes"),
+    (pressed("Start training"), "Expected at least 5 photos in each class"),
     (dataset("nowhere", "Show images"), "nowhere"),
     (dataset("/etc/passwd", "Check for problems"), "passwd"),
     (dataset("user/na me", "Start training"), "na me"),

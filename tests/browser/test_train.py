@@ -31,9 +31,10 @@ QUICK = {
 
 ELSEWHERE = "Pacific/Kiritimati"  # 14 hours before UTC
 STOP_IN_VIEW = """() => {
-    const stop = [...document.querySelectorAll("#training button:enabled")].at(-1);
-    const {top, bottom} = stop.getBoundingClientRect();
-    return stop.textContent.includes("Stop") && top > 0 && bottom < innerHeight;
+    const stop = [...document.querySelectorAll("#training button:enabled")]
+        .find(button => button.textContent.includes("Stop"));
+    const {top, bottom} = stop?.getBoundingClientRect() ?? {};
+    return top > 0 && bottom < innerHeight;
 }"""
 UNFOLD_AND_TYPE = """([fold, label, text]) => {
     const starting = (kind, name) => [...document.querySelectorAll(kind)].find(

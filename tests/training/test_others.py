@@ -27,8 +27,10 @@ def test_they_change_what_is_known_and_nothing_else(stripes, tmp_path):
     assert found.report["confusion"] == without.report["confusion"]
     assert found.report["unknown"]["others"]["images"] == 10
     assert 0 <= found.report["unknown"]["others"]["found"] <= 1
-    assert "of the 10 photos of other things" in report(found)
-    assert "others" not in without.report["unknown"] and "other things" not in report(without)
+    assert "of the 10 photos of other things" in report(found, "with")
+    assert "others" not in without.report["unknown"] and "other things" not in report(
+        without, "without"
+    )
     published = write_bundle(found, "head", tmp_path / "head")
     assert published.run.settings.others is None
     carried, pixels = load(published.folder).familiarity, np.random.default_rng(0).random((9, 512))

@@ -81,7 +81,7 @@ def try_step(
             shown = gr.HTML(EMPTY, js_on_load=SCRIPTS["answers"], elem_classes="shown")
             save, asked = gr.Button("Save as CSV", size="sm", elem_classes="save"), gr.State([])
             with gr.Row(visible=False, elem_classes="correction") as correction:
-                right = gr.Dropdown([], label="Wrong? It shows", min_width=150, scale=2)
+                right = gr.Dropdown([], label="Wrong? Choose what it shows", min_width=150, scale=2)
                 correct = gr.Button("Correct it", min_width=110, scale=1, elem_classes="low")
             uncorrected = note()
     known, answer = [visitor, run, view, label], [shown, asked]
