@@ -71,6 +71,7 @@ def test_a_drawn_seven_is_a_seven_when_the_pen_is_lifted(browser, shared_address
     assert not any(url.endswith("/upload") for url in asked)
     assert at_rest(page, asked) == []
     show(page, "Predictions")
+    page.locator(".answer .verdict").wait_for()
     draw(page, "0")  # the pen is still the pen after the canvas was cleared
     assert best(page)[0] == "0"
     page.close()

@@ -4,6 +4,7 @@ const PHOTOS_AT_ONCE = 8, MILLISECONDS_A_PHOTO = 200, WIDTH = 640;
 const NO_CAMERA = "Allow the camera in the browser's settings, or drop photos instead.";
 const send = (action, data = {}) => trigger("input", {action, ...data});
 const cardOf = node => node.closest(".class-card");
+const photosOf = card => [...card.querySelectorAll("[data-do=remove_photo]")];
 const cardNamed = name => [...element.querySelectorAll(".class-card")]
     .find(card => card.dataset.name === name);
 const count = (name, text) => {
@@ -21,23 +22,38 @@ const add = async (name, photos) => {
     }
 };
 
-// Gradio changes the nodes that are there, so a name that somebody typed would stay on another card.
-const shown = new WeakMap();  // field → the name that the server gave it
-const rename = () => element.querySelectorAll(".class-name").forEach(field => {
-    if (shown.get(field) !== field.defaultValue) field.value = field.defaultValue;
-    shown.set(field, field.defaultValue);
+let pressed = null;
+
+// Gradio changes the nodes that are there or makes new ones: what somebody is typing stays on the
+// card of that name, and on no other.
+const drafts = new Map();  // name of a class → what is typed in its place
+const rename = () => {
+    [...drafts.keys()].forEach(name => { if (!cardNamed(name)) drafts.delete(name); });
+    element.querySelectorAll(".class-name").forEach(field => {
+        field.value = drafts.get(cardOf(field).dataset.name) ?? field.defaultValue;
+    });
+};
+element.addEventListener("input", ({target}) => {
+    if (!target.matches(".class-name")) return;
+    drafts.set(cardOf(target).dataset.name, target.value);
+    pressed = {action: "typing", name: cardOf(target).dataset.name};
 });
 
-// What was pressed last, and where the focus goes once that has changed the cards.
-let pressed = null;
+// Where the focus goes once what was pressed last has changed the cards.
 const refocus = () => {
     if (!pressed) return;
-    const {action, name} = pressed, newest = [...element.querySelectorAll(".class-name")].at(-1);
+    const {action, name, at} = pressed, card = cardNamed(name);
+    const newest = [...element.querySelectorAll(".class-name")].at(-1);
     if (action === "new_class") {
         newest.focus();
         newest.select();
-    } else if (action === "remove_class" && !cardNamed(name)) {
+    } else if (action === "remove_class" && !card) {
         element.querySelector("[data-do=undo]")?.focus();
+    } else if (action === "remove_photo" && card) {
+        const left = photosOf(card);
+        (left[at] ?? left.at(-1) ?? card.querySelector(".drop input")).focus();
+    } else if (action === "typing") {
+        if (document.activeElement === document.body) card?.querySelector(".class-name").focus();
     } else if (document.activeElement === document.body) {
         (element.querySelector(".new") ?? element.querySelector(".drop input")).focus();
     }
@@ -114,7 +130,7 @@ element.addEventListener("click", event => {
     const button = event.target.closest("[data-do]");
     if (!button) return;
     const name = cardOf(button)?.dataset.name, {do: action, photo} = button.dataset;
-    pressed = {action, name};
+    pressed = {action, name, at: photosOf(cardOf(button) ?? element).indexOf(button)};
     if (action === "camera") openCamera(name);
     else send(action, {name, photo});
 });
