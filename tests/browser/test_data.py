@@ -51,6 +51,7 @@ def test_two_classes_answer_as_soon_as_they_have_photos(browser, page_address, t
     best.get_by_text("Class 2").wait_for()  # one choice and two drops
     photos_of(page, "Class 1").set_input_files(red[5])
     best.get_by_text("Class 1").wait_for()
+    page.locator("#classes .now", has_text="Trying now: ").wait_for()
     assert page.locator(CHOSEN_RUN).input_value() == "Your classes, as you teach them"
     page.reload()
     best.get_by_text("Class 1").wait_for()

@@ -60,6 +60,15 @@ const refocus = () => {
     pressed = null;
 };
 
+// On a narrow screen the answers are far below the cards: the verdict stands here, too.
+const RUN = "#step-try input[aria-label=Run]", LIVE = "Your classes, as you teach them";
+let verdict = "";
+const tell = () => {
+    const at = element.querySelector(".now"), run = document.querySelector(RUN)?.value;
+    if (at) at.textContent = run === LIVE && verdict ? `Trying now: ${verdict}` : "";
+};
+document.addEventListener("answered", event => { verdict = event.detail; tell(); });
+
 // One camera, on the card where it was opened; a photo, or many while the button is held.
 let opened = null, recording = null, taken = [];
 const video = Object.assign(document.createElement("video"), {muted: true, playsInline: true});
@@ -160,4 +169,5 @@ watch("value", () => {
     if (opened) place();
     rename();
     refocus();
+    tell();
 });

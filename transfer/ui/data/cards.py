@@ -27,7 +27,8 @@ def class_cards(images: CustomImages, fewest: int, only: str = "") -> str:
     names = [only] if only else [*photos] or FIRST_CLASSES
     cards = "".join(_card(name, photos.get(name, []), fewest, fixed=bool(only)) for name in names)
     new = "" if only else '<button type="button" class="new" data-do="new_class">Add class</button>'
-    return f'<div class="class-cards">{cards}{new}{_undo(images)}</div>'
+    now = "" if only else '<p class="now" aria-hidden="true"></p>'
+    return f'<div class="class-cards">{cards}{new}{_undo(images)}{now}</div>'
 
 
 def _card(name: str, photos: list[Path], fewest: int, *, fixed: bool) -> str:

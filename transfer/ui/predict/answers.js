@@ -14,6 +14,7 @@ element.addEventListener("click", event => {
 watch("value", () => {
     element.querySelectorAll("details").forEach(fold => { fold.open = open; });
     const text = element.querySelector(".answers")?.dataset.said || "";
+    document.dispatchEvent(new CustomEvent("answered", {detail: text}));
     clearTimeout(timer);
     timer = setTimeout(() => { if (said.textContent !== text) said.textContent = text; }, STANDS);
 });
