@@ -4,7 +4,7 @@ import pytest
 
 from transfer import events
 from transfer.cli import progress
-from transfer.cli.progress import SECONDS_BETWEEN_LINES, Progress
+from transfer.cli.progress import SECONDS_BETWEEN_LINES, Progress, run_for, suggest
 from transfer.formatting import describe
 
 BATCH = events.BatchDone(phase="warm-up", epoch=1, done=1, total=9, seconds_left=5.0)
@@ -46,3 +46,10 @@ def test_a_terminal_shows_one_moving_line_which_the_next_lasting_line_replaces()
 def test_progress_goes_to_stderr_by_default(capsys):
     Progress().say("hello")
     assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_the_next_command_can_be_copied(capsys):
+    suggest("train", "my photos/a b.zip", out=run_for("my photos/a b.zip"), config=None, seed=3)
+    line = capsys.readouterr().err
+    assert line == "next: python -m transfer train 'my photos/a b.zip' --out runs/a-b --seed 3\n"
+    assert run_for("user/name") == "runs/name" and run_for("..") == "runs/first"

@@ -17,7 +17,7 @@ from transfer.cli.options import (
     Source,
     Weights,
 )
-from transfer.cli.progress import Progress
+from transfer.cli.progress import Progress, run_for, suggest
 from transfer.formatting import encodable_parts, points_gained, printable
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def learning_curve(
         print(json.dumps(encodable_parts(found.to_json())))
     else:
         _print(found)
+        suggest("train", source, out=run_for(source), **given)
 
 
 def _print(found: "LearningCurve") -> None:

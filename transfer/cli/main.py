@@ -16,7 +16,7 @@ from transfer.cli.interrupt import Interrupted, lasting_interrupt
 from transfer.cli.learning_curve import learning_curve
 from transfer.cli.options import AsJson, Config, ImageColumn, LabelColumn, Source
 from transfer.cli.predict import classify, evaluate
-from transfer.cli.progress import Progress, warn
+from transfer.cli.progress import Progress, run_for, suggest, warn
 from transfer.cli.publish import publish
 from transfer.cli.review import review
 from transfer.cli.train import train
@@ -150,6 +150,8 @@ def inspect(
         return
     for line in report_lines(found):
         print(line)
+    columns = {"image_column": image_column, "label_column": label_column, "config": config}
+    suggest("train", source, out=run_for(source), **columns)
 
 
 def export(

@@ -16,7 +16,7 @@ from transfer.cli.options import (
     RunOrRepository,
     Source,
 )
-from transfer.cli.progress import Progress, warn
+from transfer.cli.progress import Progress, suggest, warn
 from transfer.data.file_names import is_image
 from transfer.errors import ImageError, SettingsError, SourceError
 from transfer.formatting import accuracy_text, encodable_parts, interval_text, printable
@@ -142,3 +142,4 @@ def evaluate(
         print(printable(MISTAKE_LINE.format(**mistake)))
     for problem in report["skipped"]:
         warn("skipped: {where}: {why}".format(**problem))
+    suggest("review", source, run=run if Path(run).is_dir() else None)

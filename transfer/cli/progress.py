@@ -1,9 +1,12 @@
 """Progress on stderr: a moving line on a terminal, plain lines in a log."""
 
+import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from transfer import events
@@ -17,6 +20,20 @@ def warn(text: str) -> None:
     """A line on stderr, where it can be written."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)
+
+
+def suggest(command: str, *arguments: object, **options: object) -> None:
+    """The command that people are likely to want next, as a line on stderr. Options of None are
+    left out."""
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+    words = [*arguments, *(word for option in given if option[1] is not None for word in option)]
+    warn(f"next: python -m transfer {command} {shlex.join(map(str, words))}")
+
+
+def run_for(source: str) -> str:
+    """A folder to suggest for a run on a dataset."""
+    name = re.sub(r"[^\w.-]+", "-", Path(source).stem).strip("-.")
+    return f"runs/{name or 'first'}"
 
 
 class Progress:

@@ -10,7 +10,7 @@ import typer
 
 from transfer.cli.interrupt import lasting_interrupt
 from transfer.cli.options import AsJson
-from transfer.cli.progress import Progress
+from transfer.cli.progress import Progress, suggest
 
 if TYPE_CHECKING:
     from transfer.publishing import Event, Published, PublishRequest
@@ -54,6 +54,8 @@ def publish(
         print(json.dumps({k: v for k, v in asdict(event).items() if k != "changed"}))
     else:
         print(event.url)
+        if what in ("head", "full"):
+            suggest("classify", repository, "PHOTO_OR_FOLDER")
 
 
 def report_publish(

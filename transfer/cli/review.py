@@ -18,7 +18,7 @@ from transfer.cli.options import (
     Source,
     Weights,
 )
-from transfer.cli.progress import Progress, warn
+from transfer.cli.progress import Progress, run_for, suggest, warn
 from transfer.errors import SettingsError, TransferError
 from transfer.formatting import encodable_parts, printable
 
@@ -67,6 +67,10 @@ def review(
         print(json.dumps(encodable_parts(found.to_json())))
     else:
         _print(found)
+        if write:
+            suggest("train", source, out=run_for(source), corrections=write, **given)
+        elif found.suspects:
+            suggest("review", source, write="corrections.json", run=run, **given)
 
 
 def _print(found: "Review") -> None:

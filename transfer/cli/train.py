@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from transfer.cli.options import (
     LimitPerClass,
     Source,
 )
-from transfer.cli.progress import Progress, warn
+from transfer.cli.progress import Progress, suggest
 from transfer.cli.publish import report_publish
 from transfer.errors import TransferError
 from transfer.formatting import encodable_parts
@@ -127,7 +126,7 @@ def train(
     result = event.result
     if publish:
         result = result | {"published": _publish(progress, event.run, publish)}
-    warn(f"next: python -m transfer classify {shlex.quote(str(out))} PHOTO_OR_FOLDER")
+    suggest("classify", out, "PHOTO_OR_FOLDER")
     if as_json:
         print(json.dumps(encodable_parts(result)))
 
