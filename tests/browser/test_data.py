@@ -5,6 +5,7 @@ import shutil
 import time
 import zipfile
 
+import pytest
 from PIL import Image
 
 from tests.browser.conftest import (
@@ -132,6 +133,7 @@ def test_a_refused_file_leaves_the_field_usable(browser, page_address, tmp_path)
     page.close()
 
 
+@pytest.mark.full
 def test_late_answers_about_another_dataset_are_dropped(browser, slow_address, tmp_path):
     slow = draw_classes(tmp_path / "slow", each=6, classes=("cat", "dog"))
     page, _ = open_page(browser, slow_address)

@@ -30,7 +30,8 @@ const drafts = new Map();  // name of a class → what is typed in its place
 const rename = () => {
     [...drafts.keys()].forEach(name => { if (!cardNamed(name)) drafts.delete(name); });
     element.querySelectorAll(".class-name").forEach(field => {
-        field.value = drafts.get(cardOf(field).dataset.name) ?? field.defaultValue;
+        const name = drafts.get(cardOf(field).dataset.name) ?? field.defaultValue;
+        if (field.value !== name) field.value = name;
     });
 };
 element.addEventListener("input", ({target}) => {
@@ -143,18 +144,23 @@ element.addEventListener("click", event => {
     if (action === "camera") openCamera(name);
     else send(action, {name, photo});
 });
-element.addEventListener("change", event => {
-    const {target} = event, name = cardOf(target)?.dataset.name;
-    if (target.matches(".class-name")) {
-        if (target.value !== name) send("rename", {name, new: target.value});
-    } else if (target.type === "file") {
-        add(name, [...target.files]);
-        target.value = "";
-    }
+element.addEventListener("change", ({target}) => {
+    if (target.type !== "file") return;
+    add(cardOf(target).dataset.name, [...target.files]);
+    target.value = "";
 });
-element.addEventListener("keydown", event => {
-    if (event.key !== "Enter" || !event.target.matches(".class-name")) return;
-    event.target.dispatchEvent(new Event("change", {bubbles: true}));
+// A name is sent when its field is left; a `change` is lost where the field's value was set meanwhile.
+const sendName = field => {
+    const {name} = cardOf(field).dataset;
+    if (field.value !== name) send("rename", {name, new: field.value});
+};
+element.addEventListener("focusout", ({target}) => {
+    if (target.matches(".class-name")) setTimeout(() => {
+        if (target.isConnected && document.activeElement !== target) sendName(target);
+    });
+});
+element.addEventListener("keydown", ({key, target}) => {
+    if (key === "Enter" && target.matches(".class-name")) sendName(target);
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
     element.addEventListener(kind, event => {
