@@ -99,6 +99,7 @@ def _launch(jobs: JobManager, port: int | None, *, shared: bool):
     from transfer.ui.theme import CSS, theme
 
     page = build_page(jobs, shared=shared)
+    page.enable_monitoring = False  # `launch` closes it only once the server answers
     page.launch(
         server_port=port,
         theme=theme(),
