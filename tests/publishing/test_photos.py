@@ -103,8 +103,8 @@ def test_the_card_counts_and_states_no_license_that_nobody_chose(photos, writing
 
 
 def test_photos_put_there_by_something_else_lose_what_they_say(photos, writing):
-    told = telling_photo(photos.folder / "日本" / "00009.jpg", colour(4, 4))
-    assert SECRET in told.read_bytes()
+    photo = telling_photo(photos.folder / "日本" / "00009.jpg", colour(4, 4))
+    assert SECRET in photo.read_bytes()
     bare = (photos.folder / "日本" / "00001.jpg").read_bytes()
     (photos.folder / "日本" / "00010.jpg").write_bytes(bare + b"a film" + SECRET)
     publish(photos)

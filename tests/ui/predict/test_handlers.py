@@ -11,16 +11,18 @@ from PIL import Image, ImageDraw
 
 from tests.tiny import CLASSES, picture
 from tests.tiny_timm import files_of
-from tests.ui.visitors import ME, OTHER
+from tests.ui.visitors import ME, OTHER, teach
 from transfer import load
 from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
 from transfer.runs.run import FAMILIARITY
+from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.predict import cards
 from transfer.ui.predict.answering import SIMILAR
-from transfer.ui.predict.handlers import MOST_CARDS, PredictHandlers
+from transfer.ui.predict.handlers import LAST_PHOTO, MOST_CARDS, PredictHandlers
 from transfer.ui.predict.pictures import MOST_CHARACTERS
 from transfer.ui.shared.images import data_url
+from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import DIGITS, EXAMPLE, LoadedRuns, _classifier
 
 TINY = (ME, "tiny", "predictions", "")
@@ -176,6 +178,31 @@ def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, r
     assert [name for _, name in labels.choices] == ["", *CLASSES]
     hub.add("models", "ann/stripes", files_of(runs_folder / "tiny"))
     assert len(last(handlers.describe(ME, "ann/stripes"))[1].choices) == 4
+
+
+def test_classes_that_are_taught_answer_about_their_last_photo_or_another(handlers, tmp_path):
+    uploads = UploadHandlers(handlers.runs.jobs)
+    paths = [tmp_path / f"{kind}.png" for kind in range(2)]
+    for kind, path in enumerate(paths):
+        picture(kind, 0).save(path)
+    teach(uploads, rows=[paths[0]] * 2)
+    assert "choices" not in handlers.taught(ME)  # one class cannot answer
+    teach(uploads, columns=[paths[1]] * 2)
+    live = (ME, handlers.taught(ME).value, "predictions", "")
+    page, asked = last(handlers.again(*live, []))
+    assert LAST_PHOTO in page and "Probably columns" in page
+    page, other = last(handlers.ask_files(*live, [str(paths[0])]))
+    assert "0.png" in page and "Probably rows" in page
+    teach(uploads, spots=[paths[0]])
+    assert last(handlers.again(*live, other))[1][0].name == "0.png"
+    assert last(handlers.again(*live, asked))[1][0].picture.parent.name == "spots"
+    assert LIVE not in [name for _, name in handlers.runs.choices(OTHER)]
+    assert [name for name, _ in handlers.corrections(ME, LIVE)[1].choices] == [
+        "rows",
+        "columns",
+        "spots",
+    ]
+    assert not handlers.corrections(ME, "tiny")[0].visible
 
 
 def test_an_example_is_answered_when_it_is_clicked(handlers):

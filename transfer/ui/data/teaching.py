@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from transfer.data.dataset import ImageDataset
-from transfer.data.local.custom import FEWEST_PHOTOS, CustomImages
+from transfer.data.local.custom import FEWEST_PHOTOS, MAX_CLASSES, CustomImages
 from transfer.data.others import FEWEST_OTHERS
 from transfer.data.source import load_splits, local_path
 from transfer.errors import ImageError, JobError, TransferError
@@ -75,9 +75,14 @@ class TeachHandlers:
             if source is None or local_path(source) is None:
                 raise JobError("expected a run on photos of yours; choose another, or upload these")
             if Path(source) != images.folder:
-                with suppress(FileNotFoundError):
-                    images.remove_all()
-                _copy(load_splits(source, run.settings), images)
+                found = load_splits(source, run.settings)
+                if len(found.classes) > MAX_CLASSES:
+                    raise JobError(
+                        f"expected a run of at most {MAX_CLASSES} classes; choose another"
+                    )
+                self.uploads.check_room(visitor)
+                images.remove_all()
+                _copy(found, images)
         chosen = None if why else PHOTOS
         return (
             self.uploads.sources(visitor, chosen),

@@ -21,7 +21,7 @@ TOP, SIMILAR = 5, 6
 Answered = tuple[Asked, str, list[str]]  # with the answer; its card or ""; its row of the table
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answering:
     """`view` is what a card shows, `label` the class of its heat map or "" for the best one.
 
@@ -34,45 +34,45 @@ class Answering:
     view: str
     label: str
     as_digits: bool  # whether the run knows drawings in the form of the digits
-    classifier: "Classifier | None" = None
 
     def answers(
         self, asked: list[Asked], most_cards: int
     ) -> Iterator[tuple[Asked, str, list[str]]]:
         """One after the other; only the first few get a card."""
-        self.classifier = self.runs.classifier(
-            self.visitor, self.run, [each.picture for each in asked]
-        )
+        pictures = [each.picture for each in asked]
+        classifier = self.runs.classifier(self.visitor, self.run, pictures)
         for place, each in enumerate(asked):
             try:
                 shown = each.digit() if self.as_digits else each
-                image = self.classifier.transform.load(shown.picture)
-                pixels = self.classifier.prepare(image)  # float32 (1, 3, H, W)
+                image = classifier.transform.load(shown.picture)
+                pixels = classifier.prepare(image)  # float32 (1, 3, H, W)
             except ImageError as error:
                 unread = replace(each, answer=None, error=str(error))
                 card = cards.unreadable_card(each.name, str(error)) if place < most_cards else ""
                 yield unread, card, cards.row(unread)
                 continue
-            answer = self.classifier.answer(pixels, TOP)
+            answer = classifier.answer(pixels, TOP)
             if shown is not each:  # however well drawn, it is unlike the scans of the training
                 answer = replace(answer, known=None, familiarity=None)
             answered = replace(each, answer=answer, error="")
-            card = self._card(answered, image, pixels) if place < most_cards else ""
+            card = self._card(classifier, answered, image, pixels) if place < most_cards else ""
             yield answered, card, cards.row(answered, image)
 
     @cached_property
     def _phases(self) -> "Comparison":
         return self.runs.comparison(self.visitor, self.run)
 
-    def _card(self, asked: Asked, image: "Image.Image", pixels: "Tensor") -> str:
+    def _card(
+        self, classifier: "Classifier", asked: Asked, image: "Image.Image", pixels: "Tensor"
+    ) -> str:
         about = asked.name, image, asked.answer
         if self.view == "phases":
             return cards.phases_card(*about, self._phases.predict(pixels, TOP))
         if self.view == "similar":
-            names = self.classifier.most_similar(pixels, SIMILAR)
+            names = classifier.most_similar(pixels, SIMILAR)
             return cards.similar_card(*about, self.runs.photos(self.visitor, self.run, names))
         if self.view == "heat":
             from transfer.inference.grad_cam import heat_map
 
-            return cards.heat_card(*about, heat_map(self.classifier, pixels, self.label or None))
+            return cards.heat_card(*about, heat_map(classifier, pixels, self.label or None))
         return cards.prediction_card(*about)

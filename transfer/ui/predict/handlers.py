@@ -126,20 +126,16 @@ class PredictHandlers:
     def _examples(self, visitor: str, run: str | None) -> list[Example]:
         return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
+    def again(self, visitor, run, view, label, asked: list[Asked]) -> Iterator[tuple]:
+        """The same for the pictures that were shown last."""
+        yield from self._ask(visitor, run, view, label, lambda: asked)
+
     def _ask(self, visitor, run, view, label, given: Callable[[], list[Asked]]):
         try:
-            asked = given()
+            asked = self._or_last_photo(visitor, run, given())
         except TransferError as error:
             yield cards.error(str(error)), []
             return
-        yield from self.again(visitor, run, view, label, asked)
-
-    def again(self, visitor, run, view, label, asked: list[Asked]) -> Iterator[tuple]:
-        """The same for the pictures that were shown last. While classes are taught, their last
-        photo takes the place of none."""
-        if run == LIVE and (not asked or asked[0].name == LAST_PHOTO):
-            newest = self.runs.live.newest(visitor)
-            asked = [Asked(LAST_PHOTO, newest)] if newest else []
         if not asked:
             yield cards.EMPTY, []
             return
@@ -158,6 +154,14 @@ class PredictHandlers:
                 yield sheet.html(), [*answered, *first[len(answered) :]]
         except TransferError as error:
             yield cards.error(str(error)), asked
+
+    def _or_last_photo(self, visitor: str, run: str, asked: list[Asked]) -> list[Asked]:
+        """While classes are taught, their last photo takes the place of none, or of the one before.
+        Raises SourceError."""
+        if run != LIVE or (asked and asked[0].name != LAST_PHOTO):
+            return asked
+        newest = self.runs.live.newest(visitor)
+        return [Asked(LAST_PHOTO, newest)] if newest else []
 
     @as_message()
     def save(self, visitor: str, asked: list[Asked]) -> str:

@@ -1,10 +1,12 @@
 """The classes that visitors are teaching, which answer at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.data.local.custom import CustomImages
+from transfer.errors import SourceError
 from transfer.jobs import JobManager
 from transfer.jobs.job import hashed
 from transfer.ui.shared.lazy_import import lazy_import
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier
     from transfer.inference.live import LiveClassifier
 
-LIVE = "live"  # no folder of a run is called that: `listed` ones have a time in their name
-VISITORS_CACHED, SECONDS_CACHED = 50, 3_600.0  # then the features are computed anew
+LIVE = "own:classes"  # with a colon, as the examples have one: never the folder of a run
+VISITORS_CACHED, SECONDS_CACHED = 50, 3_600.0  # then the features are computed again
 
 
 def own_folder(jobs: JobManager, visitor: str) -> Path:
@@ -27,6 +29,15 @@ def own_folder(jobs: JobManager, visitor: str) -> Path:
 def own_photos(jobs: JobManager, visitor: str) -> CustomImages:
     """The classes that a visitor makes."""
     return CustomImages(own_folder(jobs, visitor) / "own-photos")
+
+
+@contextmanager
+def _as_they_are() -> Iterator[None]:
+    """Raises SourceError where a photo is removed while it is looked at."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceError("the photos have been changed meanwhile; try again") from None
 
 
 class LiveRuns:
@@ -43,14 +54,16 @@ class LiveRuns:
         return sum(map(bool, own_photos(self.jobs, visitor).by_class().values())) >= 2
 
     def newest(self, visitor: str) -> Path | None:
-        """The photo that came last."""
+        """The photo that came last. Raises SourceError."""
         classes = own_photos(self.jobs, visitor).by_class().values()
         photos = [path for photos in classes for path in photos]
-        return max(photos, key=lambda path: path.stat().st_mtime_ns, default=None)
+        with _as_they_are():
+            return max(photos, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def classifier(self, visitor: str, without: Sequence) -> "Classifier":
         """Learned from all of a visitor's photos but those. Raises TransferError."""
-        return self._of(visitor).classifier(own_photos(self.jobs, visitor).by_class(), without)
+        with _as_they_are():
+            return self._of(visitor).classifier(own_photos(self.jobs, visitor).by_class(), without)
 
     def _of(self, visitor: str) -> "LiveClassifier":
         if found := self._live.get(visitor):
