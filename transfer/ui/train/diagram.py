@@ -39,7 +39,7 @@ PHASES = {
     "filters close to where they were.",
 }
 RESULT = "<b>Result.</b> Frozen parts have not changed by a single bit."
-NOTHING_OF = " Nothing of {} is used: what came before it did as well or better."
+NOTHING_OF = " Nothing of {} is used: it was not shown to be better than what came before."
 
 
 def planned_diagram(method: str, unfreeze: str) -> str:
