@@ -40,25 +40,28 @@ element.addEventListener("input", ({target}) => {
     pressed = {action: "typing", name: cardOf(target).dataset.name};
 });
 
-// Where the focus goes once what was pressed last has changed the cards.
+// Where the focus goes once what was pressed last has changed the cards; an earlier change may come
+// before that.
+document.addEventListener("focusin", () => { pressed = null; });
+const names = () => [...element.querySelectorAll(".class-name")];
 const refocus = () => {
     if (!pressed) return;
-    const {action, name, at} = pressed, card = cardNamed(name);
-    const newest = [...element.querySelectorAll(".class-name")].at(-1);
+    const {action, name, photo, at, classes} = pressed, card = cardNamed(name);
+    const lost = document.activeElement === document.body;
+    const first = element.querySelector(".new") ?? element.querySelector(".drop input");
     if (action === "new_class") {
-        newest.focus();
-        newest.select();
-    } else if (action === "remove_class" && !card) {
-        element.querySelector("[data-do=undo]")?.focus();
+        if (names().length <= classes) return;
+        names().at(-1).focus();
+        names().at(-1).select();
+    } else if (action === "remove_class") {
+        if (!card) element.querySelector("[data-do=undo]")?.focus();
     } else if (action === "remove_photo" && card) {
         const left = photosOf(card);
+        if (left.some(button => button.dataset.photo === photo)) return;
         (left[at] ?? left.at(-1) ?? card.querySelector(".drop input")).focus();
-    } else if (action === "typing") {
-        if (document.activeElement === document.body) card?.querySelector(".class-name").focus();
-    } else if (document.activeElement === document.body) {
-        (element.querySelector(".new") ?? element.querySelector(".drop input")).focus();
+    } else if (lost) {
+        (action === "typing" && card?.querySelector(".class-name") || first).focus();
     }
-    pressed = null;
 };
 
 // On a narrow screen the answers are far below the cards: the verdict stands here, too.
@@ -140,7 +143,8 @@ element.addEventListener("click", event => {
     const button = event.target.closest("[data-do]");
     if (!button) return;
     const name = cardOf(button)?.dataset.name, {do: action, photo} = button.dataset;
-    pressed = {action, name, at: photosOf(cardOf(button) ?? element).indexOf(button)};
+    const at = photosOf(cardOf(button) ?? element).indexOf(button);
+    pressed = {action, name, photo, at, classes: names().length};
     if (action === "camera") openCamera(name);
     else send(action, {name, photo});
 });
