@@ -96,7 +96,7 @@ def _launch(jobs: JobManager, port: int | None, *, shared: bool):
     """The page, which answers from now on."""
     from transfer.ui.page import build_page
     from transfer.ui.shared.sign_in import sign_in_error_handlers
-    from transfer.ui.theme import CSS, theme
+    from transfer.ui.theme import CSS, WORDS, theme
 
     page = build_page(jobs, shared=shared)
     page.enable_monitoring = False  # `launch` closes it only once the server answers
@@ -104,6 +104,7 @@ def _launch(jobs: JobManager, port: int | None, *, shared: bool):
         server_port=port,
         theme=theme(),
         css=CSS,
+        i18n=WORDS,
         max_threads=200,
         max_file_size="50mb",
         state_session_capacity=SESSIONS,

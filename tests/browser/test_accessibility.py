@@ -1,14 +1,16 @@
 """Accessibility of the page: axe-core and the keyboard."""
 
+import re
+
 import pytest
 
 from tests.browser.conftest import (
     DESKTOP,
+    HEIGHT,
     PHONE,
     button,
     choose_run,
     dataset_shown,
-    open_page,
     resized,
     tab,
     visit,
@@ -44,14 +46,31 @@ FOCUSED = """() => {
 
 @pytest.fixture(scope="module")
 def page(browser, page_address):
-    """The page with images shown and a run to try and to publish, for all tests of its looks."""
-    page, _ = open_page(browser, page_address)
+    """The page, in a German browser, with images shown and a run to try and to publish, for all
+    tests of its looks."""
+    context = browser.new_context(viewport={"width": DESKTOP, "height": HEIGHT}, locale="de-DE")
+    page, _ = visit(context.new_page(), page_address)
     dataset_shown(page, "10 classes, 1,797 images").wait_for()
     page.get_by_role("radio", name="Your own photos").check()
     choose_run(page, "stripes")
     page.locator("#try-photos").wait_for()  # for it is a run on photos
     yield page
-    page.close()
+    context.close()
+
+
+def test_every_word_is_english_and_no_name_is_missing(page):
+    tab(page, "Photos")
+    upload = page.locator("#try-photos")
+    assert upload.inner_text().split("\n")[-3:] == ["Drop files here", "- or -", "Choose files"]
+    upload.locator("input").set_input_files({"name": "A.TXT", "mimeType": "", "buffer": b"a"})
+    button(page, "Clear").first.wait_for()
+    names = page.evaluate(
+        "[...document.querySelectorAll('[aria-label]')].map(each => each.ariaLabel)"
+    )
+    assert "Add more files" in names
+    assert [name for name in names if re.fullmatch(r"[a-z_]+\.[a-z_]+", name)] == []
+    assert page.evaluate("document.documentElement.lang") == "en"
+    button(page, "Clear").first.click()
 
 
 @pytest.mark.parametrize("width", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.full)])

@@ -36,6 +36,10 @@ STOP_IN_VIEW = """() => {
     const {top, bottom} = stop?.getBoundingClientRect() ?? {};
     return top > 0 && bottom < innerHeight;
 }"""
+RECORD_NOTIFICATIONS = """window.announced = [];
+window.Notification = class extends Notification {
+    constructor(title, options) { super(title, options); announced.push(options.body); }
+};"""
 UNFOLD_AND_TYPE = """([fold, label, text]) => {
     const starting = (kind, name) => [...document.querySelectorAll(kind)].find(
         each => each.textContent.trim().startsWith(name));
@@ -245,12 +249,20 @@ def test_a_training_that_fails_says_why_and_starts_again(browser, page_address, 
     page.close()
 
 
-def test_a_training_stays_in_view_and_in_the_title(visitors, slow_address):
-    page, _ = visit(visitors(PHONE).new_page(), slow_address)
+def test_a_training_stays_in_view_and_its_end_is_announced(visitors, slow_address):
+    visitor = visitors(PHONE)
+    visitor.grant_permissions(["notifications"])
+    visitor.add_init_script(RECORD_NOTIFICATIONS)
+    page, _ = visit(visitor.new_page(), slow_address)
     button(page, "Start training").click()
     for position in ("0", "document.body.scrollHeight"):
         page.evaluate(f"scrollTo(0, {position})")
         page.wait_for_function(STOP_IN_VIEW)
     page.wait_for_function("document.title.includes('% warm-up')")
+    assert page.locator("#runs-button[data-done$='%']").count() == 1
+    assert page.evaluate("announced") == []
     button(page, "Stop and save the result").click()
     page.wait_for_function("document.title.startsWith('Stopped')")
+    assert page.locator("#runs-button[data-done='']").count() == 1
+    (said,) = page.evaluate("announced")
+    assert said.startswith("Stopped")

@@ -27,6 +27,8 @@ from transfer.ui.train.step import train_step
 
 SECONDS_BETWEEN_DELETIONS = 600  # of files that visitors uploaded or downloaded
 MOST_QUEUED_EVENTS = 500  # opening the page takes about ten
+# in the browser: gradio has set the browser's language, in which a screen reader would read
+IN_ENGLISH = """() => { document.documentElement.lang = "en"; }"""
 INTRODUCTION = (
     "# Teach VGG16 something new\nShow it labelled pictures, let it learn them in two phases, then "
     "try it on pictures of your own."
@@ -48,6 +50,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
             "", storage_key="transfer-visitor", secret=os.environ.get("TRANSFER_SECRET", "local")
         )
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
+        page.load(None, js=IN_ENGLISH, **PRIVATE)
         with gr.Row(elem_classes="three"):
             with step("data", "Teach", "Choose pictures to learn from."):
                 chosen = data_step(datasets, visitor, opened)
@@ -57,7 +60,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
             with step("try", "Try", "Ask it about a picture."):
                 trying = try_step(PredictHandlers(runs), visitor, opened, report)
         with gr.Tabs() as tabs:
-            with gr.Tab("Training and runs", id="runs"):
+            with gr.Tab("Training and runs", id="runs", elem_id="runs"):
                 for part in (training.diagram, training.charts):
                     part.render()
                 watch = trainings.watching(visitor, training)

@@ -1,10 +1,24 @@
-"""How the page looks: colours, fonts and the style sheet."""
+"""How the page looks and speaks: colours, fonts, the style sheet and gradio's own words."""
 
 from pathlib import Path
 
 import gradio as gr
 
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+# gradio would say these in the browser's language, amid a page in English, and has no name for the
+# button `common.upload` in any
+ENGLISH = {
+    "upload_text.drop_file": "Drop files here",
+    "upload_text.click_to_upload": "Choose files",
+    "common.or": "or",
+    "common.clear": "Clear",
+    "common.upload": "Add more files",
+}
+LANGUAGES = (
+    "ar ca ckb de en es et eu fa fi fr he hi id ja ko lt nb nl pl pt pt-BR ro ru sv ta th tr uk "
+    "ur uz zh-CN zh-TW"
+)
+WORDS = gr.I18n(**dict.fromkeys(LANGUAGES.split(), ENGLISH))
 
 
 def theme() -> gr.themes.Base:

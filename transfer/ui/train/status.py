@@ -53,10 +53,11 @@ def job_status(job: Job, position: int, wait: float | None, left: float | None) 
     share = _share(job)  # a screen reader does not announce what changes all the time
     now = f'<p class="now">{escape(_now(job, position, wait, left))}</p>'
     expected = f'<p class="expected">{escape(_expected(job))}</p>'
-    percent = "" if share is None else f"{share:.0%} "
-    title = percent + TITLES.get(job.state, job.state)
+    percent = "" if share is None else f"{share:.0%}"
+    title = f"{percent} {TITLES.get(job.state, job.state)}".strip()
     return (
-        f'<div class="status live" data-title="{title}">{live_region(announced)}'
+        f'<div class="status live" data-title="{title}" data-done="{percent}">'
+        f"{live_region(announced)}"
         f"{progress_bar(share)}{now}{notes}{expected}{NOTIFY}</div>"
     )
 

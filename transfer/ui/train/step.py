@@ -13,8 +13,8 @@ from transfer.ui.train.handlers import TrainHandlers, Training
 from transfer.ui.train.status import NO_JOB
 
 SECONDS_UNTIL_MEASURED = 3.0
-# in the browser: the window's title says how far a training is, its panel stays in view, and its
-# end is announced outside the window if the visitor has asked for that
+# in the browser: the window's title and the tab of the trainings say how far one is, its panel
+# stays in view, and its end is announced outside the window if the visitor has asked for that
 FOLLOW = """
 const place = document.getElementById("training"), title = document.title;
 let wasLive = false;
@@ -31,6 +31,7 @@ element.addEventListener("click", event => {
 });
 const follow = () => {
     const live = element.querySelector(".status.live");
+    document.getElementById("runs-button").dataset.done = live?.dataset.done || "";
     if (live) document.title = `${live.dataset.title} · ${title}`;
     else if (document.title !== title)
         document.title = `${element.querySelector("b").textContent} · ${title}`;
