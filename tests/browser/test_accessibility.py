@@ -58,21 +58,6 @@ def page(browser, page_address):
     context.close()
 
 
-def test_every_word_is_english_and_no_name_is_missing(page):
-    tab(page, "Photos")
-    upload = page.locator("#try-photos")
-    assert upload.inner_text().split("\n")[-3:] == ["Drop files here", "- or -", "Choose files"]
-    upload.locator("input").set_input_files({"name": "A.TXT", "mimeType": "", "buffer": b"a"})
-    button(page, "Clear").first.wait_for()
-    names = page.evaluate(
-        "[...document.querySelectorAll('[aria-label]')].map(each => each.ariaLabel)"
-    )
-    assert "Add more files" in names
-    assert [name for name in names if re.fullmatch(r"[a-z_]+\.[a-z_]+", name)] == []
-    assert page.evaluate("document.documentElement.lang") == "en"
-    button(page, "Clear").first.click()
-
-
 @pytest.mark.parametrize("width", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.full)])
 def test_no_part_has_a_serious_finding(page, width, serious_findings):
     resized(page, width)
@@ -104,6 +89,20 @@ def test_tab_reaches_every_control_in_order(page):
     page.keyboard.press("Enter")
     page.get_by_label("Repository").wait_for()
     assert in_order(stops(page, TO_PUBLISH[-1]), TO_PUBLISH)
+
+
+def test_every_word_is_english_and_no_name_is_missing(page):
+    tab(page, "Photos")
+    upload = page.locator("#try-photos")
+    assert upload.inner_text().split("\n")[-3:] == ["Drop files here", "- or -", "Choose files"]
+    upload.locator("input").set_input_files({"name": "A.TXT", "mimeType": "", "buffer": b"a"})
+    button(page, "Clear").first.wait_for()
+    names = page.evaluate(
+        "[...document.querySelectorAll('[aria-label]')].map(each => each.ariaLabel)"
+    )
+    assert "Add more files" in names
+    assert [name for name in names if re.fullmatch(r"[a-z_]+\.[a-z_]+", name)] == []
+    assert page.evaluate("document.documentElement.lang") == "en"
 
 
 def in_order(found: list[str], wanted: list[str]) -> bool:

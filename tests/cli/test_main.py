@@ -238,6 +238,7 @@ def test_inspect_prints_a_table_and_the_problems(spoiled, command):
 BAD = {
     "no number": (["train", "digits", "--out", "R", "--seed", "x"], 2),
     "unknown optimizer": (["train", "digits", "--out", "R", "--optimizer", "adamz"], 2),
+    "missing tracker": (["train", "digits", "--out", "R", "--track", "trakio"], 2),
     "unknown block": (["train", "digits", "--out", "R", "--unfreeze", "block9"], 2),
     "missing folder": (["train", "./no/where/", "--out", "R"], 1),
     "unknown id": (["train", "nobody/nothing", "--out", "R"], 1),

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from transfer.cli.options import (
 )
 from transfer.cli.progress import Progress, suggest
 from transfer.cli.publish import report_publish
-from transfer.errors import TransferError
+from transfer.errors import SettingsError, TransferError
 from transfer.formatting import encodable_parts
 from transfer.settings import (
     EFFORTS,
@@ -100,6 +101,8 @@ def train(
 
     options["corrections"] = read_corrections(corrections) if corrections else ()
     settings = TrainingSettings.from_options(**options)
+    if track is not None:
+        _check_installed(track)
     progress, event = Progress(), None
     processes = os.environ.get("WORLD_SIZE", "1")  # set by `accelerate launch`, or left over
     one_of = "" if processes == "1" else f" in one of {processes} processes (WORLD_SIZE)"
@@ -129,6 +132,15 @@ def train(
     suggest("classify", out, "PHOTO_OR_FOLDER")
     if as_json:
         print(json.dumps(encodable_parts(result)))
+
+
+def _check_installed(track: str) -> None:
+    """Before anything is loaded; whether it is a tracker is known once Accelerate is."""
+    if not (track.isidentifier() and find_spec(track)):
+        raise SettingsError(
+            f"expected a tracker that is installed, such as tensorboard, found {track[:40]!r}; "
+            "install it with pip, or train without --track"
+        )
 
 
 def _publish(progress: Progress, run: str, repository: str) -> str:

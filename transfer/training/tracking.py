@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
@@ -27,9 +26,9 @@ def tracked(
 
     The steps are epochs, counted through both phases. Of several processes the main one logs. A
     tracker that fails later is left alone: the training goes on. Raises SettingsError for one that
-    is unknown, not installed or cannot start.
+    is unknown or cannot start.
     """
-    _check_installed(name)
+    _check_known(name)
     log = None
     with closing(events):
         try:
@@ -77,14 +76,10 @@ class Log:
             LOG.warning("%s failed (%s); the training goes on", self.tracker.name, error)
 
 
-def _check_installed(name: str) -> None:
+def _check_known(name: str) -> None:
     if name not in LOGGER_TYPE_TO_CLASS:
         known = ", ".join(LOGGER_TYPE_TO_CLASS)
         raise SettingsError(f"track must be one of {known}, found {name[:40]!r}")
-    if not find_spec(name):
-        raise SettingsError(
-            f"expected {name} to be installed, found it missing: pip install {name}"
-        )
 
 
 def _start(name: str, out: Path, data: DatasetReady) -> GeneralTracker:
