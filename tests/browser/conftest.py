@@ -169,8 +169,10 @@ def leave(context) -> None:
 
 
 def open_page(browser, address: str, width: int = DESKTOP):
-    """(page, its requests to other hosts)."""
-    return visit(browser.new_page(viewport={"width": width, "height": HEIGHT}), address)
+    """(page with all steps open, its requests to other hosts)."""
+    opened = visit(browser.new_page(viewport={"width": width, "height": HEIGHT}), address)
+    unfold(opened[0])
+    return opened
 
 
 def visit(page, address: str):
@@ -304,6 +306,13 @@ def tab(page, name: str) -> None:
 def dataset_shown(page, figures: str):
     """The figures of the chosen dataset, where its images are shown."""
     return page.locator("#step-data").get_by_text(figures, exact=True)
+
+
+def unfold(page) -> None:
+    """Open all steps, where only one is open: on a phone."""
+    page.evaluate(
+        "document.querySelectorAll('.step').forEach(each => each.classList.remove('folded'))"
+    )
 
 
 def run_field(page, part: str):

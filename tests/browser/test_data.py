@@ -17,6 +17,7 @@ from tests.browser.conftest import (
     open_page,
     run_field,
     tab,
+    unfold,
 )
 from tests.browser.slow_app import let_go
 from tests.hub_server import FRIEND
@@ -55,7 +56,8 @@ def test_two_classes_answer_as_soon_as_they_have_photos(browser, page_address, t
     page.locator("#classes .now", has_text="Trying now: ").wait_for()
     assert page.locator(CHOSEN_RUN).input_value() == "Your classes, as you teach them"
     page.reload()
-    best.get_by_text("Class 1").wait_for()
+    best.get_by_text("Class 1").wait_for(state="attached")
+    unfold(page)
     page.locator("#try-photos input[type=file]").set_input_files(red[0])
     answer = page.locator("#step-try .answer").filter(has_text=red[0].name)
     answer.locator(".best .name").get_by_text("Class 1").wait_for()

@@ -18,6 +18,7 @@ from tests.browser.conftest import (
     open_page,
     run_field,
     tab,
+    unfold,
 )
 from tests.browser.drawing import draw
 from tests.browser.test_reattach import later_epoch
@@ -52,6 +53,7 @@ def reload_and_stop(page) -> None:
 
 def try_a_drawing(page) -> None:
     page.wait_for_function(CHOSEN, arg="digits")
+    unfold(page)
     page.locator(".drawing canvas").wait_for()
     draw(page, "7")
     page.locator(".answer .verdict").wait_for()

@@ -72,6 +72,11 @@ def field(page, label: str):
     return page.get_by_role("textbox", name=re.compile(f"^{label}"))
 
 
+def step(page, name: str):
+    """The heading of a step, a button on a phone."""
+    return page.locator(".step h2").get_by_role("button", name=name, exact=True)
+
+
 def parts(page, state: str) -> int:
     return page.locator(f".vgg li.{state}").count()
 
@@ -254,10 +259,15 @@ def test_a_training_stays_in_view_and_its_end_is_announced(visitors, slow_addres
     visitor.grant_permissions(["notifications"])
     visitor.add_init_script(RECORD_NOTIFICATIONS)
     page, _ = visit(visitor.new_page(), slow_address)
+    step(page, "Train").click()
     button(page, "Start training").click()
-    for position in ("0", "document.body.scrollHeight"):
-        page.evaluate(f"scrollTo(0, {position})")
-        page.wait_for_function(STOP_IN_VIEW)
+    for opened in (None, "Teach", "Try"):
+        if opened:
+            step(page, opened).click()
+        assert page.locator(".step:not(.folded)").count() == 1
+        for position in ("0", "document.body.scrollHeight"):
+            page.evaluate(f"scrollTo(0, {position})")
+            page.wait_for_function(STOP_IN_VIEW)
     page.wait_for_function("document.title.includes('% warm-up')")
     assert page.locator("#runs-button[data-done$='%']").count() == 1
     assert page.evaluate("announced") == []

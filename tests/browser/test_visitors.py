@@ -2,7 +2,17 @@
 
 import re
 
-from tests.browser.conftest import PHONE, QUICK, TRY, app_up, button, fits, run_field, visit
+from tests.browser.conftest import (
+    PHONE,
+    QUICK,
+    TRY,
+    app_up,
+    button,
+    fits,
+    run_field,
+    unfold,
+    visit,
+)
 from tests.browser.test_data import make_classes
 from tests.browser.test_reattach import later_epoch
 from tests.tiny import draw_classes
@@ -27,6 +37,7 @@ def test_a_second_visitor_waits_and_controls_only_their_own_training(visitors, s
     start(first)
     epoch = later_epoch(first, 0)
     second, _ = visit(visitors(PHONE).new_page(), shared_address)
+    unfold(second)
     assert "No training yet" in status(second)
     assert button(second, "Stop and save the result").is_disabled()
     start(second)

@@ -52,7 +52,7 @@ def build_page(jobs: JobManager, *, shared: bool) -> gr.Blocks:
         opened = page.load(None, visitor, visitor, js=NEW_VISITOR, **PRIVATE)
         page.load(None, js=IN_ENGLISH, **PRIVATE)
         with gr.Row(elem_classes="three"):
-            with step("data", "Teach", "Choose pictures to learn from."):
+            with step("data", "Teach", "Choose pictures to learn from.", is_first=True):
                 chosen = data_step(datasets, visitor, opened)
             with step("train", "Train", "It goes on even if you close the page."):
                 training = train_step(trainings, visitor, opened, chosen)

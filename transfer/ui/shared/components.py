@@ -64,10 +64,13 @@ def skeleton(lines: int) -> str:
     return f'<div class="skeleton" aria-busy="true">{"<i></i>" * lines}</div>'
 
 
-def step(name: str, title: str, what: str) -> gr.Column:
-    """One of the steps that stand side by side; `name` is what a link to it says."""
-    with gr.Column(elem_id=f"step-{name}", elem_classes="step", min_width=0) as column:
-        gr.HTML(f"<h2>{title}</h2><p>{what}</p>", elem_classes="title", padding=False)
+def step(name: str, title: str, what: str, *, is_first: bool = False) -> gr.Column:
+    """One of the steps that stand side by side, or below each other on a phone, where one is open
+    at a time; `name` is what a link to it says."""
+    classes = ["step"] if is_first else ["step", "folded"]
+    with gr.Column(elem_id=f"step-{name}", elem_classes=classes, min_width=0) as column:
+        heading = f"<h2>{title}</h2><p>{what}</p>"
+        gr.HTML(heading, js_on_load=FOLDING, elem_classes="title", padding=False)
     return column
 
 
@@ -104,9 +107,32 @@ def accordion(label: str) -> gr.Accordion:
     return gr.Accordion(label, open=0)
 
 
-# in the browser: scrolls to the step, or opens the tab, that `where` names
+# in the browser: on a phone the heading of a step is a button, and an event "step" opens one
+FOLDING = """
+const step = element.closest(".step"), heading = element.querySelector("h2");
+const button = Object.assign(document.createElement("button"), {type: "button"});
+const name = button.textContent = heading.textContent, narrow = matchMedia("(max-width: 759px)");
+const open = id => document.dispatchEvent(new CustomEvent("step", {detail: id}));
+const isOpen = () => !step.classList.contains("folded");
+const mark = () => button.setAttribute("aria-expanded", isOpen());
+const build = () => heading.replaceChildren(narrow.matches ? button : name);
+document.addEventListener("step", ({detail}) => {
+    step.classList.toggle("folded", detail !== step.id);
+    mark();
+    if (isOpen()) dispatchEvent(new Event("resize"));  // for what measures itself
+});
+button.addEventListener("click", () => {
+    open(isOpen() ? "" : step.id);
+    if (isOpen()) step.scrollIntoView();
+});
+narrow.addEventListener("change", build);
+mark();
+build();
+"""
+# in the browser: opens and scrolls to the step, or opens the tab, that `where` names
 GO_TO = """where => {
     const step = document.getElementById(`step-${where}`);
+    if (step) document.dispatchEvent(new CustomEvent("step", {detail: step.id}));
     const at = step || document.getElementById(`${where}-button`);
     setTimeout(() => at?.scrollIntoView({block: "start"}), 200);  // once a tab has its content
     return {__type__: "update", ...(where && !step && {selected: where})};

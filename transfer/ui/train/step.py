@@ -17,6 +17,7 @@ SECONDS_UNTIL_MEASURED = 3.0
 # stays in view, and its end is announced outside the window if the visitor has asked for that
 FOLLOW = """
 const place = document.getElementById("training"), title = document.title;
+const narrow = matchMedia("(max-width: 759px)");  // where steps are folded
 let wasLive = false;
 const announce = live => {
     const asks = element.querySelector(".notify");
@@ -35,12 +36,14 @@ const follow = () => {
     if (live) document.title = `${live.dataset.title} · ${title}`;
     else if (document.title !== title)
         document.title = `${element.querySelector("b").textContent} · ${title}`;
+    const folded = narrow.matches && place.closest(".folded");
     const {top, bottom} = place.getBoundingClientRect();
-    const docked = live && (bottom < 160 || top > innerHeight - 160);
-    place.style.minHeight = docked ? `${bottom - top}px` : "";
+    const docked = live && (folded || bottom < 160 || top > innerHeight - 160);
+    place.style.minHeight = docked && !folded ? `${bottom - top}px` : "";
     place.classList.toggle("docked", Boolean(docked));
 };
 addEventListener("scroll", follow, {passive: true});
+document.addEventListener("step", follow);
 watch("value", () => {
     announce(element.querySelector(".status.live"));
     follow();
