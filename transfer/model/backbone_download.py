@@ -52,6 +52,19 @@ def find_cached_body(repository: str, revision: str | None = None) -> BodyFile |
     return BodyFile(path=path, commit=path.parent.name, where="the local Hub cache")
 
 
+def is_reachable(repository: str) -> bool:
+    """Whether the body is on this machine, or the Hub answers in time for a download."""
+    from huggingface_hub import HfApi
+
+    try:
+        if find_cached_body(repository):
+            return True
+        hub.with_deadline(lambda: HfApi().model_info(repository, timeout=hub.ANSWER_SECONDS))
+    except Exception:  # whatever the reason, the training will report it
+        return False
+    return True
+
+
 def download_body(
     repository: str, revision: str | None = None
 ) -> Generator[BodyProgress, None, BodyFile]:

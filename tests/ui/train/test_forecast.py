@@ -85,8 +85,8 @@ def test_the_page_waits_until_the_machine_was_measured(forecaster, monkeypatch):
 
 
 def test_the_hub_is_asked_once_for_the_body(forecaster, monkeypatch, hub):
-    assert forecast.expected_body() == "bundled"  # this Hub has none
-    answers = iter(["hub"])
-    monkeypatch.setattr(forecast, "expected_body", lambda: next(answers))
+    assert not forecast.is_reachable(forecast.BODY)  # this Hub has none
+    answers = iter([True])
+    monkeypatch.setattr(forecast, "is_reachable", lambda body: next(answers))
     for _ in range(2):
         assert "with the body from the Hub" in changed(forecaster, weights="auto")[1]

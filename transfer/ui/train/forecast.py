@@ -10,6 +10,7 @@ import gradio as gr
 from transfer.errors import CacheError, TransferError
 from transfer.formatting import duration, phase_times
 from transfer.jobs import JobManager
+from transfer.model.backbone_download import is_reachable
 from transfer.settings import TrainingSettings
 from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import forecast, known_speed, plan_settings
@@ -121,7 +122,7 @@ class Forecaster:
     def _times(self, filled: TrainingSettings, steps: dict[str, float]) -> str:
         weights = filled.weights
         if weights == "auto":
-            weights = self._body.get("") or self._body.put("", expected_body())
+            weights = self._body.get("") or self._body.put("", _auto_weights())
         return (
             f"Estimated: {duration(sum(steps.values()))} ({phase_times(steps)}), at "
             f"{filled.image_size} px {BODIES.get(weights, f'with {weights}')}. Less if images "
@@ -143,17 +144,5 @@ def _with_effort(settings: TrainingSettings, name: str, chosen: str) -> Training
     return replace(settings, method="finetune", effort=name, unfreeze=None)
 
 
-def expected_body() -> str:
-    """`hub` if timm's body is cached or the Hub answers in time, else `bundled`."""
-    from huggingface_hub import HfApi
-
-    from transfer import hub
-    from transfer.model.backbone_download import find_cached_body
-
-    try:
-        if find_cached_body(BODY):
-            return "hub"
-        hub.with_deadline(lambda: HfApi().model_info(BODY, timeout=hub.ANSWER_SECONDS))
-    except Exception:  # whatever the reason, the training will report it
-        return "bundled"
-    return "hub"
+def _auto_weights() -> str:
+    return "hub" if is_reachable(BODY) else "bundled"
