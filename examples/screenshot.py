@@ -90,6 +90,9 @@ class Album:
         """One screen, from `top` on."""
         self.page.set_viewport_size(PHONE)
         time.sleep(SECONDS_TO_SETTLE)
+        top.evaluate(
+            "element => element.closest('.folded')?.querySelector('.title button').click()"
+        )
         top.evaluate("element => scrollTo(0, element.getBoundingClientRect().top + scrollY - 16)")
         time.sleep(SECONDS_TO_SETTLE)
         self.phones.append(ImageOps.expand(self._seen(), 1, LINE))
