@@ -3,35 +3,30 @@ publish it, or make a zip."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from transfer import hub
-from transfer.errors import JobError, TransferError
+from transfer.errors import JobError, PublishError, TransferError
 from transfer.jobs import JobManager, ListedRun
+from transfer.jobs.job import hashed
 from transfer.publishing import PublishRequest, write_files
 from transfer.publishing.bundle import DATASET, WHATS
 from transfer.publishing.photos import read_photos
+from transfer.publishing.queue import PublishQueue, PublishTask
+from transfer.publishing.summary import PublishSummary, photo_bytes, summarize, with_license
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.publish import text
-from transfer.ui.publish.form import as_request, check_consent, publish_guarded
-from transfer.ui.publish.queue import PublishQueue, PublishTask
-from transfer.ui.publish.summary import (
-    PHOTOS,
-    PHOTOS_NAME,
-    PublishSummary,
-    photo_bytes,
-    summarize,
-    with_license,
-)
 from transfer.ui.shared.components import run_choices, warning
 from transfer.ui.shared.downloads import Downloads, zip_folder
-from transfer.ui.shared.loaded_runs import with_accuracy
+from transfer.ui.shared.loaded_runs import cached_run, with_accuracy
 from transfer.ui.shared.session import as_message, require_visitor
 from transfer.ui.shared.sign_in import sign_in_available, sign_in_label
 
+PHOTOS = "/photos"  # in the place of a run: one's own. Names of runs have no slash
+PHOTOS_NAME = "own-photos"
 SECONDS_BETWEEN_UPDATES = 0.4
 LICENSES = (
     *("apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
@@ -147,7 +142,7 @@ class PublishHandlers:
         """(status, publish button, cancel button) of the newest upload, whenever they change."""
         live, shown = True, ""
         while live:
-            task = self.queue.newest_of(visitor)
+            task = self.queue.newest_of(hashed(visitor))
             live = task is not None and task.live  # read before the status, to show the end too
             if (status := text.status(task)) != shown:
                 shown = status
@@ -157,7 +152,7 @@ class PublishHandlers:
 
     def cancel(self, visitor: str) -> tuple:
         """Cancel this visitor's upload; what `watch` shows."""
-        return _shown(self.queue.cancel(require_visitor(visitor)))
+        return _shown(self.queue.cancel(hashed(require_visitor(visitor))))
 
     @as_message()
     def zipped(self, **form) -> str:
@@ -175,7 +170,7 @@ class PublishHandlers:
 
     def _summary(self, visitor: str, run_id: str | None) -> PublishSummary:
         run = self._run(visitor, run_id)
-        return summarize(run.path, run.title or run.source)
+        return summarize(cached_run(run.path), run.title or run.source)
 
     def _request(
         self, visitor: str, run_id: str | None, what: str, consent: object = None, **values
@@ -183,15 +178,37 @@ class PublishHandlers:
         """Photos are published as a dataset and runs as models, whatever was posted."""
         if run_id == PHOTOS:
             folder = self.uploads.images(visitor).folder
-            return as_request(folder, what=DATASET, **values)
+            return _as_request(folder, what=DATASET, **values)
         if what == DATASET:
             raise JobError("expected your own photos for a dataset; choose them under Run")
-        return as_request(self._run(visitor, run_id).path, what=what, **values)
+        return _as_request(self._run(visitor, run_id).path, what=what, **values)
 
     def _start(self, form: dict) -> tuple:
         request = self._request(**form)
-        check_consent(request, form.get("consent"))
-        return _shown(self.queue.start(form["visitor"], partial(publish_guarded, request)))
+        _check_consent(request, form.get("consent"))
+        return _shown(self.queue.start(hashed(form["visitor"]), request))
+
+
+def _as_request(
+    run: Path, *, what: str, repository: str, private: bool, license: str, token: str = ""
+) -> PublishRequest:
+    """From what was entered. Raises PublishError."""
+    return PublishRequest(
+        run=run,
+        repository=(repository or "").strip(),
+        what=what,
+        private=private is not False,
+        license=license or None,
+        token=(token or "").strip() or None,
+    )
+
+
+def _check_consent(request: PublishRequest, consent: object) -> None:
+    """Raises PublishError where everybody would see one's own photos and that was not confirmed."""
+    if request.what == DATASET and not request.private and consent is not True:
+        raise PublishError(
+            f"expected your consent for a public dataset; tick “{text.CONSENT}”, or turn Private on"
+        )
 
 
 def license_choices(known: str = "") -> dict:

@@ -8,8 +8,9 @@ from transfer.publishing.account import TOKENS_PAGE
 from transfer.publishing.bundle import DATASET
 from transfer.publishing.card.escape import counted
 from transfer.publishing.card.model_card import FILES
-from transfer.ui.publish.queue import STOPPED, PublishTask
-from transfer.ui.publish.summary import CARD, PublishSummary
+from transfer.publishing.hub_repository import CARD
+from transfer.publishing.queue import STOPPED, PublishTask
+from transfer.publishing.summary import PublishSummary
 from transfer.ui.shared.components import live_region, progress_bar, warning
 
 WHAT_TITLES = {

@@ -2,22 +2,19 @@
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.data.local.custom import CustomImages
 from transfer.errors import TransferError
 from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
+from transfer.publishing.hub_repository import CARD
 from transfer.publishing.redact import bare
 from transfer.runs.run import RECORD, TENSORS, Run
-from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.timed_cache import TimedCache
 
-CARD, CARD_BYTES = "README.md", 120_000  # with its pictures, roughly
+CARD_BYTES = 120_000  # with its pictures, roughly
 LICENSES = TimedCache(64, 60.0)  # asking the Hub takes seconds
 LONGEST_NAME = 60
-PHOTOS = "/photos"  # in the place of a run: one's own. Names of runs have no slash
-PHOTOS_NAME = "own-photos"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +26,7 @@ class PublishSummary:
     from body and images, "" if none does.
     """
 
-    path: Path
+    run: Run
     name: str  # proposed for the repository
     files: dict[str, dict[str, tuple[int, int]]]
     refused: dict[str, str]
@@ -39,9 +36,8 @@ class PublishSummary:
     license: str = ""
 
 
-def summarize(path: Path, name: str) -> PublishSummary:
-    """Of the run in `path`, which its owner calls `name`. Raises TransferError."""
-    run = cached_run(path)
+def summarize(run: Run, name: str) -> PublishSummary:
+    """Of a run that its owner calls `name`; nothing is asked of the Hub."""
     files, refused = {}, {}
     for what in WHATS:
         try:
@@ -49,7 +45,7 @@ def summarize(path: Path, name: str) -> PublishSummary:
         except TransferError as error:
             refused[what] = str(error)
     return PublishSummary(
-        path=path,
+        run=run,
         name=proposed_name(run.settings.architecture, name),
         files=files,
         refused=refused,
@@ -73,9 +69,9 @@ def photo_bytes(images: CustomImages) -> int:
 
 def with_license(found: PublishSummary) -> PublishSummary:
     """Asks the Hub if the images are from there."""
-    key = found.path, (found.path / RECORD).stat().st_mtime_ns
+    run = found.run
+    key = run.path, (run.path / RECORD).stat().st_mtime_ns
     if (known := LICENSES.get(key)) is None:
-        run = cached_run(found.path)
         terms = choose_license(run, None).metadata
         license = terms.get("license_name") or terms.get("license", "")
         known = LICENSES.put(key, {"public": is_public(run), "license": license})
