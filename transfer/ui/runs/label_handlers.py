@@ -1,7 +1,6 @@
 """Check the labels of a finished run's photos, train again with what the visitor decided, and tell
 whether more photos would help."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -10,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from transfer.data.corrections import write_corrections
 from transfer.errors import JobError, TransferError
 from transfer.events import TRANSIENT, Event
 from transfer.formatting import error_line
@@ -120,8 +120,7 @@ class LabelHandlers:
         """The path of a file for `train --corrections`; it is removed after a while."""
         (listed, _, _), settings = self._decided(visitor, checked, decisions)
         file = self.downloads.new_folder(visitor) / f"{listed.id}-corrections.json"
-        rows = [_row(correction) for correction in settings.corrections]
-        file.write_text(json.dumps({"corrections": rows}, indent=1))
+        write_corrections(file, settings.corrections)
         return str(file)
 
     def _seen(self, visitor: str, run_id: str | None) -> Seen:
@@ -221,9 +220,3 @@ def with_pictures(run: Run, source: str, rows: list[dict]) -> Suspects:
         pictures = photos(run, source, row["split"], [row["where"]])
         found.append((row, pictures[0][0] if pictures else None))
     return found
-
-
-def _row(correction: Correction) -> dict:
-    """As `train --corrections` reads it."""
-    decision = {"leave_out": True} if correction.leave_out else {"label": correction.label}
-    return {"where": correction.where} | decision
