@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from transfer.errors import JobError, RunError
+from transfer.errors import JobError, TransferError
 from transfer.formatting import encodable, time_text
 from transfer.jobs.job import Job, hashed, new_id, shown_source
 from transfer.jobs.limits import JobLimits
@@ -94,7 +94,7 @@ class FinishedRuns:
         """
         found = []
         for listed in self.of(owner) if run.settings.corrections else []:
-            with suppress(RunError):
+            with suppress(TransferError):
                 earlier = read_run(listed.path)
                 if _is_corrected_by(earlier, run):
                     found.append((listed, earlier))
