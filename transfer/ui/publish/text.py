@@ -3,14 +3,18 @@
 from html import escape
 
 from transfer.formatting import isolated
+from transfer.inference.onnx_format import FACTS, MODEL
+from transfer.inference.timm_config import CONFIG
 from transfer.publishing import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.publishing.bundle import DATASET
 from transfer.publishing.card.escape import counted
 from transfer.publishing.card.model_card import FILES
 from transfer.publishing.hub_repository import CARD
+from transfer.publishing.onnx.runtime import KNOWN
 from transfer.publishing.queue import STOPPED, PublishTask
 from transfer.publishing.summary import PublishSummary
+from transfer.runs.run import TENSORS
 from transfer.ui.shared.components import live_region, progress_bar, warning
 
 WHAT_TITLES = {
@@ -32,15 +36,24 @@ NO_RUN = (
     "then listed here.</p></div>"
 )
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
-WEIGHTS = {
-    "head": "head and fine-tuned blocks; the smaller size if half precision changes no score",
-    "full": "all weights",
-    "page": "",
-}
-CONFIGS = {
-    "head": "its classes; the Hub counts downloads by this file",
-    "full": "how timm and transformers build the network",
-    "page": "",
+CARD_MEANING = "the model card, with pictures: curves, confusion matrix"
+MEANINGS = {  # what → file → what it is, where that differs from a run's folder
+    "head": {
+        TENSORS: "head and fine-tuned blocks; the smaller size if half precision changes no score",
+        CONFIG: "its classes; the Hub counts downloads by this file",
+        CARD: CARD_MEANING,
+    },
+    "full": {
+        TENSORS: "all weights",
+        CONFIG: "how timm and transformers build the network",
+        CARD: CARD_MEANING,
+    },
+    "page": {
+        MODEL: "the network in half precision",
+        FACTS: "its classes, and what its scores mean",
+        CARD: "what the page is, and how to use its model elsewhere",
+        **dict.fromkeys(KNOWN, "ONNX Runtime; a browser loads only one of its two kinds"),
+    },
 }
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
@@ -68,13 +81,9 @@ def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
-    photos = ", mistakes, three test images" if found.public else ""
-    card = f"the model card, with pictures: curves, confusion matrix{photos}"
-    meanings = FILES | {
-        "model.safetensors": WEIGHTS[what],
-        "config.json": CONFIGS[what],
-        CARD: card,
-    }
+    meanings = FILES | MEANINGS[what]
+    if found.public and what != "page":
+        meanings[CARD] += ", mistakes, three test images"
     rows = "".join(
         f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
         for name, sizes in found.files[what].items()
@@ -82,7 +91,7 @@ def summary(found: PublishSummary, what: str) -> str:
     license = f"License: {escape(found.license)}, which follows from the body and the images."
     return (
         f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
-        f'<ul class="files">{rows}</ul><p>{_photos(found)}</p>'
+        f'<ul class="files">{rows}</ul><p>{_photos(found, what)}</p>'
         f"{f'<p>{license}</p>' if found.license else ''}</div>"
     )
 
@@ -112,9 +121,14 @@ def photos_summary(counts: dict[str, int], size: int, private: bool) -> str:
     )
 
 
-def _photos(found: PublishSummary) -> str:
-    """Whether photos will be public."""
-    if found.dataset and found.public is None:
+def _photos(found: PublishSummary, what: str) -> str:
+    """Whether photos will be public; a page holds none in any case."""
+    if what == "page" or not (found.dataset or found.public):
+        return (
+            "No photos and no file names of photos are sent. The names of your classes and the "
+            f"name of the images, “{escape(found.source)}”, are sent."
+        )
+    if found.public is None:
         return "Asking the Hub whether the images are public …"
     if found.public:
         return (
@@ -122,15 +136,10 @@ def _photos(found: PublishSummary) -> str:
             "test images are sent as examples, and report.json lists names. No path of this "
             "machine is sent."
         )
-    if found.dataset:
-        return (
-            f"Photos of {escape(found.dataset)} and their file names are sent only if the Hub says "
-            "that everyone may see that dataset, which it does not say now. No path of this "
-            "machine is sent."
-        )
     return (
-        "No photos and no file names of photos are sent. The names of your classes and the name of "
-        f"the images, “{escape(found.source)}”, are sent."
+        f"Photos of {escape(found.dataset)} and their file names are sent only if the Hub says "
+        "that everyone may see that dataset, which it does not say now. No path of this machine "
+        "is sent."
     )
 
 
