@@ -3,13 +3,13 @@ publish it, or make a zip."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from transfer import hub
 from transfer.errors import JobError, PublishError, TransferError
+from transfer.formatting import byte_size
 from transfer.jobs import JobManager, ListedRun
 from transfer.jobs.job import hashed
 from transfer.publishing import PublishRequest, write_files
@@ -56,40 +56,36 @@ class PublishHandlers:
 
     def select(self, visitor: str, run_id: str | None) -> tuple:
         """(what can be published of a run, the proposed repository, no license yet)."""
-        no_license = gr.Dropdown(value="", allow_custom_value=True)
         if run_id == PHOTOS:
-            size = text.size_of(*[photo_bytes(self.uploads.images(visitor))] * 2)
-            way = f"{text.WHAT_TITLES[DATASET]}, {size}", DATASET
-            what = gr.Radio(choices=[way], value=DATASET, info=text.PHOTOS_INFO)
-            return what, PHOTOS_NAME, no_license
-        try:
-            found = self._summary(visitor, run_id)
-        except TransferError:
-            return gr.Radio(), "", gr.Dropdown()
-        sizes = {what: text.total_size(found, what) for what in WHATS}
-        ways = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
-        first = next(iter(found.files), "head")
-        what = gr.Radio(choices=ways, value=first, info=text.WHAT_INFO)
-        return what, found.name, no_license
+            sizes = {DATASET: byte_size(photo_bytes(self.uploads.images(visitor)))}
+            first, name, info = DATASET, PHOTOS_NAME, text.PHOTOS_INFO
+        else:
+            try:
+                found = self._summary(visitor, run_id)
+            except TransferError:
+                return gr.Radio(), "", gr.Dropdown()
+            sizes = {what: text.total_size(found, what) for what in WHATS}
+            first, name, info = next(iter(found.files), "head"), found.name, text.WHAT_INFO
+        choices = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
+        no_license = gr.Dropdown(value="", allow_custom_value=True)
+        return gr.Radio(choices=choices, value=first, info=info), name, no_license
 
     def describe(
         self, visitor: str, run_id: str | None, what: str, private: bool = True
     ) -> Iterator[tuple]:
         """(the licenses to choose from, what will be published); again once the Hub answered."""
-        if not run_id:
-            yield gr.Dropdown(), text.NO_RUN
-            return
+        license, page = "", text.NO_RUN
         try:
             if run_id == PHOTOS:
                 images = read_photos(self.uploads.images(visitor).folder)
                 page = text.photos_summary(images.counts(), photo_bytes(images), private)
-                yield gr.Dropdown(**license_choices()), page
-                return
-            found = self._summary(visitor, run_id)
-            if found.dataset:
-                yield gr.Dropdown(), text.summary(found, what)
-            found = with_license(found)
-            yield gr.Dropdown(**license_choices(found.license)), text.summary(found, what)
+            elif run_id:
+                found = self._summary(visitor, run_id)
+                if found.dataset:
+                    yield gr.Dropdown(), text.summary(found, what)
+                found = with_license(found)
+                license, page = found.license, text.summary(found, what)
+            yield gr.Dropdown(**license_choices(license)), page
         except TransferError as error:
             yield gr.Dropdown(), warning(error)
 
@@ -126,9 +122,15 @@ class PublishHandlers:
         return f"{account}/{name}" if account and name and "/" not in name else gr.skip()
 
     @as_message()
-    def start(self, **form) -> tuple:
+    def start(self, *, consent: bool | None = None, **form) -> tuple:
         """Publish with the typed token, else this machine's; what `watch` shows, and no token."""
-        return *self._start(form), ""
+        request = self._request(**form)
+        if request.what == DATASET and not request.private and consent is not True:
+            raise PublishError(
+                f"expected your consent for a public dataset; tick “{text.CONSENT}”, or turn "
+                "Private on"
+            )
+        return *_shown(self.queue.start(hashed(form["visitor"]), request)), ""
 
     @as_message()
     def start_signed_in(self, token: gr.OAuthToken | None, **form) -> tuple:
@@ -136,7 +138,8 @@ class PublishHandlers:
         if token is None:
             why = text.SIGN_IN_FIRST if sign_in_available() else text.NO_SIGN_IN
             raise gr.Error(why, print_exception=False)
-        return self._start(form | {"token": token.token})
+        *shown, _ = self.start(**form | {"token": token.token})
+        return tuple(shown)
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
         """(status, publish button, cancel button) of the newest upload, whenever they change."""
@@ -172,42 +175,21 @@ class PublishHandlers:
         run = self._run(visitor, run_id)
         return summarize(cached_run(run.path), run.title or run.source)
 
-    def _request(
-        self, visitor: str, run_id: str | None, what: str, consent: object = None, **values
-    ) -> PublishRequest:
+    def _request(self, visitor: str, run_id: str | None, what: str, **entered) -> PublishRequest:
         """Photos are published as a dataset and runs as models, whatever was posted."""
         if run_id == PHOTOS:
-            folder = self.uploads.images(visitor).folder
-            return _as_request(folder, what=DATASET, **values)
-        if what == DATASET:
+            run, what = self.uploads.images(visitor).folder, DATASET
+        elif what == DATASET:
             raise JobError("expected your own photos for a dataset; choose them under Run")
-        return _as_request(self._run(visitor, run_id).path, what=what, **values)
-
-    def _start(self, form: dict) -> tuple:
-        request = self._request(**form)
-        _check_consent(request, form.get("consent"))
-        return _shown(self.queue.start(hashed(form["visitor"]), request))
-
-
-def _as_request(
-    run: Path, *, what: str, repository: str, private: bool, license: str, token: str = ""
-) -> PublishRequest:
-    """From what was entered. Raises PublishError."""
-    return PublishRequest(
-        run=run,
-        repository=(repository or "").strip(),
-        what=what,
-        private=private is not False,
-        license=license or None,
-        token=(token or "").strip() or None,
-    )
-
-
-def _check_consent(request: PublishRequest, consent: object) -> None:
-    """Raises PublishError where everybody would see one's own photos and that was not confirmed."""
-    if request.what == DATASET and not request.private and consent is not True:
-        raise PublishError(
-            f"expected your consent for a public dataset; tick “{text.CONSENT}”, or turn Private on"
+        else:
+            run = self._run(visitor, run_id).path
+        return PublishRequest(
+            run=run,
+            what=what,
+            repository=(entered["repository"] or "").strip(),
+            private=entered["private"] is not False,
+            license=entered["license"] or None,
+            token=(entered.get("token") or "").strip() or None,
         )
 
 

@@ -2,13 +2,12 @@
 
 from html import escape
 
-from transfer.formatting import isolated
+from transfer.formatting import byte_size, counted, isolated
 from transfer.inference.onnx_format import FACTS, MODEL
 from transfer.inference.timm_config import CONFIG
 from transfer.publishing import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.publishing.bundle import DATASET
-from transfer.publishing.card.escape import counted
 from transfer.publishing.card.model_card import FILES
 from transfer.publishing.hub_repository import CARD
 from transfer.publishing.onnx.runtime import KNOWN
@@ -36,17 +35,14 @@ NO_RUN = (
     "then listed here.</p></div>"
 )
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
-CARD_MEANING = "the model card, with pictures: curves, confusion matrix"
 MEANINGS = {  # what → file → what it is, where that differs from a run's folder
     "head": {
         TENSORS: "head and fine-tuned blocks; the smaller size if half precision changes no score",
         CONFIG: "its classes; the Hub counts downloads by this file",
-        CARD: CARD_MEANING,
     },
     "full": {
         TENSORS: "all weights",
         CONFIG: "how timm and transformers build the network",
-        CARD: CARD_MEANING,
     },
     "page": {
         MODEL: "the network in half precision",
@@ -81,19 +77,13 @@ def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
-    meanings = FILES | MEANINGS[what]
-    if found.public and what != "page":
-        meanings[CARD] += ", mistakes, three test images"
-    rows = "".join(
-        f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
-        for name, sizes in found.files[what].items()
-    )
+    photos = ", mistakes, three test images" if found.public else ""
+    card = f"the model card, with pictures: curves, confusion matrix{photos}"
+    meanings = FILES | {CARD: card} | MEANINGS[what]
+    rows = [(name, meanings[name], size_of(*size)) for name, size in found.files[what].items()]
     license = f"License: {escape(found.license)}, which follows from the body and the images."
-    return (
-        f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
-        f'<ul class="files">{rows}</ul><p>{_photos(found, what)}</p>'
-        f"{f'<p>{license}</p>' if found.license else ''}</div>"
-    )
+    notes = [_photos(found, what)] + [license] * bool(found.license)
+    return _bundle(f"about {total_size(found, what)}", rows, *notes)
 
 
 def photos_title(counts: dict[str, int]) -> str:
@@ -104,20 +94,26 @@ def photos_title(counts: dict[str, int]) -> str:
 
 def photos_summary(counts: dict[str, int], size: int, private: bool) -> str:
     """What will be published of one's own photos, and who will see it."""
-    rows = "".join(
-        f"<li><b>{escape(isolated(name))}</b><span></span><b>{counted(number, 'photo')}</b></li>"
-        for name, number in counts.items()
-    )
-    total = f"{counted(sum(counts.values()), 'photo')}, about {size_of(size, size)}"
-    card = f"<li><b>{CARD}</b><span>the dataset card: classes, counts, how to load it</span></li>"
+    rows = [(escape(isolated(name)), "", counted(n, "photo")) for name, n in counts.items()]
+    rows.append((CARD, "the dataset card: classes, counts, how to load it", ""))
     seen = "<b>Everybody can see and copy them.</b>"
     if private:
         seen = "Only you, or the members of your organization, can see them."
+    note = (
+        "The photos are sent as JPEG files without place, time, camera and file name. The names of "
+        "the classes are sent. Photos that are in the repository already stay as they are."
+    )
+    total = f"{counted(sum(counts.values()), 'photo')}, about {byte_size(size)}"
+    return _bundle(total, rows, f"{note} {seen}")
+
+
+def _bundle(total: str, rows: list[tuple[str, str, str]], *notes: str) -> str:
+    """`rows` are (name, meaning, size) of what will be published."""
+    items = "".join(f"<li><b>{n}</b><span>{m}</span><b>{s}</b></li>" for n, m, s in rows)
+    below = "".join(f"<p>{note}</p>" for note in notes)
     return (
-        f'<div class="bundle"><b>What will be published: {total}</b><ul class="files">{rows}{card}'
-        "</ul><p>The photos are sent as JPEG files without place, time, camera and file name. The "
-        "names of the classes are sent. Photos that are in the repository already stay as they "
-        f"are. {seen}</p></div>"
+        f'<div class="bundle"><b>What will be published: {total}</b><ul class="files">{items}</ul>'
+        f"{below}</div>"
     )
 
 
@@ -151,12 +147,9 @@ def total_size(found: PublishSummary, what: str) -> str:
 
 
 def size_of(least: int, most: int) -> str:
-    """`61.3 MB`, `840 kB`, `1.2 to 2.3 MB`."""
-    unit = "MB" if most >= 1e6 else "kB"
-    low, high = (
-        f"{n / 1e6:,.1f}" if unit == "MB" else f"{max(1, round(n / 1e3)):,}" for n in (least, most)
-    )
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    """`61.3 MB`, or `1.2 MB to 2.3 MB` where it is not known yet."""
+    low, high = byte_size(least), byte_size(most)
+    return low if low == high else f"{low} to {high}"
 
 
 def status(task: PublishTask | None) -> str:
@@ -186,7 +179,7 @@ def _progress(task: PublishTask) -> tuple[str, str]:
         case Checked():
             return "Ready to send", place
         case Sending(total_bytes=total):
-            return f"Sending {size_of(total, total)}", place
+            return f"Sending {byte_size(total)}", place
         case Verifying():
             return "Sent; comparing the files on the Hub", place
     return "Preparing the files and asking the Hub", "This takes a few seconds."
@@ -200,7 +193,7 @@ def _share(event: Event | None) -> float | None:
 
 def _place(checked: Checked) -> str:
     return (
-        f"{len(checked.files)} files, {size_of(checked.bytes, checked.bytes)}, to "
+        f"{len(checked.files)} files, {byte_size(checked.bytes)}, to "
         f"{'the' if checked.exists else 'a new'} {'private' if checked.private else 'public'} "
         f"repository {checked.repository}."
     )
@@ -222,7 +215,7 @@ def _success(event: Published) -> str:
         use = f"<code>{escape(call)}</code>"
     return (
         f"<b>{headline}: {link}</b><p>{'Private' if event.private else 'Public'}, "
-        f"{len(event.files)} files, {size_of(event.bytes, event.bytes)}, commit "
+        f"{len(event.files)} files, {byte_size(event.bytes)}, commit "
         f"{escape(event.commit[:12])}, verified.</p><p>Use it: {use}</p>"
     )
 

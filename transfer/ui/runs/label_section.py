@@ -1,6 +1,8 @@
 """The part of the finished runs about their photos: wrong labels are found, decided about and
 corrected, and a learning curve tells whether more photos would help."""
 
+from pathlib import Path
+
 import gradio as gr
 
 from transfer.ui.runs.label_handlers import LabelHandlers
@@ -16,45 +18,7 @@ CURVE_INTRODUCTION = (
     "The accuracy on parts of the photos, from an eighth to all of them, shows what twice as many "
     "would give."
 )
-# In the browser: the keys, and what follows a choice. `element` is that of the component.
-KEYS = """
-const cards = () => [...element.querySelectorAll(".suspects li")];
-const choice = (card, value) => card.querySelector(`input[value=${value}]`);
-const count = () => {
-    const of = value => element.querySelectorAll(`input[value=${value}]:checked`).length;
-    const said = element.querySelector(".decided");
-    if (said) said.textContent =
-        `${of("relabel")} to relabel, ${of("leave_out")} to leave out, ${of("keep")} to keep.`;
-};
-const fill = event => {  // every class, once a list of classes is about to be used
-    const list = event.target;
-    if (list.tagName !== "SELECT" || list.dataset.filled) return;
-    const chosen = list.value;
-    list.innerHTML = element.querySelector("select.every").innerHTML;
-    list.value = chosen;
-    list.dataset.filled = "yes";
-};
-element.addEventListener("focusin", fill);
-element.addEventListener("pointerdown", fill);
-element.addEventListener("change", event => {
-    if (event.target.tagName === "SELECT")
-        choice(event.target.closest("li"), "relabel").checked = true;
-    count();
-});
-element.addEventListener("keydown", event => {
-    const card = event.target.closest(".suspects li");
-    if (!card || event.target.tagName === "SELECT") return;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const value = {k: "keep", r: "relabel", x: "leave_out"}[event.key.toLowerCase()];
-    const step = value ? 1 : {ArrowDown: 1, ArrowUp: -1}[event.key];
-    if (!step) return;
-    event.preventDefault();
-    if (value) choice(card, value).checked = true;
-    const next = cards()[cards().indexOf(card) + step] || card;
-    next.querySelector("input:checked").focus();
-    count();
-});
-"""
+KEYS = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
 # In the browser: the first cards get `value`, and the line that counts the decisions is updated.
 BULK = """() => {{
     const list = document.querySelector("#labels .suspects");
