@@ -79,7 +79,8 @@ def label_section(
     of_a_run = [offered, curve, *results]
     run_shown.then(handlers.offered, [visitor, run], of_a_run, **LATEST, **QUIET)
     decided = [visitor, checked, decisions]
-    check.click(_empty, None, [deciding, tested], **QUIET)
+    # what an earlier review found makes room before this one's turn comes
+    check.click(lambda: (gr.Column(visible=False), ""), None, [deciding, tested], **QUIET)
     for button, stops, compute, shown in (
         (check, stop, handlers.review, results),
         (ask, stop_curve, handlers.learning_curve, [curve]),
@@ -95,11 +96,6 @@ def label_section(
     started.success(None, js=TO_STATUS, **PRIVATE)
     started.success(**watch)
     download_on_click(save, handlers.download, decided, "fetched-labels", js=DECISIONS)
-
-
-def _empty() -> tuple:
-    """In the place of an earlier review's results."""
-    return gr.Column(visible=False), ""
 
 
 def _can_begin() -> tuple:
