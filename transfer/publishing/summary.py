@@ -6,15 +6,35 @@ from dataclasses import dataclass, replace
 from transfer.cache.timed_cache import TimedCache
 from transfer.data.local.custom import CustomImages
 from transfer.errors import TransferError
+from transfer.inference.onnx_format import FACTS, MODEL
+from transfer.inference.timm_config import CONFIG
 from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
+from transfer.publishing.card.model_card import FILES
 from transfer.publishing.hub_repository import CARD
+from transfer.publishing.onnx.runtime import KNOWN
 from transfer.publishing.redact import bare
 from transfer.runs.run import RECORD, TENSORS, Run
 
 CARD_BYTES = 120_000  # with its pictures, roughly
 LICENSES = TimedCache(64, 60.0)  # asking the Hub takes seconds
 LONGEST_NAME = 60
+MEANINGS = {  # what → file → what it is, where that differs from a run's folder
+    "head": {
+        TENSORS: "head and fine-tuned blocks; the smaller size if half precision changes no score",
+        CONFIG: "its classes; the Hub counts downloads by this file",
+    },
+    "full": {
+        TENSORS: "all weights",
+        CONFIG: "how timm and transformers build the network",
+    },
+    "page": {
+        MODEL: "the network in half precision",
+        FACTS: "its classes, and what its scores mean",
+        CARD: "what the page is, and how to use its model elsewhere",
+        **dict.fromkeys(KNOWN, "ONNX Runtime; a browser loads only one of its two kinds"),
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +96,13 @@ def with_license(found: PublishSummary) -> PublishSummary:
         license = terms.get("license_name") or terms.get("license", "")
         known = LICENSES.put(key, {"public": is_public(run), "license": license})
     return replace(found, **known)
+
+
+def meanings(found: PublishSummary, what: str) -> dict[str, str]:
+    """What each file is."""
+    photos = ", mistakes, three test images" if found.public else ""
+    card = f"the model card, with pictures: curves, confusion matrix{photos}"
+    return FILES | {CARD: card} | MEANINGS[what]
 
 
 def proposed_name(architecture: str, name: str) -> str:

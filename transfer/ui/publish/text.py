@@ -3,17 +3,12 @@
 from html import escape
 
 from transfer.formatting import byte_size, counted, isolated
-from transfer.inference.onnx_format import FACTS, MODEL
-from transfer.inference.timm_config import CONFIG
 from transfer.publishing import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.publishing.bundle import DATASET
-from transfer.publishing.card.model_card import FILES
 from transfer.publishing.hub_repository import CARD
-from transfer.publishing.onnx.runtime import KNOWN
 from transfer.publishing.queue import STOPPED, PublishTask
-from transfer.publishing.summary import PublishSummary
-from transfer.runs.run import TENSORS
+from transfer.publishing.summary import PublishSummary, meanings
 from transfer.ui.shared.components import live_region, progress_bar, warning
 
 WHAT_TITLES = {
@@ -35,22 +30,6 @@ NO_RUN = (
     "then listed here.</p></div>"
 )
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
-MEANINGS = {  # what → file → what it is, where that differs from a run's folder
-    "head": {
-        TENSORS: "head and fine-tuned blocks; the smaller size if half precision changes no score",
-        CONFIG: "its classes; the Hub counts downloads by this file",
-    },
-    "full": {
-        TENSORS: "all weights",
-        CONFIG: "how timm and transformers build the network",
-    },
-    "page": {
-        MODEL: "the network in half precision",
-        FACTS: "its classes, and what its scores mean",
-        CARD: "what the page is, and how to use its model elsewhere",
-        **dict.fromkeys(KNOWN, "ONNX Runtime; a browser loads only one of its two kinds"),
-    },
-}
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
     "token with write access</a> and paste it here, or run <code>hf auth login</code>."
@@ -77,10 +56,8 @@ def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
-    photos = ", mistakes, three test images" if found.public else ""
-    card = f"the model card, with pictures: curves, confusion matrix{photos}"
-    meanings = FILES | {CARD: card} | MEANINGS[what]
-    rows = [(name, meanings[name], size_of(*size)) for name, size in found.files[what].items()]
+    known, sizes = meanings(found, what), found.files[what].items()
+    rows = [(name, known[name], size_of(*size)) for name, size in sizes]
     license = f"License: {escape(found.license)}, which follows from the body and the images."
     notes = [_photos(found, what)] + [license] * bool(found.license)
     return _bundle(f"about {total_size(found, what)}", rows, *notes)
