@@ -18,24 +18,9 @@ CURVE_INTRODUCTION = (
     "The accuracy on parts of the photos, from an eighth to all of them, shows what twice as many "
     "would give."
 )
-KEYS = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
-# In the browser: the first cards get `value`, and the line that counts the decisions is updated.
-BULK = """() => {{
-    const list = document.querySelector("#labels .suspects");
-    const inputs = [...list.querySelectorAll("input[value={value}]")];
-    inputs.slice(0, {most}).forEach(input => {{ input.checked = true; }});
-    list.dispatchEvent(new Event("change", {{bubbles: true}}));
-}}"""
-RELABEL = BULK.format(value="relabel", most="Number(list.dataset.first)")
-KEEP = BULK.format(value="keep", most="inputs.length")
-# In the browser: what is not kept, in place of the last argument of a handler.
-DECISIONS = """(visitor, checked) => [visitor, checked,
-    [...document.querySelectorAll("#labels .suspects li")].flatMap((card, row) => {
-        const value = card.querySelector("input:checked").value;
-        if (value === "keep") return [];
-        const label = Number(card.querySelector("select").value);
-        return [{row, label: value === "relabel" ? label : null}];
-    })]"""
+SCRIPT = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
+# in place of the last argument of a handler
+DECISIONS = "(visitor, checked) => [visitor, checked, suspects.decisions()]"
 TO_STATUS = """() => document.querySelector(".status").scrollIntoView({block: "center"})"""
 # one at a time, since each uses all cores
 REVIEWS = {"concurrency_limit": 1, "concurrency_id": "review"} | QUIET
@@ -62,7 +47,7 @@ def label_section(
                 with gr.Row():
                     relabel = gr.Button("Relabel the first", min_width=200)
                     keep = gr.Button("Keep all", min_width=100)
-                cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
+                cards = gr.HTML(elem_id="labels", js_on_load=SCRIPT, padding=False)
                 with gr.Row():
                     train = gr.Button(
                         "Train again with these labels", variant="primary", min_width=240
@@ -90,8 +75,8 @@ def label_section(
         for ended in (computed.success, computed.failure):  # `then` does not follow a failure
             ended(_can_begin, None, [button, stops], **QUIET)
         stops.click(handlers.stop, visitor, stops, **QUIET)
-    relabel.click(None, js=RELABEL, **PRIVATE)
-    keep.click(None, js=KEEP, **PRIVATE)
+    relabel.click(None, js="() => suspects.chooseFirst()", **PRIVATE)
+    keep.click(None, js="() => suspects.keepAll()", **PRIVATE)
     started = train.click(handlers.train, decided, run, js=DECISIONS, **QUIET)
     started.success(None, js=TO_STATUS, **PRIVATE)
     started.success(**watch)

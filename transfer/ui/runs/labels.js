@@ -1,4 +1,5 @@
-// The keys of the cards, and what follows a choice. `element` is that of the component.
+// The cards: their keys, what follows a choice, and `suspects`, which the buttons around them use.
+// `element` is that of the component.
 const cards = () => [...element.querySelectorAll(".suspects li")];
 const choice = (card, value) => card.querySelector(`input[value=${value}]`);
 const count = () => {
@@ -35,3 +36,20 @@ element.addEventListener("keydown", event => {
     next.querySelector("input:checked").focus();
     count();
 });
+const chooseAll = (chosen, value) => {
+    chosen.forEach(card => { choice(card, value).checked = true; });
+    count();
+};
+window.suspects = {
+    chooseFirst: () => {
+        const first = Number(element.querySelector(".suspects").dataset.first);
+        chooseAll(cards().slice(0, first), "relabel");
+    },
+    keepAll: () => chooseAll(cards(), "keep"),
+    decisions: () => cards().flatMap((card, row) => {  // what is not kept
+        const value = card.querySelector("input:checked").value;
+        if (value === "keep") return [];
+        const label = Number(card.querySelector("select").value);
+        return [{row, label: value === "relabel" ? label : null}];
+    }),
+};
