@@ -58,8 +58,10 @@ def summary(found: PublishSummary, what: str) -> str:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
     known, sizes = meanings(found, what), found.files[what].items()
     rows = [(name, known[name], size_of(*size)) for name, size in sizes]
-    license = f"License: {escape(found.license)}, which follows from the body and the images."
-    notes = [_photos(found, what)] + [license] * bool(found.license)
+    notes = [_photos(found, what)]
+    if found.license:
+        license = escape(found.license)
+        notes.append(f"License: {license}, which follows from the body and the images.")
     return _bundle(f"about {total_size(found, what)}", rows, *notes)
 
 

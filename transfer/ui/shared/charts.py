@@ -12,11 +12,12 @@ WIDTH, HEIGHT, TOP = 330, 216, 28  # of a chart, in SVG units; the phases are na
 PHASE_TITLES = {"warm-up": "1 · Warm-up", "fine-tune": "2 · Fine-tune"}
 BARS = 20
 DRIFT = Axis(
-    *(1e-4, 1, (1e-4, 1e-3, 1e-2, 1e-1, 1)),
+    low=1e-4,
+    high=1,
+    marks=(1e-4, 1e-3, 1e-2, 1e-1, 1),
     label=lambda y: f"{100 * y:.2g}%" if y < 0.995 else f"{y:.0%}",
     scale=math.log,
 )
-
 Span = tuple[str, int, int]  # a phase, and its first and last epoch, counted over both phases
 
 
