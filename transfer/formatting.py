@@ -112,6 +112,12 @@ def byte_size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def counted(number: int, word: str) -> str:
+    """`1 image`, `2,000 images`."""
+    plural = "es" if word.endswith("s") else "s"
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}{plural}"
+
+
 def accuracy_text(accuracy: float, images: int) -> str:
     """As in `83.3%`; of fewer than LEAST_IN_PERCENT images as in `5 of 6`, for the decimals of so
     few say nothing."""

@@ -17,6 +17,7 @@ def test_a_bare_name_belongs_to_the_account(name, full, small, writing):
         ("you/stripes", FRIEND, "expected an account of yours (me/, team/)"),
         ("me/a/b", FRIEND, "expected a repository name like me/ants-bees"),
         ("me/", FRIEND, "expected a repository name"),
+        ("hf_unknown", FRIEND, "what looks like a token"),
         (ID, READER, "does not let this sign-in write"),
         (ID, "hf_unknown", "does not know this token"),
         (ID, "two words", "found other characters"),

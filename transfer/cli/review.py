@@ -19,8 +19,9 @@ from transfer.cli.options import (
     Weights,
 )
 from transfer.cli.progress import Progress, run_for, suggest, warn
-from transfer.errors import SettingsError, TransferError
+from transfer.errors import SettingsError
 from transfer.formatting import encodable_parts, printable
+from transfer.settings import Correction
 
 if TYPE_CHECKING:
     from transfer.training.review import Review
@@ -94,13 +95,8 @@ def _print(found: "Review") -> None:
 
 def _write(file: Path, found: "Review", take: int | None) -> None:
     """The suggestions as corrections; a person should look at each of them first."""
+    from transfer.data.corrections import write_corrections
+
     rows = found.suspects[: found.estimated_wrong if take is None else take]
-    corrections = [{"where": row["where"], "label": row["likely"]} for row in rows]
-    try:
-        file.write_text(json.dumps({"corrections": corrections}, indent=1))
-    except OSError as error:
-        raise TransferError(
-            f"the corrections {file.name!r} cannot be written ({error.strerror}); choose another "
-            "place"
-        ) from None
+    write_corrections(file, [Correction(where=row["where"], label=row["likely"]) for row in rows])
     warn(f"{len(rows)} suggestions are written to {file}; look at each before you use them")

@@ -6,7 +6,7 @@ the dataset has, so that a training before and one after are judged on the same 
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,18 @@ def read_corrections(file: Path) -> tuple[Correction, ...]:
             )
         found[correction.where] = correction
     return tuple(found.values())
+
+
+def write_corrections(file: Path, corrections: Iterable[Correction]) -> None:
+    """As `read_corrections` reads them. Raises SourceError."""
+    rows = [{k: v for k, v in asdict(one).items() if v} for one in corrections]
+    try:
+        file.write_text(json.dumps({"corrections": rows}, indent=1))
+    except OSError as error:
+        raise SourceError(
+            f"the corrections {file.name!r} cannot be written ({error.strerror}); choose another "
+            "place"
+        ) from None
 
 
 def _not_of_this_form(file: Path, found: str) -> SourceError:

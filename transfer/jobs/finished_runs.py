@@ -4,20 +4,23 @@ import json
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from transfer.errors import JobError
+from transfer.errors import JobError, TransferError
 from transfer.formatting import encodable, time_text
 from transfer.jobs.job import Job, hashed, new_id, shown_source
 from transfer.jobs.limits import JobLimits
 from transfer.jobs.store import JobStore, logged
-from transfer.runs.run import RECORD, REPORT, stopped_in
+from transfer.runs.run import RECORD, REPORT, Run, read_run, stopped_in
 from transfer.settings import TrainingSettings
 
 LONGEST_NAME = 60  # characters
 SECONDS_TO_UNDO = 300.0
+# the settings that a run and its correction have in common
+KEPT = ("method", "weights", "image_size", "unfreeze", "effort", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,19 @@ class FinishedRuns:
             if run.id == run_id:
                 return run
         raise JobError("you have no such finished run; choose one from the list")
+
+    def before(self, run: Run, owner: str) -> tuple[ListedRun, Run] | None:
+        """The owner's run that lacks only corrections of `run`; None where there is none left.
+
+        Of several, the one with most of the corrections, then the newest one.
+        """
+        found = []
+        for listed in self.of(owner) if run.settings.corrections else []:
+            with suppress(TransferError):
+                earlier = read_run(listed.path)
+                if _is_corrected_by(earlier, run):
+                    found.append((listed, earlier))
+        return max(found, key=lambda pair: len(pair[1].settings.corrections), default=None)
 
     def rename(self, run_id: str, owner: str, title: str) -> None:
         """Change the shown name, not the folder. Raises JobError."""
@@ -153,6 +169,17 @@ class FinishedRuns:
                 shutil.rmtree(deleted.folder, ignore_errors=True)
                 if deleted.job:
                     self.store.forget(deleted.job)
+
+
+def _is_corrected_by(earlier: Run, run: Run) -> bool:
+    tested = earlier.record.get("tested_on")
+    theirs, ours = ({one.where for one in each.settings.corrections} for each in (earlier, run))
+    return (
+        tested is not None
+        and tested == run.record.get("tested_on")
+        and all(getattr(earlier.settings, name) == getattr(run.settings, name) for name in KEPT)
+        and theirs < ours
+    )
 
 
 def _listed(path: Path, job: Job | None, limits: JobLimits) -> ListedRun | None:

@@ -1,10 +1,13 @@
 """Who is signed in to the Hub, and what a repository of theirs is called."""
 
+import re
+
 from transfer.errors import PublishError, SignInError
 from transfer.hub import is_token
 from transfer.machine.environment import is_shared
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+LIKE_A_TOKEN = re.compile(r"^\s*hf_|hf_\w{30}", re.MULTILINE)
 
 
 def sign_in(token: str | None) -> str:
@@ -28,11 +31,21 @@ def sign_in(token: str | None) -> str:
     return token
 
 
+def refuse_token(text: str) -> None:
+    """Raises PublishError, which repeats nothing, where a token was entered as something else."""
+    if LIKE_A_TOKEN.search(text):
+        raise PublishError(
+            "expected a repository name and a license, found what looks like a token; give it only "
+            "where a token is asked for, and create a new one on the Hub if others saw it"
+        )
+
+
 def check_name(repository: str) -> str:
     """NAME or USER/NAME, if the Hub allows it. Raises PublishError."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
+    refuse_token(repository)
     owner, slash, name = repository.rpartition("/")
     try:
         validate_repo_id(repository)

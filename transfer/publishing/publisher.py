@@ -54,7 +54,8 @@ class PublishRequest:
     static Space that classifies in the browser) or `dataset` (photos that were collected on the
     page); `private` is for a new repository; `license` None means what follows from the weights and
     the images, and none for photos.
-    `token` None is the one of this machine's user; it is in no text made of a request.
+    `token` None is the one of this machine's user; it is in no text made of a request. Raises
+    PublishError where the Hub would not take the name, or where it or the license is a token.
     """
 
     run: str | Path | Run
@@ -63,6 +64,10 @@ class PublishRequest:
     private: bool = True
     license: str | None = None
     token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        account.refuse_token(self.license or "")
+        account.check_name(self.repository)
 
 
 def publish(run: str | Path | Run, repository: str, **options) -> Published:

@@ -42,6 +42,13 @@ class Run:
         return self.report["accuracy"]
 
     @property
+    def confusions(self) -> list[tuple[int, int, int]]:
+        """(test images, index of their class, of the predicted one), the most frequent first."""
+        counts = enumerate(self.report["confusion"])
+        found = [(n, i, j) for i, row in counts for j, n in enumerate(row) if n and i != j]
+        return sorted(found, key=lambda confusion: -confusion[0])
+
+    @property
     def least_score(self) -> float | None:
         """Of the classes in the set of an answer; None for a run of an older version."""
         least = (self.record.get("calibration") or {}).get("least_score")

@@ -30,7 +30,7 @@ def test_it_says_what_twice_as_many_give_and_which_class_gains():
 
 
 def test_the_line_rises_with_the_accuracy_and_goes_on_to_twice_as_many():
-    known, ahead = re.findall(r'<polyline .*?points="(.*?)"', curve_report(curve()))
+    known, ahead = re.findall(r'class="line .*?points="(.*?)"', curve_report(curve()))
     xs, ys = zip(*(map(float, point.split(",")) for point in known.split()), strict=True)
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2), (
         "a doubling is as wide as another"

@@ -16,9 +16,10 @@ def test_three_charts_shade_both_phases_and_say_the_newest_values():
     assert "validation accuracy 90%" in accuracy
     assert "training loss 0.33" in loss and "validation loss 0.30" in loss
     assert "head 30%" in drift and "block5 3%" in drift
-    lines = [line.get("class").split()[-1] for line in drawn[2].iter("polyline")]
-    assert lines == ["head", "head", "block5", "block5"]  # each phase has its own
-    heights = [float(line.get("y1")) for line in drawn[2].iter("line")]
+    lines = [(line.get("class"), line.get("points")) for line in drawn[2].iter("polyline")]
+    kinds = [kind for kind, _ in lines if kind != "grid"]
+    assert kinds == ["line head"] * 2 + ["line block5"] * 2  # each phase has its own
+    heights = [float(path.rpartition(",")[2]) for kind, path in lines if kind == "grid"]
     steps = {round(a - b, 1) for a, b in pairwise(heights)}
     assert len(set(steps)) == 1 and min(steps) > 0  # powers of ten are evenly spaced
 

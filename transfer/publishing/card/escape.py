@@ -35,12 +35,6 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{share:.{digits}%}".replace("%", " %")
 
 
-def counted(number: int, word: str) -> str:
-    """`1 image`, `2,000 images`."""
-    plural = "es" if word.endswith("s") else "s"
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}{plural}"
-
-
 def listed(names: tuple[str, ...], at_most: int = 12) -> str:
     """`ants and bees`, as text for Markdown; only the first of many names."""
     shown = [as_text(name) for name in names[:at_most]]

@@ -57,7 +57,9 @@ def _run_facts(run: Run) -> dict:
         "base_model": base_model(run),
         "source": source_link(run),
         "class_rows": _class_rows(report["classes"]),
-        "confused": _confused(run),
+        "confused": [
+            (n, run.classes[i], run.classes[j]) for n, i, j in run.confusions[:CONFUSIONS_SHOWN]
+        ],
         "wrong": wrong,
         "few": FEW,
         "sure": f"{at_least}{confident or 'none'}",
@@ -72,18 +74,6 @@ def _class_rows(classes: list[dict]) -> list[tuple[int, dict]]:
     if len(rows) > CLASSES_SHOWN:
         rows.sort(key=lambda row: (row[1]["f1"], -row[1]["support"]))
     return rows[:CLASSES_SHOWN]
-
-
-def _confused(run: Run) -> list[tuple[int, str, str]]:
-    """(count, true class, predicted class) of the most frequent confusions."""
-    found = [
-        (count, run.classes[truth], run.classes[predicted])
-        for truth, row in enumerate(run.report["confusion"])
-        if sum(row) > row[truth]
-        for predicted, count in enumerate(row)
-        if count and truth != predicted
-    ]
-    return sorted(found, key=lambda pair: -pair[0])[:CONFUSIONS_SHOWN]
 
 
 def _moved(report: dict) -> str:

@@ -6,7 +6,8 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from transfer.publishing.card.escape import as_text, counted, percent
+from transfer.formatting import counted
+from transfer.publishing.card.escape import as_text, percent
 
 
 def render(template: Path, facts: dict) -> str:

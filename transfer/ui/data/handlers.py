@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.data import source as datasets
 from transfer.data.checks.inspect import inspection_events
 from transfer.data.dataset import DatasetSummary, ImageDataset
@@ -24,7 +25,6 @@ from transfer.ui.shared.charts import bars
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.images import data_url, thumbnails
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
-from transfer.ui.shared.timed_cache import TimedCache
 
 SAMPLES, SMALL = 12, 64  # shown; pixels of one on a tile
 SECONDS_BETWEEN_UPDATES = 0.4

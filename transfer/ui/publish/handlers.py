@@ -3,35 +3,30 @@ publish it, or make a zip."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from transfer import hub
-from transfer.errors import JobError, TransferError
+from transfer.errors import JobError, PublishError, TransferError
+from transfer.formatting import byte_size
 from transfer.jobs import JobManager, ListedRun
+from transfer.jobs.job import hashed
 from transfer.publishing import PublishRequest, write_files
 from transfer.publishing.bundle import DATASET, WHATS
 from transfer.publishing.photos import read_photos
+from transfer.publishing.queue import PublishQueue, PublishTask
+from transfer.publishing.summary import PublishSummary, photo_bytes, summarize, with_license
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.publish import text
-from transfer.ui.publish.form import as_request, check_consent, publish_guarded
-from transfer.ui.publish.queue import PublishQueue, PublishTask
-from transfer.ui.publish.summary import (
-    PHOTOS,
-    PHOTOS_NAME,
-    PublishSummary,
-    photo_bytes,
-    summarize,
-    with_license,
-)
 from transfer.ui.shared.components import run_choices, warning
 from transfer.ui.shared.downloads import Downloads, zip_folder
-from transfer.ui.shared.loaded_runs import with_accuracy
+from transfer.ui.shared.loaded_runs import cached_run, with_accuracy
 from transfer.ui.shared.session import as_message, require_visitor
 from transfer.ui.shared.sign_in import sign_in_available, sign_in_label
 
+PHOTOS = "/photos"  # in the place of a run: one's own. Names of runs have no slash
+PHOTOS_NAME = "own-photos"
 SECONDS_BETWEEN_UPDATES = 0.4
 LICENSES = (
     *("apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
@@ -61,40 +56,36 @@ class PublishHandlers:
 
     def select(self, visitor: str, run_id: str | None) -> tuple:
         """(what can be published of a run, the proposed repository, no license yet)."""
-        no_license = gr.Dropdown(value="", allow_custom_value=True)
         if run_id == PHOTOS:
-            size = text.size_of(*[photo_bytes(self.uploads.images(visitor))] * 2)
-            way = f"{text.WHAT_TITLES[DATASET]}, {size}", DATASET
-            what = gr.Radio(choices=[way], value=DATASET, info=text.PHOTOS_INFO)
-            return what, PHOTOS_NAME, no_license
-        try:
-            found = self._summary(visitor, run_id)
-        except TransferError:
-            return gr.Radio(), "", gr.Dropdown()
-        sizes = {what: text.total_size(found, what) for what in WHATS}
-        ways = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
-        first = next(iter(found.files), "head")
-        what = gr.Radio(choices=ways, value=first, info=text.WHAT_INFO)
-        return what, found.name, no_license
+            sizes = {DATASET: byte_size(photo_bytes(self.uploads.images(visitor)))}
+            first, name, info = DATASET, PHOTOS_NAME, text.PHOTOS_INFO
+        else:
+            try:
+                found = self._summary(visitor, run_id)
+            except TransferError:
+                return gr.Radio(), "", gr.Dropdown()
+            sizes = {what: text.total_size(found, what) for what in WHATS}
+            first, name, info = next(iter(found.files), "head"), found.name, text.WHAT_INFO
+        choices = [(f"{text.WHAT_TITLES[what]}, {size}", what) for what, size in sizes.items()]
+        no_license = gr.Dropdown(value="", allow_custom_value=True)
+        return gr.Radio(choices=choices, value=first, info=info), name, no_license
 
     def describe(
         self, visitor: str, run_id: str | None, what: str, private: bool = True
     ) -> Iterator[tuple]:
         """(the licenses to choose from, what will be published); again once the Hub answered."""
-        if not run_id:
-            yield gr.Dropdown(), text.NO_RUN
-            return
+        license, page = "", text.NO_RUN
         try:
             if run_id == PHOTOS:
                 images = read_photos(self.uploads.images(visitor).folder)
                 page = text.photos_summary(images.counts(), photo_bytes(images), private)
-                yield gr.Dropdown(**license_choices()), page
-                return
-            found = self._summary(visitor, run_id)
-            if found.dataset:
-                yield gr.Dropdown(), text.summary(found, what)
-            found = with_license(found)
-            yield gr.Dropdown(**license_choices(found.license)), text.summary(found, what)
+            elif run_id:
+                found = self._summary(visitor, run_id)
+                if found.dataset:
+                    yield gr.Dropdown(), text.summary(found, what)
+                found = with_license(found)
+                license, page = found.license, text.summary(found, what)
+            yield gr.Dropdown(**license_choices(license)), page
         except TransferError as error:
             yield gr.Dropdown(), warning(error)
 
@@ -131,9 +122,15 @@ class PublishHandlers:
         return f"{account}/{name}" if account and name and "/" not in name else gr.skip()
 
     @as_message()
-    def start(self, **form) -> tuple:
+    def start(self, *, consent: bool | None = None, **form) -> tuple:
         """Publish with the typed token, else this machine's; what `watch` shows, and no token."""
-        return *self._start(form), ""
+        request = self._request(**form)
+        if request.what == DATASET and not request.private and consent is not True:
+            raise PublishError(
+                f"expected your consent for a public dataset; tick “{text.CONSENT}”, or turn "
+                "Private on"
+            )
+        return *_shown(self.queue.start(hashed(form["visitor"]), request)), ""
 
     @as_message()
     def start_signed_in(self, token: gr.OAuthToken | None, **form) -> tuple:
@@ -141,13 +138,14 @@ class PublishHandlers:
         if token is None:
             why = text.SIGN_IN_FIRST if sign_in_available() else text.NO_SIGN_IN
             raise gr.Error(why, print_exception=False)
-        return self._start(form | {"token": token.token})
+        *shown, _ = self.start(**form | {"token": token.token})
+        return tuple(shown)
 
     async def watch(self, visitor: str) -> AsyncIterator[tuple]:
         """(status, publish button, cancel button) of the newest upload, whenever they change."""
         live, shown = True, ""
         while live:
-            task = self.queue.newest_of(visitor)
+            task = self.queue.newest_of(hashed(visitor))
             live = task is not None and task.live  # read before the status, to show the end too
             if (status := text.status(task)) != shown:
                 shown = status
@@ -157,7 +155,7 @@ class PublishHandlers:
 
     def cancel(self, visitor: str) -> tuple:
         """Cancel this visitor's upload; what `watch` shows."""
-        return _shown(self.queue.cancel(require_visitor(visitor)))
+        return _shown(self.queue.cancel(hashed(require_visitor(visitor))))
 
     @as_message()
     def zipped(self, **form) -> str:
@@ -175,23 +173,24 @@ class PublishHandlers:
 
     def _summary(self, visitor: str, run_id: str | None) -> PublishSummary:
         run = self._run(visitor, run_id)
-        return summarize(run.path, run.title or run.source)
+        return summarize(cached_run(run.path), run.title or run.source)
 
-    def _request(
-        self, visitor: str, run_id: str | None, what: str, consent: object = None, **values
-    ) -> PublishRequest:
+    def _request(self, visitor: str, run_id: str | None, what: str, **entered) -> PublishRequest:
         """Photos are published as a dataset and runs as models, whatever was posted."""
         if run_id == PHOTOS:
-            folder = self.uploads.images(visitor).folder
-            return as_request(folder, what=DATASET, **values)
-        if what == DATASET:
+            run, what = self.uploads.images(visitor).folder, DATASET
+        elif what == DATASET:
             raise JobError("expected your own photos for a dataset; choose them under Run")
-        return as_request(self._run(visitor, run_id).path, what=what, **values)
-
-    def _start(self, form: dict) -> tuple:
-        request = self._request(**form)
-        check_consent(request, form.get("consent"))
-        return _shown(self.queue.start(form["visitor"], partial(publish_guarded, request)))
+        else:
+            run = self._run(visitor, run_id).path
+        return PublishRequest(
+            run=run,
+            what=what,
+            repository=(entered["repository"] or "").strip(),
+            private=entered["private"] is not False,
+            license=entered["license"] or None,
+            token=(entered.get("token") or "").strip() or None,
+        )
 
 
 def license_choices(known: str = "") -> dict:

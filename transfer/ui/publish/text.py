@@ -2,14 +2,13 @@
 
 from html import escape
 
-from transfer.formatting import isolated
+from transfer.formatting import byte_size, counted, isolated
 from transfer.publishing import Checked, Event, Published, Sending, Verifying, Waiting
 from transfer.publishing.account import TOKENS_PAGE
 from transfer.publishing.bundle import DATASET
-from transfer.publishing.card.escape import counted
-from transfer.publishing.card.model_card import FILES
-from transfer.ui.publish.queue import STOPPED, PublishTask
-from transfer.ui.publish.summary import CARD, PublishSummary
+from transfer.publishing.hub_repository import CARD
+from transfer.publishing.queue import STOPPED, PublishTask
+from transfer.publishing.summary import PublishSummary, meanings
 from transfer.ui.shared.components import live_region, progress_bar, warning
 
 WHAT_TITLES = {
@@ -31,16 +30,6 @@ NO_RUN = (
     "then listed here.</p></div>"
 )
 CONTINUES = "<p>Publishing continues if you close this page; come back to see how it went.</p>"
-WEIGHTS = {
-    "head": "head and fine-tuned blocks; the smaller size if half precision changes no score",
-    "full": "all weights",
-    "page": "",
-}
-CONFIGS = {
-    "head": "its classes; the Hub counts downloads by this file",
-    "full": "how timm and transformers build the network",
-    "page": "",
-}
 NOT_SIGNED_IN = (
     f'Not signed in. <a href="{TOKENS_PAGE}" target="_blank" rel="noopener noreferrer">Create a '
     "token with write access</a> and paste it here, or run <code>hf auth login</code>."
@@ -67,23 +56,13 @@ def summary(found: PublishSummary, what: str) -> str:
     """What will be published: files with their sizes, photos and the license."""
     if what not in found.files:
         return f'<div class="bundle">{warning(found.refused[what])}</div>'
-    photos = ", mistakes, three test images" if found.public else ""
-    card = f"the model card, with pictures: curves, confusion matrix{photos}"
-    meanings = FILES | {
-        "model.safetensors": WEIGHTS[what],
-        "config.json": CONFIGS[what],
-        CARD: card,
-    }
-    rows = "".join(
-        f"<li><b>{name}</b><span>{meanings[name]}</span><b>{size_of(*sizes)}</b></li>"
-        for name, sizes in found.files[what].items()
-    )
-    license = f"License: {escape(found.license)}, which follows from the body and the images."
-    return (
-        f'<div class="bundle"><b>What will be published: about {total_size(found, what)}</b>'
-        f'<ul class="files">{rows}</ul><p>{_photos(found)}</p>'
-        f"{f'<p>{license}</p>' if found.license else ''}</div>"
-    )
+    known, sizes = meanings(found, what), found.files[what].items()
+    rows = [(name, known[name], size_of(*size)) for name, size in sizes]
+    notes = [_photos(found, what)]
+    if found.license:
+        license = escape(found.license)
+        notes.append(f"License: {license}, which follows from the body and the images.")
+    return _bundle(f"about {total_size(found, what)}", rows, *notes)
 
 
 def photos_title(counts: dict[str, int]) -> str:
@@ -94,26 +73,37 @@ def photos_title(counts: dict[str, int]) -> str:
 
 def photos_summary(counts: dict[str, int], size: int, private: bool) -> str:
     """What will be published of one's own photos, and who will see it."""
-    rows = "".join(
-        f"<li><b>{escape(isolated(name))}</b><span></span><b>{counted(number, 'photo')}</b></li>"
-        for name, number in counts.items()
-    )
-    total = f"{counted(sum(counts.values()), 'photo')}, about {size_of(size, size)}"
-    card = f"<li><b>{CARD}</b><span>the dataset card: classes, counts, how to load it</span></li>"
+    rows = [(escape(isolated(name)), "", counted(n, "photo")) for name, n in counts.items()]
+    rows.append((CARD, "the dataset card: classes, counts, how to load it", ""))
     seen = "<b>Everybody can see and copy them.</b>"
     if private:
         seen = "Only you, or the members of your organization, can see them."
+    note = (
+        "The photos are sent as JPEG files without place, time, camera and file name. The names of "
+        "the classes are sent. Photos that are in the repository already stay as they are."
+    )
+    total = f"{counted(sum(counts.values()), 'photo')}, about {byte_size(size)}"
+    return _bundle(total, rows, f"{note} {seen}")
+
+
+def _bundle(total: str, rows: list[tuple[str, str, str]], *notes: str) -> str:
+    """`rows` are (name, meaning, size) of what will be published."""
+    items = "".join(f"<li><b>{n}</b><span>{m}</span><b>{s}</b></li>" for n, m, s in rows)
+    below = "".join(f"<p>{note}</p>" for note in notes)
     return (
-        f'<div class="bundle"><b>What will be published: {total}</b><ul class="files">{rows}{card}'
-        "</ul><p>The photos are sent as JPEG files without place, time, camera and file name. The "
-        "names of the classes are sent. Photos that are in the repository already stay as they "
-        f"are. {seen}</p></div>"
+        f'<div class="bundle"><b>What will be published: {total}</b><ul class="files">{items}</ul>'
+        f"{below}</div>"
     )
 
 
-def _photos(found: PublishSummary) -> str:
-    """Whether photos will be public."""
-    if found.dataset and found.public is None:
+def _photos(found: PublishSummary, what: str) -> str:
+    """Whether photos will be public; a page holds none in any case."""
+    if what == "page" or not (found.dataset or found.public):
+        return (
+            "No photos and no file names of photos are sent. The names of your classes and the "
+            f"name of the images, “{escape(found.source)}”, are sent."
+        )
+    if found.public is None:
         return "Asking the Hub whether the images are public …"
     if found.public:
         return (
@@ -121,15 +111,10 @@ def _photos(found: PublishSummary) -> str:
             "test images are sent as examples, and report.json lists names. No path of this "
             "machine is sent."
         )
-    if found.dataset:
-        return (
-            f"Photos of {escape(found.dataset)} and their file names are sent only if the Hub says "
-            "that everyone may see that dataset, which it does not say now. No path of this "
-            "machine is sent."
-        )
     return (
-        "No photos and no file names of photos are sent. The names of your classes and the name of "
-        f"the images, “{escape(found.source)}”, are sent."
+        f"Photos of {escape(found.dataset)} and their file names are sent only if the Hub says "
+        "that everyone may see that dataset, which it does not say now. No path of this machine "
+        "is sent."
     )
 
 
@@ -141,12 +126,9 @@ def total_size(found: PublishSummary, what: str) -> str:
 
 
 def size_of(least: int, most: int) -> str:
-    """`61.3 MB`, `840 kB`, `1.2 to 2.3 MB`."""
-    unit = "MB" if most >= 1e6 else "kB"
-    low, high = (
-        f"{n / 1e6:,.1f}" if unit == "MB" else f"{max(1, round(n / 1e3)):,}" for n in (least, most)
-    )
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    """`61.3 MB`, or `1.2 MB to 2.3 MB` where it is not known yet."""
+    low, high = byte_size(least), byte_size(most)
+    return low if low == high else f"{low} to {high}"
 
 
 def status(task: PublishTask | None) -> str:
@@ -176,7 +158,7 @@ def _progress(task: PublishTask) -> tuple[str, str]:
         case Checked():
             return "Ready to send", place
         case Sending(total_bytes=total):
-            return f"Sending {size_of(total, total)}", place
+            return f"Sending {byte_size(total)}", place
         case Verifying():
             return "Sent; comparing the files on the Hub", place
     return "Preparing the files and asking the Hub", "This takes a few seconds."
@@ -190,7 +172,7 @@ def _share(event: Event | None) -> float | None:
 
 def _place(checked: Checked) -> str:
     return (
-        f"{len(checked.files)} files, {size_of(checked.bytes, checked.bytes)}, to "
+        f"{len(checked.files)} files, {byte_size(checked.bytes)}, to "
         f"{'the' if checked.exists else 'a new'} {'private' if checked.private else 'public'} "
         f"repository {checked.repository}."
     )
@@ -212,7 +194,7 @@ def _success(event: Published) -> str:
         use = f"<code>{escape(call)}</code>"
     return (
         f"<b>{headline}: {link}</b><p>{'Private' if event.private else 'Public'}, "
-        f"{len(event.files)} files, {size_of(event.bytes, event.bytes)}, commit "
+        f"{len(event.files)} files, {byte_size(event.bytes)}, commit "
         f"{escape(event.commit[:12])}, verified.</p><p>Use it: {use}</p>"
     )
 

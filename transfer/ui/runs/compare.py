@@ -6,7 +6,7 @@ from transfer.data.labels import class_name
 from transfer.formatting import accuracy_text, duration
 from transfer.runs.run import Run
 from transfer.ui.shared.components import PHASE_TITLES, warning
-from transfer.ui.shared.tables import interval_bar, scrolling, table
+from transfer.ui.shared.tables import interval_bars, scrolling, table
 
 FEWEST, MOST = 2, 6  # runs in one comparison
 CLASSES_SHOWN = 20
@@ -47,13 +47,9 @@ def _test_images(runs: list[tuple[str, Run]]) -> str:
 def _phases(runs: list[tuple[str, Run]]) -> str:
     parts = []
     for phase, title in PHASE_TITLES.items():
-        bars = [
-            interval_bar(name, found)
-            for name, run in runs
-            if (found := run.report["stages"].get(phase))
-        ]
-        if bars:
-            parts.append(f'<h4>{title}</h4><ul class="steps">{"".join(bars)}</ul>')
+        judged = [(name, run.report["stages"].get(phase)) for name, run in runs]
+        if known := [each for each in judged if each[1]]:
+            parts.append(f"<h4>{title}</h4>{interval_bars(known)}")
     return "".join(parts)
 
 

@@ -27,14 +27,11 @@ def confusion(run: Run) -> str:
 
 def _confused_pairs(run: Run) -> list[str]:
     """`ant predicted as bee (3 of 20)`, the most frequent first."""
-    names = [isolated(name) for name in run.classes]
-    pairs = [
-        (n, f"{names[i]} predicted as {names[j]} ({n} of {sum(row)})")
-        for i, row in enumerate(run.report["confusion"])
-        for j, n in enumerate(row)
-        if i != j and n
+    names, counts = [*map(isolated, run.classes)], run.report["confusion"]
+    return [
+        f"{names[true]} predicted as {names[predicted]} ({n} of {sum(counts[true])})"
+        for n, true, predicted in run.confusions
     ]
-    return [text for _, text in sorted(pairs, key=lambda pair: -pair[0])]
 
 
 def _matrix(run: Run) -> str:

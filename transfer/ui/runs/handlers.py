@@ -8,7 +8,6 @@ from transfer.errors import JobError, RunError
 from transfer.jobs import JobManager, ListedRun
 from transfer.publishing.card import run_readme
 from transfer.ui.runs.compare import FEWEST, MOST, comparison
-from transfer.ui.runs.corrected import run_before
 from transfer.ui.runs.mistakes import mistakes
 from transfer.ui.runs.report import report
 from transfer.ui.runs.rows import run_rows
@@ -100,8 +99,7 @@ class RunHandlers:
             run = cached_run(listed.path)
         except RunError as error:
             return warning(error)
-        before = run_before(self.jobs, visitor, run)
-        return report(run, listed.name, before)
+        return report(run, listed.name, self.jobs.finished.before(run, visitor))
 
     def _clicked(self, visitor: str, clicked: gr.EventData) -> ListedRun:
         return self._run(visitor, posted(clicked, "run"))

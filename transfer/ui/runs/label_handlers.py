@@ -1,15 +1,15 @@
 """Check the labels of a finished run's photos, train again with what the visitor decided, and tell
 whether more photos would help."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from transfer.data.corrections import write_corrections
 from transfer.errors import JobError, TransferError
 from transfer.events import TRANSIENT, Event
 from transfer.formatting import error_line
@@ -18,7 +18,6 @@ from transfer.runs.run import Run
 from transfer.settings import Correction, TrainingSettings
 from transfer.ui.runs.labels import (
     CARDS_SHOWN,
-    FITTING,
     TEST_PHOTOS_SHOWN,
     Suspects,
     label_cards,
@@ -79,33 +78,11 @@ class LabelHandlers:
     def review(self, visitor: str, run_id: str | None) -> Iterator[tuple]:
         """Yields (progress or summary, what is checked, the column to decide in, the cards, the
         bulk button, test photos)."""
-        with as_message():
-            seen = self._seen(require_visitor(visitor), run_id)
-        try:
-            yield from self._reviewed(visitor, *seen)
-        except Exception as error:
-            if not (line := error_line(error)):
-                raise
-            yield nothing_to_decide(warning(line))
+        yield from self._computed(visitor, run_id, _review, nothing_to_decide)
 
     def learning_curve(self, visitor: str, run_id: str | None) -> Iterator[str]:
         """Yields the progress, then the learning curve of the run's photos."""
-        with as_message():
-            _, run, source = self._seen(require_visitor(visitor), run_id)
-        yield review_progress(None, FITTING)
-        lazy_import("torch")
-        from transfer.training.learning_curve import learning_curve
-
-        try:
-            steps = learning_curve(source, run.settings)
-            found = yield from self._progress(
-                visitor, steps, lambda event: review_progress(event, FITTING)
-            )
-            yield curve_report(found)
-        except Exception as error:
-            if not (line := error_line(error)):
-                raise
-            yield warning(line)
+        yield from self._computed(visitor, run_id, _learning_curve, str)
 
     @as_message()
     def train(self, visitor: str, checked: dict | None, decisions: list) -> str:
@@ -120,8 +97,7 @@ class LabelHandlers:
         """The path of a file for `train --corrections`; it is removed after a while."""
         (listed, _, _), settings = self._decided(visitor, checked, decisions)
         file = self.downloads.new_folder(visitor) / f"{listed.id}-corrections.json"
-        rows = [_row(correction) for correction in settings.corrections]
-        file.write_text(json.dumps({"corrections": rows}, indent=1))
+        write_corrections(file, settings.corrections)
         return str(file)
 
     def _seen(self, visitor: str, run_id: str | None) -> Seen:
@@ -133,29 +109,43 @@ class LabelHandlers:
             raise JobError("you may not see the photos of this run; choose one of your own")
         return listed, run, source
 
-    def _reviewed(self, visitor: str, listed: ListedRun, run: Run, source: str) -> Iterator[tuple]:
-        """What `review` yields. Raises TransferError."""
-        yield nothing_to_decide(review_progress(None))
-        lazy_import("torch")
-        from transfer.training.review import review
+    def _computed(
+        self, visitor: str, run_id: str | None, compute: Callable, shown_as: Callable[[str], Any]
+    ) -> Iterator:
+        """The progress of `compute`, a few times a second, and what it returns, or its error.
 
-        if not is_unchanged(run, source):
-            raise JobError("the photos have changed since this training; train on them again first")
-        steps = review(source, run.settings)
-        found = yield from self._progress(
-            visitor, steps, lambda event: nothing_to_decide(review_progress(event))
-        )
-        shown = with_pictures(run, source, found.suspects[:CARDS_SHOWN])
-        tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
-        first = min(found.estimated_wrong, len(shown))
-        yield (
-            review_summary(listed.name, found),
-            {"run": listed.id, "where": [row["where"] for row, _ in shown]},
-            gr.Column(visible=bool(shown)),
-            label_cards(shown, first, run.record["classes"]),
-            gr.Button(f"Relabel the first {first}, as estimated", visible=first > 0),
-            list_test_photos(tested),
-        )
+        `shown_as` makes of the progress, which is HTML, what `compute` returns.
+        """
+        with as_message():
+            seen = self._seen(require_visitor(visitor), run_id)
+        yield shown_as(review_progress(None))
+        self._computing.add(visitor)
+        try:
+            lazy_import("torch")
+            with closing(compute(*seen)) as steps:  # what a stopped one has locked is free again
+                yield (yield from self._progress(visitor, steps, shown_as))
+        except Exception as error:
+            if not (line := error_line(error)):
+                raise
+            yield shown_as(warning(line))
+        finally:
+            self._computing.discard(visitor)
+
+    def _progress(
+        self, visitor: str, steps: Iterator[Event], shown_as: Callable[[str], Any]
+    ) -> Iterator:
+        """Returns the result of the steps. Raises JobError once the visitor stops them."""
+        shown = 0.0
+        while visitor not in self._stopped:
+            try:
+                event = next(steps)
+            except StopIteration as end:
+                return end.value
+            passing = isinstance(event, TRANSIENT)
+            if not passing or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+                shown = time.monotonic()
+                yield shown_as(review_progress(event))
+        raise JobError(STOPPED)
 
     def _decided(
         self, visitor: str, checked: dict | None, decisions: list
@@ -171,26 +161,32 @@ class LabelHandlers:
         every = {one.where: one for one in (*run.settings.corrections, *decided)}
         return seen, replace(run.settings, corrections=tuple(every.values()))
 
-    def _progress(
-        self, visitor: str, steps: Iterator[Event], shown_as: Callable[[Event], Any]
-    ) -> Iterator:
-        """What the page shows of the events, a few a second; returns the result of the steps.
-        Raises JobError once the visitor stops them."""
-        shown = 0.0
-        self._computing.add(visitor)
-        with closing(steps), ExitStack() as ends:  # what a stopped one has locked is free again
-            ends.callback(self._computing.discard, visitor)
-            while True:
-                if visitor in self._stopped:
-                    raise JobError(STOPPED)
-                try:
-                    event = next(steps)
-                except StopIteration as end:
-                    return end.value
-                passing = isinstance(event, TRANSIENT)
-                if not passing or time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
-                    shown = time.monotonic()
-                    yield shown_as(event)
+
+def _review(listed: ListedRun, run: Run, source: str) -> Iterator[Event]:
+    """Returns what `LabelHandlers.review` yields in the end. Raises TransferError."""
+    from transfer.training.review import review
+
+    if not is_unchanged(run, source):
+        raise JobError("the photos have changed since this training; train on them again first")
+    found = yield from review(source, run.settings)
+    shown = with_pictures(run, source, found.suspects[:CARDS_SHOWN])
+    tested = with_pictures(run, source, found.test_suspects[:TEST_PHOTOS_SHOWN])
+    first = min(found.estimated_wrong, len(shown))
+    return (
+        review_summary(listed.name, found),
+        {"run": listed.id, "where": [row["where"] for row, _ in shown]},
+        gr.Column(visible=bool(shown)),
+        label_cards(shown, first, run.record["classes"]),
+        gr.Button(f"Relabel the first {first}, as estimated", visible=first > 0),
+        list_test_photos(tested),
+    )
+
+
+def _learning_curve(_: ListedRun, run: Run, source: str) -> Iterator[Event]:
+    """Returns what `LabelHandlers.learning_curve` yields in the end. Raises TransferError."""
+    from transfer.training.learning_curve import learning_curve
+
+    return curve_report((yield from learning_curve(source, run.settings)))
 
 
 def nothing_to_decide(html: str) -> tuple:
@@ -221,9 +217,3 @@ def with_pictures(run: Run, source: str, rows: list[dict]) -> Suspects:
         pictures = photos(run, source, row["split"], [row["where"]])
         found.append((row, pictures[0][0] if pictures else None))
     return found
-
-
-def _row(correction: Correction) -> dict:
-    """As `train --corrections` reads it."""
-    decision = {"leave_out": True} if correction.leave_out else {"label": correction.label}
-    return {"where": correction.where} | decision

@@ -1,6 +1,8 @@
 """The part of the finished runs about their photos: wrong labels are found, decided about and
 corrected, and a learning curve tells whether more photos would help."""
 
+from pathlib import Path
+
 import gradio as gr
 
 from transfer.ui.runs.label_handlers import LabelHandlers
@@ -16,62 +18,9 @@ CURVE_INTRODUCTION = (
     "The accuracy on parts of the photos, from an eighth to all of them, shows what twice as many "
     "would give."
 )
-# In the browser: the keys, and what follows a choice. `element` is that of the component.
-KEYS = """
-const cards = () => [...element.querySelectorAll(".suspects li")];
-const choice = (card, value) => card.querySelector(`input[value=${value}]`);
-const count = () => {
-    const of = value => element.querySelectorAll(`input[value=${value}]:checked`).length;
-    const said = element.querySelector(".decided");
-    if (said) said.textContent =
-        `${of("relabel")} to relabel, ${of("leave_out")} to leave out, ${of("keep")} to keep.`;
-};
-const fill = event => {  // every class, once a list of classes is about to be used
-    const list = event.target;
-    if (list.tagName !== "SELECT" || list.dataset.filled) return;
-    const chosen = list.value;
-    list.innerHTML = element.querySelector("select.every").innerHTML;
-    list.value = chosen;
-    list.dataset.filled = "yes";
-};
-element.addEventListener("focusin", fill);
-element.addEventListener("pointerdown", fill);
-element.addEventListener("change", event => {
-    if (event.target.tagName === "SELECT")
-        choice(event.target.closest("li"), "relabel").checked = true;
-    count();
-});
-element.addEventListener("keydown", event => {
-    const card = event.target.closest(".suspects li");
-    if (!card || event.target.tagName === "SELECT") return;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const value = {k: "keep", r: "relabel", x: "leave_out"}[event.key.toLowerCase()];
-    const step = value ? 1 : {ArrowDown: 1, ArrowUp: -1}[event.key];
-    if (!step) return;
-    event.preventDefault();
-    if (value) choice(card, value).checked = true;
-    const next = cards()[cards().indexOf(card) + step] || card;
-    next.querySelector("input:checked").focus();
-    count();
-});
-"""
-# In the browser: the first cards get `value`, and the line that counts the decisions is updated.
-BULK = """() => {{
-    const list = document.querySelector("#labels .suspects");
-    const inputs = [...list.querySelectorAll("input[value={value}]")];
-    inputs.slice(0, {most}).forEach(input => {{ input.checked = true; }});
-    list.dispatchEvent(new Event("change", {{bubbles: true}}));
-}}"""
-RELABEL = BULK.format(value="relabel", most="Number(list.dataset.first)")
-KEEP = BULK.format(value="keep", most="inputs.length")
-# In the browser: what is not kept, in place of the last argument of a handler.
-DECISIONS = """(visitor, checked) => [visitor, checked,
-    [...document.querySelectorAll("#labels .suspects li")].flatMap((card, row) => {
-        const value = card.querySelector("input:checked").value;
-        if (value === "keep") return [];
-        const label = Number(card.querySelector("select").value);
-        return [{row, label: value === "relabel" ? label : null}];
-    })]"""
+SCRIPT = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
+# in place of the last argument of a handler
+DECISIONS = "(visitor, checked) => [visitor, checked, suspects.decisions()]"
 TO_STATUS = """() => document.querySelector(".status").scrollIntoView({block: "center"})"""
 # one at a time, since each uses all cores
 REVIEWS = {"concurrency_limit": 1, "concurrency_id": "review"} | QUIET
@@ -98,7 +47,7 @@ def label_section(
                 with gr.Row():
                     relabel = gr.Button("Relabel the first", min_width=200)
                     keep = gr.Button("Keep all", min_width=100)
-                cards = gr.HTML(elem_id="labels", js_on_load=KEYS, padding=False)
+                cards = gr.HTML(elem_id="labels", js_on_load=SCRIPT, padding=False)
                 with gr.Row():
                     train = gr.Button(
                         "Train again with these labels", variant="primary", min_width=240
@@ -115,7 +64,8 @@ def label_section(
     of_a_run = [offered, curve, *results]
     run_shown.then(handlers.offered, [visitor, run], of_a_run, **LATEST, **QUIET)
     decided = [visitor, checked, decisions]
-    check.click(_empty, None, [deciding, tested], **QUIET)
+    # what an earlier review found makes room before this one's turn comes
+    check.click(lambda: (gr.Column(visible=False), ""), None, [deciding, tested], **QUIET)
     for button, stops, compute, shown in (
         (check, stop, handlers.review, results),
         (ask, stop_curve, handlers.learning_curve, [curve]),
@@ -125,17 +75,12 @@ def label_section(
         for ended in (computed.success, computed.failure):  # `then` does not follow a failure
             ended(_can_begin, None, [button, stops], **QUIET)
         stops.click(handlers.stop, visitor, stops, **QUIET)
-    relabel.click(None, js=RELABEL, **PRIVATE)
-    keep.click(None, js=KEEP, **PRIVATE)
+    relabel.click(None, js="() => suspects.chooseFirst()", **PRIVATE)
+    keep.click(None, js="() => suspects.keepAll()", **PRIVATE)
     started = train.click(handlers.train, decided, run, js=DECISIONS, **QUIET)
     started.success(None, js=TO_STATUS, **PRIVATE)
     started.success(**watch)
     download_on_click(save, handlers.download, decided, "fetched-labels", js=DECISIONS)
-
-
-def _empty() -> tuple:
-    """In the place of an earlier review's results."""
-    return gr.Column(visible=False), ""
 
 
 def _can_begin() -> tuple:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from transfer.events import BodyProgress, CacheFilled, CacheProgress, Event
-from transfer.formatting import isolated
+from transfer.formatting import counted, isolated
 from transfer.ui.shared.components import live_region, progress_bar
 from transfer.ui.shared.images import THUMBNAIL, data_url, thumbnails
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 CARDS_SHOWN = 60
 TEST_PHOTOS_SHOWN = 12
-COMPARING, FITTING = "Comparing each label with the other photos", "Fitting on parts of the photos"
 HELP = (
     "The number on a card, 0 to 1, says how much more likely the other class is. Keys: Tab or ↑ ↓ "
     "to move, K keeps, R relabels, X leaves out."
@@ -30,39 +29,34 @@ TEST_NOTE = (
 Suspects = list[tuple[dict, Image.Image | None]]  # a row of Review with its picture
 
 
-def review_progress(event: Event | None, fitting: str = COMPARING) -> str:
-    """While a review computes."""
+def review_progress(event: Event | None) -> str:
+    """While a review or a learning curve is computed."""
     match event:
         case BodyProgress():
             what, share = "Downloading the body", event.done_bytes / max(event.total_bytes, 1)
         case CacheProgress():
             what, share = "Computing the photos' features", event.done / max(event.total, 1)
         case CacheFilled():
-            what, share = fitting, None
+            what, share = "Fitting on parts of the photos", None
         case _:
             what, share = "Opening the photos", None
     return f"{live_region(f'<p>{what}</p>')}{progress_bar(share)}"
 
 
-def estimate(found: "Review") -> str:
-    """How many labels are estimated to be wrong, in a sentence or two."""
-    wrong = f"About {found.estimated_wrong:,} of {found.images:,} labels"
-    if not found.suspects:
-        return f"{wrong} are estimated to be wrong. No photo is predicted as another class."
-    listed = len(found.suspects)
-    others = "1 photo is" if listed == 1 else f"{listed:,} photos are"
-    first = f"; the first {CARDS_SHOWN} are shown" if listed > CARDS_SHOWN else ""
-    return (
-        f"{wrong} are estimated to be wrong. {others} predicted as another class than the label, "
-        f"most suspicious first{first}."
-    )
-
-
 def review_summary(name: str, found: "Review") -> str:
-    """About the labels of the run `name`."""
-    title = f"<h3>Labels of {escape(isolated(name))}</h3>"
-    how = f'<p class="about">{HELP}</p>' if found.suspects else ""
-    return f'<div class="report">{title}{live_region(f"<p>{estimate(found)}</p>")}{how}</div>'
+    """How many labels of the run `name` are estimated to be wrong, in a sentence or two."""
+    number = len(found.suspects)
+    others, how = "No photo is predicted as another class.", ""
+    if number:
+        first = f"; the first {CARDS_SHOWN} are shown" if number > CARDS_SHOWN else ""
+        others = (
+            f"{counted(number, 'photo')} {'is' if number == 1 else 'are'} predicted as another "
+            f"class than the label, most suspicious first{first}."
+        )
+        how = f'<p class="about">{HELP}</p>'
+    wrong = f"About {found.estimated_wrong:,} of {found.images:,} labels are estimated to be wrong."
+    said = live_region(f"<p>{wrong} {others}</p>")
+    return f'<div class="report"><h3>Labels of {escape(isolated(name))}</h3>{said}{how}</div>'
 
 
 def label_cards(shown: Suspects, first: int, classes: Sequence[str]) -> str:

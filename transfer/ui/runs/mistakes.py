@@ -1,5 +1,6 @@
 """The most confident mistakes as pictures, read again from the dataset where it still exists."""
 
+from contextlib import suppress
 from html import escape
 
 from transfer.errors import TransferError
@@ -18,22 +19,15 @@ def mistakes(run: Run, source: str | None) -> str:
     found = run.report["mistakes"][:MISTAKES_SHOWN]
     if not found:
         return f'<div class="report">{TITLE}<p>No mistakes on the test images.</p></div>'
-    try:
-        shown = _pictures(run, source, found) if source else ""
-    except TransferError:  # the dataset is gone
-        shown = ""
+    pictures = []
+    if source:
+        with suppress(TransferError):  # the dataset is gone
+            for mistake in found:
+                seen = photos(run, source, "test", [mistake["name"]])
+                pictures += [(picture, _caption(mistake)) for picture, _ in seen]
     names = "".join(f"<li>{escape(_caption(mistake))}</li>" for mistake in found)
-    return f'<div class="report">{TITLE}{shown or f"{NO_IMAGES}<ol>{names}</ol>"}</div>'
-
-
-def _pictures(run: Run, source: str, found: list[dict]) -> str:
-    """Empty where there are none. Raises TransferError."""
-    pictures = [
-        (picture, _caption(mistake))
-        for mistake in found
-        for picture, _ in photos(run, source, "test", [mistake["name"]])
-    ]
-    return thumbnails(pictures) if pictures else ""
+    shown = thumbnails(pictures) if pictures else f"{NO_IMAGES}<ol>{names}</ol>"
+    return f'<div class="report">{TITLE}{shown}</div>'
 
 
 def _caption(mistake: dict) -> str:

@@ -1,10 +1,9 @@
 """How far a run's scores can be trusted: calibration, sets of classes, and unknown pictures."""
 
 from transfer.runs.run import Run
+from transfer.ui.shared.plot import SHARE, Plot
 
-SIDE, LEFT, BOTTOM = 200, 44, 40  # of the diagram in SVG units; the margins hold the axes' labels
-TOP, RIGHT = 12, 22
-GRID = (0.0, 0.5, 1.0)
+WIDTH, HEIGHT = 260, 244  # in SVG units: square between the axes
 
 
 def reliability(run: Run) -> str:
@@ -39,40 +38,16 @@ def _others(others: dict | None) -> str:
 
 def _diagram(before: list[dict], after: list[dict]) -> str:
     """Accuracy over score, in tenths of the score; a dot's area grows with its images."""
-    lines = "".join(_grid(value) for value in GRID)
-    dots = "".join(
-        f'<circle class="{kind}" cx="{_x(b["confidence"]):.1f}" cy="{_y(b["accuracy"]):.1f}" '
-        f'r="{_radius(b, bins):.1f}"/>'
+    plot = Plot(SHARE, SHARE, WIDTH, HEIGHT)
+    dots = [
+        plot.dot(kind, b["confidence"], b["accuracy"], 2 + 9 * (b["images"] / images) ** 0.5)
         for kind, bins in (("before", before), ("after", after))
+        for images in [sum(b["images"] for b in bins)]
         for b in bins
-    )
-    width, height = LEFT + SIDE + RIGHT, TOP + SIDE + BOTTOM
+    ]
+    ideal = plot.line("ideal", (0, 0), (1, 1))
     return (
-        '<figure><svg role="img" aria-label="Reliability diagram: accuracy by score" '
-        f'viewBox="0 0 {width} {height}">{lines}'
-        f'<line class="ideal" x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}"/>{dots}'
-        f'<text x="{_x(0.5)}" y="{height - 4}" text-anchor="middle">score</text></svg>'
+        f"<figure>{plot.svg('Reliability diagram: accuracy by score', 'score', ideal, *dots)}"
         '<figcaption>accuracy by score: <span class="key before">before</span> '
         '<span class="key after">after calibration</span></figcaption></figure>'
     )
-
-
-def _grid(value: float) -> str:
-    x, y, label = _x(value), _y(value), f"{value:.0%}"
-    return (
-        f'<line class="grid" x1="{_x(0)}" x2="{_x(1)}" y1="{y}" y2="{y}"/>'
-        f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{label}</text>'
-        f'<text x="{x}" y="{TOP + SIDE + 16}" text-anchor="middle">{label}</text>'
-    )
-
-
-def _radius(part: dict, bins: list[dict]) -> float:
-    return 2 + 9 * (part["images"] / sum(b["images"] for b in bins)) ** 0.5
-
-
-def _x(share: float) -> float:
-    return LEFT + SIDE * share
-
-
-def _y(share: float) -> float:
-    return TOP + SIDE * (1 - share)

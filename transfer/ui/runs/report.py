@@ -2,14 +2,14 @@
 
 from html import escape
 
-from transfer.formatting import accuracy_text, block_probes, interval_text, isolated
+from transfer.formatting import accuracy_text, block_probes, counted, interval_text, isolated
+from transfer.jobs import ListedRun
 from transfer.runs.run import Run
 from transfer.ui.runs.confusion import confusion
-from transfer.ui.runs.corrected import Earlier, before_and_after
 from transfer.ui.runs.reliability import reliability
 from transfer.ui.runs.use import use_it
 from transfer.ui.shared.components import PHASE_TITLES
-from transfer.ui.shared.tables import bar, cells, interval_bar, scrolling, table
+from transfer.ui.shared.tables import bar, cells, interval_bars, scrolling, table
 
 CLASSES_SHOWN = 20  # bars; more would push the rest of the report out of sight
 # title: (key in report.json, how its values are formatted)
@@ -31,24 +31,37 @@ CLASS_COLUMNS = {
 }
 
 
-def report(run: Run, name: str, before: Earlier | None = None) -> str:
+def report(run: Run, name: str, before: tuple[ListedRun, Run] | None = None) -> str:
     """What the evaluation found, the most important figures first; `before` is from before the
     corrections of the run's labels."""
     heading = f'<h2 tabindex="-1">Report of {escape(isolated(name))}</h2>'
+    compared = _before_and_after(run, *before) if before else ""
     sections = (_phases, reliability, _sizes, _heads, _classes, confusion, use_it)
-    compared = before_and_after(run, before)
     shown = "".join(section(run) for section in sections)
     return f'<div class="report">{heading}{compared}{shown}</div>'
 
 
-def _phases(run: Run) -> str:
-    rows = "".join(
-        interval_bar(PHASE_TITLES[name], phase) for name, phase in run.report["stages"].items()
+def _before_and_after(run: Run, listed: ListedRun, before: Run) -> str:
+    left_out = sum(one.leave_out for one in run.settings.corrections)
+    relabelled = len(run.settings.corrections) - left_out
+    bars = [("Before", before.report), ("With corrections", run.report)]
+    return (
+        f"<h3>Before and after the corrections, on the same {run.report['images']} test images</h3>"
+        f"{interval_bars(bars)}<p>{_were(relabelled, 'label')} changed, {_were(left_out, 'photo')} "
+        f"left out. “Before” is the run {escape(isolated(listed.name))}.</p>"
     )
+
+
+def _were(number: int, word: str) -> str:
+    return f"{counted(number, word)} {'was' if number == 1 else 'were'}"
+
+
+def _phases(run: Run) -> str:
+    stages = [(PHASE_TITLES[name], phase) for name, phase in run.report["stages"].items()]
     return (
         f"<h3>Accuracy after each phase, on the same {run.report['images']} test images</h3>"
-        f'<ul class="steps">{rows}</ul>{_endings(run)}<p>The line at the end of a bar is the '
-        "95 % interval. Where two intervals overlap a lot, the difference may be chance. “Features "
+        f"{interval_bars(stages)}{_endings(run)}<p>The line at the end of a bar is the 95 % "
+        "interval. Where two intervals overlap a lot, the difference may be chance. “Features "
         f"only” is logistic regression on the frozen body's features.</p>"
         f"{_cross_validation(run)}{_blocks(run)}{_balanced(run)}"
     )
@@ -56,18 +69,15 @@ def _phases(run: Run) -> str:
 
 def _endings(run: Run) -> str:
     """How each phase ended and what of it is saved: one may have been stopped or rejected."""
-    trained = [
-        phase for phase in run.record.get("phases", []) if phase.get("epochs") and "ended" in phase
-    ]
-    lines = "".join(f"<li>{escape(_ending(**phase))}</li>" for phase in trained)
+    trained = [each for each in run.record.get("phases", []) if each.get("epochs")]
+    lines = "".join(f"<li>{escape(_ending(**each))}</li>" for each in trained if "ended" in each)
     return lines and f"<ul>{lines}</ul>"
 
 
 def _ending(name: str, epochs: int, ended: str, best_epoch: int, share: float = 1.0, **_) -> str:
     part = "" if share == 1 else f"{share:.0%} of the way to "
     saved = f"{part}epoch {best_epoch} is saved" if best_epoch else "nothing of it is saved"
-    count = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
-    return f"{name.capitalize()}: {count}, {ended}; {saved}."
+    return f"{name.capitalize()}: {counted(epochs, 'epoch')}, {ended}; {saved}."
 
 
 def _cross_validation(run: Run) -> str:
@@ -96,14 +106,11 @@ def _blocks(run: Run) -> str:
 
 def _balanced(run: Run) -> str:
     """The same where every class counts equally; only where that makes a difference."""
-    stages = {k: v for k, v in run.report["stages"].items() if "balanced_accuracy" in v}
-    if not run.report.get("uneven") or not stages:
+    stages, key = run.report["stages"].items(), "balanced_accuracy"
+    shares = {PHASE_TITLES[name]: phase[key] for name, phase in stages if key in phase}
+    if not run.report.get("uneven") or not shares:
         return ""
-    rows = "".join(
-        bar(PHASE_TITLES[name], share, f"<b>{share:.1%}</b>")
-        for name, phase in stages.items()
-        for share in [phase["balanced_accuracy"]]
-    )
+    rows = "".join(bar(title, share, f"<b>{share:.1%}</b>") for title, share in shares.items())
     return (
         f'<h3>Balanced accuracy after each phase</h3><ul class="steps">{rows}</ul><p>The mean of '
         "the recalls of the classes, which differ in size here: a small class counts as much as a "

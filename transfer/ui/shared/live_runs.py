@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.data.local.custom import CustomImages
 from transfer.errors import SourceError
 from transfer.jobs import JobManager
 from transfer.jobs.job import hashed
 from transfer.ui.shared.lazy_import import lazy_import
 from transfer.ui.shared.session import require_visitor
-from transfer.ui.shared.timed_cache import TimedCache
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier

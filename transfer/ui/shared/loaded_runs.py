@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.errors import TransferError
 from transfer.formatting import accuracy_text
 from transfer.jobs import JobManager, ListedRun
@@ -16,7 +17,6 @@ from transfer.runs.run import RECORD, Run, read_run
 from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 from transfer.ui.shared.live_runs import LIVE, LiveRuns, own_photos
 from transfer.ui.shared.run_photos import Example, examples, photos, source_of
-from transfer.ui.shared.timed_cache import TimedCache
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
+from itertools import starmap
 
 from transfer.formatting import accuracy_text, interval_text, isolated
 
@@ -29,8 +30,12 @@ def scrolling(html: str, label: str) -> str:
     return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{html}</div>'
 
 
-def interval_bar(name: str, judged: Mapping) -> str:
-    """The `accuracy` on so many `images` with its 95 % `interval`, as a bar and in figures."""
+def interval_bars(judged: Iterable[tuple[str, Mapping]]) -> str:
+    """Of each name the `accuracy` on so many `images` with its 95 % `interval`."""
+    return f'<ul class="steps">{"".join(starmap(_interval_bar, judged))}</ul>'
+
+
+def _interval_bar(name: str, judged: Mapping) -> str:
     accuracy, (low, high), images = (judged[key] for key in ("accuracy", "interval", "images"))
     line = f'<u style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></u>'
     figures = f"<b>{accuracy_text(accuracy, images)}</b> {interval_text(low, high, images)}"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.errors import CacheError, TransferError
 from transfer.formatting import duration, phase_times
 from transfer.jobs import JobManager
@@ -16,7 +17,6 @@ from transfer.training.defaults import EFFORTS
 from transfer.training.forecast import forecast, known_speed, plan_settings
 from transfer.ui.data.handlers import DataHandlers, Known
 from transfer.ui.shared.components import warning
-from transfer.ui.shared.timed_cache import TimedCache
 from transfer.ui.train.diagram import planned_diagram
 from transfer.ui.train.form import (
     EFFORT_TITLES,

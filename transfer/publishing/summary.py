@@ -2,22 +2,39 @@
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.data.local.custom import CustomImages
 from transfer.errors import TransferError
+from transfer.inference.onnx_format import FACTS, MODEL
+from transfer.inference.timm_config import CONFIG
 from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
+from transfer.publishing.card.model_card import FILES
+from transfer.publishing.hub_repository import CARD
+from transfer.publishing.onnx.runtime import KNOWN
 from transfer.publishing.redact import bare
 from transfer.runs.run import RECORD, TENSORS, Run
-from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.timed_cache import TimedCache
 
-CARD, CARD_BYTES = "README.md", 120_000  # with its pictures, roughly
+CARD_BYTES = 120_000  # with its pictures, roughly
 LICENSES = TimedCache(64, 60.0)  # asking the Hub takes seconds
 LONGEST_NAME = 60
-PHOTOS = "/photos"  # in the place of a run: one's own. Names of runs have no slash
-PHOTOS_NAME = "own-photos"
+MEANINGS = {  # what → file → what it is, where that differs from a run's folder
+    "head": {
+        TENSORS: "head and fine-tuned blocks; the smaller size if half precision changes no score",
+        CONFIG: "its classes; the Hub counts downloads by this file",
+    },
+    "full": {
+        TENSORS: "all weights",
+        CONFIG: "how timm and transformers build the network",
+    },
+    "page": {
+        MODEL: "the network in half precision",
+        FACTS: "its classes, and what its scores mean",
+        CARD: "what the page is, and how to use its model elsewhere",
+        **dict.fromkeys(KNOWN, "ONNX Runtime; a browser loads only one of its two kinds"),
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +46,7 @@ class PublishSummary:
     from body and images, "" if none does.
     """
 
-    path: Path
+    run: Run
     name: str  # proposed for the repository
     files: dict[str, dict[str, tuple[int, int]]]
     refused: dict[str, str]
@@ -39,9 +56,8 @@ class PublishSummary:
     license: str = ""
 
 
-def summarize(path: Path, name: str) -> PublishSummary:
-    """Of the run in `path`, which its owner calls `name`. Raises TransferError."""
-    run = cached_run(path)
+def summarize(run: Run, name: str) -> PublishSummary:
+    """Of a run that its owner calls `name`; nothing is asked of the Hub."""
     files, refused = {}, {}
     for what in WHATS:
         try:
@@ -49,7 +65,7 @@ def summarize(path: Path, name: str) -> PublishSummary:
         except TransferError as error:
             refused[what] = str(error)
     return PublishSummary(
-        path=path,
+        run=run,
         name=proposed_name(run.settings.architecture, name),
         files=files,
         refused=refused,
@@ -73,13 +89,20 @@ def photo_bytes(images: CustomImages) -> int:
 
 def with_license(found: PublishSummary) -> PublishSummary:
     """Asks the Hub if the images are from there."""
-    key = found.path, (found.path / RECORD).stat().st_mtime_ns
+    run = found.run
+    key = run.path, (run.path / RECORD).stat().st_mtime_ns
     if (known := LICENSES.get(key)) is None:
-        run = cached_run(found.path)
         terms = choose_license(run, None).metadata
         license = terms.get("license_name") or terms.get("license", "")
         known = LICENSES.put(key, {"public": is_public(run), "license": license})
     return replace(found, **known)
+
+
+def meanings(found: PublishSummary, what: str) -> dict[str, str]:
+    """What each file is."""
+    photos = ", mistakes, three test images" if found.public else ""
+    card = f"the model card, with pictures: curves, confusion matrix{photos}"
+    return FILES | {CARD: card} | MEANINGS[what]
 
 
 def proposed_name(architecture: str, name: str) -> str:

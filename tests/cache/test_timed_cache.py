@@ -1,4 +1,4 @@
-from transfer.ui.shared.timed_cache import TimedCache
+from transfer.cache.timed_cache import TimedCache
 
 
 def test_the_newest_values_stay_for_a_while():
