@@ -6,7 +6,7 @@ from itertools import pairwise
 from transfer.errors import RunError
 from transfer.inference.onnx_format import FACTS, MODEL
 from transfer.inference.timm_config import CONFIG
-from transfer.publishing.onnx.runtime import KNOWN
+from transfer.publishing.onnx.runtime import KNOWN, WEB
 from transfer.publishing.redact import base_model, published_record, published_report
 from transfer.runs.run import FAMILIARITY, RECORD, REPORT, TENSORS, Run
 
@@ -81,6 +81,7 @@ def page_files(run: Run) -> dict[str, int]:
     return {
         MODEL: FLOAT_BYTES // 2 * numbers + known,
         FACTS: CONFIG_BYTES + _json_bytes(list(run.classes)),
+        **{path.name: path.stat().st_size for path in WEB.iterdir()},
         **{name: size for name, (size, _) in KNOWN.items()},
     }
 

@@ -12,7 +12,7 @@ from transfer.publishing.bundle import WHATS, bundle_files
 from transfer.publishing.card.license import choose_license, hub_dataset, is_public
 from transfer.publishing.card.model_card import FILES
 from transfer.publishing.hub_repository import CARD
-from transfer.publishing.onnx.runtime import KNOWN
+from transfer.publishing.onnx.runtime import KNOWN, PAGE_FILES
 from transfer.publishing.redact import bare
 from transfer.runs.run import RECORD, TENSORS, Run
 
@@ -32,6 +32,7 @@ MEANINGS = {  # what → file → what it is, where that differs from a run's fo
         MODEL: "the network in half precision",
         FACTS: "its classes, and what its scores mean",
         CARD: "what the page is, and how to use its model elsewhere",
+        **dict.fromkeys(PAGE_FILES, "the page itself"),
         **dict.fromkeys(KNOWN, "ONNX Runtime; a browser loads only one of its two kinds"),
     },
 }
@@ -84,7 +85,8 @@ def _size_ranges(run: Run, what: str) -> dict[str, tuple[int, int]]:
 
 
 def photo_bytes(images: CustomImages) -> int:
-    return sum(photo.stat().st_size for _, photo in images.photos())
+    """Of all photos that are still there."""
+    return sum(photo.stat().st_size for _, photo in images.photos() if photo.is_file())
 
 
 def with_license(found: PublishSummary) -> PublishSummary:

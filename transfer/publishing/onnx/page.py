@@ -7,10 +7,9 @@ from pathlib import Path
 from transfer.events import CacheProgress
 from transfer.inference.onnx_format import MODEL
 from transfer.publishing.onnx.export import write_model, write_texts
-from transfer.publishing.onnx.runtime import CDN, describe_runtime, find_runtime, integrity
+from transfer.publishing.onnx.runtime import CDN, WEB, describe_runtime, find_runtime, integrity
 from transfer.runs.run import Run
 
-WEB = Path(__file__).with_name("web")
 ON_CDN = "cdn"  # the files of the runtime stay there
 
 

@@ -52,6 +52,7 @@ KNOWN = {  # file → (bytes, sha384)
         "EPVDLTxuO663dkZO/pcKJF6vOyyfq/5z9FY1oksN0UWFX2ABH4wDDZQHeNoUleWR",
     ),
 }
+WEB = Path(__file__).with_name("web")  # the page itself
 PAGE_FILES = ("index.html", "page.css", "page.js", *KNOWN)
 ANSWER_SECONDS = 10  # for the registry to go on
 CHUNK = 1 << 20  # bytes
