@@ -25,6 +25,7 @@ from tests.tiny import picture
 
 DIGITS_RIGHT, SURE = 18, 80.0  # of 20; percent
 SECONDS = 3
+MANY_FILES, MILLISECONDS_TO_CLEAR = 100, 10_000  # all of these files take longer
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 COUNT = """() => {
     const shown = document.querySelector(".shown"), seen = window.seen = new Set();
@@ -141,6 +142,14 @@ def test_several_pictures_are_answered_beside_a_broken_one(browser, shared_addre
     page.locator(".answer").nth(3).wait_for()
     assert page.locator(".answer .verdict").count() == 3
     assert page.get_by_text("this is not an image that can be read").count() == 1
+    button(page, "Clear").locator("visible=true").click()
+    page.get_by_text("the answer appears here").wait_for()
+    chooser.set_input_files([tmp_path / "0.png"] * MANY_FILES)
+    page.get_by_text(f"of {MANY_FILES} pictures are answered").wait_for()
+    button(page, "Clear").locator("visible=true").click()
+    page.get_by_text("the answer appears here").wait_for(timeout=MILLISECONDS_TO_CLEAR)
+    page.wait_for_timeout(1_000)
+    assert page.get_by_text("the answer appears here").is_visible()  # no late answer has come
     page.close()
 
 

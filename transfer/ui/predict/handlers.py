@@ -1,8 +1,9 @@
 """What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import gradio as gr
 
@@ -11,6 +12,7 @@ from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
 from transfer.inference.answer_table import write_table
 from transfer.ui.predict import cards, pictures
 from transfer.ui.predict.answering import TOP, Answered, Answering
+from transfer.ui.predict.latest import LatestQuestions, Page, Step
 from transfer.ui.predict.pictures import Asked
 from transfer.ui.shared.components import advice_first, run_choices
 from transfer.ui.shared.downloads import Downloads
@@ -38,13 +40,14 @@ VIEWS = [
 class PredictHandlers:
     """Each handler checks its input, since anybody can post to it.
 
-    `asked` are the pictures shown last with their answers, so that they can be shown again by
-    another run or in another view, and saved as a table. They stay on the server.
+    A page's pictures are known here, so that they can be shown again by another run or in another
+    view, and saved as a table.
     """
 
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
         self.downloads = Downloads()
+        self._questions = LatestQuestions()
 
     def listed(self, visitor: str, run: str | None) -> gr.Dropdown:
         """The runs this visitor may use; a model on the Hub stays selected."""
@@ -94,17 +97,28 @@ class PredictHandlers:
         with suppress(TransferError):
             self.runs.classifier(visitor, _checked(run))
 
-    def ask_files(self, visitor, run, view, label, files: list[str] | None):
-        """Classify files: (HTML, asked), growing picture by picture."""
-        yield from self.again(visitor, run, view, label, pictures.files(files))
+    async def ask_files(self, page, visitor, run, view, label, files: list[str] | None):
+        """Classify files; yields HTML that grows picture by picture."""
+        known = visitor, run, view, label
+        async for html in self._ask(page, known, lambda: pictures.files(files)):
+            yield html
 
-    def ask_drawing(self, visitor, run, view, label, drawing: str | None):
+    async def ask_drawing(self, page, visitor, run, view, label, drawing: str | None):
         """The same for what is drawn; the answer goes with the drawing."""
-        yield from self._ask(visitor, run, view, label, lambda: pictures.drawing(drawing))
+        known = visitor, run, view, label
+        async for html in self._ask(page, known, lambda: pictures.drawing(drawing)):
+            yield html
 
-    def ask_photo(self, visitor, run, view, label, photo: str | None):
+    async def ask_photo(self, page, visitor, run, view, label, photo: str | None):
         """The same for what the camera sees, or what was pasted."""
-        yield from self._ask(visitor, run, view, label, lambda: pictures.photo(photo))
+        known = visitor, run, view, label
+        async for html in self._ask(page, known, lambda: pictures.photo(photo)):
+            yield html
+
+    async def again(self, page, visitor, run, view, label):
+        """The same for the pictures that were shown last."""
+        async for html in self._ask(page, (visitor, run, view, label), lambda: page.asked):
+            yield html
 
     def examples(self, visitor: str, run: str | None) -> str:
         """Pictures to click; empty where there are none."""
@@ -113,31 +127,32 @@ class PredictHandlers:
         except TransferError:  # shown where the run is described
             return ""
 
-    def ask_example(self, visitor, run, view, label, clicked: gr.EventData):
-        """The same as `ask_files` for the example that was clicked."""
+    async def ask_example(self, page, visitor, run, view, label, clicked: gr.EventData):
+        """The same for the example that was clicked."""
 
         def example() -> list[Asked]:
             found, place = self._examples(visitor, run), posted(clicked, "place")
             known = type(place) is int and 0 <= place < len(found)
             return [Asked(*found[place])] if known else []
 
-        yield from self._ask(visitor, run, view, label, example)
+        async for html in self._ask(page, (visitor, run, view, label), example):
+            yield html
 
     def _examples(self, visitor: str, run: str | None) -> list[Example]:
         return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
-    def again(self, visitor, run, view, label, asked: list[Asked]) -> Iterator[tuple]:
-        """The same for the pictures that were shown last."""
-        yield from self._ask(visitor, run, view, label, lambda: asked)
+    def _ask(self, page: Page, known: tuple, given: Callable[[], list[Asked]]) -> AsyncIterator:
+        return self._questions.answer(page, self._steps(*known, given))
 
-    def _ask(self, visitor, run, view, label, given: Callable[[], list[Asked]]):
+    def _steps(self, visitor, run, view, label, given: Callable[[], list[Asked]]) -> Iterator[Step]:
         try:
             asked = self._or_last_photo(visitor, run, given())
         except TransferError as error:
             yield cards.error(str(error)), []
             return
+        asked = [replace(each, answer=None, error="") for each in asked]
+        yield "" if asked else cards.EMPTY, asked
         if not asked:
-            yield cards.EMPTY, []
             return
         first, left = asked[:MOST_PICTURES], len(asked) - MOST_PICTURES
         sheet = cards.Sheet(
@@ -150,8 +165,7 @@ class PredictHandlers:
             digits = self._is_on_digits(visitor, run)
             answering = Answering(self.runs, visitor, _checked(run), view, str(label or ""), digits)
             answers = answering.answers(first, 0 if view == "table" else MOST_CARDS)
-            for answered in _growing(answers, sheet):
-                yield sheet.html(), [*answered, *first[len(answered) :]]
+            yield from _growing(answers, sheet, first)
         except TransferError as error:
             yield cards.error(str(error)), asked
 
@@ -164,9 +178,10 @@ class PredictHandlers:
         return [Asked(LAST_PHOTO, newest)] if newest else []
 
     @as_message()
-    def save(self, visitor: str, asked: list[Asked]) -> str:
+    def save(self, visitor: str, page: Page) -> str:
         """The path of a table of the answers shown last, in CSV; it is removed after a while."""
-        rows = [(each.name, each.answer, each.error) for each in asked if each.answer or each.error]
+        answered = [each for each in page.asked if each.answer or each.error]
+        rows = [(each.name, each.answer, each.error) for each in answered]
         if not rows:
             raise ImageError("expected answers to save, found none; add pictures first")
         most = max((len(answer.predictions) for _, answer, _ in rows if answer), default=TOP)
@@ -203,8 +218,8 @@ def _checked(run: str | None) -> str:
     return run.strip()
 
 
-def _growing(answers: Iterator[Answered], sheet: cards.Sheet) -> Iterator[list[Asked]]:
-    """Fills the sheet; the pictures answered so far, at the end and from time to time before that:
+def _growing(answers: Iterator[Answered], sheet: cards.Sheet, asked: list[Asked]) -> Iterator[Step]:
+    """Fills the sheet picture by picture. It is shown at the end and from time to time before that:
     less often as the page grows, so that what is sent grows with it and not with its square."""
     began = updated = time.monotonic()
     answered = []
@@ -213,7 +228,6 @@ def _growing(answers: Iterator[Answered], sheet: cards.Sheet) -> Iterator[list[A
         sheet.add(each, card, row)
         now = time.monotonic()
         wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - began))
-        if now - updated > wait and len(answered) < len(sheet.names):
-            updated = now
-            yield answered
-    yield answered
+        due = now - updated > wait or len(answered) == len(asked)
+        updated = now if due else updated
+        yield sheet.html() if due else "", [*answered, *asked[len(answered) :]]
