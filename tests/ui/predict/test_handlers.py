@@ -93,7 +93,10 @@ def test_what_the_page_draws_and_sees_is_checked(handlers, page, kind):
     ask = {"jpeg": handlers.ask_photo, "png": handlers.ask_drawing}[kind]
     good = posted(seven(), kind)
     assert 'class="verdict' in shown(ask(page, *TINY, good)) and page.asked[0].answer
-    assert shown(ask(page, *TINY, "")) == cards.EMPTY and page.asked == []
+    if kind == "png":
+        assert shown(ask(page, *TINY, "")) == cards.EMPTY and page.asked == []
+    else:  # from a camera that is no longer looked at: nothing changes
+        assert 'class="verdict' in shown(ask(page, *TINY, "")) and page.asked
     other = posted(seven(), {"jpeg": "png", "png": "jpeg"}[kind])
     disguised = good[: good.index(",") + 1] + other.partition(",")[2]
     cut = good[: good.index(",") + 101]

@@ -10,19 +10,22 @@ import gradio as gr
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
 from transfer.inference.answer_table import write_table
+from transfer.jobs.job import hashed
 from transfer.ui.predict import cards, pictures
 from transfer.ui.predict.answering import TOP, Answered, Answering
 from transfer.ui.predict.latest import LatestQuestions, Page, Step
-from transfer.ui.predict.pictures import Asked
+from transfer.ui.predict.pictures import Asked, Question
 from transfer.ui.shared.components import advice_first, run_choices
-from transfer.ui.shared.downloads import Downloads
+from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS, Downloads
 from transfer.ui.shared.guard import posted
 from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
 from transfer.ui.shared.run_photos import Example
 from transfer.ui.shared.session import as_message, require_visitor
+from transfer.ui.shared.timed_cache import TimedCache
 
 MOST_EXAMPLES = 6
+VISITORS_CACHED = 100
 LAST_PHOTO = "Trying now: your last photo, as if it had not been learned"
 LIVE_ABOUT = "{} classes, learned at once on the frozen body. Step 2 trains them properly."
 MOST_PICTURES, MOST_CARDS = 300, 6  # at once; more pictures than cards are shown in a table
@@ -48,6 +51,9 @@ class PredictHandlers:
         self.runs = runs
         self.downloads = Downloads()
         self._questions = LatestQuestions()
+        self._last = TimedCache(VISITORS_CACHED, SECONDS_A_FILE_STAYS)  # by hashed visitor
+        self.ask_files, self.ask_drawing = self._asks(pictures.files), self._asks(pictures.drawing)
+        self.ask_photo, self.again = self._asks(pictures.photo), self._asks(lambda _: None)
 
     def listed(self, visitor: str, run: str | None) -> gr.Dropdown:
         """The runs this visitor may use; a model on the Hub stays selected."""
@@ -97,28 +103,25 @@ class PredictHandlers:
         with suppress(TransferError):
             self.runs.classifier(visitor, _checked(run))
 
-    async def ask_files(self, page, visitor, run, view, label, files: list[str] | None):
-        """Classify files; yields HTML that grows picture by picture."""
-        known = visitor, run, view, label
-        async for html in self._ask(page, known, lambda: pictures.files(files)):
-            yield html
+    def _asks(self, read: Callable[[object], Question | None]) -> Callable:
+        """A handler that answers what the page posts: HTML that grows picture by picture."""
 
-    async def ask_drawing(self, page, visitor, run, view, label, drawing: str | None):
-        """The same for what is drawn; the answer goes with the drawing."""
-        known = visitor, run, view, label
-        async for html in self._ask(page, known, lambda: pictures.drawing(drawing)):
-            yield html
+        async def ask(page, visitor, run, view, label, posted=None):
+            asked = self._ask(page, (visitor, run, view, label), lambda: read(posted))
+            async for html in asked:
+                yield html
 
-    async def ask_photo(self, page, visitor, run, view, label, photo: str | None):
-        """The same for what the camera sees, or what was pasted."""
-        known = visitor, run, view, label
-        async for html in self._ask(page, known, lambda: pictures.photo(photo)):
-            yield html
+        return ask
 
-    async def again(self, page, visitor, run, view, label):
-        """The same for the pictures that were shown last."""
-        async for html in self._ask(page, (visitor, run, view, label), lambda: page.asked):
-            yield html
+    async def restore(self, page, visitor, run, view, label):
+        """(the files, the drawing, the answer) of what the visitor asked last on any page, as far
+        as it still exists."""
+        last = self._last.get(hashed(visitor)) or Question([])
+        last = last.existing()
+        yield last.files or gr.skip(), last.drawing or gr.skip(), gr.skip()
+        if last.asked:
+            async for html in self._ask(page, (visitor, run, view, label), lambda: last):
+                yield gr.skip(), gr.skip(), html
 
     def examples(self, visitor: str, run: str | None) -> str:
         """Pictures to click; empty where there are none."""
@@ -128,12 +131,12 @@ class PredictHandlers:
             return ""
 
     async def ask_example(self, page, visitor, run, view, label, clicked: gr.EventData):
-        """The same for the example that was clicked."""
+        """The same as `ask_files` for the example that was clicked."""
 
-        def example() -> list[Asked]:
+        def example() -> Question:
             found, place = self._examples(visitor, run), posted(clicked, "place")
             known = type(place) is int and 0 <= place < len(found)
-            return [Asked(*found[place])] if known else []
+            return Question([Asked(*found[place])] if known else [])
 
         async for html in self._ask(page, (visitor, run, view, label), example):
             yield html
@@ -141,8 +144,18 @@ class PredictHandlers:
     def _examples(self, visitor: str, run: str | None) -> list[Example]:
         return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
-    def _ask(self, page: Page, known: tuple, given: Callable[[], list[Asked]]) -> AsyncIterator:
-        return self._questions.answer(page, self._steps(*known, given))
+    def _ask(self, page: Page, known: tuple, given: Callable[[], Question | None]) -> AsyncIterator:
+        """Answer what was given and keep it for the visitor's next page; without anything, answer
+        again what was shown last."""
+
+        def asked() -> list[Asked]:
+            if (question := given()) is None:
+                return page.asked
+            if visitor := hashed(known[0]):
+                self._last.put(visitor, question)
+            return question.asked
+
+        return self._questions.answer(page, self._steps(*known, asked))
 
     def _steps(self, visitor, run, view, label, given: Callable[[], list[Asked]]) -> Iterator[Step]:
         try:

@@ -25,9 +25,12 @@ CAMERA = """<div class="viewer"><video muted playsinline></video><canvas></canva
 # A run that the visitor selected while the newest was being looked up stays selected.
 SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
-# In the browser: the chosen run outlives a reload.
-REMEMBER = """run => { localStorage.setItem("transfer-run", run || ""); }"""
-RESTORE = """run => localStorage.getItem("transfer-run") || run"""
+# In the browser: the chosen run and view outlive a reload.
+REMEMBER = """value => {{ localStorage.setItem("transfer-{}", value || ""); }}"""
+RESTORE = f"""(run, view) => {{
+    const seen = localStorage.getItem("transfer-view"), known = {[name for _, name in VIEWS]};
+    return [localStorage.getItem("transfer-run") || run, known.includes(seen) ? seen : view];
+}}"""
 # In the browser: which of the examples was clicked.
 CLICKED = """element.addEventListener("click", event => {
     const button = event.target.closest("button");
@@ -86,7 +89,8 @@ def try_step(
                 correct = gr.Button("Correct it", min_width=110, scale=1, elem_classes="low")
             uncorrected = note()
     known = [page, visitor, run, view, label]
-    files.change(handlers.ask_files, [*known, files], shown, **ASKS)
+    for changed in (files.upload, files.delete, files.clear):
+        changed(handlers.ask_files, [*known, files], shown, **ASKS)
     quiet = {"outputs": shown, "show_progress": "hidden"} | ASKS
     drawing.input(handlers.ask_drawing, [*known, drawing], **quiet)
     camera.input(handlers.ask_photo, [*known, camera], **quiet | LATEST)
@@ -98,7 +102,9 @@ def try_step(
     )
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, known, shown, **ASKS)
-    lists = _keep_runs_up_to_date(handlers, visitor, run, opened, result)
+    restored = opened.then(None, [run, view], [run, view], js=RESTORE, **PRIVATE)
+    restored.then(handlers.restore, known, [files, drawing, shown], **ASKS)
+    lists = _keep_runs_up_to_date(handlers, visitor, run, restored, result)
     run_changed.then(handlers.input_tab, [visitor, run], tabs, **LATEST, **QUIET)
     for event in (opened, run_changed):
         event.then(handlers.examples, [visitor, run], examples, **LATEST, **QUIET)
@@ -107,7 +113,8 @@ def try_step(
     correcting = {"fn": handlers.corrections, "inputs": [visitor, run]} | QUIET
     correcting["outputs"] = [correction, right]
     run_changed.then(**correcting, **LATEST)
-    run.change(None, run, None, js=REMEMBER, trigger_mode="multiple", **PRIVATE)
+    for field, name in ((run, "run"), (view, "view")):
+        field.change(None, field, None, js=REMEMBER.format(name), **AT_ONCE, **PRIVATE)
 
     def follow(taught: gr.events.Dependency) -> None:
         live = taught.then(handlers.taught, visitor, run, **QUIET)
@@ -118,11 +125,10 @@ def try_step(
     return Trying(run, lists, page, right, correct, uncorrected, follow)
 
 
-def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, opened, result) -> dict:
-    """List the runs, and select the one of the last visit or a new one; returns what lists them."""
+def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, restored, result) -> dict:
+    """List the runs, and select a new one; returns what lists them."""
     seen, newest = gr.State([]), gr.JSON(visible=False)
     listed = {"fn": handlers.listed, "inputs": [visitor, run], "outputs": run} | QUIET
-    restored = opened.then(None, run, run, js=RESTORE, **PRIVATE)
     for event in (restored.then, result.change):
         found = event(**listed).then(handlers.newest, [visitor, run, seen], [newest, seen], **QUIET)
         found.success(None, [newest, run], run, js=SELECT_NEWEST, **PRIVATE)
