@@ -206,7 +206,9 @@ def test_runs_and_models_on_the_hub_are_described_with_their_classes(handlers, r
     assert len(last(handlers.describe(ME, "ann/stripes"))[1].choices) == 4
 
 
-def test_classes_that_are_taught_answer_about_their_last_photo_or_another(handlers, page, tmp_path):
+def test_classes_that_are_taught_answer_about_their_last_photo_or_another(
+    handlers, page, tmp_path, monkeypatch
+):
     uploads = UploadHandlers(handlers.runs.jobs)
     paths = [tmp_path / f"{kind}.png" for kind in range(2)]
     for kind, path in enumerate(paths):
@@ -216,7 +218,9 @@ def test_classes_that_are_taught_answer_about_their_last_photo_or_another(handle
     teach(uploads, columns=[paths[1]] * 2)
     live = (ME, handlers.taught(ME).value, "predictions", "")
     other = Page()
-    html = shown(handlers.again(page, *live))
+    monkeypatch.setattr("transfer.ui.predict.handlers.SECONDS_BETWEEN_UPDATES", 0.0)
+    *preparing, html = seen(handlers.again(page, *live))
+    assert re.findall(r"Preparing photos \((.*?)\)", "".join(preparing)) == ["0 of 4", "4 of 4"]
     assert LAST_PHOTO in html and "Probably columns" in html
     html = shown(handlers.ask_files(other, *live, [str(paths[0])]))
     assert "0.png" in html and "Probably rows" in html

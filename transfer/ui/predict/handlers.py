@@ -1,7 +1,7 @@
 """What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
 from transfer.inference.answer_table import write_table
 from transfer.jobs.job import hashed
 from transfer.ui.predict import cards, pictures
-from transfer.ui.predict.answering import TOP, Answered, Answering
+from transfer.ui.predict.answering import TOP, Answering
 from transfer.ui.predict.latest import LatestQuestions, Page, Step
 from transfer.ui.predict.pictures import Asked, Question
 from transfer.ui.shared.components import advice_first, run_choices
@@ -99,9 +99,10 @@ class PredictHandlers:
         return gr.Tabs(selected="draw" if self._is_on_digits(visitor, run) else "photos")
 
     def preload(self, visitor: str, run: str | None) -> None:
-        """Load the run before the first picture comes."""
+        """Load the run before the first picture comes; classes that are taught have one."""
         with suppress(TransferError):
-            self.runs.classifier(visitor, _checked(run))
+            if run != LIVE:
+                self.runs.classifier(visitor, _checked(run))
 
     def _asks(self, read: Callable[[object], Question | None]) -> Callable:
         """A handler that answers what the page posts: HTML that grows picture by picture."""
@@ -174,11 +175,18 @@ class PredictHandlers:
             note=f"{left:,} more pictures: at most {MOST_PICTURES} at once." if left > 0 else "",
             tabular=view == "table" or len(first) > MOST_CARDS,
         )
+        pace = _Pace()
         try:
+            for done, total in self.runs.prepare(visitor, run):
+                yield cards.preparing(done, total) if pace.due() or not done else "", asked
             digits = self._is_on_digits(visitor, run)
             answering = Answering(self.runs, visitor, _checked(run), view, str(label or ""), digits)
             answers = answering.answers(first, 0 if view == "table" else MOST_CARDS)
-            yield from _growing(answers, sheet, first)
+            for i, (answered, card, row) in enumerate(answers):
+                first[i] = answered
+                sheet.add(answered, card, row)
+                whole = i + 1 == len(first)
+                yield sheet.html() if whole or pace.due() else "", [*first]
         except TransferError as error:
             yield cards.error(str(error)), asked
 
@@ -203,10 +211,10 @@ class PredictHandlers:
             pass
         return str(target)
 
-    def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
+    def _about(self, visitor: str, run: str) -> tuple[str, Sequence[str]]:
         """(a line about a run, its classes). Raises TransferError."""
-        if run == LIVE:
-            classes = self.runs.classifier(visitor, run).classes
+        if run == LIVE and self.runs.live.answers(visitor):
+            classes = self.runs.live.classes(visitor)
             return LIVE_ABOUT.format(len(classes)), classes
         if is_address(run):
             classes = self.runs.classifier(visitor, run).classes
@@ -231,16 +239,16 @@ def _checked(run: str | None) -> str:
     return run.strip()
 
 
-def _growing(answers: Iterator[Answered], sheet: cards.Sheet, asked: list[Asked]) -> Iterator[Step]:
-    """Fills the sheet picture by picture. It is shown at the end and from time to time before that:
-    less often as the page grows, so that what is sent grows with it and not with its square."""
-    began = updated = time.monotonic()
-    answered = []
-    for each, card, row in answers:
-        answered.append(each)
-        sheet.add(each, card, row)
+class _Pace:
+    """When to show again what grows: less often as time passes, so that what is sent grows with it
+    and not with its square."""
+
+    def __init__(self):
+        self._began = self._shown = time.monotonic()
+
+    def due(self) -> bool:
         now = time.monotonic()
-        wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - began))
-        due = now - updated > wait or len(answered) == len(asked)
-        updated = now if due else updated
-        yield sheet.html() if due else "", [*answered, *asked[len(answered) :]]
+        wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - self._began))
+        due = now - self._shown > wait
+        self._shown = now if due else self._shown
+        return due
