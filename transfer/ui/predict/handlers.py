@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import gradio as gr
+from anyio import CapacityLimiter
 
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
@@ -13,7 +14,7 @@ from transfer.inference.answer_table import write_table
 from transfer.jobs.job import hashed
 from transfer.ui.predict import cards, pictures
 from transfer.ui.predict.answering import TOP, Answering
-from transfer.ui.predict.latest import LatestQuestions, Page, Step
+from transfer.ui.predict.latest import Page, Step
 from transfer.ui.predict.pictures import Asked, Question
 from transfer.ui.shared.components import advice_first, run_choices
 from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS, Downloads
@@ -26,6 +27,7 @@ from transfer.ui.shared.timed_cache import TimedCache
 
 MOST_EXAMPLES = 6
 VISITORS_CACHED = 100
+CLASSIFIED_AT_ONCE = 2  # pictures, since each uses all cores
 LAST_PHOTO = "Trying now: your last photo, as if it had not been learned"
 LIVE_ABOUT = "{} classes, learned at once on the frozen body. Step 2 trains them properly."
 MOST_PICTURES, MOST_CARDS = 300, 6  # at once; more pictures than cards are shown in a table
@@ -50,7 +52,7 @@ class PredictHandlers:
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
         self.downloads = Downloads()
-        self._questions = LatestQuestions()
+        self._slots = CapacityLimiter(CLASSIFIED_AT_ONCE)
         self._last = TimedCache(VISITORS_CACHED, SECONDS_A_FILE_STAYS)  # by hashed visitor
         self.ask_files, self.ask_drawing = self._asks(pictures.files), self._asks(pictures.drawing)
         self.ask_photo, self.again = self._asks(pictures.photo), self._asks(lambda _: None)
@@ -107,9 +109,9 @@ class PredictHandlers:
     def _asks(self, read: Callable[[object], Question | None]) -> Callable:
         """A handler that answers what the page posts: HTML that grows picture by picture."""
 
-        async def ask(page, visitor, run, view, label, posted=None):
-            asked = self._ask(page, (visitor, run, view, label), lambda: read(posted))
-            async for html in asked:
+        async def ask(page, visitor, run, view, label, value=None):
+            known = visitor, run, view, label
+            async for html in self._ask(page, known, lambda: read(value)):
                 yield html
 
         return ask
@@ -117,8 +119,7 @@ class PredictHandlers:
     async def restore(self, page, visitor, run, view, label):
         """(the files, the drawing, the answer) of what the visitor asked last on any page, as far
         as it still exists."""
-        last = self._last.get(hashed(visitor)) or Question([])
-        last = last.existing()
+        last = (self._last.get(hashed(visitor)) or Question([])).existing()
         yield last.files or gr.skip(), last.drawing or gr.skip(), gr.skip()
         if last.asked:
             async for html in self._ask(page, (visitor, run, view, label), lambda: last):
@@ -156,7 +157,7 @@ class PredictHandlers:
                 self._last.put(visitor, question)
             return question.asked
 
-        return self._questions.answer(page, self._steps(*known, asked))
+        return page.answer(self._steps(*known, asked), self._slots)
 
     def _steps(self, visitor, run, view, label, given: Callable[[], list[Asked]]) -> Iterator[Step]:
         try:

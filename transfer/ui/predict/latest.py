@@ -9,7 +9,6 @@ from anyio.to_thread import run_sync
 
 from transfer.ui.predict.pictures import Asked
 
-CLASSIFIED_AT_ONCE = 2  # pictures, since each uses all cores
 DONE = object()
 Step = tuple[str, list[Asked]]  # HTML, or "" to show the same as before; the pictures so far
 
@@ -19,31 +18,24 @@ class Page:
 
     def __init__(self):
         self.asked: list[Asked] = []
-        self.newest: object = None  # stands for the newest question
-        self.turn = asyncio.Lock()  # its pictures are known before a later question is
+        self._newest: object = None  # stands for the newest question
+        self._turn = asyncio.Lock()  # its pictures are known before a later question is
 
-
-class LatestQuestions:
-    """The questions of all pages, which share the slots to classify pictures in."""
-
-    def __init__(self):
-        self._slots = CapacityLimiter(CLASSIFIED_AT_ONCE)
-
-    async def answer(self, page: Page, steps: Iterator[Step]) -> AsyncIterator:
+    async def answer(self, steps: Iterator[Step], slots: CapacityLimiter) -> AsyncIterator:
         """HTML from `steps` until a newer question comes. The first step finds the pictures, and
-        waits for no slot, so that an empty page is shown at once."""
-        mine = page.newest = object()
+        needs no slot, so that an empty page is shown at once."""
+        mine = self._newest = object()
 
         def step():
-            return next(steps, DONE) if page.newest is mine else DONE
+            return next(steps, DONE) if self._newest is mine else DONE
 
-        async with page.turn:
-            html, page.asked = await run_sync(next, steps)
-        while page.newest is mine:
+        async with self._turn:
+            html, self.asked = await run_sync(next, steps)
+        while self._newest is mine:
             if html:
                 yield html
-            found = await run_sync(step, limiter=self._slots)
-            if found is DONE or page.newest is not mine:
+            found = await run_sync(step, limiter=slots)
+            if found is DONE or self._newest is not mine:
                 break
-            html, page.asked = found
+            html, self.asked = found
         yield gr.skip()  # gradio repeats the last HTML at the end, over what is newer

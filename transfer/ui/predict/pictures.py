@@ -37,10 +37,6 @@ class Asked:
     def drawn(self) -> bool:
         return isinstance(self.picture, Image.Image)
 
-    @property
-    def exists(self) -> bool:
-        return not isinstance(self.picture, Path) or self.picture.is_file()
-
 
 class Question(NamedTuple):
     """Pictures that are asked about, and what the page's fields show of them."""
@@ -51,8 +47,13 @@ class Question(NamedTuple):
 
     def existing(self) -> "Question":
         """Without the files that have expired."""
-        files = [path for path in self.files or [] if Path(path).is_file()]
-        return self._replace(asked=[each for each in self.asked if each.exists], files=files)
+        asked = [each for each in self.asked if _exists(each.picture)]
+        files = [path for path in self.files or [] if _exists(Path(path))]
+        return self._replace(asked=asked, files=files)
+
+
+def _exists(picture: Picture) -> bool:
+    return not isinstance(picture, Path) or picture.is_file()
 
 
 def files(paths: list[str] | None) -> Question:

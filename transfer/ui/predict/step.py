@@ -91,9 +91,8 @@ def try_step(
     known = [page, visitor, run, view, label]
     for changed in (files.upload, files.delete, files.clear):
         changed(handlers.ask_files, [*known, files], shown, **ASKS)
-    quiet = {"outputs": shown, "show_progress": "hidden"} | ASKS
-    drawing.input(handlers.ask_drawing, [*known, drawing], **quiet)
-    camera.input(handlers.ask_photo, [*known, camera], **quiet | LATEST)
+    drawing.input(handlers.ask_drawing, [*known, drawing], shown, **ASKS | QUIET)
+    camera.input(handlers.ask_photo, [*known, camera], shown, **ASKS | QUIET | LATEST)
     download_on_click(save, handlers.save, [visitor, page], "fetched-answers")
     examples.click(handlers.ask_example, known, shown, **ASKS)
     run_changed, view_changed = on_change(run), on_change(view)
@@ -103,7 +102,7 @@ def try_step(
     for event in (run_changed.then, view_changed.then, label.change):
         event(handlers.again, known, shown, **ASKS)
     restored = opened.then(None, [run, view], [run, view], js=RESTORE, **PRIVATE)
-    restored.then(handlers.restore, known, [files, drawing, shown], **ASKS)
+    restored.then(handlers.restore, known, [files, drawing, shown], **ASKS | QUIET)
     lists = _keep_runs_up_to_date(handlers, visitor, run, restored, result)
     run_changed.then(handlers.input_tab, [visitor, run], tabs, **LATEST, **QUIET)
     for event in (opened, run_changed):
