@@ -183,6 +183,10 @@ def test_what_was_asked_last_is_there_again(visitors, shared_address, shared_run
     tab(again, "Photos")
     again.locator("#try-photos").get_by_text("stripes").wait_for()
     assert again.evaluate(DARK) == 0
+    again.goto(f"{shared_address}/?run=user%2Fmodel")  # there is none
+    again.locator(f"{TRY} .answers[role=alert]").wait_for()
+    choose_run(again, "Example: twelve kinds")
+    again.locator(".answer h4", has_text="stripes.png").wait_for()
     other, _ = visit(visitors().new_page(), shared_address)
     for uploaded in (shared_runs.parent / "gradio").rglob("stripes.png"):
         uploaded.unlink()
