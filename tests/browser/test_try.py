@@ -14,6 +14,7 @@ from tests.browser.conftest import (
     at_rest,
     button,
     choose_run,
+    console_errors_of,
     fits_everywhere,
     open_page,
     run_field,
@@ -25,6 +26,13 @@ from tests.tiny import picture
 
 DIGITS_RIGHT, SURE = 20, 80.0  # of 22; percent
 SECONDS = 3
+MANY_FILES, MILLISECONDS_TO_CLEAR = 100, 10_000  # all of these files take longer
+CHOSEN_RUN = "#step-try input[aria-label=Run]"
+DARK = """() => {
+    const canvas = document.querySelector(".drawing canvas");
+    return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+        .filter((value, i) => i % 4 === 0 && value < 128).length;
+}"""
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 COUNT = """() => {
     const shown = document.querySelector(".shown"), seen = window.seen = new Set();
@@ -141,7 +149,54 @@ def test_several_pictures_are_answered_beside_a_broken_one(browser, shared_addre
     page.locator(".answer").nth(3).wait_for()
     assert page.locator(".answer .verdict").count() == 3
     assert page.get_by_text("this is not an image that can be read").count() == 1
+    button(page, "Clear").locator("visible=true").click()
+    page.get_by_text("the answer appears here").wait_for()
+    chooser.set_input_files([tmp_path / "0.png"] * MANY_FILES)
+    page.get_by_text(f"of {MANY_FILES} pictures are answered").wait_for()
+    button(page, "Clear").locator("visible=true").click()
+    page.get_by_text("the answer appears here").wait_for(timeout=MILLISECONDS_TO_CLEAR)
+    page.wait_for_timeout(1_000)
+    assert page.get_by_text("the answer appears here").is_visible()  # no late answer has come
     page.close()
+
+
+def test_what_was_asked_last_is_there_again(visitors, shared_address, shared_runs, tmp_path):
+    context = visitors()
+    page, foreign = visit(context.new_page(), shared_address)
+    choose_run(page, "Example: handwritten digits")
+    page.locator(".drawing canvas").wait_for()
+    draw(page, "7")
+    assert best(page)[0] == "7"
+    show(page, "Compare phases")
+    page.locator(".stage").nth(1).wait_for()
+    page.reload()
+    page.locator(".stage h4, .answer h4", has_text="your drawing").wait_for()
+    page.locator(".stage").nth(1).wait_for()
+    assert "digits" in page.locator(CHOSEN_RUN).input_value()
+    page.wait_for_function(f"({DARK})() > 500")
+    tab(page, "Photos")
+    picture(2, 0).save(tmp_path / "stripes.png")
+    page.locator("#try-photos input[type=file]").set_input_files(tmp_path / "stripes.png")
+    page.locator(".answer h4", has_text="stripes.png").wait_for()
+    again, _ = visit(context.new_page(), shared_address)
+    again.locator(".answer h4", has_text="stripes.png").wait_for()
+    tab(again, "Photos")
+    again.locator("#try-photos").get_by_text("stripes").wait_for()
+    assert again.evaluate(DARK) == 0
+    again.goto(f"{shared_address}/?run=user%2Fmodel")  # there is none
+    again.locator(f"{TRY} .answers[role=alert]").wait_for()
+    choose_run(again, "Example: twelve kinds")
+    again.locator(".answer h4", has_text="stripes.png").wait_for()
+    other, _ = visit(visitors().new_page(), shared_address)
+    for uploaded in (shared_runs.parent / "gradio").rglob("stripes.png"):
+        uploaded.unlink()
+    errors = console_errors_of(again)
+    again.reload()
+    for each in (other, again):
+        each.get_by_text("classes; test accuracy").wait_for()
+        at_rest(each, [])
+        assert each.get_by_text("the answer appears here").is_visible()
+    assert errors == foreign == []
 
 
 def test_the_phases_of_a_run_are_compared(browser, page_address, tmp_path):

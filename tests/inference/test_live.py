@@ -38,7 +38,10 @@ def test_the_features_of_a_photo_are_computed_once(images, monkeypatch):
     monkeypatch.setattr(
         live, "_features_of", lambda files: computed.extend(files) or features_of(files)
     )
+    monkeypatch.setattr(live, "PHOTOS_A_BATCH", 4)
     taught = LiveClassifier()
+    steps, others = (taught.read(images.by_class()) for _ in range(2))  # at the same time
+    assert [next(steps), *others, *steps] == [(4, 6), (6, 6)]
     first = taught.classifier(images.by_class())
     assert len(computed) == 6 and taught.classifier(images.by_class()) is first
     images.rename_class("waves", "sea")

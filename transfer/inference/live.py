@@ -37,20 +37,23 @@ class LiveClassifier:
     def __init__(self):
         self._features: dict[Key, torch.Tensor] = {}  # float32 (512,) of each photo
         self._fitted: tuple[list, Classifier] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def read(self, photos: Photos) -> Iterator[tuple[int, int]]:
         """Compute what is missing of the photos; yields (done, all of them) after each batch.
 
-        Raises ImageError.
+        Callers at the same time share the work. Raises ImageError.
         """
         files = {_key(path): path for of_class in photos.values() for path in of_class}
-        missing = [key for key in files if key not in self._features]
-        for start in range(0, len(missing), PHOTOS_A_BATCH):
-            keys = missing[start : start + PHOTOS_A_BATCH]
-            features = _features_of([files[key] for key in keys])
-            self._features |= dict(zip(keys, features, strict=True))
-            yield len(files) - len(missing) + start + len(keys), len(files)
+        while True:
+            with self._lock:
+                missing = [key for key in files if key not in self._features]
+                if not missing:
+                    return
+                keys = missing[:PHOTOS_A_BATCH]
+                features = _features_of([files[key] for key in keys])
+                self._features |= dict(zip(keys, features, strict=True))
+            yield len(files) - len(missing) + len(keys), len(files)
 
     def classifier(self, photos: Photos, without: Collection[Path] = ()) -> Classifier:
         """Fitted on all photos but some, which it then judges as it would new ones.

@@ -96,7 +96,7 @@ def _connect_teaching(
     each change they answer again."""
     corrected = trying.correct.click(
         chosen.teaching.correct,
-        [visitor, trying.asked, trying.right],
+        [visitor, trying.page, trying.right],
         [chosen.source, chosen.cards, trying.uncorrected],
         **IN_TURN,
     )

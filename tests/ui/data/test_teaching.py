@@ -9,6 +9,7 @@ from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits
 from transfer.ui.data.teaching import TeachHandlers
 from transfer.ui.data.uploads import PHOTOS, UploadHandlers
+from transfer.ui.predict.latest import Page
 from transfer.ui.predict.pictures import Asked
 
 
@@ -95,17 +96,19 @@ def test_an_answer_is_corrected_by_its_photo(teaching, photos):
     for name, files in (("Class 1", photos[:2]), ("Class 2", photos[2:4])):
         teaching.change(ME, event("add", name=name, files=files))
     first = teaching.uploads.images(ME).by_class()["Class 1"][0]
-    _, cards, _ = teaching.correct(ME, [Asked("your last photo", first)], "Class 2")
+    page = Page()
+    page.asked = [Asked("your last photo", first)]
+    _, cards, _ = teaching.correct(ME, page, "Class 2")
     assert [text[0] for text in counts(cards).values()] == ["1", "3"]  # it has moved
-    new = Asked("new.png", Path(photos[4]))
-    _, cards, _ = teaching.correct(ME, [new], "Class 1")
+    page.asked = [Asked("new.png", Path(photos[4]))]
+    _, cards, _ = teaching.correct(ME, page, "Class 1")
     assert [text[0] for text in counts(cards).values()] == ["2", "3"]  # it was added
-    for asked, label, says in (
-        ([], "Class 1", "Try one first"),
-        ([new], None, "one of your classes"),
-        ([new], "../x", "one of your classes"),
+    for shown, label, says in (
+        (Page(), "Class 1", "Try one first"),
+        (page, None, "one of your classes"),
+        (page, "../x", "one of your classes"),
     ):
-        _, after, why = teaching.correct(ME, asked, label)
+        _, after, why = teaching.correct(ME, shown, label)
         assert says in why and after == cards
 
 

@@ -10,7 +10,15 @@ from transfer.ui.data.requests import CLEAR_OTHERS, LatestRequests
 from transfer.ui.data.teaching import TeachHandlers
 from transfer.ui.data.tiles import CHOOSING, FROM_SOURCE, TO_SOURCE, tiles
 from transfer.ui.data.uploads import choices
-from transfer.ui.shared.components import LATEST, accordion, beside, note, on_change, skeleton
+from transfer.ui.shared.components import (
+    AT_ONCE,
+    LATEST,
+    accordion,
+    beside,
+    note,
+    on_change,
+    skeleton,
+)
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.session import PRIVATE, QUIET
 
@@ -22,7 +30,6 @@ OTHER_THINGS = (
     "training that you start learns from them what is “unlike anything it was taught”."
 )
 LARGER = ". For one of more than 50 MB type its path under Dataset instead"
-AT_ONCE = {"trigger_mode": "multiple"}
 # one after the other, so that an older list of classes never replaces a newer one
 IN_TURN = {"concurrency_id": "own classes", "concurrency_limit": 1, **AT_ONCE, **QUIET}
 # in the browser: the chosen dataset outlives a reload

@@ -15,6 +15,7 @@ from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import error_line
 from transfer.ui.data.cards import FIRST_CLASSES, class_cards
 from transfer.ui.data.uploads import OTHERS, PHOTOS, UploadHandlers
+from transfer.ui.predict.latest import Page
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.guard import posted, uploaded
 from transfer.ui.shared.loaded_runs import cached_run
@@ -47,14 +48,14 @@ class TeachHandlers:
         refused = self._do(visitor, self.uploads.others(visitor), (OTHERS,), event)
         return self.others_card(visitor), refused
 
-    def correct(self, visitor: str, asked: list, label: str | None) -> tuple:
+    def correct(self, visitor: str, page: Page, label: str | None) -> tuple:
         """What `change` returns, once the first of the pictures that were asked about has become a
         photo of the class `label`, or has moved there from another class."""
         images = self.uploads.images(visitor)
         with _explained() as why:
-            if not asked:
+            if not page.asked:
                 raise JobError("expected a photo to correct, found none; try one first")
-            picture = asked[0].picture
+            picture = page.asked[0].picture
             if isinstance(picture, Path) and picture.is_relative_to(images.folder):
                 images.move_photo(picture.parent.name, picture.name, label or "")
             else:

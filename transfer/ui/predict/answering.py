@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transfer.inference.phase_comparison import Comparison
 
 TOP, SIMILAR = 5, 6
-Answered = tuple[Asked, str, list[str]]  # with the answer; its card or ""; its row of the table
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class Answering:
     def answers(
         self, asked: list[Asked], most_cards: int
     ) -> Iterator[tuple[Asked, str, list[str]]]:
-        """One after the other; only the first few get a card."""
+        """(with the answer; its card, which only the first few get, or ""; its row of the table),
+        one after the other."""
         pictures = [each.picture for each in asked]
         classifier = self.runs.classifier(self.visitor, self.run, pictures)
         for place, each in enumerate(asked):

@@ -41,8 +41,10 @@ function stop() {
 }
 
 function live() {
-    if (!element.offsetParent) stop();  // another tab is open
-    else if (!document.hidden) look(LIVE);
+    if (!element.offsetParent) {  // another tab is open
+        stop();
+        props.value = "";  // what waits to be sent is sent empty
+    } else if (!document.hidden) look(LIVE);
 }
 
 async function start() {

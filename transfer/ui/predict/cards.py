@@ -10,7 +10,7 @@ from PIL import Image
 from transfer.data.image import load_image
 from transfer.inference.verdict import Verdict, verdict
 from transfer.ui.predict.pictures import Asked
-from transfer.ui.shared.components import PHASE_TITLES, advice_first, warning
+from transfer.ui.shared.components import PHASE_TITLES, advice_first, progress_bar, warning
 from transfer.ui.shared.images import THUMBNAIL, data_url, fitted, thumbnails
 from transfer.ui.shared.tables import bar, scrolling, table
 
@@ -107,6 +107,12 @@ def about(text: str, kind: str = "") -> str:
 def error(text: str) -> str:
     """An error in the place of the predictions."""
     return f'<div class="answers" role="alert">{warning(text)}</div>'
+
+
+def preparing(done: int, total: int) -> str:
+    """In the place of the predictions, before the first one."""
+    counts = f"Preparing photos ({done:,} of {total:,})"
+    return f'<div class="answers"><p class="note">{counts}</p>{progress_bar(done / total)}</div>'
 
 
 def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:

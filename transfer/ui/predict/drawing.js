@@ -3,6 +3,7 @@ const BRUSH = 20;  // of 280 pixels: drawn as large as one does, strokes are as 
 const canvas = element.querySelector("canvas"), pen = canvas.getContext("2d");
 Object.assign(pen, {lineWidth: BRUSH, lineCap: "round", lineJoin: "round"});
 let last = null;  // where the pen is, while it is down
+let sent = "";
 
 function clear() {
     pen.fillStyle = "white";
@@ -10,8 +11,15 @@ function clear() {
 }
 
 function send(picture) {
-    props.value = picture;
+    props.value = sent = picture;
     trigger("input");
+}
+
+function restore() {  // what was drawn before a reload
+    if (!props.value || props.value === sent) return;
+    const image = new Image();
+    image.onload = () => pen.drawImage(image, 0, 0);
+    image.src = sent = props.value;
 }
 
 function draw(event) {
@@ -45,3 +53,5 @@ element.querySelector("button").addEventListener("click", () => {
     send("");
 });
 clear();
+restore();
+watch("value", restore);

@@ -1,19 +1,24 @@
 """What the third step does: classifies a visitor's pictures by a run, and shows why."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import gradio as gr
+from anyio import CapacityLimiter
 
+from transfer.cache.timed_cache import TimedCache
 from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
 from transfer.inference.answer_table import write_table
+from transfer.jobs.job import hashed
 from transfer.ui.predict import cards, pictures
-from transfer.ui.predict.answering import TOP, Answered, Answering
-from transfer.ui.predict.pictures import Asked
+from transfer.ui.predict.answering import TOP, Answering
+from transfer.ui.predict.latest import Page, Step
+from transfer.ui.predict.pictures import Asked, Question
 from transfer.ui.shared.components import advice_first, run_choices
-from transfer.ui.shared.downloads import Downloads
+from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS, Downloads
 from transfer.ui.shared.guard import posted
 from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
@@ -21,6 +26,8 @@ from transfer.ui.shared.run_photos import Example
 from transfer.ui.shared.session import as_message, require_visitor
 
 MOST_EXAMPLES = 6
+VISITORS_CACHED = 100
+CLASSIFIED_AT_ONCE = 2  # pictures, since each uses all cores
 LAST_PHOTO = "Trying now: your last photo, as if it had not been learned"
 LIVE_ABOUT = "{} classes, learned at once on the frozen body. Step 2 trains them properly."
 MOST_PICTURES, MOST_CARDS = 300, 6  # at once; more pictures than cards are shown in a table
@@ -38,13 +45,17 @@ VIEWS = [
 class PredictHandlers:
     """Each handler checks its input, since anybody can post to it.
 
-    `asked` are the pictures shown last with their answers, so that they can be shown again by
-    another run or in another view, and saved as a table. They stay on the server.
+    A page's pictures are known here, so that they can be shown again by another run or in another
+    view, and saved as a table.
     """
 
     def __init__(self, runs: LoadedRuns):
         self.runs = runs
         self.downloads = Downloads()
+        self._slots = CapacityLimiter(CLASSIFIED_AT_ONCE)
+        self._last = TimedCache(VISITORS_CACHED, SECONDS_A_FILE_STAYS)  # by hashed visitor
+        self.ask_files, self.ask_drawing = self._asks(pictures.files), self._asks(pictures.drawing)
+        self.ask_photo, self.again = self._asks(pictures.photo), self._asks(lambda _: None)
 
     def listed(self, visitor: str, run: str | None) -> gr.Dropdown:
         """The runs this visitor may use; a model on the Hub stays selected."""
@@ -90,21 +101,29 @@ class PredictHandlers:
         return gr.Tabs(selected="draw" if self._is_on_digits(visitor, run) else "photos")
 
     def preload(self, visitor: str, run: str | None) -> None:
-        """Load the run before the first picture comes."""
+        """Load the run before the first picture comes; classes that are taught have one."""
         with suppress(TransferError):
-            self.runs.classifier(visitor, _checked(run))
+            if run != LIVE:
+                self.runs.classifier(visitor, _checked(run))
 
-    def ask_files(self, visitor, run, view, label, files: list[str] | None):
-        """Classify files: (HTML, asked), growing picture by picture."""
-        yield from self.again(visitor, run, view, label, pictures.files(files))
+    def _asks(self, read: Callable[[object], Question | None]) -> Callable:
+        """A handler that answers what the page posts: HTML that grows picture by picture."""
 
-    def ask_drawing(self, visitor, run, view, label, drawing: str | None):
-        """The same for what is drawn; the answer goes with the drawing."""
-        yield from self._ask(visitor, run, view, label, lambda: pictures.drawing(drawing))
+        async def ask(page, visitor, run, view, label, value=None):
+            known = visitor, run, view, label
+            async for html in self._ask(page, known, lambda: read(value)):
+                yield html
 
-    def ask_photo(self, visitor, run, view, label, photo: str | None):
-        """The same for what the camera sees, or what was pasted."""
-        yield from self._ask(visitor, run, view, label, lambda: pictures.photo(photo))
+        return ask
+
+    async def restore(self, page, visitor, run, view, label):
+        """(the files, the drawing, the answer) of what the visitor asked last on any page, as far
+        as it still exists."""
+        last = (self._last.get(hashed(visitor)) or Question([])).existing()
+        yield last.files or gr.skip(), last.drawing or gr.skip(), gr.skip()
+        if last.asked:
+            async for html in self._ask(page, (visitor, run, view, label), lambda: last):
+                yield gr.skip(), gr.skip(), html
 
     def examples(self, visitor: str, run: str | None) -> str:
         """Pictures to click; empty where there are none."""
@@ -113,31 +132,42 @@ class PredictHandlers:
         except TransferError:  # shown where the run is described
             return ""
 
-    def ask_example(self, visitor, run, view, label, clicked: gr.EventData):
+    async def ask_example(self, page, visitor, run, view, label, clicked: gr.EventData):
         """The same as `ask_files` for the example that was clicked."""
 
-        def example() -> list[Asked]:
+        def example() -> Question:
             found, place = self._examples(visitor, run), posted(clicked, "place")
             known = type(place) is int and 0 <= place < len(found)
-            return [Asked(*found[place])] if known else []
+            return Question([Asked(*found[place])] if known else [])
 
-        yield from self._ask(visitor, run, view, label, example)
+        async for html in self._ask(page, (visitor, run, view, label), example):
+            yield html
 
     def _examples(self, visitor: str, run: str | None) -> list[Example]:
         return self.runs.examples(visitor, _checked(run), MOST_EXAMPLES)
 
-    def again(self, visitor, run, view, label, asked: list[Asked]) -> Iterator[tuple]:
-        """The same for the pictures that were shown last."""
-        yield from self._ask(visitor, run, view, label, lambda: asked)
+    def _ask(self, page: Page, known: tuple, given: Callable[[], Question | None]) -> AsyncIterator:
+        """Answer what was given and keep it for the visitor's next page; without anything, answer
+        again what was shown last."""
 
-    def _ask(self, visitor, run, view, label, given: Callable[[], list[Asked]]):
+        def asked() -> list[Asked]:
+            if (question := given()) is None:
+                return page.asked
+            if visitor := hashed(known[0]):
+                self._last.put(visitor, question)
+            return question.asked
+
+        return page.answer(self._steps(*known, asked), self._slots)
+
+    def _steps(self, visitor, run, view, label, given: Callable[[], list[Asked]]) -> Iterator[Step]:
         try:
             asked = self._or_last_photo(visitor, run, given())
         except TransferError as error:
             yield cards.error(str(error)), []
             return
+        asked = [replace(each, answer=None, error="") for each in asked]
+        yield "" if asked else cards.EMPTY, asked
         if not asked:
-            yield cards.EMPTY, []
             return
         first, left = asked[:MOST_PICTURES], len(asked) - MOST_PICTURES
         sheet = cards.Sheet(
@@ -146,12 +176,18 @@ class PredictHandlers:
             note=f"{left:,} more pictures: at most {MOST_PICTURES} at once." if left > 0 else "",
             tabular=view == "table" or len(first) > MOST_CARDS,
         )
+        pace = _Pace()
         try:
+            for done, total in self.runs.prepare(visitor, run):
+                yield cards.preparing(done, total) if pace.due() or not done else "", asked
             digits = self._is_on_digits(visitor, run)
             answering = Answering(self.runs, visitor, _checked(run), view, str(label or ""), digits)
             answers = answering.answers(first, 0 if view == "table" else MOST_CARDS)
-            for answered in _growing(answers, sheet):
-                yield sheet.html(), [*answered, *first[len(answered) :]]
+            for i, (answered, card, row) in enumerate(answers):
+                first[i] = answered
+                sheet.add(answered, card, row)
+                whole = i + 1 == len(first)
+                yield sheet.html() if whole or pace.due() else "", [*first]
         except TransferError as error:
             yield cards.error(str(error)), asked
 
@@ -164,9 +200,10 @@ class PredictHandlers:
         return [Asked(LAST_PHOTO, newest)] if newest else []
 
     @as_message()
-    def save(self, visitor: str, asked: list[Asked]) -> str:
+    def save(self, visitor: str, page: Page) -> str:
         """The path of a table of the answers shown last, in CSV; it is removed after a while."""
-        rows = [(each.name, each.answer, each.error) for each in asked if each.answer or each.error]
+        answered = [each for each in page.asked if each.answer or each.error]
+        rows = [(each.name, each.answer, each.error) for each in answered]
         if not rows:
             raise ImageError("expected answers to save, found none; add pictures first")
         most = max((len(answer.predictions) for _, answer, _ in rows if answer), default=TOP)
@@ -175,10 +212,10 @@ class PredictHandlers:
             pass
         return str(target)
 
-    def _about(self, visitor: str, run: str) -> tuple[str, tuple[str, ...]]:
+    def _about(self, visitor: str, run: str) -> tuple[str, Sequence[str]]:
         """(a line about a run, its classes). Raises TransferError."""
-        if run == LIVE:
-            classes = self.runs.classifier(visitor, run).classes
+        if run == LIVE and self.runs.live.answers(visitor):
+            classes = self.runs.live.classes(visitor)
             return LIVE_ABOUT.format(len(classes)), classes
         if is_address(run):
             classes = self.runs.classifier(visitor, run).classes
@@ -203,17 +240,16 @@ def _checked(run: str | None) -> str:
     return run.strip()
 
 
-def _growing(answers: Iterator[Answered], sheet: cards.Sheet) -> Iterator[list[Asked]]:
-    """Fills the sheet; the pictures answered so far, at the end and from time to time before that:
-    less often as the page grows, so that what is sent grows with it and not with its square."""
-    began = updated = time.monotonic()
-    answered = []
-    for each, card, row in answers:
-        answered.append(each)
-        sheet.add(each, card, row)
+class _Pace:
+    """When to show again what grows: less often as time passes, so that what is sent grows with it
+    and not with its square."""
+
+    def __init__(self):
+        self._began = self._shown = time.monotonic()
+
+    def due(self) -> bool:
         now = time.monotonic()
-        wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - began))
-        if now - updated > wait and len(answered) < len(sheet.names):
-            updated = now
-            yield answered
-    yield answered
+        wait = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - self._began))
+        due = now - self._shown > wait
+        self._shown = now if due else self._shown
+        return due

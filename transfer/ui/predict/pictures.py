@@ -4,7 +4,7 @@ import base64
 import binascii
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transfer.inference.classifier import Answer
 
 MOST_CHARACTERS = 2_000_000  # of a picture that the page sends, in base64
+MOST_PIXELS = 1_024  # of a side of a drawing
 PNG, JPEG = ("png", b"\x89PNG\r\n\x1a\n"), ("jpeg", b"\xff\xd8\xff")
 
 
@@ -37,18 +38,40 @@ class Asked:
         return isinstance(self.picture, Image.Image)
 
 
-def files(paths: list[str] | None) -> list[Asked]:
-    return [Asked(Path(path).name, Path(path)) for path in paths or []]
+class Question(NamedTuple):
+    """Pictures that are asked about, and what the page's fields show of them."""
+
+    asked: list[Asked]
+    files: list[str] | None = None
+    drawing: str = ""
+
+    def existing(self) -> "Question":
+        """Without the files that have expired."""
+        asked = [each for each in self.asked if _exists(each.picture)]
+        files = [path for path in self.files or [] if _exists(Path(path))]
+        return self._replace(asked=asked, files=files)
 
 
-def drawing(posted: object) -> list[Asked]:
+def _exists(picture: Picture) -> bool:
+    return not isinstance(picture, Path) or picture.is_file()
+
+
+def files(paths: list[str] | None) -> Question:
+    return Question([Asked(Path(path).name, Path(path)) for path in paths or []], files=paths)
+
+
+def drawing(posted: object) -> Question:
     """What the page's canvas posts; none once it is cleared. Raises ImageError."""
-    return [Asked("your drawing", load_image(_posted(posted, PNG)))] if posted else []
+    if not posted:
+        return Question([])
+    image = load_image(_posted(posted, PNG))
+    image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # the page's is smaller
+    return Question([Asked("your drawing", image)], drawing=posted)
 
 
-def photo(posted: object) -> list[Asked]:
-    """What the page's camera posts. Raises ImageError."""
-    return [Asked("your picture", _posted(posted, JPEG))] if posted else []
+def photo(posted: object) -> Question | None:
+    """What the page's camera posts; none once its tab was left. Raises ImageError."""
+    return Question([Asked("your picture", _posted(posted, JPEG))]) if posted else None
 
 
 def _posted(posted: object, kind: tuple[str, bytes]) -> bytes:

@@ -8,7 +8,8 @@ import gradio as gr
 
 from transfer.ui.predict.cards import EMPTY
 from transfer.ui.predict.handlers import VIEWS, PredictHandlers
-from transfer.ui.shared.components import LATEST, note, on_change, skeleton
+from transfer.ui.predict.latest import Page
+from transfer.ui.shared.components import AT_ONCE, LATEST, note, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
@@ -24,26 +25,29 @@ CAMERA = """<div class="viewer"><video muted playsinline></video><canvas></canva
 # A run that the visitor selected while the newest was being looked up stays selected.
 SELECT_NEWEST = """([asked, newest], run) =>
     ({__type__: "update", ...(run === asked && {value: newest})})"""
-# In the browser: the chosen run outlives a reload.
-REMEMBER = """run => { localStorage.setItem("transfer-run", run || ""); }"""
-RESTORE = """run => localStorage.getItem("transfer-run") || run"""
+# In the browser: the chosen run and view outlive a reload.
+REMEMBER = """value => {{ localStorage.setItem("transfer-{}", value || ""); }}"""
+RESTORE = f"""(run, view) => {{
+    const seen = localStorage.getItem("transfer-view"), known = {[name for _, name in VIEWS]};
+    return [localStorage.getItem("transfer-run") || run, known.includes(seen) ? seen : view];
+}}"""
 # In the browser: which of the examples was clicked.
 CLICKED = """element.addEventListener("click", event => {
     const button = event.target.closest("button");
     if (button) trigger("click", {place: Number(button.dataset.place)});
 });"""
-# two at once, since each uses all cores
-CLASSIFIES = {"concurrency_limit": 2, "concurrency_id": "classify"} | PRIVATE
+# begun at once, as a newer question ends an older one
+ASKS = {"concurrency_limit": None} | AT_ONCE | PRIVATE
 
 
 class Trying(NamedTuple):
-    """The field with the chosen run, what an event lists the runs by; the pictures that were asked
-    about, and the class, the button and the note of a correction; `follow` answers again after a
-    visitor's own classes have changed."""
+    """The field with the chosen run, what an event lists the runs by; the page with the pictures
+    that were asked about, and the class, the button and the note of a correction; `follow` answers
+    again after a visitor's own classes have changed."""
 
     run: gr.Dropdown
     lists: dict
-    asked: gr.State
+    page: gr.State
     right: gr.Dropdown
     correct: gr.Button
     uncorrected: gr.HTML
@@ -79,24 +83,27 @@ def try_step(
                 visible=False,
             )
             shown = gr.HTML(EMPTY, js_on_load=SCRIPTS["answers"], elem_classes="shown")
-            save, asked = gr.Button("Save as CSV", size="sm", elem_classes="save"), gr.State([])
+            save, page = gr.Button("Save as CSV", size="sm", elem_classes="save"), gr.State(Page())
             with gr.Row(visible=False, elem_classes="correction") as correction:
                 right = gr.Dropdown([], label="Wrong? Choose what it shows", min_width=150, scale=2)
                 correct = gr.Button("Correct it", min_width=110, scale=1, elem_classes="low")
             uncorrected = note()
-    known, answer = [visitor, run, view, label], [shown, asked]
-    files.change(handlers.ask_files, [*known, files], answer, **CLASSIFIES)
-    for seen, ask in ((drawing, handlers.ask_drawing), (camera, handlers.ask_photo)):
-        seen.input(ask, [*known, seen], answer, **LATEST, **CLASSIFIES, show_progress="hidden")
-    download_on_click(save, handlers.save, [visitor, asked], "fetched-answers")
-    examples.click(handlers.ask_example, known, answer, **CLASSIFIES)
+    known = [page, visitor, run, view, label]
+    for changed in (files.upload, files.delete, files.clear):
+        changed(handlers.ask_files, [*known, files], shown, **ASKS)
+    drawing.input(handlers.ask_drawing, [*known, drawing], shown, **ASKS | QUIET)
+    camera.input(handlers.ask_photo, [*known, camera], shown, **ASKS | QUIET | LATEST)
+    download_on_click(save, handlers.save, [visitor, page], "fetched-answers")
+    examples.click(handlers.ask_example, known, shown, **ASKS)
     run_changed, view_changed = on_change(run), on_change(view)
     view_changed.then(
         lambda view: gr.Dropdown(visible=view == "heat"), view, label, **LATEST, **QUIET
     )
     for event in (run_changed.then, view_changed.then, label.change):
-        event(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
-    lists = _keep_runs_up_to_date(handlers, visitor, run, opened, result)
+        event(handlers.again, known, shown, **ASKS)
+    restored = opened.then(None, [run, view], [run, view], js=RESTORE, **PRIVATE)
+    restored.then(handlers.restore, known, [files, drawing, shown], **ASKS | QUIET)
+    lists = _keep_runs_up_to_date(handlers, visitor, run, restored, result)
     run_changed.then(handlers.input_tab, [visitor, run], tabs, **LATEST, **QUIET)
     for event in (opened, run_changed):
         event.then(handlers.examples, [visitor, run], examples, **LATEST, **QUIET)
@@ -105,22 +112,22 @@ def try_step(
     correcting = {"fn": handlers.corrections, "inputs": [visitor, run]} | QUIET
     correcting["outputs"] = [correction, right]
     run_changed.then(**correcting, **LATEST)
-    run.change(None, run, None, js=REMEMBER, trigger_mode="multiple", **PRIVATE)
+    for field, name in ((run, "run"), (view, "view")):
+        field.change(None, field, None, js=REMEMBER.format(name), **AT_ONCE, **PRIVATE)
 
     def follow(taught: gr.events.Dependency) -> None:
         live = taught.then(handlers.taught, visitor, run, **QUIET)
-        live.then(handlers.again, [*known, asked], answer, **LATEST, **CLASSIFIES)
+        live.then(handlers.again, known, shown, **ASKS)
         live.then(**correcting, **LATEST)
         live.then(handlers.describe, [visitor, run], [about, label], **LATEST, **QUIET)
 
-    return Trying(run, lists, asked, right, correct, uncorrected, follow)
+    return Trying(run, lists, page, right, correct, uncorrected, follow)
 
 
-def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, opened, result) -> dict:
-    """List the runs, and select the one of the last visit or a new one; returns what lists them."""
+def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, restored, result) -> dict:
+    """List the runs, and select a new one; returns what lists them."""
     seen, newest = gr.State([]), gr.JSON(visible=False)
     listed = {"fn": handlers.listed, "inputs": [visitor, run], "outputs": run} | QUIET
-    restored = opened.then(None, run, run, js=RESTORE, **PRIVATE)
     for event in (restored.then, result.change):
         found = event(**listed).then(handlers.newest, [visitor, run, seen], [newest, seen], **QUIET)
         found.success(None, [newest, run], run, js=SELECT_NEWEST, **PRIVATE)

@@ -10,6 +10,8 @@ from transfer.ui.shared.session import PRIVATE, QUIET
 
 # an event that comes while its handler still runs is run once more at the end
 LATEST = {"trigger_mode": "always_last"}
+# an event that comes while its handler still runs is run beside it
+AT_ONCE = {"trigger_mode": "multiple"}
 # of accuracies and predictions, by the phase of the training after which they were made
 PHASE_TITLES = {
     "features": "Features only",

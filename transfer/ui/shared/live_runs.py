@@ -49,9 +49,12 @@ class LiveRuns:
 
     def answers(self, visitor: str) -> bool:
         """Whether two classes have photos."""
-        if not visitor:  # the page is being built
-            return False
-        return sum(map(bool, own_photos(self.jobs, visitor).by_class().values())) >= 2
+        return bool(visitor) and len(self.classes(visitor)) >= 2  # none while the page is built
+
+    def classes(self, visitor: str) -> list[str]:
+        """Those with photos."""
+        by_class = own_photos(self.jobs, visitor).by_class()
+        return [name for name, photos in by_class.items() if photos]
 
     def newest(self, visitor: str) -> Path | None:
         """The photo that came last. Raises SourceError."""
@@ -64,6 +67,14 @@ class LiveRuns:
         """Learned from all of a visitor's photos but those. Raises TransferError."""
         with _as_they_are():
             return self._of(visitor).classifier(own_photos(self.jobs, visitor).by_class(), without)
+
+    def prepare(self, visitor: str) -> Iterator[tuple[int, int]]:
+        """Read what `classifier` needs; yields (done, all of the photos). Raises TransferError."""
+        photos = own_photos(self.jobs, visitor).by_class()
+        if not self._live.get(visitor):  # the model has to be loaded too
+            yield 0, sum(map(len, photos.values()))
+        with _as_they_are():
+            yield from self._of(visitor).read(photos)
 
     def _of(self, visitor: str) -> "LiveClassifier":
         if found := self._live.get(visitor):

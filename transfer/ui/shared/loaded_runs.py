@@ -1,7 +1,7 @@
 """What a visitor may classify with: finished runs, the example, and models on the Hub."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +63,12 @@ class LoadedRuns:
         if not is_address(name):
             return cached_classifier(self.own_path(visitor, name))
         return self._hub.classifier(name.strip())
+
+    def prepare(self, visitor: str, name: str) -> Iterator[tuple[int, int]]:
+        """What is needed before `classifier`, where that may take long; yields (photos done, all of
+        them). Raises TransferError."""
+        if name == LIVE:
+            yield from self.live.prepare(visitor)
 
     def photos(self, visitor: str, name: str, names: list[str]) -> list[tuple[Image.Image, str]]:
         """(picture, its class) of training photos of a run, if the visitor may see them. Raises
