@@ -19,6 +19,10 @@ class BodyProgress:
     done_bytes: int
     total_bytes: int
 
+    @property
+    def share(self) -> float:
+        return self.done_bytes / max(self.total_bytes, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsChosen:
@@ -58,6 +62,10 @@ class CacheProgress:
     done: int
     total: int
     seconds: float
+
+    @property
+    def share(self) -> float:
+        return self.done / max(self.total, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

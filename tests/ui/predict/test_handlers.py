@@ -222,7 +222,7 @@ def test_classes_that_are_taught_answer_about_their_last_photo_or_another(
     other = Page()
     monkeypatch.setattr("transfer.ui.predict.handlers.SECONDS_BETWEEN_UPDATES", 0.0)
     *preparing, html = seen(handlers.again(page, *live))
-    assert re.findall(r"Preparing photos \((.*?)\)", "".join(preparing)) == ["0 of 4", "4 of 4"]
+    assert re.findall(r"<p>(\d of 4)</p>", "".join(preparing)) == ["0 of 4", "4 of 4"]
     assert LAST_PHOTO in html and "Probably columns" in html
     html = shown(handlers.ask_files(other, *live, [str(paths[0])]))
     assert "0.png" in html and "Probably rows" in html

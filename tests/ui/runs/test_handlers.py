@@ -10,12 +10,12 @@ import pytest
 
 from tests.ui.visitors import ME, OTHER
 from transfer.jobs import JobLimits
+from transfer.jobs.run_photos import source_of
 from transfer.runs.run import read_run
 from transfer.settings import TrainingSettings
 from transfer.ui.runs.handlers import RunHandlers
 from transfer.ui.runs.rows import run_rows
 from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.run_photos import source_of
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 // The cards of the classes. Their HTML comes from the server after each change, so events are
 // handled on the whole, and the camera's picture goes back to its card.
 const PHOTOS_AT_ONCE = 8, MILLISECONDS_A_PHOTO = 200, WIDTH = 640;
-const NO_CAMERA = "Allow the camera in the browser's settings, or drop photos instead.";
 const send = (action, data = {}) => trigger("input", {action, ...data});
 const cardOf = node => node.closest(".class-card");
 const photosOf = card => [...card.querySelectorAll("[data-do=remove_photo]")];
@@ -87,15 +86,15 @@ const place = () => {
     video.play().catch(() => {});
 };
 const stopCamera = () => {
-    video.srcObject?.getTracks().forEach(track => track.stop());
-    video.srcObject = opened = null;
+    closeCamera(video);
+    opened = null;
     element.querySelectorAll(".camera").forEach(slot => { slot.hidden = true; });
 };
-const openCamera = async name => {
+const startCamera = async name => {
     try {
-        video.srcObject ||= await navigator.mediaDevices.getUserMedia({video: {width: WIDTH}});
-    } catch {
-        return count(name, NO_CAMERA);
+        if (!video.srcObject) await openCamera(video, {width: WIDTH}, stopCamera);
+    } catch (refused) {
+        return count(name, refused);
     }
     element.querySelectorAll(".camera").forEach(slot => { slot.hidden = true; });
     opened = name;
@@ -104,11 +103,8 @@ const openCamera = async name => {
     hold.focus();
 };
 const photo = () => new Promise(resolve => {
-    const canvas = document.createElement("canvas");
-    canvas.width = video.videoWidth;
-    canvas.height = video.videoHeight;
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    const name = `camera-${Date.now()}.jpg`;
+    const {videoWidth: width, videoHeight: height} = video, name = `camera-${Date.now()}.jpg`;
+    const canvas = drawn(document.createElement("canvas"), video, width, height, WIDTH);
     canvas.toBlob(blob => resolve(new File([blob], name, {type: blob.type})), "image/jpeg", .92);
 });
 const flush = least => {
@@ -145,7 +141,7 @@ element.addEventListener("click", event => {
     const name = cardOf(button)?.dataset.name, {do: action, photo} = button.dataset;
     const at = photosOf(cardOf(button) ?? element).indexOf(button);
     pressed = {action, name, photo, at, classes: names().length};
-    if (action === "camera") openCamera(name);
+    if (action === "camera") startCamera(name);
     else send(action, {name, photo});
 });
 element.addEventListener("change", ({target}) => {

@@ -7,9 +7,9 @@ from pathlib import Path
 from transfer.data.image import load_image
 from transfer.data.local.custom import MAX_NAME, CustomImages
 from transfer.formatting import isolated
-from transfer.ui.shared.images import data_url
+from transfer.ui.shared.images import CAMERA_SCRIPT, data_url
 
-SCRIPT = (Path(__file__).parent / "cards.js").read_text(encoding="utf-8")
+SCRIPT = CAMERA_SCRIPT + Path(__file__).with_name("cards.js").read_text(encoding="utf-8")
 NEWEST, SMALL = 24, 64  # photos shown on a card; pixels of one
 FIRST_CLASSES = ("Class 1", "Class 2")  # shown until there is a class
 CAMERA = (

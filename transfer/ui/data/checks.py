@@ -5,14 +5,13 @@ from html import escape
 from transfer.data.checks.summary import Findings, duplicates_line, problem_lines, sizes_line
 from transfer.data.dataset import DataIssue
 from transfer.events import CacheProgress
-from transfer.ui.shared.components import live_region, progress_bar
+from transfer.ui.shared import components
+from transfer.ui.shared.components import live_region
 
 
 def progress(event: CacheProgress) -> str:
-    return (
-        f"{live_region('<p>Checking all images</p>')}<p>{event.done:,} of {event.total:,}</p>"
-        f"{progress_bar(event.done / max(event.total, 1))}"
-    )
+    counts = f"{event.done:,} of {event.total:,}"
+    return components.progress("Checking all images", event.share, counts)
 
 
 def findings(found: Findings) -> str:

@@ -17,6 +17,7 @@ from transfer.data.image import load_image
 from transfer.data.presets import PRESETS, Preset
 from transfer.errors import JobError, TransferError
 from transfer.jobs.job import shown_source
+from transfer.machine.lazy_import import DIGITS_NEED, lazy_import
 from transfer.settings import TrainingSettings
 from transfer.ui.data.checks import findings, problem_list, progress
 from transfer.ui.data.tiles import PICTURES, pictures_of, tiles
@@ -24,7 +25,6 @@ from transfer.ui.data.uploads import PHOTOS, UploadHandlers
 from transfer.ui.shared.charts import bars
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.images import data_url, thumbnails
-from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
 SAMPLES, SMALL = 12, 64  # shown; pixels of one on a tile
 SECONDS_BETWEEN_UPDATES = 0.4

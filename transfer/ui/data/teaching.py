@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
 import numpy as np
@@ -15,12 +16,13 @@ from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import error_line
 from transfer.ui.data.cards import FIRST_CLASSES, class_cards
 from transfer.ui.data.uploads import OTHERS, PHOTOS, UploadHandlers
-from transfer.ui.predict.latest import Page
 from transfer.ui.shared.components import live_region, warning
 from transfer.ui.shared.guard import posted, uploaded
-from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.run_photos import source_of
+from transfer.ui.shared.loaded_runs import run_with_source
 from transfer.ui.shared.session import require_visitor
+
+if TYPE_CHECKING:
+    from transfer.ui.predict.latest import Page
 
 MOST_COPIED = 100  # photos of a class of a finished run
 LOST = "expected photos of at most 50 MB, found a larger one or a lost connection; try it again"
@@ -48,7 +50,7 @@ class TeachHandlers:
         refused = self._do(visitor, self.uploads.others(visitor), (OTHERS,), event)
         return self.others_card(visitor), refused
 
-    def correct(self, visitor: str, page: Page, label: str | None) -> tuple:
+    def correct(self, visitor: str, page: "Page", label: str | None) -> tuple:
         """What `change` returns, once the first of the pictures that were asked about has become a
         photo of the class `label`, or has moved there from another class."""
         images = self.uploads.images(visitor)
@@ -68,11 +70,8 @@ class TeachHandlers:
         the dataset. The classes that were there are removed, and come back with Undo."""
         images = self.uploads.images(visitor)
         with _explained() as why:
-            listed = self.uploads.jobs.finished.get(
-                posted(clicked, "run"), require_visitor(visitor)
-            )
-            run = cached_run(listed.path)
-            source = source_of(self.uploads.jobs, visitor, listed, run)
+            run_id = posted(clicked, "run")
+            _, run, source = run_with_source(self.uploads.jobs, require_visitor(visitor), run_id)
             if source is None or local_path(source) is None:
                 raise JobError("expected a run on photos of yours; choose another, or upload these")
             if Path(source) != images.folder:

@@ -3,24 +3,13 @@
 const LIVE = 320, PHOTO = 1024;  // pixels of the shorter side
 const MILLISECONDS = 100;  // between two looks
 const NOT_PASTED = "There is no picture on the clipboard. Copy one, then paste it here.";
-const REFUSED = {
-    NotAllowedError: "The camera was not allowed. Allow it in the browser, or add photos.",
-    NotFoundError: "No camera was found. Connect one, or add photos.",
-};
 const video = element.querySelector("video"), canvas = element.querySelector("canvas");
 const note = element.querySelector("[role=status]");
 const [camera, paste] = element.querySelectorAll("button");
-let stream = null, timer = null;
+let timer = null;
 
 function send(source, width, height, most) {
-    const scale = Math.min(1, most / Math.min(width, height));
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    const pen = canvas.getContext("2d");
-    pen.fillStyle = "white";  // below what is transparent
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.drawImage(source, 0, 0, canvas.width, canvas.height);
-    props.value = canvas.toDataURL("image/jpeg", 0.9);
+    props.value = drawn(canvas, source, width, height, most).toDataURL("image/jpeg", 0.9);
     trigger("input");
 }
 
@@ -35,8 +24,7 @@ function show(live) {
 
 function stop() {
     clearInterval(timer);
-    stream?.getTracks().forEach(track => track.stop());
-    stream = null;
+    closeCamera(video);
     show(false);
 }
 
@@ -50,19 +38,13 @@ function live() {
 async function start() {
     note.textContent = "Allow the camera to use it here.";
     try {
-        if (!navigator.mediaDevices) throw new Error();  // neither https nor this machine
-        const wanted = {facingMode: "environment", width: {ideal: 1280}};
-        stream = await navigator.mediaDevices.getUserMedia({video: wanted});
-        stream.getTracks()[0].addEventListener("ended", stop);
-        video.srcObject = stream;
-        await video.play();
+        await openCamera(video, {facingMode: "environment", width: {ideal: 1280}}, stop);
         note.textContent = "";
         show(true);
         timer = setInterval(live, MILLISECONDS);
-    } catch (error) {
+    } catch (refused) {
         stop();
-        note.textContent = REFUSED[error.name]
-            || "The camera cannot be used here. Open the page over https, or add photos.";
+        note.textContent = refused;
     }
 }
 
@@ -85,7 +67,7 @@ async function clipboard() {
 }
 
 camera.addEventListener("click", () => {
-    if (!stream) return start();
+    if (!video.srcObject) return start();
     look(PHOTO);
     stop();
 });

@@ -10,14 +10,14 @@ from PIL import Image
 from transfer.data.image import load_image
 from transfer.inference.verdict import Verdict, verdict
 from transfer.ui.predict.pictures import Asked
-from transfer.ui.shared.components import PHASE_TITLES, advice_first, progress_bar, warning
+from transfer.ui.shared.components import PHASE_TITLES, advice_first, progress, warning
 from transfer.ui.shared.images import THUMBNAIL, data_url, fitted, thumbnails
 from transfer.ui.shared.tables import bar, scrolling, table
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Answer, Prediction
     from transfer.inference.grad_cam import HeatMap
-    from transfer.ui.shared.run_photos import Example
+    from transfer.jobs.run_photos import Example
 
 TINY, SMALL, LARGE = 48, 160, 320  # pixels
 COLUMNS = ("Picture", "Answer", "Score", "Second best")
@@ -111,8 +111,8 @@ def error(text: str) -> str:
 
 def preparing(done: int, total: int) -> str:
     """In the place of the predictions, before the first one."""
-    counts = f"Preparing photos ({done:,} of {total:,})"
-    return f'<div class="answers"><p class="note">{counts}</p>{progress_bar(done / total)}</div>'
+    shown = progress("Preparing photos", done / total, f"{done:,} of {total:,}")
+    return f'<div class="answers">{shown}</div>'
 
 
 def prediction_card(name: str, image: Image.Image, answer: "Answer") -> str:

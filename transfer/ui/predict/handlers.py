@@ -13,6 +13,7 @@ from transfer.errors import ImageError, JobError, TransferError
 from transfer.formatting import LEAST_IN_PERCENT, accuracy_text
 from transfer.inference.answer_table import write_table
 from transfer.jobs.job import hashed
+from transfer.jobs.run_photos import Example
 from transfer.ui.predict import cards, pictures
 from transfer.ui.predict.answering import TOP, Answering
 from transfer.ui.predict.latest import Page, Step
@@ -22,7 +23,6 @@ from transfer.ui.shared.downloads import SECONDS_A_FILE_STAYS, Downloads
 from transfer.ui.shared.guard import posted
 from transfer.ui.shared.live_runs import LIVE
 from transfer.ui.shared.loaded_runs import EXAMPLE, LoadedRuns, cached_run, is_address
-from transfer.ui.shared.run_photos import Example
 from transfer.ui.shared.session import as_message, require_visitor
 
 MOST_EXAMPLES = 6

@@ -11,10 +11,12 @@ from transfer.ui.predict.handlers import VIEWS, PredictHandlers
 from transfer.ui.predict.latest import Page
 from transfer.ui.shared.components import AT_ONCE, LATEST, note, on_change, skeleton
 from transfer.ui.shared.downloads import download_on_click
+from transfer.ui.shared.images import CAMERA_SCRIPT
 from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
 
 SCRIPTS = {path.stem: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.js")}
+SCRIPTS["camera"] = CAMERA_SCRIPT + SCRIPTS["camera"]
 DRAWING = """<canvas width="280" height="280" role="img" aria-label="A square to draw in"></canvas>
 <p>Draw one large digit; it is answered when you lift the pen.</p>
 <button type="button" class="plain">Clear</button>"""

@@ -9,7 +9,8 @@ from transfer.publishing.bundle import DATASET
 from transfer.publishing.hub_repository import CARD
 from transfer.publishing.queue import STOPPED, PublishTask
 from transfer.publishing.summary import PublishSummary, meanings
-from transfer.ui.shared.components import live_region, progress_bar, warning
+from transfer.ui.shared.components import progress_bar, warning
+from transfer.ui.shared.components import status as panel
 
 WHAT_TITLES = {
     "head": "Changed weights only",
@@ -142,7 +143,7 @@ def status(task: PublishTask | None) -> str:
         headline, detail = _progress(task)
         announced = f"<b>{escape(headline)}</b>"
         silent = f"<p>{escape(detail)}</p>{progress_bar(_share(task.event))}{CONTINUES}"
-    return f'<div class="status sent {failed}">{live_region(announced)}{silent}</div>'
+    return panel(announced, silent, f"sent {failed}")
 
 
 def _progress(task: PublishTask) -> tuple[str, str]:

@@ -14,8 +14,7 @@ from transfer.ui.runs.rows import run_rows
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads, zip_folder
 from transfer.ui.shared.guard import posted
-from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.run_photos import source_of
+from transfer.ui.shared.loaded_runs import cached_run, run_with_source
 from transfer.ui.shared.session import as_message, require_visitor
 
 
@@ -53,9 +52,8 @@ class RunHandlers:
         """The most confident mistakes of the run whose report is shown."""
         if not shown:
             return ""
-        listed = self._run(visitor, shown)
-        run = cached_run(listed.path)
-        return mistakes(run, source_of(self.jobs, visitor, listed, run))
+        _, run, source = run_with_source(self.jobs, require_visitor(visitor), shown)
+        return mistakes(run, source)
 
     @as_message()
     def rename(self, visitor: str, clicked: gr.EventData) -> None:

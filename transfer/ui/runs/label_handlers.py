@@ -14,6 +14,8 @@ from transfer.errors import JobError, TransferError
 from transfer.events import TRANSIENT, Event
 from transfer.formatting import error_line
 from transfer.jobs import JobManager, ListedRun
+from transfer.jobs.run_photos import is_unchanged, photos
+from transfer.machine.lazy_import import lazy_import
 from transfer.runs.run import Run
 from transfer.settings import Correction, TrainingSettings
 from transfer.ui.runs.labels import (
@@ -28,17 +30,13 @@ from transfer.ui.runs.labels import (
 from transfer.ui.runs.learning_curve import curve_report
 from transfer.ui.shared.components import warning
 from transfer.ui.shared.downloads import Downloads
-from transfer.ui.shared.lazy_import import lazy_import
-from transfer.ui.shared.loaded_runs import cached_run
-from transfer.ui.shared.run_photos import is_unchanged, photos, source_of
+from transfer.ui.shared.loaded_runs import Seen, run_with_source
 from transfer.ui.shared.session import as_message, require_visitor
 
 SECONDS_BETWEEN_UPDATES = 0.4
 RELABELLED = ", relabelled"  # after what the images of such a training are called
 STOPPED = "stopped, and the features computed so far are cached"
 NOT_CHECKED = "expected decisions about the labels listed here; check the labels again"
-
-Seen = tuple[ListedRun, Run, str]  # a run whose photos the visitor may see, and their source
 
 
 class LabelHandlers:
@@ -102,12 +100,10 @@ class LabelHandlers:
 
     def _seen(self, visitor: str, run_id: str | None) -> Seen:
         """Raises JobError where it is no run of this visitor's, or its photos are another's."""
-        listed = self.jobs.finished.get(run_id, visitor)
-        run = cached_run(listed.path)
-        source = source_of(self.jobs, visitor, listed, run)
-        if source is None:
+        seen = run_with_source(self.jobs, visitor, run_id)
+        if seen[-1] is None:
             raise JobError("you may not see the photos of this run; choose one of your own")
-        return listed, run, source
+        return seen
 
     def _computed(
         self, visitor: str, run_id: str | None, compute: Callable, shown_as: Callable[[str], Any]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from transfer.events import BodyProgress, CacheFilled, CacheProgress, Event
 from transfer.formatting import counted, isolated
-from transfer.ui.shared.components import live_region, progress_bar
+from transfer.ui.shared.components import live_region, progress
 from transfer.ui.shared.images import THUMBNAIL, data_url, thumbnails
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def review_progress(event: Event | None) -> str:
     """While a review or a learning curve is computed."""
     match event:
         case BodyProgress():
-            what, share = "Downloading the body", event.done_bytes / max(event.total_bytes, 1)
+            what, share = "Downloading the body", event.share
         case CacheProgress():
-            what, share = "Computing the photos' features", event.done / max(event.total, 1)
+            what, share = "Computing the photos' features", event.share
         case CacheFilled():
             what, share = "Fitting on parts of the photos", None
         case _:
             what, share = "Opening the photos", None
-    return f"{live_region(f'<p>{what}</p>')}{progress_bar(share)}"
+    return progress(what, share)
 
 
 def review_summary(name: str, found: "Review") -> str:

@@ -5,9 +5,9 @@ from html import escape
 
 from transfer.errors import TransferError
 from transfer.formatting import isolated
+from transfer.jobs.run_photos import photos
 from transfer.runs.run import Run
 from transfer.ui.shared.images import thumbnails
-from transfer.ui.shared.run_photos import photos
 
 TITLE = "<h3>Most confident mistakes</h3>"
 MISTAKES_SHOWN = 12

@@ -76,11 +76,23 @@ def step(name: str, title: str, what: str, *, is_first: bool = False) -> gr.Colu
     return column
 
 
+def progress(what: str, share: float | None, counts: str = "") -> str:
+    """What is being done. A screen reader announces `what`, but no counts, which change all the
+    time."""
+    counts = counts and f"<p>{counts}</p>"
+    return f"{live_region(f'<p>{what}</p>')}{counts}{progress_bar(share)}"
+
+
 def progress_bar(share: float | None) -> str:
     """`share` is 0 to 1; None where it is not known."""
     if share is None:
         return '<div class="progress waiting"><i></i></div>'
     return f'<div class="progress"><i style="width:{100 * share:.1f}%"></i></div>'
+
+
+def status(announced: str, silent: str = "", kind: str = "") -> str:
+    """How a long task is going, in HTML: what a screen reader announces, and the rest."""
+    return f'<div class="status {kind}">{live_region(announced)}{silent}</div>'
 
 
 def run_choices(choices: list[tuple[str, str]], selected: str | None) -> gr.Dropdown:

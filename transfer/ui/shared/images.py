@@ -3,10 +3,12 @@
 import base64
 import io
 from html import escape
+from pathlib import Path
 
 from PIL import Image
 
 THUMBNAIL = 128  # pixels
+CAMERA_SCRIPT = Path(__file__).with_name("camera.js").read_text(encoding="utf-8")
 
 
 def thumbnails(pictures: list[tuple[Image.Image, str]]) -> str:

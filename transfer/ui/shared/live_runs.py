@@ -10,7 +10,7 @@ from transfer.data.local.custom import CustomImages
 from transfer.errors import SourceError
 from transfer.jobs import JobManager
 from transfer.jobs.job import hashed
-from transfer.ui.shared.lazy_import import lazy_import
+from transfer.machine.lazy_import import lazy_import
 from transfer.ui.shared.session import require_visitor
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from transfer.cache.timed_cache import TimedCache
 from transfer.errors import TransferError
 from transfer.formatting import accuracy_text
 from transfer.jobs import JobManager, ListedRun
+from transfer.jobs.run_photos import Example, examples, photos, source_of
+from transfer.machine.lazy_import import DIGITS_NEED, lazy_import
 from transfer.runs.run import RECORD, Run, read_run
-from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 from transfer.ui.shared.live_runs import LIVE, LiveRuns, own_photos
-from transfer.ui.shared.run_photos import Example, examples, photos, source_of
 
 if TYPE_CHECKING:
     from transfer.inference.classifier import Classifier
@@ -30,6 +30,7 @@ OTHER_PHOTOS = {"a flower": "flower.jpg", "a temple": "china.jpg"}
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
 MODELS_CACHED, SECONDS_A_MODEL_IS_CACHED = 2, 600.0  # then the Hub may have a newer one
 ERRORS_CACHED, SECONDS_AN_ERROR_IS_CACHED = 16, 10.0  # one choice on the page asks several times
+Seen = tuple[ListedRun, Run, str | None]  # and where its photos are, if the visitor may see them
 _lock = threading.Lock()
 
 
@@ -91,11 +92,9 @@ class LoadedRuns:
         """A run, and where its photos are, if the visitor may see them. Raises JobError."""
         if is_address(name) or name in (EXAMPLE, LIVE):
             return None, None
-        run = cached_run(self.own_path(visitor, name))
         if name in EXAMPLES:
-            return run, "digits"
-        listed = self.jobs.finished.get(name, visitor)
-        return run, source_of(self.jobs, visitor, listed, run)
+            return cached_run(self.own_path(visitor, name)), "digits"
+        return run_with_source(self.jobs, visitor, name)[1:]
 
     def taught_classes(self, visitor: str, name: str) -> list[str]:
         """The visitor's own classes, if the run learns or has learned from them."""
@@ -159,6 +158,13 @@ def cached_classifier(path: Path) -> "Classifier":
 def cached_run(path: Path) -> Run:
     """A run's record and report, read again when the run has changed."""
     return _run(path, _changed(path))
+
+
+def run_with_source(jobs: JobManager, visitor: str, run_id: str | None) -> Seen:
+    """A run of a visitor's. Raises JobError or RunError."""
+    listed = jobs.finished.get(run_id, visitor)
+    run = cached_run(listed.path)
+    return listed, run, source_of(jobs, visitor, listed, run)
 
 
 def is_address(name: str) -> bool:

@@ -6,7 +6,7 @@ from transfer import events
 from transfer.formatting import accuracy_text, describe, duration, interval_text, phase_times
 from transfer.jobs import Job
 from transfer.runs.run import stopped_in
-from transfer.ui.shared.components import live_region, progress_bar
+from transfer.ui.shared.components import progress_bar, status
 from transfer.ui.train.diagram import unfrozen
 
 HEADLINES = {
@@ -33,9 +33,7 @@ ADVICE = {
     "expired": "Start again trains it once more.",
 }
 NOTIFY = '<button type="button" class="notify" hidden>Notify me at the end</button>'
-NO_JOB = (
-    '<div class="status"><b>No training yet.</b><p>Progress and results will show here.</p></div>'
-)
+NO_JOB = status("<b>No training yet.</b><p>Progress and results will show here.</p>")
 
 
 def job_status(job: Job, position: int, wait: float | None, left: float | None) -> str:
@@ -48,18 +46,15 @@ def job_status(job: Job, position: int, wait: float | None, left: float | None) 
     lines = (_detail(job), job.note, _advice(job))
     notes = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
     if not job.live:
-        shown = live_region(announced + notes)
-        return f'<div class="status {job.state}">{shown}</div>'
+        return status(announced + notes, kind=job.state)
     share = _share(job)  # a screen reader does not announce what changes all the time
     now = f'<p class="now">{escape(_now(job, position, wait, left))}</p>'
     expected = f'<p class="expected">{escape(_expected(job))}</p>'
     percent = "" if share is None else f"{share:.0%}"
     title = f"{percent} {TITLES.get(job.state, job.state)}".strip()
-    return (
-        f'<div class="status live" data-title="{title}" data-done="{percent}">'
-        f"{live_region(announced)}"
-        f"{progress_bar(share)}{now}{notes}{expected}{NOTIFY}</div>"
-    )
+    for_window = f'<i hidden data-title="{title}" data-done="{percent}"></i>'
+    silent = f"{for_window}{progress_bar(share)}{now}{notes}{expected}{NOTIFY}"
+    return status(announced, silent, "live")
 
 
 def _advice(job: Job) -> str:
@@ -147,10 +142,8 @@ def _share(job: Job) -> float | None:
     """How much of the current phase is done, 0 to 1; None if not known."""
     started = [event for event in job.history if isinstance(event, events.PhaseStarted)]
     match newest := _newest(job):
-        case events.BodyProgress():
-            return newest.done_bytes / max(newest.total_bytes, 1)
-        case events.CacheProgress():
-            return newest.done / max(newest.total, 1)
+        case events.BodyProgress() | events.CacheProgress():
+            return newest.share
         case events.EpochDone():
             return newest.epoch / max(newest.epochs, 1)
         case events.BatchDone() if started and started[-1].epochs:

@@ -32,8 +32,9 @@ element.addEventListener("click", event => {
 });
 const follow = () => {
     const live = element.querySelector(".status.live");
-    document.getElementById("runs-button").dataset.done = live?.dataset.done || "";
-    if (live) document.title = `${live.dataset.title} · ${title}`;
+    const {done = "", title: now} = live?.querySelector("[data-title]").dataset ?? {};
+    document.getElementById("runs-button").dataset.done = done;
+    if (live) document.title = `${now} · ${title}`;
     else if (document.title !== title)
         document.title = `${element.querySelector("b").textContent} · ${title}`;
     const folded = narrow.matches && place.closest(".folded");

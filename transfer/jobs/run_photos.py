@@ -11,8 +11,8 @@ from transfer.data.image import Picture, load_image
 from transfer.data.source import load_splits, local_path
 from transfer.errors import ImageError, JobError
 from transfer.jobs import JobManager, ListedRun
+from transfer.machine.lazy_import import DIGITS_NEED, lazy_import
 from transfer.runs.run import Run, read_run
-from transfer.ui.shared.lazy_import import DIGITS_NEED, lazy_import
 
 Example = tuple[str, Picture]  # what it shows, and a file or an array of it
 NOBODY = ""  # the owner of runs that the command line or another program made
