@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from anyio import CapacityLimiter
 from PIL import Image, ImageDraw
 
 from tests.tiny import CLASSES, picture
@@ -279,3 +280,17 @@ def test_a_newer_question_ends_an_older_one(handlers, page, photo, monkeypatch):
     assert len(late) == 1 and cleared == [cards.EMPTY]
     assert files == [] and "photo.png" in again[-1]
     assert len(read) == 3  # two of the nine, as a picture is answered to its end
+
+
+def test_a_newer_answer_is_not_sent_before_the_older_one_has_been(page):
+    async def ask():
+        slots = CapacityLimiter(1)
+        older = page.answer(iter([("", []), ("many pictures", [])]), slots)
+        assert await anext(older) == "many pictures"
+        newer = asyncio.ensure_future(anext(page.answer(iter([("none", [])]), slots)))
+        await asyncio.sleep(0.05)
+        assert not newer.done()  # gradio is still busy with the older one
+        assert await anext(older) == gr.skip()
+        assert await newer == "none"
+
+    asyncio.run(asyncio.wait_for(ask(), MOST_SECONDS))

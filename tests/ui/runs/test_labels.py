@@ -7,12 +7,11 @@ import pytest
 from tests.tiny import CLASSES, TINY, drained, draw_mislabelled, picture
 from tests.ui.visitors import ME, OTHER
 from transfer.data.corrections import read_corrections
-from transfer.jobs import JobLimits
+from transfer.jobs import JobLimits, run_photos
 from transfer.settings import Correction, TrainingSettings
 from transfer.training.recipe import training_events
 from transfer.ui.runs.label_handlers import STOPPED, LabelHandlers
 from transfer.ui.runs.labels import label_cards, list_test_photos
-from transfer.ui.shared import run_photos
 
 SUMMARY, CHECKED, DECIDING, CARDS, BULK = range(5)
 

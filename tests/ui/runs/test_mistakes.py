@@ -5,10 +5,10 @@ import pytest
 
 from tests.tiny import draw_classes
 from transfer.data.source import load_splits
+from transfer.jobs import run_photos
 from transfer.runs.run import Run, read_run
 from transfer.settings import TrainingSettings
 from transfer.ui.runs.mistakes import mistakes
-from transfer.ui.shared import run_photos
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ class Page:
         self.asked: list[Asked] = []
         self._newest: object = None  # stands for the newest question
         self._turn = asyncio.Lock()  # its pictures are known before a later question is
+        self._sending = asyncio.Lock()  # gradio takes longer to send many pictures than none
 
     async def answer(self, steps: Iterator[Step], slots: CapacityLimiter) -> AsyncIterator:
         """HTML from `steps` until a newer question comes. The first step finds the pictures, and
@@ -32,8 +33,9 @@ class Page:
         async with self._turn:
             html, self.asked = await run_sync(next, steps)
         while self._newest is mine:
-            if html:
-                yield html
+            async with self._sending:
+                if html and self._newest is mine:
+                    yield html  # goes on once that is sent
             found = await run_sync(step, limiter=slots)
             if found is DONE or self._newest is not mine:
                 break
