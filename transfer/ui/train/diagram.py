@@ -39,7 +39,7 @@ PHASES = {
     "filters close to where they were.",
 }
 RESULT = "<b>Result.</b> Frozen parts have not changed by a single bit."
-NOTHING_OF = " Nothing of {} is used: it was not shown to be better than what came before."
+NOTHING_OF = " Nothing of {} is used: that was not shown to be better than what came before."
 
 
 def planned_diagram(method: str, unfreeze: str) -> str:
@@ -79,7 +79,8 @@ def _result_diagram(job: Job) -> str:
     it began.
     """
     trained = [e for e in job.history if isinstance(e, events.PhaseDone) and e.epochs]
-    caption = RESULT + "".join(NOTHING_OF.format(e.phase) for e in trained if not e.best_epoch)
+    unused = " and ".join(e.phase for e in trained if not e.best_epoch)
+    caption = RESULT + (NOTHING_OF.format(unused) if unused else "")
     used = next((e for e in reversed(trained) if e.best_epoch), None)
     if used is None:  # the fitted linear classifier
         return _diagram(caption, ["head"], ())
