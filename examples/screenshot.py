@@ -193,7 +193,7 @@ def try_it(album: Album) -> None:
     time.sleep(SECONDS_TO_SETTLE)
     expect(page.locator(".shown").locator(BUSY)).to_have_count(0)
     album.part("try", step)
-    album.phone(page.get_by_role("radio", name="Predictions", exact=True))
+    album.phone(page.locator("#step-try input[type=radio]").first)
 
 
 def draw(page: Page, line: tuple[tuple[int, int], ...]) -> None:

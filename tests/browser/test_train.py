@@ -149,7 +149,7 @@ def trained(browser, page_address, tmp_path_factory):
 def test_a_training_is_followed_from_its_start_to_its_report(trained):
     page, foreign = trained
     assert page.locator(".charts svg").count() == 3
-    frozen = 4 + page.get_by_text("Nothing of fine-tune is used").count()
+    frozen = 4 + page.get_by_text("fine-tune is used: that").count()
     assert (parts(page, "frozen"), parts(page, "learns")) == (frozen, 6 - frozen)
     unmoved = page.locator(".vgg li.frozen").get_by_text("moved 0", exact=True)
     assert unmoved.count() in (0, frozen)

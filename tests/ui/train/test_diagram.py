@@ -64,4 +64,4 @@ def test_the_result_shows_what_its_weights_have_moved():
     assert states(rejected)["block5"] == "frozen" and "Nothing of fine-tune is used" in rejected
     assert rejected.count("moved 3.00%") == 1 and "moved 30%" in rejected, "warm-up's drift"
     neither = page(warm_up=0, fine_tune=0)
-    assert "moved" not in neither and "Nothing of warm-up is used" in neither
+    assert "moved" not in neither and "Nothing of warm-up and fine-tune is used" in neither
