@@ -20,7 +20,7 @@ from transfer.settings import TrainingSettings
 LONGEST_NAME = 60  # characters
 SECONDS_TO_UNDO = 300.0
 # the settings that a run and its correction have in common
-KEPT = ("method", "weights", "image_size", "unfreeze", "effort", "seed")
+SAME = ("method", "weights", "image_size", "unfreeze", "effort", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ def _is_corrected_by(earlier: Run, run: Run) -> bool:
     return (
         tested is not None
         and tested == run.record.get("tested_on")
-        and all(getattr(earlier.settings, name) == getattr(run.settings, name) for name in KEPT)
+        and all(getattr(earlier.settings, name) == getattr(run.settings, name) for name in SAME)
         and theirs < ours
     )
 

@@ -16,7 +16,6 @@ from transfer.ui.shared.loaded_runs import EXAMPLE
 from transfer.ui.shared.session import PRIVATE, QUIET
 
 SCRIPTS = {path.stem: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.js")}
-SCRIPTS["camera"] = CAMERA_SCRIPT + SCRIPTS["camera"]
 DRAWING = """<canvas width="280" height="280" role="img" aria-label="A square to draw in"></canvas>
 <p>Draw one large digit; it is answered when you lift the pen.</p>
 <button type="button" class="plain">Clear</button>"""
@@ -139,7 +138,7 @@ def _keep_runs_up_to_date(handlers: PredictHandlers, visitor, run, restored, res
 def _inputs() -> tuple[gr.Tabs, gr.HTML, gr.File, gr.HTML]:
     with gr.Tabs(selected="photos") as tabs:
         with gr.Tab("Draw", id="draw"):
-            drawing = _custom(DRAWING, "drawing")
+            drawing = _custom(DRAWING, "drawing", SCRIPTS["drawing"])
         with gr.Tab("Photos", id="photos"):
             files = gr.File(
                 file_count="multiple",
@@ -149,10 +148,10 @@ def _inputs() -> tuple[gr.Tabs, gr.HTML, gr.File, gr.HTML]:
                 elem_id="try-photos",
             )
         with gr.Tab("Camera or clipboard", id="camera"):
-            camera = _custom(CAMERA, "camera")
+            camera = _custom(CAMERA, "camera", CAMERA_SCRIPT + SCRIPTS["camera"])
     return tabs, drawing, files, camera
 
 
-def _custom(html: str, name: str) -> gr.HTML:
+def _custom(html: str, name: str, script: str) -> gr.HTML:
     """A part of the page with a script of its own; its value is a picture as a data URL."""
-    return gr.HTML(html_template=html, js_on_load=SCRIPTS[name], elem_classes=name, padding=False)
+    return gr.HTML(html_template=html, js_on_load=script, elem_classes=name, padding=False)

@@ -46,7 +46,7 @@ window.suspects = {
         chooseAll(cards().slice(0, first), "relabel");
     },
     keepAll: () => chooseAll(cards(), "keep"),
-    decisions: () => cards().flatMap((card, row) => {  // what is not kept
+    decisions: () => cards().flatMap((card, row) => {  // to relabel or to leave out
         const value = card.querySelector("input:checked").value;
         if (value === "keep") return [];
         const label = Number(card.querySelector("select").value);

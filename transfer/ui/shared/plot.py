@@ -49,8 +49,8 @@ class Plot(NamedTuple):
         return f'<circle class="{kind}" cx="{x}" cy="{y}" r="{radius:.1f}"/>'
 
     def svg(self, label: str, title: str, *parts: str) -> str:
-        """The parts between their axes. `label` tells what they show to whoever cannot see it,
-        `title` is that of the horizontal axis."""
+        """The parts between their axes. `label` is what a screen reader says of them, `title` that
+        of the horizontal axis."""
         drawn = []
         for y in self.y.marks:
             drawn.append(self.line("grid", (self.x.low, y), (self.x.high, y)))
