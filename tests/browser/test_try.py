@@ -115,10 +115,13 @@ def test_a_camera_is_answered_as_it_looks(browser, shared_address):
         page.evaluate(COUNT)
         page.wait_for_timeout(1_000 * SECONDS)
         assert page.evaluate("window.seen.size") >= SECONDS  # on a busy machine; else four times
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
         button(page, "Stop at this photo").click()
-        page.wait_for_timeout(1_000)
+        at_rest(page, asked)
         show(page, "Where the model looked")  # of the last photo: no other comes
         page.locator(".answer .pair").wait_for()
+        at_rest(page, asked)
         page.evaluate(COUNT)
         page.wait_for_timeout(1_000)
         assert page.evaluate("window.seen.size") == 0
