@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import PHONE, TRY, action, button, open_page, run_field, tab
+from tests.browser.conftest import PHONE, TRY, action, at_rest, button, open_page, run_field, tab
 
 # in the browser: the controls that something else covers, once they are in view
 COVERED = """() => [...document.querySelectorAll("main button, main input, main textarea")]
@@ -19,6 +19,8 @@ COVERED = """() => [...document.querySelectorAll("main button, main input, main 
 @pytest.fixture(scope="module")
 def page(browser, page_address):
     page, _ = open_page(browser, page_address, PHONE)
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
     page.get_by_role("radio", name="Your own photos").check()
     page.get_by_role("button", name="Upload a zip").click()
     page.get_by_role("button", name="Advanced settings").click()
@@ -28,6 +30,7 @@ def page(browser, page_address):
 
 def typed(label: str, text: str, press: str = ""):
     def give(page, tmp_path):
+        at_rest(page, page.asked)  # nobody types before an earlier answer has come
         page.get_by_label(label, exact=False).locator("visible=true").first.fill(text)
         page.keyboard.press("Tab")
         if press:

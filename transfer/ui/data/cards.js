@@ -154,8 +154,10 @@ const sendName = field => {
     const {name} = cardOf(field).dataset;
     if (field.value !== name) send("rename", {name, new: field.value});
 };
-element.addEventListener("focusout", ({target}) => {
-    if (target.matches(".class-name")) setTimeout(() => {
+element.addEventListener("focusout", ({target, relatedTarget}) => {
+    if (!target.matches(".class-name")) return;
+    if (relatedTarget) return sendName(target);
+    setTimeout(() => {  // left for no other control, or taken away by new cards
         if (target.isConnected && document.activeElement !== target) sendName(target);
     });
 });
