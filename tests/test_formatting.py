@@ -14,6 +14,7 @@ from transfer.formatting import (
     isolated,
     prepare_streams,
     printable,
+    score_text,
 )
 
 BY_KIND = {type(event): event for event in reversed(EXAMPLES)}  # the first example of each kind
@@ -69,3 +70,11 @@ def test_characters_that_a_stream_cannot_encode_are_escaped(monkeypatch):
     prepare_streams()
     print("é \udce9", flush=True)
     assert out.buffer.getvalue() == rb"\xe9 \udce9" + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [(1.0, "100.0%"), (0.9996, "> 99.9%"), (0.999, "99.9%"), (0.0001, "< 0.1%"), (0.0, "0.0%")],
+)
+def test_no_percentage_is_more_certain_than_the_score(score, shown):
+    assert score_text(score) == shown

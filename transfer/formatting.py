@@ -118,6 +118,13 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}{plural}"
 
 
+def score_text(score: float) -> str:
+    """Never 100 % for what is uncertain, never 0 % for what is possible."""
+    if 0.9995 <= score < 1:
+        return "> 99.9%"
+    return "< 0.1%" if 0 < score < 0.0005 else f"{score:.1%}"
+
+
 def accuracy_text(accuracy: float, images: int) -> str:
     """As in `83.3%`; of fewer than LEAST_IN_PERCENT images as in `5 of 6`, for the decimals of so
     few say nothing."""

@@ -19,7 +19,7 @@ from transfer.cli.options import (
 from transfer.cli.progress import Progress, suggest, warn
 from transfer.data.file_names import is_image
 from transfer.errors import ImageError, SettingsError, SourceError
-from transfer.formatting import accuracy_text, encodable_parts, interval_text, printable
+from transfer.formatting import accuracy_text, encodable_parts, interval_text, printable, score_text
 from transfer.inference.answer_table import Row, write_table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SETS_LINE = "sets: {covered:.1%} hold the true class, {size:.2f} classes on aver
 CLASS_LINE = (
     "{label}: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}, support {support}"
 )
-MISTAKE_LINE = "mistake: {name}: {label} predicted as {predicted} ({score:.1%})"
+MISTAKE_LINE = "mistake: {name}: {label} predicted as {predicted} ({score})"
 
 
 def classify(
@@ -88,7 +88,7 @@ def _print_row(path: Path, answer: "Answer | None", error: str, as_json: bool) -
     elif answer is None:
         warn(f"error: {path}: {error}")
     else:
-        best = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.predictions)
+        best = ", ".join(f"{p.label} {score_text(p.score)}" for p in answer.predictions)
         unlike = "unlike the training photos; closest: " if answer.known is False else ""
         print(printable(f"{path}: {unlike}{best}"), flush=True)
 
@@ -139,7 +139,7 @@ def evaluate(
     for row in report["classes"]:
         print(printable(CLASS_LINE.format(**row)))
     for mistake in report["mistakes"][:MISTAKES_PRINTED]:
-        print(printable(MISTAKE_LINE.format(**mistake)))
+        print(printable(MISTAKE_LINE.format(**mistake | {"score": score_text(mistake["score"])})))
     for problem in report["skipped"]:
         warn("skipped: {where}: {why}".format(**problem))
     suggest("review", source, run=run if Path(run).is_dir() else None)

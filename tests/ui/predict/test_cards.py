@@ -67,11 +67,3 @@ def test_a_table_has_a_line_for_each_picture_from_the_start():
     assert "<td>Probably ant</td><td>90.0%</td>" in sheet.html() and "Choose. No." in sheet.html()
     sheet.add(asked, "", cards.row(asked))
     assert "Enough." in sheet.html() and 'data-said="3 of 3 pictures"' in sheet.html()
-
-
-@pytest.mark.parametrize(
-    ("score", "shown"),
-    [(1.0, "100.0%"), (0.9996, "> 99.9%"), (0.999, "99.9%"), (0.0001, "< 0.1%"), (0.0, "0.0%")],
-)
-def test_no_percentage_is_more_certain_than_the_score(score, shown):
-    assert cards.percent(score) == shown

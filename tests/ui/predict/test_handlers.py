@@ -19,6 +19,7 @@ from tests.ui.visitors import ME, OTHER, teach
 from transfer import load
 from transfer.data.image import load_image
 from transfer.data.local.digits import as_digit
+from transfer.formatting import score_text
 from transfer.runs.run import FAMILIARITY
 from transfer.ui.data.uploads import UploadHandlers
 from transfer.ui.predict import cards
@@ -85,9 +86,9 @@ def test_a_photo_gets_the_scores_that_python_gives(handlers, page, runs_folder, 
     html = shown(handlers.ask_files(page, *TINY, [str(photo)]))
     by_page = dict(re.findall(r'title="(.*?)".*?class="n">(.*?)<', html))
     found = load(runs_folder / "tiny").classify(photo)
-    by_python = {prediction.label: cards.percent(prediction.score) for prediction in found}
+    by_python = {prediction.label: score_text(prediction.score) for prediction in found}
     assert {name: unescape(value) for name, value in by_page.items()} == by_python
-    assert cards.percent(found[0].score) in html
+    assert score_text(found[0].score) in html
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
@@ -145,7 +146,7 @@ def test_only_runs_on_the_digits_get_a_drawing_in_their_form(handlers, page, run
     assert inputs == ["draw", "photos", "photos"]
     html = shown(handlers.ask_drawing(page, *TINY, posted(seven(), "png")))
     expected = load(runs_folder / "tiny").classify(seven())
-    assert f'class="n">{escape(cards.percent(expected[0].score))}' in html
+    assert f'class="n">{escape(score_text(expected[0].score))}' in html
     html = shown(handlers.again(page, ME, DIGITS, "predictions", ""))
     assert page.asked[0].answer.predictions[0].score > 0.8
     assert (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from transfer.data.image import load_image
+from transfer.formatting import score_text
 from transfer.inference.verdict import Verdict, verdict
 from transfer.ui.predict.pictures import Asked
 from transfer.ui.shared.components import PHASE_TITLES, advice_first, progress, warning
@@ -94,8 +95,8 @@ def row(asked: Asked, image: Image.Image | None = None) -> list[str]:
     if asked.answer is None:
         return [first, escape(advice_first(asked.error)), "", ""]
     best, *others = asked.answer.predictions
-    second = [f"{_short(other.label)}, {percent(other.score)}" for other in others[:1]]
-    cells = str(_verdict(asked.answer)), percent(best.score), *(second or [""])
+    second = [f"{_short(other.label)}, {score_text(other.score)}" for other in others[:1]]
+    cells = str(_verdict(asked.answer)), score_text(best.score), *(second or [""])
     return [first, *map(escape, cells)]
 
 
@@ -181,7 +182,7 @@ def heat_card(name: str, image: Image.Image, answer: "Answer", heat: "HeatMap") 
         right = warning(f"There is no evidence for {label} in this picture.")
     else:
         under_heat = _picture(overlay(fitted(image, LARGE), heat.heat), f"heat map: {label}", LARGE)
-        right = _figure(under_heat, f"evidence for {label}, {percent(heat.score)}")
+        right = _figure(under_heat, f"evidence for {label}, {score_text(heat.score)}")
     left = _figure(_picture(image, name, LARGE), "picture")
     return (
         f'<article class="answer broad"><div><h4>{escape(name)}</h4>{_line(answer)}</div>'
@@ -228,19 +229,12 @@ def _scores(found: "list[Prediction]", *, best: bool = True) -> str:
         bar(
             _short(prediction.label),
             prediction.score,
-            escape(percent(prediction.score)),
+            escape(score_text(prediction.score)),
             best=best and not i,
         )
         for i, prediction in enumerate(found)
     )
     return f'<ol class="scores">{"".join(rows)}</ol>'
-
-
-def percent(score: float) -> str:
-    """Never 100 % for what is uncertain, never 0 % for what is possible."""
-    if 0.9995 <= score < 1:
-        return "> 99.9%"
-    return "< 0.1%" if 0 < score < 0.0005 else f"{score:.1%}"
 
 
 def _short(label: str) -> str:
