@@ -138,8 +138,8 @@ def _check_installed(track: str) -> None:
     """Before anything is loaded; whether it is a tracker is known once Accelerate is."""
     if not (track.isidentifier() and find_spec(track)):
         raise SettingsError(
-            f"expected a tracker that is installed, such as tensorboard, found {track[:40]!r}; "
-            "install it with pip, or train without --track"
+            f"expected a tracker whose package is installed, found none called {track[:40]!r}; "
+            "correct the name, install it with pip, or train without --track"
         )
 
 

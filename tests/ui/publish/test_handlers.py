@@ -113,6 +113,7 @@ def test_what_will_be_published_is_listed_with_its_size(handlers):
     assert "No photos and no file names of photos are sent" in page and "“stripes”" in page
     ((_, page),) = handlers.describe(ME, "tiny", "page")
     assert "<b>model.onnx</b><span>the network" in page and "No photos" in page
+    assert "<b>index.html</b><span>the page itself" in page
     ((license, _),) = handlers.describe(ME, "digits", "full")
     assert not license.interactive and license.choices == [("cc-by-4.0", "")]
 

@@ -17,7 +17,6 @@ SECONDS_UNTIL_MEASURED = 3.0
 # stays in view, and its end is announced outside the window if the visitor has asked for that
 FOLLOW = """
 const place = document.getElementById("training"), title = document.title;
-const narrow = matchMedia("(max-width: 759px)");  // where steps are folded
 let wasLive = false;
 const announce = live => {
     const asks = element.querySelector(".notify");
@@ -37,7 +36,7 @@ const follow = () => {
     if (live) document.title = `${now} · ${title}`;
     else if (document.title !== title)
         document.title = `${element.querySelector("b").textContent} · ${title}`;
-    const folded = narrow.matches && place.closest(".folded");
+    const folded = place.closest(".folded")?.querySelector("h2 button");  // on a phone
     const {top, bottom} = place.getBoundingClientRect();
     const docked = live && (folded || bottom < 160 || top > innerHeight - 160);
     place.style.minHeight = docked && !folded ? `${bottom - top}px` : "";
