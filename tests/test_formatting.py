@@ -74,7 +74,14 @@ def test_characters_that_a_stream_cannot_encode_are_escaped(monkeypatch):
 
 @pytest.mark.parametrize(
     ("score", "shown"),
-    [(1.0, "100.0%"), (0.9996, "> 99.9%"), (0.999, "99.9%"), (0.0001, "< 0.1%"), (0.0, "0.0%")],
+    [
+        (1.0, "100.0%"),
+        (0.9996, "> 99.9%"),
+        (0.999, "99.9%"),
+        (0.001, "0.1%"),
+        (0.0001, "< 0.1%"),
+        (0.0, "0.0%"),
+    ],
 )
 def test_no_percentage_is_more_certain_than_the_score(score, shown):
     assert score_text(score) == shown
